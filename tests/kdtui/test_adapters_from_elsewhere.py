@@ -1,4 +1,4 @@
-"""`kdtui model add FOLDER`: an adapter that somebody has given is checked, copied, and used by its name."""
+"""`kdtui model add FOLDER`: an adapter from somebody else is checked, copied and named."""
 
 import json
 import os
@@ -31,7 +31,7 @@ KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
 
 @pytest.fixture
 def given(kdtui: Kdtui, db: Database, base: Path, tmp_path: Path) -> Path:
-    """A folder that was exported elsewhere; its base is here, and called `base`."""
+    """A folder that was exported on another machine; its base is on this one, under the name `base`."""
     trained_adapter(db, tmp_path, "first", base, 1)
     assert kdtui("model", "export", "first", "-o", tmp_path / "given").code == 0
     kdtui("model", "rm", "first", "--yes")
@@ -41,7 +41,7 @@ def given(kdtui: Kdtui, db: Database, base: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plain(kdtui: Kdtui, base: Path, tmp_path: Path) -> Path:
-    """What PEFT itself writes, and nothing else; the base is here."""
+    """A folder as PEFT itself writes it; its base is on this machine."""
     kdtui("model", "add", base, "--name", "base")
     return peft_folder(tmp_path / "plain", base, 1, told=None)
 
@@ -123,7 +123,7 @@ def test_a_missing_base_is_named_and_the_adapter_waits_for_it(
     assert "its base, tiny.gguf, is missing; add it with: kdtui model add FILE" in result.err
     asked = kdtui("generate", "o34", "--adapter", "camping")
     assert (asked.code, "needs a GGUF file of its base, tiny.gguf" in asked.err) == (1, True)
-    # A base of the same shape, but with other weights, is not taken for it.
+    # A base of the same shape with other weights does not fit.
     kdtui("model", "add", make_model(tmp_path / "other.gguf", norm=1.5), "--name", "other")
     assert "needs a GGUF file of its base" in kdtui("generate", "o34", "--adapter", "camping").err
     kdtui("model", "add", base, "--name", "base")
@@ -225,7 +225,7 @@ def only_gguf(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 
 
 def huge_list(data: bytes) -> bytes:
-    """A list of 2^60 numbers in the header, which would be read one by one."""
+    """A list of 2^60 numbers in the header, which a naive reader would read one by one."""
     value = b"\x01\0\0\0\0\0\0\0x" + struct.pack("<IIQ", 9, 0, 2**60)
     return data[:16] + struct.pack("<Q", 1) + value + data[24:]
 

@@ -1,4 +1,4 @@
-"""AICL: the nearest training session as the demonstration, by a teacher in a conversation, or in the prompt."""
+"""AICL: the nearest training session as the demonstration, in a conversation with a teacher or in the prompt."""
 
 import json
 from collections.abc import Callable
@@ -93,7 +93,7 @@ def test_the_tokens_of_a_run_are_those_of_all_its_calls_whenever_they_were_paid_
     for number in (1, 2):
         assert kdtui(*evaluate).code == 0
         calls = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone()
-        # Sessions may have the same demonstration, whose calls count once.
+        # Sessions can share a demonstration, whose calls count once.
         told = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
         assert db.execute(told, [number]).fetchone() == calls
         assert calls[0] > 0

@@ -1,4 +1,4 @@
-"""Bundles that need no language model are there before it is; it writes their intents."""
+"""Bundles that need no language model are shown before it is loaded; it writes their intents."""
 
 import json
 import os
@@ -118,7 +118,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_after_the_bundles(
 
 
 class _Shown:
-    """A command in a terminal of its own, and all that it has written there."""
+    """A command in its own terminal, and everything that it has written."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", leader: int) -> None:
         self.process = process
@@ -151,7 +151,7 @@ def shown(*arguments: str, code: str = "", width: int = 100, height: int = 30, *
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     command = [sys.executable, *(["-c", code] if code else ["-m", "kdtui"]), *arguments]
-    # What tells a size beside the terminal may be left from elsewhere.
+    # Other sources of a size can be left over from the environment.
     usual = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     environment = usual | {"TERM": "xterm-256color"} | variables
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
@@ -164,7 +164,7 @@ def shown(*arguments: str, code: str = "", width: int = 100, height: int = 30, *
 
 
 def on_screen(text: str, height: int = 30) -> list[str]:
-    """The lines that a terminal shows after this text: as much of one as the program uses."""
+    """Return the lines of a terminal after this text, as far as the program uses the terminal."""
     lines, row, column = [""], 0, 0
     for piece in re.split(r"(\x1b\[[0-9;?]*[a-zA-Z]|\n|\r)", text):
         if piece == "\n":
@@ -206,7 +206,7 @@ def test_in_a_terminal_bundles_come_first_and_the_final_screen_is_the_usual_one(
     assert "\x1b[2K" not in expected
     sessions = [block for block in re.split(r"(?=^session )", "\n".join(on_screen(expected)), flags=re.M) if block]
     found = [block for block in re.split(r"(?=^session )", "\n".join(on_screen(text, height)), flags=re.M) if block]
-    # Which of two is whole first may differ.
+    # The order of completion can differ.
     assert sorted(block.strip() for block in found) == sorted(block.strip() for block in sessions)
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is there again"
 

@@ -1,4 +1,4 @@
-"""Editors that write a byte order mark at the beginning of a text are understood wherever a person writes one."""
+"""Texts can begin with a byte order mark, as some editors write them, wherever a user writes one."""
 
 import io
 import sys

@@ -1,4 +1,4 @@
-"""`kdtui calibrate`: strategies are fitted and judged on validation sessions, and one is chosen and used."""
+"""`kdtui calibrate`: strategies are fitted and judged on validation sessions; one is chosen and used."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Kdtui = Callable[..., Any]
 
 
 def few_products(session: dict[str, Any]) -> dict[str, Any]:
-    """Its first bundle, and a product that is in none of its bundles, where there is one."""
+    """Keep the first bundle of a session, and a product outside of its bundles, if there is one."""
     first, *others = session["bundles"] or [{"items": []}]
     bundled = {item for bundle in (first, *others) for item in bundle["items"]}
     alone = [item["id"] for item in session["items"] if item["id"] not in bundled][:1]
@@ -33,7 +33,7 @@ def few_products(session: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path, tmp_path: Path) -> None:
-    """The demo sessions, most of them for validation; each has few products, so that there are few pairs to judge."""
+    """The demo sessions, most of them for validation, with few products each, so that there are few pairs to judge."""
     lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
     path = tmp_path / "sessions.jsonl"
     path.write_text("\n".join(json.dumps({**line, "split": "valid"}) for line in lines[:20]))
@@ -68,7 +68,7 @@ def test_the_chosen_strategy_is_used_and_a_run_keeps_its_own(kdtui: Kdtui, model
     keep_calibrations(db, "outdoor", settings, [], "pairs")
     result = kdtui("evaluate", "--student", model, "--split", "valid", "--limit", 2)
     assert "student + pairs on outdoor valid" in result.err
-    # What a run began with counts, whatever is chosen later.
+    # A run keeps the strategy that it began with.
     kdtui("calibrate", "--student", model, "--strategy", "list")
     assert "student + pairs" in kdtui("evaluate", "--resume", 1, "--json").out
     assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
@@ -179,7 +179,7 @@ def test_strategies_are_compared_session_by_session(kdtui: Kdtui, model: Path, m
 
 
 def judged_sessions(how_right: float) -> list[PairScores]:
-    """Sessions whose evidence is right nine times in ten; the scores of the model are right so often."""
+    """Return sessions whose evidence is right nine times in ten, and whose scores are right with this frequency."""
     numbers = np.random.default_rng(0)
     sessions = []
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""The ledger: what teachers were asked, listed, searched, added up and shown in full."""
+"""The ledger of calls: listed, searched, added up and shown in full."""
 
 import json
 from collections.abc import Callable
@@ -59,7 +59,7 @@ def test_calls_come_newest_first(ledger: Database) -> None:
         ("hangs", [6, 3]),
         ("50%_4", [4]),
         ("0__", []),
-        # Only what was said, and not how it was asked for.
+        # Only the texts, not the parameters of the request.
         ("object", []),
         ("\\", []),
     ],

@@ -1,4 +1,4 @@
-"""A training that is told to stop: what is waited for is said, and what came of it is true."""
+"""Stopping a training: the wait is announced, and its result is reported truthfully."""
 
 import os
 import signal
@@ -26,7 +26,7 @@ LOCAL = [None, "near"]
 
 @pytest.fixture
 def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
-    """Make a training that heeds no signal, and has left a checkpoint."""
+    """Create a training that ignores signals, and has left a checkpoint."""
 
     def make(host: str | None) -> Path:
         here = tmp_path / "jobs" / "deaf"
@@ -78,7 +78,7 @@ def test_a_training_that_is_killed_now_is_not_waited_for(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None
 ) -> None:
     folder = made(host)
-    # Somebody else waits for it.
+    # Another process waits for it.
     waiting = subprocess.Popen(
         [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""What is right, too much, lacking and missing of predicted bundles."""
+"""Predicted bundles compared with true ones: right, extra, lacking and missing."""
 
 import pytest
 

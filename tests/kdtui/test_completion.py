@@ -1,4 +1,4 @@
-"""Completion in a shell: names of what is stored, words that options take, and nothing that is done or said."""
+"""Completion in a shell: names in the store and words of options, without side effects."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ Complete = Callable[[str], list[str]]
 
 @pytest.fixture
 def complete(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Complete:
-    """What bash would be told for a command line that ends where somebody presses Tab."""
+    """Return what bash would offer for a command line when the user presses Tab."""
     from kdtui.__main__ import main
 
     def ask(line: str) -> list[str]:

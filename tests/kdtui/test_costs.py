@@ -1,4 +1,4 @@
-"""What calls to a teacher cost: estimated where it is not told, never 0 where it is not known, within the budget."""
+"""The cost of calls to a teacher: estimated if unreported, never 0 if unknown, and within the budget."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def distil(kdtui: Kdtui, url: str, *more: object) -> Any:
 
 
 def silent(fake: Fake, _: int) -> None:
-    """A server that does not tell what it has used."""
+    """A server that does not report its usage."""
     fake.complete(json.dumps(answer_for(fake)), usage=None)
 
 
@@ -85,7 +85,7 @@ def test_a_budget_holds_without_reported_tokens(
 
 def test_running_calls_are_reserved_and_the_budget_is_still_used_up(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(good)
-    # One call may cost 2 at most and costs .34: two at a time may be under way, and 12 are paid for in the end.
+    # A call can cost 2 at most and costs .34: two can run at a time, and 12 are paid for in the end.
     assert distil(kdtui, url, *PRICES, "--max-cost", 6).code == 1
     assert fake.most_at_once <= 3
     assert 6 - 2.6 < spent(db) <= 6
@@ -160,7 +160,7 @@ def test_an_unusable_answer_is_asked_for_again_on_request(
     assert retried.code == 0, retried.err
     assert len(fake.asked) - asked <= row["estimate"]["paid"]
     assert spent(db) == pytest.approx(before + 0.34 * (len(fake.asked) - asked))
-    # What is not read, such as a first attempt, may be anything.
+    # Unread answers, such as a first attempt, can be anything.
     unread = [row["step"] for row in calls(db) if row["response"] == "I would rather not."]
     assert set(unread) <= {"detect"}
     done = len(fake.asked)
@@ -189,7 +189,7 @@ def test_requests_without_an_answer_may_cost_and_count_in_the_budget(db: Databas
 
     url, _ = serve(hanging)
     distil(kdtui, url, *PRICES, "--max-cost", 6, "--timeout", 0.3, "--concurrency", 1)
-    # A call that may have cost 2 leaves less for the others.
+    # A call that can have cost 2 leaves less for the others.
     assert 0 < spent(db) < 4
 
 
@@ -238,7 +238,7 @@ def test_a_dry_run_bounds_the_cost_from_above(
     assert distil(kdtui, url, *options).code == 0
     assert spent(db) <= estimate["most_cost"]
     if words == 1:
-        # Answers as they usually are.
+        # Usual answers.
         assert estimate["cost"] / 3 < spent(db) < estimate["cost"] * 1.1
 
 

@@ -1,4 +1,4 @@
-"""Rules and thoughts composed from what people bundled: stored with their origin, and what they are worth."""
+"""Rules and thoughts composed from the bundles of people: stored with their origin and their measures."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def test_bundles_give_rules_about_products_together_and_apart() -> None:
 
 def test_a_contradictory_session_gives_no_rule() -> None:
     assert list(rules_of(session([A, A, A], (1, 2)))) == []
-    # A department alone says too little, and so does no category at all.
+    # Just a department says too little, and so does a missing category.
     assert list(rules_of(session([("Shop", "Outdoor"), A], (1, 2)))) == []
     assert list(rules_of(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
 
@@ -205,7 +205,7 @@ def test_ones_own_student_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -
     assert [row["format"] for row in result.rows] == ["rule", "thought"]
     assert result.rows[1]["kept"] + result.rows[1]["rejected"] == 2
     assert {row["teacher"] for row in kdtui("knowledge", "ls", "--rejected", "--json").rows} == {"smollm2"}
-    # Its answers are kept: the second time nothing is asked.
+    # Its answers are stored: the second time nothing is asked.
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
     assert kdtui(*distil).rows == [row | {"new": 0} for row in result.rows]
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)

@@ -1,4 +1,4 @@
-"""A student is shown what a sample has of other datasets, where that is asked for."""
+"""A student is shown a sample of other datasets on request."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -27,7 +27,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def two(db: Database, outdoor: Path) -> Database:
-    """Two datasets with knowledge, a sample of the one that the tests do not ask about, and one of both."""
+    """Two datasets with knowledge, a sample of the dataset that tests do not ask about, and a sample of both."""
     for name, path in (("outdoor", outdoor), ("kitchen", Path(str(files("kdtui") / "demo_data" / "kitchen.jsonl")))):
         list(import_dataset(db, path, name))
         mine_patterns(db, name)

@@ -1,4 +1,4 @@
-"""A student behind an endpoint on the command line: the same predictions, and errors of one sentence."""
+"""A student behind an endpoint on the command line: the same predictions, and errors in one sentence."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_a_refused_evaluation_ends_and_says_how_to_resume(serve: Serve, kdtui: K
     assert result.code == 1
     assert "has nothing left to be spent with the key in OPENAI_API_KEY (Pay first)" in result.err
     assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in result.err
-    # A session that was refused for that is no failure of the session.
+    # This refusal is not a failure of the session.
     assert not list(db.query("SELECT * FROM predictions WHERE error IS NOT NULL"))
     fake.reply = staticmethod(lambda fake, _: fake.complete(GOOD))
     assert kdtui("evaluate", "--resume", 1).code == 0

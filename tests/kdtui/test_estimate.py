@@ -1,4 +1,4 @@
-"""What a training would take, told before it starts: counted from its examples, and by what trainings took before."""
+"""Estimates of a training before it starts: counted from its examples, and derived from earlier trainings."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
-    """Start a training, which is over when this returns."""
+    """Start a training and wait for its end."""
     monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
 
     def start(name: str, *arguments: object) -> Any:
@@ -32,7 +32,7 @@ def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
 
 
 def told(launch: Kdtui, *arguments: object) -> dict[str, Any]:
-    """What a dry run says."""
+    """Return the output of a dry run."""
     result = launch("next", "--dry-run", "--json", *arguments)
     assert result.code == 0, result.err
     [found] = result.rows

@@ -1,4 +1,4 @@
-"""`kdtui evaluate`: runs that are kept, scored beside the floors, and resumed."""
+"""`kdtui evaluate`: runs that are stored, scored next to the floors, and resumed."""
 
 import os
 import signal
@@ -38,7 +38,7 @@ def test_floors_need_no_student(kdtui: Kdtui) -> None:
     assert [row["name"] for row in result.rows] == [*FLOORS, "truth"]
     assert all(list(row) == COLUMNS for row in result.rows)
     assert result.rows[-1]["pair_f1"] == 1
-    # The whole session is never a bundle here, so there is no hit to average the coverage over.
+    # In this data the whole session is never a bundle, so there is no hit to average the coverage over.
     assert result.rows[0]["coverage"] is None
 
 

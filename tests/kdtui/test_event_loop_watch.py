@@ -17,7 +17,7 @@ def compute(seconds: float) -> None:
 
 
 class Slow(App[None]):
-    """Computes for as long as it is told, when a key is pressed."""
+    """Computes for a given time when a key is pressed."""
 
     BINDINGS = [("x", "compute", "Compute"), ("n", "nothing", "Nothing")]  # noqa: RUF012
 

@@ -1,4 +1,4 @@
-"""`kdtui data export`: a file that is whole, or what was there before."""
+"""`kdtui data export`: a complete file, or the old one."""
 
 import subprocess
 import sys

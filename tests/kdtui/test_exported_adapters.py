@@ -1,4 +1,4 @@
-"""`kdtui model export`: a folder that others load as it is, and that says nothing of this machine."""
+"""`kdtui model export`: a folder that others can load, and that reveals nothing about this machine."""
 
 import json
 import platform

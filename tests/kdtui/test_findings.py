@@ -1,4 +1,4 @@
-"""What is mined or distilled again: nothing that was there goes without being counted before and after."""
+"""Mining and distilling again: pieces are deleted only after they were counted, and the count is reported."""
 
 import json
 import os
@@ -124,7 +124,7 @@ def test_pieces_that_are_kept_after_a_rejection_are_counted(known: Database, kdt
 
 def test_if_all_findings_are_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
     kept = find_knowledge(known, format="rule")
-    # A rule of one session is never kept.
+    # A rule from a single session is never kept.
     result = kdtui("knowledge", "distill", "--format", "rule", "--limit", 1, "--replace")
     assert result.code == 0
     assert find_knowledge(known, format="rule") == kept

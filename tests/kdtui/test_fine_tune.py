@@ -56,9 +56,9 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
+    """Run trainings in this process, with the real trainer, which then need not be imported each time."""
     monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
-    # A model by chance writes on to the end.
+    # A random model writes until its context is full.
     monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
 
 
@@ -97,7 +97,7 @@ def test_a_training_becomes_an_adapter_that_generates(
 
 
 def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
-    """What a student would be asked about a session, one by one."""
+    """Yield the questions about a session, one by one."""
     result = kdtui("generate", "o34", "--show-prompt", "--json", *arguments)
     assert result.code == 0, result.err
     found: list[str] = result.rows[0]["questions"]
@@ -114,7 +114,7 @@ def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base
     assert found[0] == pair_question(1, 2, float(judged[0, 1]))
     assert all("%" in question for question in found)
     assert kdtui("generate", "o34", "--adapter", "mine", "--json").code == 0, "its base was found"
-    # What is said counts.
+    # Explicit options count.
     assert questions(kdtui, "--adapter", "mine", "--strategy", "list") == []
     assert not any("%" in question for question in questions(kdtui, "--adapter", "mine", "--knowledge", "none"))
     other = kdtui("generate", "o34", "--adapter", "mine", "--student", "smollm2")
@@ -154,7 +154,7 @@ def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
     assert launch("on-folder", "--epochs", 1, "--follow").code == 0
     job = folder(db, "on-folder") / "job.json"
     job.write_text(json.dumps(json.loads(job.read_text()) | {"base": str(tmp_path / "a-folder")}))
-    # The only base that is here, the embedded one, has another shape.
+    # The only local base, the embedded one, has another shape.
     result = kdtui("generate", "o34", "--adapter", "on-folder")
     assert "adapter 'on-folder' needs a GGUF file of its base" in result.err
     assert len(result.err.splitlines()) == 1
@@ -163,7 +163,7 @@ def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
 
 
 def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    # It need not run.
+    # It does not have to run.
     monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *said).code == 0

@@ -1,4 +1,4 @@
-"""Floors: on sessions made by hand, and on the real test splits, whose numbers are known."""
+"""Floors on handmade sessions, and on the real test splits with known numbers."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_real_datasets_have_their_known_floors(db: Database, real_dataset: Path)
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
     truth = list(split_to_score(db, name, "test", None))
-    # The pattern student is not among them: it learns, and is not to be tuned on these sessions.
+    # Without the pattern student: it learns, and must not be tuned on these sessions.
     every = [list(floors_of(session)) for session in truth]
     rows = {
         floor: score([true_bundles(each) for each in truth], [found[number] for found in every])
@@ -92,7 +92,7 @@ def test_real_datasets_have_their_known_floors(db: Database, real_dataset: Path)
         assert found == pytest.approx(known, abs=0.0005), floor
 
 
-# Pair F1 on validation sessions of the model that ships, without any session of the dataset.
+# Pair F1 of the shipped model on validation sessions, without any session of the dataset.
 SHIPPED = {"electronic": 0.60, "clothing": 0.70}
 
 

@@ -1,4 +1,4 @@
-"""Work that is held, let go on and ended from another thread."""
+"""Work that another thread pauses, resumes and ends."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""Help pages: examples that can be run, words instead of internals, and sentences that are whole."""
+"""Help pages: runnable examples, plain words, and complete sentences."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Trainings of a stand-in on hosts: their adapters come home whole, through one connection, and are evaluated then."""
+"""Trainings of a stand-in on hosts: their adapters are fetched, through one connection, and then evaluated."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     for _ in range(2):
         result = kdtui("sft", "ls")
         assert "training one is done, and its adapter waits to be evaluated: kdtui sft fetch one" in result.err
-    # It is here by now, and nobody needs the host any more.
+    # It is on this machine now, so the host is no longer needed.
     server.stop()
     result = kdtui("sft", "show", "one")
     assert "waits to be evaluated" in result.err
@@ -89,7 +89,7 @@ def test_many_trainings_are_fetched_through_one_connection(
     result = kdtui("sft", "ls", "--json")
     assert result.err.count("use it with: --adapter") == 3, result.err
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == connections + 1
-    # One look at all, and what is fetched.
+    # One check of all trainings, and the fetched files.
     assert server.commands - before <= 1 + 3 * 4
     before = server.commands
     assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"] * 3
@@ -112,7 +112,7 @@ def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, f
 
 
 def get_home(kdtui: Kdtui) -> Path:
-    """The folder of the only training here."""
+    """Return the folder of the only training on this machine."""
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "one"]
     return Path(adapter["path"]).parent
 
@@ -122,7 +122,7 @@ def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     kdtui: Kdtui, base: Path, far: Path, db: Database
 ) -> None:
     job = done(kdtui, base, far, "one")
-    # Too large to come at once.
+    # Too large for one message.
     large = job / "checkpoints" / "step-00000001" / "optimizer.safetensors"
     large.parent.mkdir(parents=True)
     large.write_bytes(os.urandom(1 << 20) * 300)
@@ -164,7 +164,7 @@ def test_many_hosts_are_asked_once_and_in_parallel(
         (job / EXIT_CODE).write_text("143")
         add_job(db, job.name, tmp_path / "jobs" / job.name, TrainingSettings(("a",)), f"key{number}", host=host)
     for most in (3, 1):
-        # The package is brought first, to each of them.
+        # The package is sent to each of them first.
         before = server.commands
         rows = kdtui("sft", "ls", "--json").rows
         assert [row["state"] for row in rows] == ["stopped"] * 50

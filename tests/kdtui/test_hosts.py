@@ -1,4 +1,4 @@
-"""Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
+"""Hosts behind a real sshd: connection problems are one clear sentence, and nothing is left on the host."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """A Python with all packages, but its torch tells at once that there is no GPU: the real one takes seconds."""
+    """A Python with all packages and a fake torch that reports at once that there is no GPU; the real one is slow."""
     torch = tmp_path / "quick" / "torch"
     torch.mkdir(parents=True)
     (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
@@ -332,7 +332,7 @@ def test_output_arrives_while_a_program_still_runs(host: Host, over_ssh: bool) -
             async with aclosing(stream(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
-        # What separates output from the rest is by chance.
+        # The separator of output is random.
         await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
 
     async def both() -> None:
@@ -400,7 +400,7 @@ def test_a_cancelled_connection_leaves_nothing_behind(server: sshd.Sshd, host: H
             opening.cancel()
             await asyncio.wait([opening])
             connection.close()
-            # The loop would end them when it ends itself.
+            # The event loop would end them at its own end.
             assert not [each for each in psutil.Process().children() if each.name() == "ssh"]
 
         asyncio.run(cancel())
@@ -422,7 +422,7 @@ def test_a_manual_login_serves_all_commands_until_the_host_is_forgotten(
     assert "connected to far" in kdtui("host", "connect", "far").err
     log = server.folder / "sshd.log"
     assert log.read_text().count("Accepted publickey") == 1
-    # No key is needed any more, and a connection that is there is not made again.
+    # No key is needed any more, and the existing connection is used.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
     assert "there is a connection to far already" in kdtui("host", "connect", "far").err
@@ -530,7 +530,7 @@ def test_a_setup_from_wheels_resumes_after_a_failure(
     assert (result.code, "host far is ready" in result.err) == (0, True)
     python = tmp_path / "there" / "venv" / "bin" / "python"
     assert subprocess.run([python, "-c", "import tinywheel"], check=False).returncode == 0
-    # It is made once, and anew for other packages.
+    # It is made once, and again for other packages.
     size = (tmp_path / "there" / "setup" / "log").stat().st_size
     assert "host far is ready already" in kdtui("host", "setup", "far", "--wheels", tmp_path).err
     assert (tmp_path / "there" / "setup" / "log").stat().st_size == size

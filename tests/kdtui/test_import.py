@@ -293,7 +293,7 @@ def test_a_dataset_needs_a_name(outdoor: Path, kdtui: Kdtui) -> None:
 
 
 def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_test: Path, tmp_path: Path) -> None:
-    # A pipe that stays open holds the import in the middle.
+    # A pipe that stays open stops the import in the middle.
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = subprocess.Popen(
@@ -340,7 +340,7 @@ def test_the_format_of_a_path_is_detected_before_the_import(bundlerec: Path, tmp
     for text, has_splits in ((line(split="train"), True), (line(), False), ("\n" * 3, None)):
         path.write_text(text + "no JSON")
         assert look_at_source(path) == DatasetSource("JSON Lines", has_splits)
-    # Of a line that is so long, only reading all of it would tell.
+    # Only reading all of such a long line would tell.
     path.write_text(line(items=["x" * 2_000_000, "y"]))
     assert look_at_source(path) == DatasetSource("JSON Lines", None)
 

@@ -22,7 +22,7 @@ TRAIN = [
 
 
 def by_letters(texts: Sequence[str]) -> Vectors:
-    """How often each letter occurs: enough to tell tents from phones, and the same for the same text."""
+    """Count each letter: enough to distinguish tents from phones, and the same for the same text."""
     return np.array([[text.lower().count(chr(97 + n)) for n in range(26)] for text in texts], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""How near the intents of a run come to those of people, and what other names for the same bundles are worth."""
+"""The similarity of a run's intents to those of people, and the scores of other names for the same bundles."""
 
 from collections.abc import Callable
 from math import isnan
@@ -29,7 +29,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file is damaged, say."""
+    """Make the encoder unusable, as with a damaged file."""
 
     def fail() -> None:
         raise ModelError("the sentence encoder is damaged")
@@ -38,7 +38,7 @@ def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_with(db: Database, name: Callable[[str], str]) -> Run:
-    """A run with the bundles of people, under other names."""
+    """Store a run with the bundles of people under other names."""
     run = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
         bundles = tuple(Predicted((), each.positions, name(each.intent), 1.0) for each in session.bundles)
@@ -117,7 +117,7 @@ def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, 
     result = kdtui("evaluate", "--resume", 1, "--json")
     row = next(row for row in result.rows if row["name"] == "shipped")
     assert tuple(row["intent_floors"]) == FLOORS
-    # The pattern student finds the same bundles, and names them by their category.
+    # The pattern student finds the same bundles and names them by category.
     patterns = next(row for row in result.rows if row["name"] == "patterns")
     assert row["pair_f1"] == patterns["pair_f1"]
     assert row["intent_floors"]["category"] == {

@@ -1,4 +1,4 @@
-"""Adapters other than the shipped one that write intents alone are asked as they were trained, and nothing else."""
+"""Adapters that only write intents, except the shipped one, are asked as they were trained, and not otherwise."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def writer(db: Database, outdoor: Path, tmp_path: Path) -> Path:
-    """An adapter that writes intents alone, beside a dataset without any knowledge."""
+    """An adapter that only writes intents, and a dataset without any knowledge."""
     list(import_dataset(db, outdoor, "outdoor"))
     return Path(shutil.copy(shipped_adapter(), tmp_path / "writer.gguf"))
 

@@ -1,4 +1,4 @@
-"""`kdtui evaluate --judge`: a model rates intents, and each of its calls is kept and paid for once."""
+"""`kdtui evaluate --judge`: a model rates intents, and each of its calls is stored and paid for once."""
 
 import json
 import os
@@ -157,7 +157,7 @@ def test_a_budget_stops_the_judge_and_the_same_command_resumes(db: Database, kdt
     stopped = kdtui(*command, "--max-calls", 2)
     assert stopped.code == 1
     assert "stopped rating intents: the next call might pass the budget" in stopped.err
-    # What is known is printed all the same.
+    # Known results are still printed.
     [ratings] = [row["ratings"] for row in stopped.rows if row["ratings"] is not None]
     assert (ratings["mean"], ratings["n"], ratings["intents"]) == (2, 2, count)
     assert len(handler.asked) == 2
@@ -222,7 +222,7 @@ def test_a_local_model_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, 
 
 @pytest.mark.usefixtures("run")
 def test_an_intent_that_the_judge_cannot_read_is_counted_as_failed(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
-    # As many products as no context holds.
+    # More products than any context holds.
     bundle = [{"items": [], "positions": [1] * 2000, "intent": "x", "confidence": 1.0}]
     db.execute("UPDATE predictions SET bundles = ? WHERE rowid = 1", [json.dumps(bundle)])
     db.conn.commit()

@@ -1,4 +1,4 @@
-"""A calibration gives way to nothing worse; those that are kept are listed, shown and deleted."""
+"""A calibration is never replaced by a worse one; stored calibrations are listed, shown and deleted."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ SESSIONS = 26
 
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path, tmp_path: Path) -> None:
-    """Demo sessions of few products, all of them for validation."""
+    """Demo sessions with few products, all of them for validation."""
     lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
     usable = [line for line in lines if len(line["items"]) > 1 and line["bundles"]][:SESSIONS]
     path = tmp_path / "sessions.jsonl"
@@ -43,7 +43,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calibrate(kdtui: Kdtui, model: Path) -> Callable[..., Any]:
-    """Calibrate the strategy of pairs, quickly."""
+    """Calibrate the strategy of pairs quickly."""
     return lambda *options: kdtui("calibrate", "--student", model, "--strategy", "pairs", *options)
 
 
@@ -53,7 +53,7 @@ def known(db: Database, model: Path) -> StoredCalibration:
 
 
 def as_good_as(db: Database, f1: float, *, model: str | None = None) -> None:
-    """Have the calibration that is kept look as if it had done so well on each session."""
+    """Set the stored pair F1 of the calibration on each session."""
     [[by_session]] = db.execute("SELECT session_f1 FROM calibrations").fetchall()
     db.execute("UPDATE calibrations SET session_f1 = ?", [json.dumps(dict.fromkeys(json.loads(by_session), f1))])
     if model is not None:
@@ -189,7 +189,7 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
 
 
 class Terminal(StringIO):
-    """Standard input that somebody types."""
+    """Standard input that a user types."""
 
     def isatty(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""Scores of floors are computed once and kept, until the sessions or what computes them changes."""
+"""Scores of floors are computed once and stored, until the sessions or the code change."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For each time that floors were computed, over how many sessions."""
+    """The number of sessions of each computation of floors."""
     found: list[int] = []
 
     def recorded(db: Database, dataset: str, sessions: Any, answered: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Knowledge in files: out, and in again, and for other programs to load."""
+"""Knowledge in files: exported, imported again, and loaded by other programs."""
 
 import json
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def test_an_export_can_be_imported_again(known: Database, kdtui: Kdtui, tmp_path
     assert result.code == 0, result.err
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
-    # Once more changes nothing.
+    # Importing again changes nothing.
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
 
@@ -206,7 +206,7 @@ def test_an_imported_piece_that_is_also_found_has_the_measures_of_this_store(
     assert found
     assert all(piece.origin is not None for piece in found)
     assert "also found in this store" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
-    # It came from elsewhere first, and stays whatever is found later.
+    # It was imported first, and stays whatever is found later.
     result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
     assert "deleted" not in result.err
     assert set(found) <= set(find_knowledge(known, dataset="other", format="pattern"))

@@ -1,4 +1,4 @@
-"""What is typed into a search for knowledge, and numbers of pieces."""
+"""Queries for knowledge, and numbers of pieces."""
 
 from contextlib import suppress
 

@@ -1,4 +1,4 @@
-"""Evaluations of many sessions: answers are stored together where they cost nothing, and nothing piles up in memory."""
+"""Evaluations of many sessions: free answers are stored together, and memory stays bounded."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def run(db: Database) -> Run:
 
 @pytest.fixture
 def other(db: Database) -> Iterator[Database]:
-    """Another process, as far as the store can tell."""
+    """Another connection, which looks like another process to the store."""
     assert db.path is not None
     with closing(open_database(db.path)) as found:
         yield found
@@ -74,12 +74,12 @@ def made_up(answer: Answer, *, costs_nothing: bool) -> SessionStudent:
 
 
 def scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table without what a session cost, which is never the same twice."""
+    """Return the rows of a table without the costs of a session, which always differ."""
     return [{name: row[name] for name in ("name", *(field.name for field in fields(Scores)))} for row in rows]
 
 
 def many(db: Database, count: int) -> None:
-    """A dataset of the training sessions, and of so many copies of the others."""
+    """A dataset of the training sessions, and of many copies of the others."""
     every = list(iter_sessions(db, "outdoor"))
     train = [session for session in every if session.split == "train"]
     others = [session for session in every if session.split != "train" and session.bundles]
@@ -264,7 +264,7 @@ def test_a_run_is_scored_on_the_sessions_that_it_has_answered(db: Database, run:
 
 @pytest.fixture
 def answered_by(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """For each time that floors were computed, the run whose answers stand for those of the pattern student."""
+    """For each computation of floors, the run whose answers replace those of the pattern student."""
     found: list[int | None] = []
     compute = floors.score_floors
 

@@ -70,7 +70,7 @@ def test_it_gives_the_same_logits_in_peft_and_llama_cpp_and_generates(kdtui: Kdt
     assert np.abs(there - logits_here(two, path, some_tokens(there.shape[1]))).max() < 1e-3
     answer = kdtui("generate", "o34", "--student", two, "--adapter", "both=0.5", "--strategy", "list", "--json")
     assert answer.rows[0]["bundles"]
-    # Without a word about the base and the form, it is asked as its parts were trained.
+    # Without options for the base and the form, it is asked as its parts were trained.
     mine_patterns(db, "outdoor")
     asked = kdtui("generate", "o34", "--adapter", "both", "--show-prompt", "--json")
     assert asked.code == 0, asked.err
@@ -95,7 +95,7 @@ def test_a_smaller_rank_says_how_much_it_keeps(kdtui: Kdtui, db: Database, two: 
     assert manifest["rank"] == 6
     assert 0.5 < manifest["kept"] < 1
     assert f"small has rank 6 and keeps {manifest['kept']:.2%} of the squared norm of the sum" in result.err
-    # One adapter alone is reduced, too; a rank that it has already changes nothing.
+    # A single adapter can be reduced too; its present rank changes nothing.
     assert "has rank 2 and keeps" in kdtui("model", "merge", "kitchen", "--rank", 2, "--name", "two").err
     assert "same has rank 9; use" in kdtui("model", "merge", "kitchen", "--rank", 9, "--name", "same").err
     assert logits(two, folder_of(db, "same")) == pytest.approx(

@@ -1,4 +1,4 @@
-"""`kdtui model`: models get names, and are written in fewer bits."""
+"""`kdtui model`: models are named and quantized."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TITLES = ("-t", "Two-person tent", "-t", "Tent pegs", "-t", "Phone case")
 
 
 def hang() -> None:
-    """Stands in for a trial that does not come to an end; another process finds it by its name."""
+    """A stand-in for a trial that never ends; another process finds it by its name."""
     time.sleep(60)
 
 
@@ -133,7 +133,7 @@ def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monk
     found = {row["name"]: row for row in kdtui("doctor", "--json").rows}
     assert found["decoding"]["state"] == "ok"
     assert "kdtui model quantize smollm2 --to Q4" in found["quantization"]["found"]
-    # A build that crashes ends the trial, and not the doctor.
+    # A crashing build ends the trial, but not the doctor.
     monkeypatch.setattr("models.llama.selftest.main", os.abort)
     result = kdtui("doctor", "--json")
     assert result.code == 1
@@ -197,7 +197,7 @@ def test_an_existing_file_is_never_overwritten(kdtui: Kdtui, database_of_the_tes
 
 @pytest.fixture
 def hub(tiny: Path) -> Iterator[str]:
-    """As much of a hub as fetching a file needs: repositories `owner/one` and `owner/two`."""
+    """The parts of a hub that fetching needs, with repositories `owner/one` and `owner/two`."""
     files = {
         "owner/one": ["one.gguf", "README.md"],
         "owner/two": ["small.gguf", "large.gguf"],
@@ -237,7 +237,7 @@ def hub(tiny: Path) -> Iterator[str]:
 
 
 def fetch(endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`kdtui model add` in a process of its own: the hub's library reads its settings when it is imported."""
+    """Run `kdtui model add` in its own process: the hub's library reads its settings when it is imported."""
     return subprocess.run(
         [sys.executable, "-m", "kdtui", "model", "add", *arguments],
         env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},

@@ -1,6 +1,6 @@
-"""Trainings that go from host to host, and from one machine's store to another's: one copy of each can be started.
+"""Trainings that move between hosts, and between the stores of machines: only one copy of each can be started.
 
-Their trainer is a script, which writes a checkpoint and stops: what is tested is where things are, and who is told.
+Their trainer is a script that writes a checkpoint and stops: these tests are about files and messages.
 """
 
 import json
@@ -42,7 +42,7 @@ def add_hosts(kdtui: Kdtui, folder: Path) -> None:
 
 
 def stopped(kdtui: Kdtui, base: Path, far: Path, name: str = "one") -> Path:
-    """A training that has stopped on `far`, with a checkpoint; its directory there."""
+    """A stopped training on `far` with a checkpoint; its directory on the host."""
     result = kdtui("sft", "launch", "--name", name, "--base", base, "--host", "far")
     assert result.code == 0, result.err
     job = far / "jobs" / name
@@ -52,7 +52,7 @@ def stopped(kdtui: Kdtui, base: Path, far: Path, name: str = "one") -> Path:
 
 @pytest.fixture
 def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have commands use the store of another machine, which knows the same hosts."""
+    """Switch commands to the store of another machine that knows the same hosts."""
 
     def go() -> None:
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "another" / "kdtui.db"))
@@ -66,7 +66,7 @@ def test_an_adopted_training_continues_on_another_host_from_the_same_base(
 ) -> None:
     stopped(kdtui, base, far)
     another_machine()
-    # The other machine has no such path as the host has.
+    # The other machine does not have the path of the host.
     shutil.rmtree(far / "blobs")
     assert kdtui("sft", "adopt", "far:one").code == 0
     for where in (["--host", "second"], ["--local"]):
@@ -128,12 +128,12 @@ def test_a_moved_training_is_not_started_on_its_old_host(
     assert not job.exists()
     [row] = kdtui("sft", "ls", "--json").rows
     assert (row["state"], row["reason"]) == ("failed", "it goes on on host second (other)")
-    # Its training set does not help: whatever a machine remembers, the host knows.
+    # Its training set does not help: the host knows better than the store of a machine.
     (here,) = (tmp_path / "another" / "jobs").iterdir()
     shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
     result = kdtui("sft", "resume", "one")
     assert (result.code, "goes on on host second (other), and no more here" in result.err) == (1, True), result.err
-    # It may come back, and its name may be used again.
+    # It may come back, and its name can be used again.
     monkeypatch.setenv("KDTUI_DB", str(first))
     assert kdtui("sft", "resume", "one", "--host", "far").code == 0
     assert (job / "checkpoints").is_dir()

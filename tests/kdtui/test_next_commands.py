@@ -1,4 +1,4 @@
-"""Commands that are told to be typed next do what is said of them: they go to the same database."""
+"""Advised commands work as advised: they use the same database."""
 
 import shlex
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def other(tmp_path: Path, outdoor: Path) -> Path:
-    """A database that is not the usual one, with a run to go on with."""
+    """A database that is not the default one, with a run to resume."""
     path = tmp_path / "an other.db"
     db = open_database(path)
     list(import_dataset(db, outdoor, "outdoor"))
@@ -66,7 +66,7 @@ def test_a_replaced_dataset_says_what_was_lost_with_the_old_one(kdtui: Kdtui, ot
 def test_the_doctor_says_where_no_database_can_be_created(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Tests may run as somebody who may write everywhere.
+    # Tests can run as a user who can write everywhere.
     monkeypatch.setattr("kdtui.workflows.diagnose.os.access", lambda *_: False)
     result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
     [finding] = [row for row in result.rows if row["name"] == "database"]
@@ -90,7 +90,7 @@ def test_the_doctor_says_where_no_database_can_be_created(
 def test_advised_commands_use_the_named_database(kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]) -> None:
     path = tmp_path / "an other.db"
     open_database(path).close()
-    # The last sentence may be that there is no such file.
+    # The last sentence can be that there is no such file.
     said = kdtui(*command, "--db", path).err
     hints = said.replace("kdtui: ", "").count("kdtui ")
     assert hints

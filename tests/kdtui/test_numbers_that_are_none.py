@@ -1,4 +1,4 @@
-"""What is no number is never printed as one, and what earlier versions kept of it stays readable."""
+"""nan and infinity are never printed as numbers, and stored ones of earlier versions stay readable."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a training was worth: its answers against those from before it, and what answers its datasets from then on."""
+"""What a training was worth: its answers compared with earlier ones, and the new default of its datasets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -95,7 +95,7 @@ def test_intents_do_not_replace_a_default_that_they_were_not_compared_with(
 ) -> None:
     trained(outdoor_store, tmp_path, "first", unnamed, named, form="intents", began_from="shipped")
     outcome(outdoor_store, "first")
-    # It is as good, and not better.
+    # It is as good, but not better.
     trained(outdoor_store, tmp_path, "second", unnamed, named, form="intents", began_from="shipped")
     assert "first stays the default of outdoor" in outcome(outdoor_store, "second").in_words
     assert default_adapters(outdoor_store) == {"outdoor": "first"}
@@ -110,7 +110,7 @@ def test_pairs_are_judged_by_a_threshold_that_other_sessions_choose(outdoor_stor
         pairs = [(a, b) for a in range(1, len(session.items) + 1) for b in range(a + 1, len(session.items) + 1)]
         return {"pairs": [[a, b, margin if any({a, b} <= each for each in bundled) else -1.5] for a, b in pairs]}
 
-    # Both scores are low, and yet they tell the pairs apart.
+    # Both scores are low, but they distinguish the pairs.
     trained(
         outdoor_store, tmp_path, "low", lambda each: scored(each, -1.5), lambda each: scored(each, -1.0), form="pairs"
     )
@@ -143,7 +143,7 @@ def test_a_training_without_answers_has_no_outcome(outdoor_store: Database, tmp_
 
 @pytest.fixture
 def writer(outdoor_store: Database, tmp_path: Path) -> str:
-    """A training of intents that has helped."""
+    """A training of intents that helped."""
     trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
     outcome(outdoor_store, "names")
     return "names"

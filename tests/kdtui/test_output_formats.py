@@ -1,4 +1,4 @@
-"""What commands print: tables as wide as the terminal, and the same as Markdown, CSV and JSON."""
+"""The output of commands: tables as wide as the terminal, and the same as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -181,5 +181,5 @@ def test_a_title_of_many_millions_is_shown_at_once(db: Database, kdtui: Kdtui) -
         db.execute("UPDATE items SET title = ?", ["ü" * 20_000_000])
     result = kdtui("data", "show", "s")
     assert result.code == 0
-    # The title, the rule, and the heading beside it.
+    # The title, the rule, and the heading next to it.
     assert 9_000 < len(result.out) < 40_000

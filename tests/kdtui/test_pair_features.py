@@ -1,4 +1,4 @@
-"""Features of pairs of products: against the same written plainly, product by product."""
+"""Features of pairs of products, compared with a plain implementation, product by product."""
 
 from itertools import combinations
 from math import log, sqrt
@@ -39,7 +39,7 @@ def vectors_of(session: Session) -> dict[str, Vectors]:
 
 
 def plainly(session: Session, kind: Kind, vectors: dict[str, Vectors]) -> list[list[float]]:
-    """The features of each pair, without matrices."""
+    """Compute the features of each pair without matrices."""
 
     def cosine(one: str, other: str) -> float:
         return float(vectors[one] @ vectors[other]) if one and other else 0.0

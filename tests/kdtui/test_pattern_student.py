@@ -1,4 +1,4 @@
-"""The student without a language model: what it knows before it learns, and what it learns from."""
+"""The student without a language model: its prior knowledge, and what it learns."""
 
 import json
 import random
@@ -46,7 +46,7 @@ def model() -> PairModel:
 
 
 def reader(texts: Sequence[str]) -> Vectors:
-    """Texts with the same words have the same vector; those without a common word hardly anything in common."""
+    """A reader in which equal words give equal vectors, and texts without common words are almost orthogonal."""
     rows = np.zeros((len(texts), 64), np.float32)
     for row, text in zip(rows, texts, strict=True):
         for word in sorted(words_of(Item("text", text))):
@@ -67,7 +67,7 @@ def told() -> list[str | LearningProgress]:
     return []
 
 
-# What it knows before it learns
+# Prior knowledge
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: 
 
 PATHS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
 ALIKE = st.lists(
-    # Few different ones, so that pairs are equally likely.
+    # Few different values, so that some pairs are equally likely.
     st.builds(Item, st.just("x"), st.none() | st.sampled_from(["tent", "tent pegs", "phone case", ""]), PATHS),
     max_size=9,
 )
@@ -209,7 +209,7 @@ def _texts(session: Session) -> list[str]:
     return [each for item in session.items for each in (item.title or "", item.categories[0][-1])]
 
 
-# What it learns from
+# Learning
 
 
 def test_it_learns_from_a_part_of_too_many_sessions(
@@ -293,7 +293,7 @@ def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused
         list(student.write_bundles(Session("larger", items)))
 
 
-# What is kept in the store
+# The stored student
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Frequent patterns: what is mined from bundles, and which of it applies to a session."""
+"""Frequent patterns: mined from bundles, and applied to sessions."""
 
 from itertools import combinations
 

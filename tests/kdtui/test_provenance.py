@@ -1,4 +1,4 @@
-"""An adapter is used with the base that it was trained on, in any number of bits, and with no other."""
+"""An adapter is used only with the base that it was trained on, in any quantization."""
 
 import json
 from collections.abc import Callable
@@ -67,7 +67,7 @@ def test_a_folder_is_the_same_base_as_its_gguf_file(tmp_path: Path, architecture
 
 
 def as_folder(model: PreTrainedModel, folder: Path) -> Path:
-    """A model as a folder of transformers, its weights in two files."""
+    """Write a model as a transformers folder with its weights in two files."""
     folder.mkdir()
     (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
     weights = list(model.state_dict().items())

@@ -1,4 +1,4 @@
-"""`--published`: what others have published stands beside a run, where it is about exactly these sessions."""
+"""`--published`: published results are shown next to a run if they are about exactly these sessions."""
 
 import json
 import random
@@ -74,7 +74,7 @@ def test_published_rows_come_before_the_run_with_their_source_and_blanks_for_mis
     result = kdtui("evaluate", "--student", "patterns", "--published", "--json")
     names = [row["name"] for row in result.rows]
     first = names.index("Freq")
-    # The run is one of the floors here.
+    # In this case the run is one of the floors.
     assert names[first - 1] == "patterns"
     assert names[first + 10 :] == ["Llama-3.3-70B, few-shot", "truth"]
     row = next(row for row in result.rows if row["name"] == "GPT-4o-mini, AICL")
@@ -107,7 +107,7 @@ def test_results_about_other_sessions_are_not_shown(db: Database, kdtui: Kdtui) 
     result = kdtui("evaluate", "--student", "patterns", "--published", "--limit", 3)
     assert (result.code, result.out) == (1, "")
     assert "published results are about all 7 sessions of the test split; leave out --limit" in result.err
-    # It was known before anything was answered.
+    # This was known before any answer.
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 

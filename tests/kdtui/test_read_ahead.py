@@ -1,4 +1,4 @@
-"""A source that makes its reader wait: what is there is given out at once, and an error comes after it."""
+"""A slow source: available lines are passed on at once, and an error comes after them."""
 
 from collections.abc import Iterator
 from threading import Event
@@ -26,7 +26,7 @@ def test_available_lines_are_not_delayed() -> None:
 
     read = iter(ReadAhead(source()))
     assert next(value for value in read if value is not None) == "first"
-    # The source waits for us, and we do not wait for it.
+    # The source waits for the test, and the test does not wait for it.
     assert next(read) is None
     more.set()
     assert next(value for value in read if value is not None) == "second"

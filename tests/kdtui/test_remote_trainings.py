@@ -1,4 +1,4 @@
-"""Trainings on a host: a real one of a tiny model through sshd, with clients that come and go."""
+"""Trainings of a tiny model on a real host through sshd, with clients that come and go."""
 
 import json
 import os
@@ -68,7 +68,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
         assert starter(job) == pid
         assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
         assert "it is running; cancel it first" in kdtui("sft", "rm", "far-one", "--yes").err
-        # Another machine takes it over, and stops it.
+        # Another machine adopts it, and stops it.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         kdtui("host", "add", "far", "--ssh", "other", "--workdir", workdir, "--python", sys.executable)
         assert kdtui("sft", "adopt", "far:far-one").code == 0
@@ -80,7 +80,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert "training far-one is told to stop: if it has begun, it finishes its step" in result.err
     assert "training far-one has stopped: it left a checkpoint at step" in result.err
     assert trainer(job) is None
-    # The first one sees that, and goes on.
+    # The first machine sees that, and resumes it.
     monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
     assert state(kdtui, "far-one") == "stopped"
     result = kdtui("sft", "resume", "far-one", "--follow")
@@ -95,7 +95,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert answer["session"] == "o34"
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "far-one"]
     assert adapter["kind"] == "adapter"
-    # The host is gone, and what is known of it is still there.
+    # The host is gone, but its last known status is still there.
     server.stop()
     result = kdtui("sft", "ls", "--json")
     assert (result.code, result.rows[0]["state"]) == (0, "done")
@@ -167,7 +167,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
                 continue
             found += event.text
             if not frozen:
-                # What serves the connection hangs; whoever connects anew is served.
+                # The process that serves the connection hangs; new connections are served.
                 frozen = family(server.process.pid)
                 for pid in frozen:
                     os.kill(pid, signal.SIGSTOP)
@@ -233,7 +233,7 @@ def test_a_training_continues_on_another_host(kdtui: Kdtui, base: Path, workdir:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: state(kdtui, "moving") == "failed")
-    # What a machine does that has no memory left.
+    # As on a machine without free memory.
     assert "ended from outside (killed, out of memory, or" in kdtui("sft", "show", "moving").out
     result = kdtui("sft", "resume", "moving", "--host", "second")
     assert result.code == 0, result.err
@@ -253,10 +253,10 @@ def test_folders_in_the_home_folder_do_not_shadow_our_packages(
         (home / name / "__init__.py").write_text(f"raise SystemExit('{name} of the home folder')")
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
-        # As one that logs in there finds it.
+        # As a user finds it after a login on the host.
         file.write(f'ForceCommand cd "{home}"; eval "$SSH_ORIGINAL_COMMAND"\n')
     server.start()
-    # What torchrun starts, too.
+    # Including processes that torchrun starts.
     kdtui("host", "set", "far", "--processes", 2)
     result = launch(kdtui, base, "at-home", "--host", "far", "--epochs", 1)
     assert result.code == 0, result.err
@@ -362,7 +362,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     command = ["sft", "launch", "--name", "torn", "--base", str(base), "--host", "far", "--epochs", "200"]
     client = subprocess.Popen([sys.executable, "-m", "kdtui", *command], stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
-    # It has been prepared here, and is brought now.
+    # It was prepared on this machine, and is sent now.
     assert "training torn:" in client.stderr.readline()
     seed = random.randrange(10**6)
     print(f"seed {seed}")

@@ -1,4 +1,4 @@
-"""Commands that delete: what goes with it is said, a terminal is asked, and nothing else deletes without --yes."""
+"""Commands that delete: they list the losses, ask in a terminal, and otherwise need --yes."""
 
 import os
 import pty

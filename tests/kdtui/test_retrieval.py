@@ -1,4 +1,4 @@
-"""What of the knowledge a student is shown for a session, and how."""
+"""The knowledge that a student is shown for a session."""
 
 import re
 import sqlite3
@@ -90,7 +90,7 @@ def test_a_training_session_is_shown_the_patterns_of_the_other_sessions(known: D
     mined = mine(train)
     fewer = 0
     for session in train:
-        # Which category is the likeliest may change without the session.
+        # The most likely category can change without the session.
         others = {tuple(sorted(each.categories)): each for each in mine([one for one in train if one is not session])}
         shown = applicable(known, session, "pattern").patterns
         for pattern in shown:

@@ -1,4 +1,4 @@
-"""Routers: the adapter that suits a session answers it, and the report says what that is worth."""
+"""Routers: the most suitable adapter answers a session, and the report says what that is worth."""
 
 import json
 import os
@@ -23,7 +23,7 @@ Kdtui = Callable[..., Any]
 
 
 def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features of which the first tells which of two routes is better, and the scores of three routes."""
+    """Return features of which the first says which of two routes is better, and the scores of three routes."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(count, 4))
     first = np.clip(0.5 + 0.3 * np.sign(features[:, 0]) + random.normal(0, 0.1, count), 0, 1)
@@ -79,13 +79,13 @@ def test_a_missing_route_leaves_its_sessions_to_the_best_of_the_others() -> None
 def test_a_vote_bundles_products_that_most_answers_bundle() -> None:
     answers = [[frozenset({1, 2}), frozenset({3, 4})], [frozenset({1, 2, 3})], [frozenset({1, 2}), frozenset({4, 5})]]
     assert vote(answers, 5) == [frozenset({1, 2})]
-    # Half is not most.
+    # Half is not a majority.
     assert vote([[frozenset({1, 2})], []], 2) == []
 
 
 @pytest.fixture
 def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
-    """Two adapters of a tiny model that have names, beside a few sessions."""
+    """Two named adapters of a tiny model, and a few sessions."""
     from store.models import NamedModel, add_model
 
     list(import_dataset(db, few, "outdoor"))
@@ -223,7 +223,7 @@ def test_an_impossible_request_to_a_router_is_refused_with_a_sentence(
 
 @pytest.fixture
 def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
-    """A router that is there."""
+    """An existing router."""
     from kdtui.workflows.adapters.routers import routes_of
     from store.routers import save_router
 

@@ -1,4 +1,4 @@
-"""What a session of a run costs: kept as it is answered, shown with the run, and nothing where nothing is known."""
+"""The cost of a session of a run: stored with each answer, shown with the run, and missing if unknown."""
 
 import json
 import stat
@@ -33,7 +33,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with a package of processors, its cores, memory beside it, and what is on the board besides."""
+    """A machine with a processor package, its cores, its memory, and the whole board."""
     folder = tmp_path / "powercap"
     for zone, name in (
         ("intel-rapl", None),
@@ -76,7 +76,7 @@ def test_tokens_of_an_endpoint_are_those_that_it_counts_and_money_is_by_the_pric
     row = row_of(result.rows, get_run(db, 1).name)
     assert (row["prompt_tokens"], row["completion_tokens"]) == (110, 20)
     assert row["money"] == pytest.approx((110 * 2 + 20 * 10) / 1e6)
-    # What a server takes is not known here.
+    # The costs of a server are unknown on this machine.
     assert (row["joules"], row["meters"], row["peak_memory_bytes"]) == (None, None, None)
     assert row["seconds"] > 0
     assert row_of(result.rows, "truth")["money"] is None
@@ -141,7 +141,7 @@ def test_the_energy_of_a_run_is_the_sum_of_its_stretches(
     [shown] = kdtui("run", "show", 1, "--json").rows
     assert (shown["cost"]["joules"], shown["cost"]["peak_memory_bytes"]) == (2.5, 9)
     assert "2.5 J of the whole machine, by rapl" in kdtui("run", "show", 1).out
-    # What was measured in two ways is not added up.
+    # Measurements by different meters are not added.
     db.execute("UPDATE run_stretches SET meters = 'rapl+nvidia-smi' WHERE id = 2")
     db.conn.commit()
     assert kdtui("run", "show", 1, "--json").rows[0]["cost"]["joules"] is None
@@ -156,7 +156,7 @@ def test_costs_are_stored_during_a_run_so_that_a_killed_one_keeps_them(db: Datab
     next(event for event in events if isinstance(event, SessionAnswered))
     noted = "SELECT run_id, sessions, peak_memory_bytes > 0 FROM run_stretches"
     assert db.execute(noted).fetchall() == [(1, 1, 1)]
-    # Closed in the middle, as by an interrupt, it notes what has been answered since.
+    # Closed in the middle, as by an interrupt, it stores the costs of the last answers.
     next(event for event in events if isinstance(event, SessionAnswered))
     events.close()  # type: ignore[attr-defined]
     assert db.execute(noted).fetchall() == [(1, 2, 1)]
@@ -179,7 +179,7 @@ def test_energy_sums_packages_and_memory_and_survives_a_counter_overflow(
 
 def test_an_unreadable_counter_leaves_energy_unknown(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(powercap))
-    # As where root alone may read it; tests may be run by root.
+    # As if only root could read it; root can run the tests.
     (powercap / "intel-rapl:0" / "energy_uj").unlink()
     with EnergyMeter() as meter:
         assert meter.read() == (None, None)
@@ -207,7 +207,7 @@ def test_a_gpu_without_a_power_meter_leaves_energy_unknown(tmp_path: Path, monke
     nvidia_smi(tmp_path / "bin", "echo '0, [N/A]'; echo '0, 30'; echo '0, 30'")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     meter = EnergyMeter()
-    # All that it says has been read when it is closed.
+    # All of its output has been read when it is closed.
     assert meter._gpus is not None
     meter._gpus._thread.join(PATIENCE)
     assert meter.read() == (None, None)
@@ -216,7 +216,7 @@ def test_a_gpu_without_a_power_meter_leaves_energy_unknown(tmp_path: Path, monke
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak that was before leaves this one unknown")
 def test_peak_memory_counts_from_the_beginning() -> None:
-    # Filled, for memory that is only set aside is not held.
+    # Filled, because memory that is only reserved does not count.
     earlier = b"x" * 300_000_000
     held = len(earlier)
     del earlier

@@ -1,4 +1,4 @@
-"""Samples of knowledge: shares that nest, drawn by what training sessions are like."""
+"""Samples of knowledge: nested shares, drawn by properties of the training sessions."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -225,7 +225,7 @@ def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, 
     run = start_run(known, "one", "train", "someone", RunSettings("smollm2"))
     train = list(iter_sessions(known, "one", split="train"))
     for number, session in enumerate(train):
-        # All but the first two are answered as people would have.
+        # All except the first two are answered as people would have.
         right = tuple(Predicted((), bundle.positions, "", 1.0) for bundle in session.bundles)
         add_prediction(known, run, Prediction(session.id, () if number < 2 else right, None, 0.1))
     hard = ["hard", "-d", "one", "--strategy", "difficulty", "-f", "thought", "--ratio", 2 / len(train)]

@@ -1,4 +1,4 @@
-"""What each session contributes to the measures of its run."""
+"""The contribution of each session to the measures of its run."""
 
 from collections.abc import Callable
 from math import isnan
@@ -51,7 +51,7 @@ def test_the_measures_of_a_run_are_ratios_of_sums_over_its_sessions(db: Database
 
 
 def mixed_run(db: Database, *, intent: str) -> Run:
-    """Sessions that are answered rightly, wrongly, with nothing, and not at all."""
+    """A run with right, wrong, empty and missing answers."""
     sessions = list(iter_sessions(db, "outdoor", split="test"))
     run = start_run(db, "outdoor", "test", "by hand", RunSettings("patterns"))
     right = tuple(Predicted((), each.positions, each.intent and intent, 1.0) for each in sessions[0].bundles)

@@ -1,4 +1,4 @@
-"""A router goes out to a folder with its adapters, and comes in from one, checked."""
+"""A router is exported to a folder with its adapters, and imported from one after checks."""
 
 import json
 import shutil

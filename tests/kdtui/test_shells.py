@@ -1,4 +1,4 @@
-"""Hosts whose shell has start-up files that print, read, wait or end, or is no POSIX shell."""
+"""Hosts whose shell has startup files that print, read, wait or exit, or is not a POSIX shell."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ HOSTILE = ["a b", "it's", '"', "$(reboot)", "`x`", "new\nline\n", "\\", "\\\\010
 
 @pytest.fixture
 def home(server: sshd.Sshd, tmp_path: Path) -> Path:
-    """The home folder of whoever logs in: bash reads `.bashrc` in it before each command."""
+    """The home folder of the user who logs in: bash reads `.bashrc` in it before each command."""
     folder = tmp_path / "home"
     folder.mkdir()
     server.stop()
@@ -71,7 +71,7 @@ LONG = "head -c 300000 /dev/zero | tr '\\0' x"
         (f"{LONG} >&2", "xxx…”, 0.3 MB in all"),
         ("read -p 'Which module? ' module; read -r more; echo \"You took [$module]\"", "it says “You took []”"),
         ("printf '\\033[31mred\\033[0m \\033]0;title\\007'", "it says “red”"),
-        # Left in the background, it keeps the output open.
+        # A process left in the background keeps the output open.
         ("while kill -0 $$; do sleep 0.1; done &", ""),
         ("exec bash", ""),
         pytest.param("exec zsh", "", marks=needs_shells),
@@ -156,13 +156,13 @@ def test_new_startup_files_are_named_too(
     home: Path, kdtui: Kdtui, tmp_path: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
-    # A login by hand runs no command of its own.
+    # A manual login runs no command.
     assert kdtui("host", "connect", "far").code == 0
     try:
         (home / ".bashrc").write_text(f"{start_up}\n")
         assert re.search(said, refused("true"))
         for module in ("shell", "transport") if start_up.startswith("cat") else ():
-            # Whatever else a stream has to read comes later, so its input has no end.
+            # A stream has more to read later, so its input does not end.
             monkeypatch.setattr(f"kdtui.jobs.{module}.STARTS", 1.0)
         with pytest.raises(TransportError, match=said):
             asyncio.run(streamed("true"))

@@ -1,4 +1,4 @@
-"""The student that comes along: the embedded one with an adapter, used where nothing else is named."""
+"""The shipped student: the embedded one with an adapter, used if no other is named."""
 
 import json
 import subprocess

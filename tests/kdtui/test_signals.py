@@ -1,4 +1,4 @@
-"""A command that is told to end does so at once, keeps what is done, and says so by its exit code."""
+"""A command that gets a signal ends at once, keeps its results, and reports the signal by its exit code."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def dataset(db: Database, outdoor: Path, tmp_path: Path) -> None:
 
 @contextmanager
 def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subprocess.Popen[str]"]:
-    """A command in a process of its own, killed at the end."""
+    """Start a command in its own process, and kill it at the end."""
     command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
@@ -49,13 +49,13 @@ def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subpr
 
 
 def has_open(process: "subprocess.Popen[str]", path: Path) -> bool:
-    """Whether a process has read, or is reading, a model."""
+    """Return whether a process has a model open."""
     assert process.poll() is None, process.communicate()
     return str(path.resolve()) in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def ended(process: "subprocess.Popen[str]", number: int) -> tuple[int, str, str]:
-    """What it says and how it ends when it is sent a signal."""
+    """Send a signal, and return the output and the exit code."""
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err
@@ -87,7 +87,7 @@ def test_generated_answers_have_been_printed(outdoor: Path, number: int, code: i
         process.stdin.write(f"{line}\n" * 2)
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["session"]
-        # The second is under way, or done; no more is coming.
+        # The second is running or done; no more follow.
         returned, _, err = ended(process, number)
     assert returned == code
     assert "could not be answered" not in err
@@ -139,7 +139,7 @@ def test_a_command_that_ignores_hangups_survives_them(db: Database, tmp_path: Pa
 
 @pytest.mark.parametrize(("number", "code"), ENDINGS[1:], ids=["SIGTERM", "SIGHUP"])
 def test_a_question_that_is_not_answered_changes_nothing(db: Database, number: int, code: int) -> None:
-    # Only who sits at a terminal is asked.
+    # Only a user at a terminal is asked.
     ours, theirs = os.openpty()
     with started("data", "rm", "demo", stdin=theirs) as process:
         assert process.stderr is not None

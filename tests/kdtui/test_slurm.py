@@ -1,4 +1,4 @@
-"""Trainings through a real one-node Slurm, and what is said to Slurm and heard from it."""
+"""Trainings through a real one-node Slurm, and the exchange with Slurm."""
 
 import os
 import subprocess
@@ -23,12 +23,12 @@ from tests.waiting import held_still, until
 
 
 def begins_again(kdtui: Kdtui, name: str) -> bool:
-    """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
+    """Have Slurm start the first job at once, rather than after two minutes; return whether it runs."""
     asked = ["squeue", "--noheader", "--jobs", "1", "--format", "%T"]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    # While what is left of it is cleared away, Slurm takes no update, or forgets it.
+    # While Slurm cleans up the job, it accepts no update, or forgets it.
     if told == "PENDING":
-        # Its node takes none that begins in the second in which it ended ("Job credential revoked").
+        # Its node refuses a job in the second in which the last one ended ("Job credential revoked").
         time.sleep(2)
         subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
     return state(kdtui, name) == "running"
@@ -64,7 +64,7 @@ def test_a_training_runs_through_slurm_and_is_fetched(
     kill_a_client_that_watches("queued")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Another machine takes it over, and sees how it is.
+        # Another machine adopts it, and checks its status.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
         assert kdtui("host", "add", "cluster", *options).code == 0
@@ -141,7 +141,7 @@ def test_the_script_requests_resources_from_slurm() -> None:
 
 @pytest.fixture
 def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Have one of Slurm's commands, which is no real one, say something: a cluster with accounts, for one."""
+    """Replace a Slurm command by a fake one with this output, such as a cluster with accounting."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
 

@@ -1,4 +1,4 @@
-"""A limit takes sessions by chance: the same each time, the smaller within the larger, and the output names them."""
+"""A limit draws random sessions: the same each time, smaller draws within larger ones, and named in the output."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A model as the teacher: every call kept and paid for once, within a budget, whatever the server does."""
+"""A model as the teacher: every call is stored and paid for once, within a budget, whatever the server does."""
 
 import json
 import os
@@ -133,7 +133,7 @@ def test_knowledge_has_its_teacher_call_session_and_parents(
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
     assert f"teacher {teacher}" in out
-    # The rule that it was given, and the pattern that this was made with.
+    # The rule that it was given, and the pattern that the rule was made with.
     given = next(piece for piece in (*thoughts, *rejected) if parents_of(db, piece.id))
     out = kdtui("knowledge", "show", given.id).out
     assert "├── rule " in out or "└── rule " in out
@@ -215,7 +215,7 @@ def test_a_budget_of_money_is_never_exceeded(db: Database, serve: Serve, kdtui: 
 @pytest.mark.usefixtures("train")
 def test_a_budget_holds_for_scripts_of_many_tokens(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     def costly(fake: Fake, _: int) -> None:
-        # A token for every byte is the most that a tokenizer makes.
+        # A tokenizer makes at most a token for every byte.
         tokens = sum(len(message["content"].encode()) for message in fake.body["messages"])
         fake.complete(json.dumps(answer_for(fake)), usage=(tokens, 1024))
 
@@ -333,7 +333,7 @@ def test_a_server_that_hangs_is_given_up_and_not_asked_again(db: Database, serve
         "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 2, "--concurrency", 4
     )
     assert "did not answer in 2 seconds" in result.err
-    # On a busy machine a good answer may come too late as well.
+    # On a busy machine a good answer can come too late as well.
     assert Counter(row["status"] for row in calls(db))["failed"] >= 1
     assert len(fake.asked) == len(calls(db))
     assert fake.asked.count(fake.asked[0]) == 1
@@ -368,7 +368,7 @@ def test_an_answer_is_read_whatever_surrounds_it(db: Database, serve: Serve, kdt
     assert result.code == 0, result.err
     assert len(calls(db)) == 16
     assert find_knowledge(db, format="rule")
-    # Thoughts are not repeated to who had them.
+    # Thoughts are not sent back to the model.
     said = [message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"]
     assert said
     assert not [text for text in said if "<think>" in text]
@@ -418,7 +418,7 @@ def test_the_dialect_of_a_server_is_learned_by_one_call_and_reported_once(
 @pytest.mark.usefixtures("train")
 def test_no_more_calls_run_than_requested(serve: Serve, kdtui: Kdtui) -> None:
     def slow(fake: Fake, number: int) -> None:
-        # The first waits for the next, and each for what more there may be.
+        # The first waits for the next one, and each for possible further ones.
         if not number:
             until(lambda: type(fake).at_once > 1)
         sleep(0.02)
@@ -442,7 +442,7 @@ def test_calls_keep_to_the_pace(
     monkeypatch.setattr(AsyncLimiter, "acquire", acquire)
     url, fake = serve(good)
     kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--limit", 9, *pace)
-    # Each call takes its share of what a minute allows.
+    # Each call uses its share of the rate limit.
     assert len(fake.asked) == len(taken) == 9
     assert all(1 / 10_000 < share < 1 / 100 for share in taken)
 
@@ -528,7 +528,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
     rows = calls(db)
     assert Counter(row["key"] for row in rows) == charged
     assert len(rows) == 4 * len(train)
-    # What was under way at a kill is asked again, and nothing else.
+    # Only the calls that ran at a kill are made again.
     assert len(fake.asked) <= len(rows) + 8 * len(moments)
     resumed = all_knowledge(db)
     with db.atomic():
@@ -567,9 +567,9 @@ def test_an_interrupt_keeps_running_calls(db: Database, train: list[Session], se
 def test_a_real_server_teaches(
     llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A small model says the same again and again, as long as it may.
+    # A small model repeats itself up to its limit.
     monkeypatch.setattr("kdtui.workflows.calls.asker.ANSWER_TOKENS", 128)
-    # The session of the fewest products: all that it is told is to be read, and as much to be written.
+    # The session with the fewest products, so that prompts and answers are short.
     (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
     list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", llama_server, "--limit", 1, "--format", "thought")
@@ -577,5 +577,5 @@ def test_a_real_server_teaches(
     assert len(rows) == 1
     assert rows[0]["status"] == "answered"
     assert rows[0]["prompt_tokens"] > 100
-    # A small model may say what is no thought: then the command says so.
+    # A small model can write an invalid thought. Then the command says so.
     assert result.code == 0 or "gave no knowledge" in result.err

@@ -1,4 +1,4 @@
-"""Vectors of titles and category names: made once, kept with their dataset, and never in anybody's way."""
+"""Vectors of titles and category names: made once, stored with their dataset, and never blocking."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the encoder was asked for."""
+    """The texts that the encoder has encoded."""
     asked: list[str] = []
     embed = LocalEmbedder.embed
 

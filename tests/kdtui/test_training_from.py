@@ -1,4 +1,4 @@
-"""Trainings that begin from an adapter: what they take over from it, and where they go with it."""
+"""Trainings that begin from an adapter: what they inherit, and how they reach a host."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def folder(db: Database, name: str) -> Path:
 
 @pytest.fixture
 def lists(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A training of lists of rank 4 that is done."""
+    """A finished training of lists with rank 4."""
     train_here(monkeypatch)
     result = launch(kdtui, base, "lists", "--form", "list", "--epochs", 1, "--rank", 4, "--alpha", 6)
     assert result.code == 0, result.err
@@ -57,7 +57,7 @@ def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     assert shown["outcome"]["source"]["name"] == lists
     manifest = json.loads((folder(db, "more") / "adapter" / "manifest.json").read_text())
     assert manifest["began_from"] == lists
-    # What it began from is gone, and it is whole all the same.
+    # Its source is gone, but it is complete.
     assert kdtui("sft", "rm", lists, "--yes").code == 0
     assert kdtui("generate", "o34", "--adapter", "more").code == 0
 
@@ -143,7 +143,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     ) in result.err
     assert "teach little" not in result.out
     assert "teach little" not in kdtui("sft", "launch", "--name", "few", "--dry-run", "--from", "shipped").err
-    # None that is here was trained for that.
+    # No local adapter was trained for that.
     assert "teach little" not in kdtui("sft", "launch", "--name", "few", "--dry-run", "--form", "list").err
 
 
@@ -157,7 +157,7 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
     here = folder(db, "far-one")
     brought = {path.name: path.read_bytes() for path in (there / "start").iterdir()}
     assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
-    # It comes home with the training to a client that has never had it.
+    # A client that never had it fetches it with the training.
     shutil.rmtree(here / "start")
     (here / "train.jsonl").unlink()
     kdtui("sft", "resume", "far-one", "--local")

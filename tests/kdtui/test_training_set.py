@@ -1,4 +1,4 @@
-"""Training sets: the sessions that are shown, in which form, and with which knowledge."""
+"""Training sets: their sessions, their form, and their knowledge."""
 
 import json
 from collections.abc import Callable

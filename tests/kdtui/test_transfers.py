@@ -1,4 +1,4 @@
-"""Files to a host and from it: whole or not at all, gone on with where they were left, and never out of the folder."""
+"""Files to and from a host: complete or not at all, resumable, and never outside of the folder."""
 
 import asyncio
 import fcntl
@@ -169,7 +169,7 @@ def test_small_files_are_sent_together_and_only_if_missing(host: Host, server: s
     asked(host, lambda client: client.bring_code())
     before = server.commands
     assert set(asked(host, bring).values()) == {0}
-    # One question, one for all that is small, and one for what is large.
+    # One request for the list, one for all small files, and one for a large file.
     assert server.commands - before == 3
     there = Path(host.workdir) / "blobs" / tree.key
     assert {path.name: sha256(path) for path in there.iterdir()} == {name: digest for name, _, _, digest in tree.files}
@@ -233,7 +233,7 @@ def test_fetched_files_are_complete_and_fetched_once(host: Host, tmp_path: Path)
         (job / "deep er" / f"it's {number}").write_bytes(os.urandom(number))
     (job / "half.part").write_bytes(b"not yet")
     target = tmp_path / "home"
-    # As a killed client left it.
+    # As a killed client leaves it.
     (target / "coming" / "adapter").mkdir(parents=True)
     (target / "coming" / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
     assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 41
@@ -276,7 +276,7 @@ def test_a_checkpoint_gets_its_name_when_it_is_complete(host: Host, tmp_path: Pa
     assert (home / "coming" / "checkpoints" / checkpoint.name / "state.json").exists()
     assert not (home / "checkpoints").exists()
     assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 2
-    # One of before, half there and taken for whole, is made whole too.
+    # An earlier partial file that was taken for complete is completed too.
     (home / "checkpoints" / checkpoint.name / "optimizer.safetensors").unlink()
     assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 1
     for path in checkpoint.iterdir():

@@ -1,4 +1,4 @@
-"""A piece of knowledge is tried on a session, without it and with it alone."""
+"""A piece of knowledge is tried on a session, without it and with only it."""
 
 from pathlib import Path
 

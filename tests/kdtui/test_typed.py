@@ -1,4 +1,4 @@
-"""Sessions that somebody types or pastes."""
+"""Sessions that a user types or pastes."""
 
 import json
 
@@ -34,7 +34,7 @@ def test_an_empty_line_ends_a_session_as_it_does_on_stdin() -> None:
 
 def test_each_session_of_titles_has_its_own_part_of_the_text() -> None:
     assert texts_of("Tent\nPegs\n\n\nKettle\n") == ["Tent\nPegs", "Kettle"]
-    # JSON is not taken apart.
+    # JSON is not split.
     assert texts_of('{"session":\n\n"s"}') == ['{"session":\n\n"s"}']
 
 

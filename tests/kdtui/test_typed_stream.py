@@ -1,4 +1,4 @@
-"""Plain titles on stdin, and products of which nothing is known."""
+"""Plain titles on stdin, and unknown products."""
 
 import csv
 import io

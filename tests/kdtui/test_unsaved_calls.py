@@ -1,4 +1,4 @@
-"""Answers of a teacher are kept while another process is writing to the store, and after."""
+"""Answers of a teacher are kept while another process is writing to the store, and afterwards."""
 
 import asyncio
 import subprocess
@@ -68,7 +68,7 @@ def test_answers_outlive_the_process_that_paid_for_them(
     again = distil(url)
     _, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
-    # The first one is answered by the file, and not asked again.
+    # The first call is answered from the file, and not made again.
     assert len(fake.asked) == 4
     assert db.execute("SELECT count(*), count(response) FROM calls").fetchone() == (4, 4)
     assert not database_of_the_test.with_name(f"{database_of_the_test.name}-unsaved-calls").exists()

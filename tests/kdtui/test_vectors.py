@@ -1,4 +1,4 @@
-"""Vectors of sessions: made by a model here or behind an endpoint, and used to find the nearest sessions."""
+"""Vectors of sessions: made by a local model or behind an endpoint, and used to find the nearest sessions."""
 
 import tracemalloc
 from collections.abc import Callable, Generator, Iterator
@@ -50,13 +50,13 @@ def count(db: Database) -> int:
 
 
 def trained_on(db: Database, model: str) -> tuple[list[str], Any]:
-    """The ids of the training sessions, and their vectors."""
+    """Return the ids of the training sessions, and their vectors."""
     parts = list(training_vectors(db, "outdoor", model))
     return session_ids(db, [row for rows, _ in parts for row in rows]), np.concatenate([each for _, each in parts])
 
 
 def embeddings(fake: Fake, change: Callable[[list[Any]], Any] = lambda rows: rows) -> None:
-    """Answer as a good server would: a vector that depends on the text, of four numbers."""
+    """Answer like a good server: with a vector of four numbers that depends on the text."""
     rows = [[1.0, len(text) % 7, len(text) % 5, len(text) % 3] for text in fake.body["input"]]
     data = [{"object": "embedding", "index": number, "embedding": row} for number, row in enumerate(rows)]
     fake.send({"object": "list", "model": "m", "data": change(data), "usage": {"prompt_tokens": 1, "total_tokens": 1}})

@@ -1,4 +1,4 @@
-"""A training on a host that is watched: a text in its log is looked for there."""
+"""A watched training on a host: a text is searched for in its log on the host."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A workdir that cannot be written says why, and is not taken for a Python that is missing."""
+"""An unwritable workdir is reported with the reason, and is not mistaken for a missing Python."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Kdtui = Callable[..., Any]
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A file system of its own that can only be read."""
+    """A separate read-only file system."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=False)
     if mounted.returncode:

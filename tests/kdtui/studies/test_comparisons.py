@@ -1,4 +1,4 @@
-"""Cells are compared in pairs: chance is hardly ever taken for an effect, and an effect has an honest interval."""
+"""Cells are compared in pairs: chance is rarely claimed as an effect, and an effect has a correct interval."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def only(one: object, other: object, resampling: Resampling = FEW) -> Comparison
 
 
 def question(chance: np.random.Generator, cells: int, sessions: int) -> Matrix:
-    """Cells that answer six of ten sessions alike, and the others each in its own way, without any effect."""
+    """Return cells that agree on six of ten sessions, and differ at random on the others, without any effect."""
     common = chance.choice(SCORES, (1, sessions), p=SHARES)
     own = chance.choice(SCORES, (cells, sessions), p=SHARES)
     return np.where(chance.random((cells, sessions)) < 0.4, own, common)
@@ -47,7 +47,7 @@ def test_the_interval_of_a_known_effect_covers_it_in_95_of_100_questions(session
     chance, covered = np.random.default_rng(9), []
     for number in range(400):
         baseline, other, *_ = question(chance, 4, sessions)
-        # One session in ten is answered right by the other alone.
+        # Only the other cell answers one session in ten correctly.
         mended = np.where(chance.random(sessions) < 0.1, 1, other)
         effect = 0.1 * (1 - float(np.dot(SCORES, SHARES)))
         found = only(baseline, mended, Resampling(800, number))
@@ -163,7 +163,7 @@ def test_the_order_of_sessions_makes_no_difference(cells: tuple[Vector, Vector],
     one, other = only(*cells), only(cells[0][order], cells[1][order])
     assert one.difference == pytest.approx(other.difference)
     assert one.smallest_effect == pytest.approx(other.smallest_effect, nan_ok=True)
-    # Other signs are flipped, so that p moves by chance: one standard deviation of 500 flips is at most .022.
+    # The flips are random, so p varies: one standard deviation of 500 flips is at most .022.
     assert one.p == pytest.approx(other.p, abs=0.2)
 
 

@@ -1,4 +1,4 @@
-"""Studies whose teachers, students and trainings are elsewhere: behind an endpoint, or on a host."""
+"""Studies with teachers and students behind an endpoint, and with trainings on a host."""
 
 import json
 import sys
@@ -56,7 +56,7 @@ def test_a_teacher_behind_an_endpoint_is_asked_once_for_all_studies(
     spec = described(teacher(url), teacher=["wise", "annotations"])
     [plan] = study(spec, "--dry-run").rows
     assert (plan["calls"], plan["answered_calls"], plan["cost"]) == (5, 0, None)
-    # How long it takes to answer is not known.
+    # The time of the answers is unknown.
     assert "knowledge" in plan["unknown"]
     assert study(spec).code == 0
     asked = len(fake.asked)

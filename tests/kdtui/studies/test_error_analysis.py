@@ -1,4 +1,4 @@
-"""Where a cell fails: errors by type, and pair F1 by what sessions are like."""
+"""Where a cell fails: errors by type, and pair F1 by properties of the sessions."""
 
 from math import isnan
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Grids: settings that make no difference make no cells, and what cells have in common is done once."""
+"""Grids: settings that make no difference make no cells, and shared work of cells is done once."""
 
 import pytest
 from hypothesis import given
@@ -55,7 +55,7 @@ def count(found: list[Grid]) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("name", "datasets", "expected"),
     [
-        # none: zero-shot and trained on bundles alone; five sets of formats, shown, and shown and trained with
+        # none: zero-shot and trained only on bundles; five sets of formats, shown, and shown and trained with
         ("rq1", ["a"], {"sample": 0, "training": 6, "calibration": 0, "evaluation": 12}),
         # 21 samples: 4 ratios x 3 sets of formats, 3 ratios of 3 more strategies. 22 trainings: with each, and on all.
         # 45 evaluations: 21 shown and 21 trained with, all shown and trained with, and the zero-shot run that says how
@@ -65,7 +65,7 @@ def count(found: list[Grid]) -> dict[str, int]:
         # both. Trainings: the other's adapter is its own, so 1 more, of both. Evaluations: 4 more of each dataset,
         # shown and trained with the other's and both
         ("rq2", ["a", "b"], {"sample": 43, "training": 45, "calibration": 0, "evaluation": 98}),
-        # zero-shot, shown, trained with, both; and trained on bundles alone
+        # zero-shot, shown, trained with, both; and trained only on bundles
         ("rq3", ["a"], {"sample": 0, "training": 2, "calibration": 0, "evaluation": 5}),
         # All of rq3 but one cell is in rq1, and that one is in rq2, as is what rq2 shows and trains with of all
         ("all", ["a"], {"sample": 21, "training": 27, "calibration": 0, "evaluation": 56}),
@@ -115,7 +115,7 @@ def test_training_sessions_is_an_axis_that_defaults_to_the_number_of_the_study()
     found = grid(compare="training_sessions", baseline=20, training_sessions=(20, 50), utilization=("icl", "sft"))
     trainings = [step for step in steps([found]) if isinstance(step, TrainingStep)]
     assert {step.sessions for step in trainings} == {20, 50}
-    # A base that is not trained has no training sessions.
+    # An untrained base has no training sessions.
     assert len({cell for cell in cells([found]) if cell.training is None}) == 2
     [usual] = grids(Spec("s", (question(utilization=("sft",)),), training=TrainingOptions(sessions=7)), VALIDATION)
     assert {cell.training.sessions for cell in cells([usual]) if cell.training is not None} == {7}
@@ -185,7 +185,7 @@ def test_a_router_needs_an_adapter_for_each_format_and_one_without_and_their_val
     assert cell.mixture is not None
     assert cell_label(cell) == "smollm2 routed pattern+rule+thought"
     assert {each.formats for each in cell.mixture.trainings} == {(), ("pattern",), ("rule",), ("thought",)}
-    # The adapters of the question on formats are the same ones.
+    # The question on formats has the same adapters.
     formats = grid(formats=("none", "pattern", "rule", "thought"), utilization=("sft+icl",))
     assert set(cell.mixture.trainings) == {each.training for each in cells([formats])}
 

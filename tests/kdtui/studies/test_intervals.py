@@ -1,4 +1,4 @@
-"""Every cell has a mean and an interval that covers the true value as often as it says."""
+"""Every cell has a mean and a confidence interval with the stated coverage."""
 
 import tracemalloc
 
@@ -20,7 +20,7 @@ SCORES = arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([0, 1 /
 
 
 def lumpy(chance: np.random.Generator, *shape: int) -> Matrix:
-    """Scores as pair F1 has them: many at both ends, a few fractions between."""
+    """Return scores that are distributed like pair F1: many at both ends, few in between."""
     return np.asarray(
         chance.choice([0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1], shape, p=[0.15, 0.12, 0.1, 0.13, 0.15, 0.1, 0.25])
     )
@@ -78,7 +78,7 @@ def test_the_order_of_sessions_makes_no_difference(values: Vector, data: st.Data
     order = data.draw(st.permutations(range(len(values))))
     one, other = only(values, resampling=Resampling(2_000)), only(values[order], resampling=Resampling(2_000))
     assert one.mean == pytest.approx(other.mean)
-    # Other sessions are drawn, so that the ends move by chance.
+    # Other sessions are drawn, so the ends vary.
     moved = 2 * np.ptp(values) / len(values) + 0.2 * (one.high - one.low) + 1e-6
     assert_allclose([one.low, one.high], [other.low, other.high], atol=moved)
 

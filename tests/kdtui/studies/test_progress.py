@@ -1,4 +1,4 @@
-"""How far the cells of a study are, and who runs it, on the command line."""
+"""The progress of the cells of a study, and the process that runs it, on the command line."""
 
 import fcntl
 from collections.abc import Callable, Iterator

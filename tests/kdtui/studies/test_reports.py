@@ -1,4 +1,4 @@
-"""What a study found: its report, its answers, and its measures as a table for other tools."""
+"""The results of a study: its report, its answers, and its measures as a table for other tools."""
 
 import csv
 import io
@@ -43,7 +43,7 @@ def question(**fields: Any) -> Question:
 
 
 def answered(db: Database, spec: Spec, *, skip: int = 0) -> StudyPlan:
-    """Store a study whose cells but the last few are answered by bundles that are drawn by chance."""
+    """Store a study in which all cells except the last few have random bundles as answers."""
     chance = Random(0)
     save_study(db, spec.name, to_toml(spec), "test")
     look = StoreContents(db)
@@ -129,7 +129,7 @@ def test_a_report_is_self_contained_and_runs_no_script(kdtui: Kdtui, tmp_path: P
         for name, value in attributes.items():
             if name in ("href", "xlink:href", "src"):
                 assert (value or "").startswith("#")
-    # Names of XML are no addresses that anything is fetched from.
+    # XML namespaces are not fetched.
     assert set(re.findall(r"https?://[^\s\"'<]+", content)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -240,7 +240,7 @@ def test_a_row_is_not_labelled_by_axes_without_effect(db: Database) -> None:
 def test_the_seconds_of_a_session_are_wall_clock_seconds_everywhere(kdtui: Kdtui, db: Database) -> None:
     plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     [found] = study_results(db, plan).questions
-    # The answers of the sessions took other times, each beside others.
+    # The sessions took other times each, since they ran in parallel.
     assert [row.cost.seconds for row in found.rows] == [pytest.approx(1.5 / 7)] * 2
     assert [row["seconds"] for row in kdtui("study", "show", "mine", "--json").rows] == [pytest.approx(1.5 / 7)] * 2
 
@@ -336,13 +336,13 @@ def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: D
 
 
 def plot(page: str, title: str) -> str:
-    """The plot with a title."""
+    """Return the plot with a title."""
     [svg] = [svg for svg, told in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if told == title]
     return str(svg)
 
 
 def paths(svg: str) -> list[tuple[list[tuple[float, float]], bool]]:
-    """The points of each line that is drawn inside the axes, and whether it is dashed."""
+    """Return the points of each line inside the axes, and whether it is dashed."""
     found = []
     for drawn, style in re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none;([^"]*)"', svg):
         points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", drawn)]
@@ -365,7 +365,7 @@ def test_a_row_that_no_ratio_changes_is_a_level_line_across_the_plot(
     [level] = [points for points, is_dashed in drawn if is_dashed and len(points) == 2]
     assert level[0][1] == level[1][1]
     assert level[1][0] - level[0][0] == pytest.approx(across)
-    # Each strategy has a line of its own to all of the patterns, which are the same however they are drawn.
+    # Each strategy has its own line to the point of all patterns, which are the same for every strategy.
     lines = [points for points, is_dashed in drawn if len(points) == 3 and not is_dashed]
     assert len(lines) == 2
     assert lines[0][-1][1] == lines[1][-1][1]

@@ -1,4 +1,4 @@
-"""Sessions that failed in finished cells are answered again when that is asked for; what was answered stays."""
+"""Failed sessions of finished cells are answered again on request; existing answers are kept."""
 
 import json
 from collections.abc import Callable
@@ -33,7 +33,7 @@ student = [{student}]
 
 
 class Server:
-    """Answers as long as it is well; otherwise it refuses what it is to refuse."""
+    """Answers while it is healthy; otherwise it refuses the chosen questions."""
 
     def __init__(self, serve: Serve) -> None:
         self.refuses: Callable[[str], int | None] = lambda _: None
@@ -54,7 +54,7 @@ class Server:
 
 @pytest.fixture
 def server(serve: Serve) -> Server:
-    """A server that is well."""
+    """Provide a healthy server."""
     return Server(serve)
 
 
@@ -71,7 +71,7 @@ def run(kdtui: Kdtui, imported: None, server: Server, tmp_path: Path) -> Kdtui: 
 
 
 def one_of_the_sessions(db: Database) -> str:
-    """What the questions about one of the sessions have in them, and others have not."""
+    """Return a text that the questions about only one of the sessions contain."""
     [(title,)] = db.execute(
         """
         SELECT title FROM items JOIN session_items ON items.id = item_id JOIN sessions ON sessions.id = session_id
@@ -211,7 +211,7 @@ def test_answers_are_kept_when_a_server_fails_in_the_middle_of_a_group(run: Kdtu
 
 
 def break_answers(db: Database, run: int, reason: str, *, session: int) -> None:
-    """One answer of a run becomes a failure."""
+    """Turn one answer of a run into a failure."""
     with db.atomic():
         changed = db.execute(
             """

@@ -1,4 +1,4 @@
-"""Seeds are a second source of chance: their spread is told, and their luck is not taken for an effect."""
+"""Seeds are a second source of chance: their spread is shown, and their luck is not claimed as an effect."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ FEW = Resampling(400)
 
 
 def repeated(chance: np.random.Generator, cells: int, seeds: int, spread: float, sessions: int = 90) -> Matrix:
-    """Cells without any difference but by chance, (cells, seeds, sessions); seeds differ by `spread`."""
+    """Return cells that differ only by chance, (cells, seeds, sessions); seeds differ by `spread`."""
     common = chance.choice([0, 0.4, 0.5, 2 / 3, 1], sessions)
     own = np.where(chance.random((cells, 1, sessions)) < 0.3, chance.choice([0, 0.5, 1], (cells, 1, sessions)), common)
     each = np.where(chance.random((cells, seeds, sessions)) < 0.1, 1 - own, own)
@@ -47,7 +47,7 @@ def test_the_interval_covers_sessions_and_seeds(seeds: int) -> None:
     for number in range(200):
         cells = repeated(chance, 4, seeds, 0.05)
         found = estimate([Cell.of(each) for each in cells], Resampling(400, number))
-        # What is common, or the cell's own; and turned round in one of ten.
+        # The shared value, or the cell's own; inverted in one of ten.
         true = np.mean([0, 0.4, 0.5, 2 / 3, 1]) * 0.7 + 0.5 * 0.3
         true = 0.9 * true + 0.1 * (1 - true)
         covered += [each.low <= true <= each.high for each in found]

@@ -1,4 +1,4 @@
-"""A study is described in TOML: what it asks is read, checked, changed by options, and written as it was read."""
+"""Specs of studies in TOML: they are read, checked, changed by options, and written so that they read the same."""
 
 import re
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_presets_on_different_datasets_have_different_names(datasets: tuple[list
 def test_a_preset_has_a_name_of_its_own_on_any_datasets(datasets: list[list[str]]) -> None:
     names = [preset("all", each).name for each in datasets]
     assert len(set(names)) == len(names)
-    # As everybody can type it.
+    # As a user can type it.
     assert all(re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""Studies run from the command line, with a tiny base: planned, run, resumed, extended, and what fails in them."""
+"""Studies run from the command line with a tiny base: planned, run, resumed and extended, and with failures."""
 
 import fcntl
 import json
@@ -30,7 +30,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def described(tmp_path: Path, study_base: Path) -> Callable[..., Path]:
-    """Write a study that asks one question."""
+    """Write a study with one question."""
 
     def write(*lines: str, before: str = "", training: str = "epochs = 1") -> Path:
         path = tmp_path / "mine.toml"
@@ -66,13 +66,13 @@ def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdt
     assert begun(result) == [row["step"] for row in result.rows if row["event"] == "StepDone"]
     assert (kinds(result).count("train"), kinds(result).count("answer")) == (2, 5)
     assert begun(result)[1:4] == [f"find {format}s of outdoor" for format in ("pattern", "rule", "thought")]
-    # Students that can answer come before trainings here.
+    # Students that can answer come before local trainings.
     assert kinds(result).index("train") > begun(result).index("answer outdoor test: tiny icl pattern+rule+thought")
     assert set(states(kdtui)) == {"done"}
     assert all(0 <= cell["pair_f1"] <= 1 for cell in shown(kdtui))
     [row] = kdtui("study", "ls", "--json").rows
     assert (row["name"], row["cells"], row["done"], row["failed"]) == ("rq3-outdoor", 5, 5, 0)
-    # A cell is a run as any other.
+    # A cell is an ordinary run.
     settings = get_run(db, int(shown(kdtui)[3]["run"])).settings
     assert settings.knowledge == ("pattern", "rule", "thought")
     assert {name for name, _ in settings.adapters} <= {model.name for model in named_models(db)}
@@ -90,7 +90,7 @@ def test_a_finished_study_does_nothing_whatever_name_it_is_run_by(study: Kdtui, 
 
 def test_adapters_of_a_study_do_not_answer_validation_sessions_at_their_end(finished: Database) -> None:
     for job in list_jobs(finished):
-        # The study compares them itself.
+        # The study compares the adapters itself.
         assert read_job(job.folder / JOB).answers is False
 
 
@@ -144,7 +144,7 @@ def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, st
     wider = ["rq3", "--seeds", 3, "--dry-run"]
     [unknown] = study(*wider, "--host", "far").rows
     assert (unknown["training_seconds"], unknown["unknown"]) == ({}, ["training"])
-    # As if one of the two had been done there, in a tenth of the time.
+    # As if one of the two had been done on the host, in a tenth of the time.
     [step, *_] = finished.execute("SELECT made FROM study_steps WHERE kind = 'training' ORDER BY id").fetchall()
     finished.execute("UPDATE jobs SET host_id = (SELECT id FROM hosts) WHERE name = ?", step)
     finished.execute("UPDATE study_steps SET seconds = seconds / 10 WHERE made = ?", step)
@@ -158,7 +158,7 @@ def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, st
 def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
     study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
 ) -> None:
-    # It takes two validation sessions.
+    # That needs two validation sessions.
     list(import_dataset(db, few, "outdoor"))
     axes = ['utilization = ["sft+icl", "routed", "merged"]', 'formats = ["pattern+thought"]']
     spec = described('compare = "utilization"', 'baseline = "sft+icl"', *axes)
@@ -169,14 +169,14 @@ def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
         "fit a router of tiny with none, pattern, thought on outdoor"
     ]
     assert sum(step.startswith("merge adapters") for step in steps) == 1
-    # One for each format, one without, and one on both; the router and the merge have theirs in common.
+    # One for each format, one without, and one on both. The router and the merge share theirs.
     assert sum(step.startswith("train") for step in steps) == 4
     names = [row["name"] for row in kdtui("run", "ls", "--json").rows]
     assert any("routed:study-" in name for name in names)
     assert begun(study(spec)) == []
     [router] = kdtui("router", "ls", "--json").rows
     assert {route["name"] for route in router["routes"]} == {"none", "pattern", "thought"}
-    # What a cell needs is made again with it, from the answers that are there.
+    # The steps that a cell needs are done again with it, from existing answers.
     [run] = [row["run"] for row in kdtui("run", "ls", "--json").rows if "routed:study-" in row["name"]]
     for command in (("router", "rm", router["name"]), ("run", "rm", run)):
         assert kdtui(*command, "--yes").code == 0
@@ -223,7 +223,7 @@ def test_a_failed_step_is_a_row_with_its_reason_and_the_others_continue(
     [blocked] = [row for row in result.rows if row["event"] == "StepBlocked"]
     assert blocked["needs"] == failed["step"]
     assert states(kdtui, "mine") == ["done", "done", "blocked"]
-    # It is not tried again by itself.
+    # It is not retried automatically.
     again = study(spec)
     assert (again.code, begun(again)) == (1, [])
     assert kinds(study(spec, "--retry-failed")) == ["train"]
@@ -381,7 +381,7 @@ def test_another_study_of_the_same_name_is_overwritten_only_on_request(
         assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
         assert "with --name, or take its place with --replace" in result.err
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
-    # To look costs nothing.
+    # Showing the plan costs nothing.
     assert study("rq3", "--split", "valid", "--dry-run").code == 0
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     runs = finished.execute("SELECT count(*) FROM runs").fetchone()
@@ -431,7 +431,7 @@ def test_a_study_that_is_killed_repeatedly_ends_with_the_same_table(
             for _ in range(chance.randrange(1, 5)):
                 running.stdout.readline()
             running.send_signal(signal.SIGKILL)
-    # A training goes on by itself, and is waited for.
+    # The training continues by itself, and the study waits for it.
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [[row[name] for name in measures] for row in shown(kdtui)] == undisturbed

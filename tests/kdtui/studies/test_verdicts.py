@@ -1,4 +1,4 @@
-"""What comparisons mean is said in words; what chance may have done is called noise."""
+"""Comparisons in words; differences that chance explains are called noise."""
 
 import subprocess
 import sys
