@@ -157,13 +157,13 @@ def import_router(db: "Database", folder: Path, name: str | None, models: Path) 
             inside = folder / route.folder
             if inside.is_symlink() or not inside.is_dir():
                 raise ModelError(f"{inside}: there is no such folder, with the adapter of route {route.name!r}")
-            found = import_adapter(db, inside, f"{name}-{slug(route.name)}", models)
-            imported.append(found.model.name)
-            if found.missing is not None:
-                base = found.missing
+            copied = import_adapter(db, inside, f"{name}-{slug(route.name)}", models)
+            imported.append(copied.model.name)
+            if copied.missing is not None:
+                base = copied.missing
                 raise KdtuiError(f"the base of its adapters, {base}, is missing; add it with: kdtui model add FILE")
-            if found.note is not None:
-                notes[f"{found.model.name}: {found.note}"] = None
+            if copied.note is not None:
+                notes[f"{copied.model.name}: {copied.note}"] = None
         settings = [asked for _, asked in routes_of(db, imported)]
         router = Router(
             tuple(
@@ -208,12 +208,12 @@ def _read(path: Path) -> SharedRouter:
     if len(content) > _LARGEST:
         raise ModelError(f"{path}: it is larger than a router can be ({_LARGEST / 1e6:.0f} MB)")
     try:
-        found = msgspec.json.decode(content, type=SharedRouter)
+        router = msgspec.json.decode(content, type=SharedRouter)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
         raise ModelError(f"{path}: this is not a router: {error}") from error
-    if (problem := _problem(found)) is not None:
+    if (problem := _problem(router)) is not None:
         raise ModelError(f"{path}: {problem}")
-    return found
+    return router
 
 
 def _problem(router: SharedRouter) -> str | None:

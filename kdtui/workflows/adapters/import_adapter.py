@@ -87,12 +87,12 @@ def import_adapter(
     name = free_adapter_name(db, name or slug(folder.resolve().name), models)
     bases = [row for row in map(read_model, known_models(db)) if row.kind == "base" and row.info is not None]
     with new_adapter(db, name, models, f"copied from {folder.resolve()}") as part:
-        found = copy_files(folder, part, gguf)
-        if found is None:
+        copied_gguf = copy_files(folder, part, gguf)
+        if copied_gguf is None:
             base = _take_peft(folder, part, name, bases)
         else:
-            (part / found).rename(part / f"{name}.gguf")
-            with _said_of(folder / found, part / f"{name}.gguf"):
+            (part / copied_gguf).rename(part / f"{name}.gguf")
+            with _errors_about(folder / copied_gguf, part / f"{name}.gguf"):
                 base = _check_gguf(part / f"{name}.gguf", bases)
     local = None if base.row is None else base.row.name
     return ImportedAdapter(named_model(db, name), local, base.certain, base.public_name if local is None else None)
@@ -111,7 +111,7 @@ def _take_peft(folder: Path, part: Path, name: str, bases: list[ModelRow]) -> _B
     """Check a copied PEFT adapter, rewrite its metadata, and convert it."""
     from models.adapters.folder import plain_config, shape_config, write_json
 
-    with _said_of(folder, part):
+    with _errors_about(folder, part):
         manifest, config, base_config = (read_described(part / each) for each in (MANIFEST, CONFIG, BASE_CONFIG))
         _check_kind(manifest)
         check_config(config)
@@ -208,7 +208,7 @@ def _called(row: ModelRow) -> set[str]:
 
 
 @contextmanager
-def _said_of(source: Path, copy: Path) -> Iterator[None]:
+def _errors_about(source: Path, copy: Path) -> Iterator[None]:
     """Let errors name the source in place of its copy, which no user has seen."""
     try:
         yield

@@ -151,6 +151,6 @@ def base_config_of(source: AdapterSource) -> dict[str, Any]:
     if source.folder is not None and (source.folder / BASE_CONFIG).is_file():
         from models.files.json_files import read_object
 
-        found: dict[str, Any] = without_paths(read_object(source.folder / BASE_CONFIG))
-        return found
+        config: dict[str, Any] = without_paths(read_object(source.folder / BASE_CONFIG))
+        return config
     return shape_config(source.known_shape())

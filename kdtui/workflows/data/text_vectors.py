@@ -100,18 +100,18 @@ class TextVectors:
         lines = [one_line(text) for text in texts]
         hashes = [text_hash(line) for line in lines]
         wanted = dict(zip(hashes, lines, strict=True))
-        found = {hash: self._known[hash] for hash in wanted if hash in self._known}
-        if lacking := [hash for hash in wanted if hash not in found]:
-            found.update(self._from_store(lacking))
-        if lacking := [hash for hash in wanted if hash not in found]:
-            found.update(self._made(lacking, [wanted[hash] for hash in lacking]))
-        self._remember(found)
+        vectors = {hash: self._known[hash] for hash in wanted if hash in self._known}
+        if lacking := [hash for hash in wanted if hash not in vectors]:
+            vectors.update(self._from_store(lacking))
+        if lacking := [hash for hash in wanted if hash not in vectors]:
+            vectors.update(self._made(lacking, [wanted[hash] for hash in lacking]))
+        self._remember(vectors)
         if not hashes:
             return np.empty((0, ENCODER_DIMENSIONS), np.float32)
-        return np.stack([found[hash] for hash in hashes])
+        return np.stack([vectors[hash] for hash in hashes])
 
-    def _remember(self, found: dict[bytes, Vectors]) -> None:
-        self._known.update(found)
+    def _remember(self, vectors: dict[bytes, Vectors]) -> None:
+        self._known.update(vectors)
         for oldest in list(self._known)[: max(0, len(self._known) - _REMEMBERED)]:
             del self._known[oldest]
 
@@ -132,17 +132,17 @@ class TextVectors:
         return {hash: row for hash, row, total in known if isfinite(total)}
 
     def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors]:
-        found: dict[bytes, Vectors] = {}
+        vectors: dict[bytes, Vectors] = {}
         for first in range(0, len(hashes), _AT_ONCE):
             # As rounded as stored ones, so that an answer does not depend on whether its vectors were stored.
             stored = self._opened().embed(lines[first : first + _AT_ONCE]).astype(_STORED)
             part = hashes[first : first + _AT_ONCE]
-            found.update(zip(part, of_length_one(stored.astype(np.float32)), strict=True))
+            vectors.update(zip(part, of_length_one(stored.astype(np.float32)), strict=True))
             if self._dataset is not None:
                 self._unkept.update((hash, row.tobytes()) for hash, row in zip(part, stored, strict=True))
                 if self._wait or len(self._unkept) >= _AT_ONCE or monotonic() - self._tried >= _PAUSE:
                     self._keep()
-        return found
+        return vectors
 
     def _opened(self) -> "LocalEmbedder":
         if self._error is not None:

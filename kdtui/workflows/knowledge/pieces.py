@@ -79,11 +79,11 @@ def pieces_named(db: Database, numbers: str | None, query: str | None) -> list[i
 
 
 def _numbers(db: Database, query: KnowledgeQuery, sort: KnowledgeSort, *, reverse: bool) -> Iterator[int]:
-    found = 0
+    count = 0
     for part in search_knowledge(db, query, sort, reverse=reverse, ranked=_ALL):
         # The last part can come before the middle ones.
-        if part.first == found:
-            found += len(part.ids)
+        if part.first == count:
+            count += len(part.ids)
             yield from part.ids
 
 

@@ -200,12 +200,12 @@ def _pieces(
             path = item.categories[0] if item.categories else ()
             for level in range(1, len(path) + 1):
                 holders.setdefault(path[:level], set()).add(number)
-    found = {}
+    sessions_of_piece = {}
     for piece in kept:
         paths = msgspec.json.decode(piece.content, type=Pattern).categories
         shared = set.intersection(*(holders.get(path, set()) for path in paths))
-        found[piece.id] = [sessions[number].id for number in sorted(shared)]
-    return found
+        sessions_of_piece[piece.id] = [sessions[number].id for number in sorted(shared)]
+    return sessions_of_piece
 
 
 @dataclass(frozen=True, slots=True)

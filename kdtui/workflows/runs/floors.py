@@ -127,8 +127,8 @@ def score_floors(
         sums = {name: AnswerSums(cosine.measure) for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
         answers = ((session, None) for session in sessions) if learned is None else learned
         for session, bundles in cosine.ahead(answers, lambda bundles: bundles):
-            for name, found in zip(floors.NAMES, floors.floors_of(session), strict=True):
-                sums[name].add(session, [Bundle(tuple(sorted(each))) for each in found])
+            for name, floor_bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
+                sums[name].add(session, [Bundle(tuple(sorted(each))) for each in floor_bundles])
             if learned is not None:
                 sums[PATTERNS].add(session, bundles)
             sums["truth"].add(session, minimal_bundles(session.bundles))

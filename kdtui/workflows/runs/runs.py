@@ -155,11 +155,11 @@ def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
 
     def ratios(run: Run) -> tuple[float, ...]:
         settings = run.settings
-        found = draws(settings.sample) if settings.sample is not None else ()
+        parts = draws(settings.sample) if settings.sample is not None else ()
         return tuple(
             dict.fromkeys(
                 draw.ratio
-                for draw in found
+                for draw in parts
                 if (settings.domains == "all" or draw.dataset == run.dataset) and draw.format in settings.knowledge
             )
         )

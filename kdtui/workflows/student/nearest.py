@@ -60,13 +60,13 @@ def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> Neares
     finders = {source: _ByVectors(db, source, settings.near) for source in sources}
 
     def find(session: Session, limit: int) -> list[tuple[str, str]]:
-        found = [
+        nearest = [
             (near, source, id)
             for source, finder in finders.items()
             for near, id in finder.scored(session, limit, without=session.id if source == dataset else None)
         ]
-        found.sort(key=lambda each: -each[0])
-        return [(source, id) for _, source, id in found[:limit]]
+        nearest.sort(key=lambda each: -each[0])
+        return [(source, id) for _, source, id in nearest[:limit]]
 
     return find
 
@@ -79,7 +79,7 @@ class _ByVectors:
         self._dataset = dataset
         self._model = model
         self._rows = array("q")
-        if is_outdated(db, dataset, model) or (found := self._read()) is None:
+        if is_outdated(db, dataset, model) or (vectors := self._read()) is None:
             known = ", ".join(vector_models(db, dataset)) or "none"
             raise KdtuiError(
                 f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "
@@ -87,7 +87,7 @@ class _ByVectors:
             )
         # The vectors of a language model all have a similar direction. Their differences from the mean distinguish
         # them.
-        self._vectors, self._mean = found
+        self._vectors, self._mean = vectors
         for first in range(0, len(self._rows), _AT_ONCE):
             part = self._vectors[first : first + _AT_ONCE]
             part[:] = of_length_one(part - self._mean)
@@ -137,8 +137,8 @@ class _ByVectors:
         near = self._vectors @ of_length_one(vector - self._mean)
         best = (-near).argsort(kind="stable")[: limit + 1]
         ids = session_ids(self._db, [self._rows[number] for number in best])
-        found = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]
-        return [each for each in found if each[1] != without][:limit]
+        scored = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]
+        return [each for each in scored if each[1] != without][:limit]
 
     def _vector(self, session: Session) -> Vectors:
         stored = session_vector(self._db, self._dataset, session.id, self._model)

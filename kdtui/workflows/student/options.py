@@ -95,22 +95,22 @@ def _routers(db: "Database") -> dict[str, str]:
     """Return the routers as adapters, each with the student that its adapters are for."""
     from store.routers import list_routers
 
-    found = {}
+    base_by_router = {}
     for stored in list_routers(db):
         # Imported only if there is a router.
         from kdtui.workflows.student.routed import load_router
 
         # Using it says why it cannot be used.
         with suppress(KdtuiError):
-            found[f"{ROUTED}{stored.name}"] = load_router(db, stored.name).routes[0].settings.student
-    return found
+            base_by_router[f"{ROUTED}{stored.name}"] = load_router(db, stored.name).routes[0].settings.student
+    return base_by_router
 
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
     """Return the trainings whose adapter is on this machine, with their base, if it can be a student, and settings."""
     from store.jobs import list_jobs
 
-    found = {}
+    trained = {}
     for job in list_jobs(db):
         # Imported only if there is a training: it takes a third of a second.
         from kdtui.workflows.job_state import base_of, known_status
@@ -119,8 +119,8 @@ def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
         # Its folder can be gone, or written by another version.
         with suppress(KdtuiError, ModelError, OSError):
             if known_status(job).state == "done" and (job.folder / ADAPTER).is_dir():
-                found[job.name] = base_of(job), job.settings
-    return found
+                trained[job.name] = base_of(job), job.settings
+    return trained
 
 
 def _as_trained(
@@ -129,12 +129,12 @@ def _as_trained(
     """Return the settings that ask each adapter as it was trained, and the adapters that only write intents."""
     from kdtui.workflows.student.settings import shown_as_trained
 
-    found, writers = {}, set()
+    settings_by_adapter, writers = {}, set()
     for name in adapters:
         base, settings = trained.get(name, (None, None))
         # An adopted training can lack its settings.
         if base is not None and settings is not None and settings.datasets:
-            found[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
+            settings_by_adapter[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
             if settings.form == "intents":
                 writers.add(name)
             continue
@@ -144,10 +144,10 @@ def _as_trained(
             from kdtui.workflows.student.describe_model import student_with
 
             if (known := trained_with(db, name)) is not None:
-                found[name] = student_with(db, name)
+                settings_by_adapter[name] = student_with(db, name)
                 if known.form == "intents":
                     writers.add(name)
-    return found, frozenset(writers)
+    return settings_by_adapter, frozenset(writers)
 
 
 def combined(offers: Iterable[StudentOptions]) -> StudentOptions:

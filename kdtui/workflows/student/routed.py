@@ -151,7 +151,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
 
         def explain(session: Session) -> PromptExplanation:
             choice = choose(session)
-            found = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
-            return replace(found, how=f"The router {name} chose: {choice.in_words}. {found.how}")
+            explanation = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
+            return replace(explanation, how=f"The router {name} chose: {choice.in_words}. {explanation.how}")
 
         yield SessionStudent(student_name(settings), answer, explain, choose=choose)

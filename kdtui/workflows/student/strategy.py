@@ -44,8 +44,8 @@ def strategy_for(
     strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
     if strategy is None:
         strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
-    found = stored.get(strategy)
-    return cast("StrategyName", strategy), None if found is None else weights_of(found)
+    calibration = stored.get(strategy)
+    return cast("StrategyName", strategy), None if calibration is None else weights_of(calibration)
 
 
 def weights_of(stored: "StoredCalibration") -> "Calibration":
@@ -59,15 +59,15 @@ def weights_of(stored: "StoredCalibration") -> "Calibration":
     from models.pairs.calibration import Calibration
 
     try:
-        found = msgspec.json.decode(stored.weights, type=Calibration)
+        weights = msgspec.json.decode(stored.weights, type=Calibration)
     except msgspec.MsgspecError:
-        found = None
-    if found is None or not found.is_finite or (found.pairs is None and stored.strategy != "list"):
+        weights = None
+    if weights is None or not weights.is_finite or (weights.pairs is None and stored.strategy != "list"):
         raise KdtuiError(
             f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, since its weights are not "
             f"numbers; delete it with: kdtui calibrate rm {stored.number}"
         )
-    return found
+    return weights
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:

@@ -296,7 +296,7 @@ def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> 
     Args:
         host: where trainings ran; None for steps of another kind.
     """
-    found: _Paces = defaultdict(list)
+    paces: _Paces = defaultdict(list)
     hosts = {job.name: job.host or LOCAL for job in list_jobs(db)} if host is not None else {}
     for stored in steps_of_kind(db, kind, state="done", most=_LATEST):
         step = _read(stored)
@@ -304,8 +304,8 @@ def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> 
             continue
         if work := sizes.work(step):
             for likeness in _alike(step):
-                found[likeness].append(stored.seconds / work)
-    return found
+                paces[likeness].append(stored.seconds / work)
+    return paces
 
 
 def _read(stored: StoredStep) -> Step | None:

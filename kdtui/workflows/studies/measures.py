@@ -124,15 +124,15 @@ def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> d
     from kdtui.workflows.runs.floors import answers_of
     from kdtui.workflows.student.open import open_student
 
-    found: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
+    measures: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
     for session in sessions:
         for name, bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
-            found[name].append(_measured(session, [Bundle(tuple(sorted(each))) for each in bundles]))
+            measures[name].append(_measured(session, [Bundle(tuple(sorted(each))) for each in bundles]))
     # A dataset without training sessions has no learned floor. The other rows remain.
     with suppress(KdtuiError), open_student(db, dataset, RunSettings(PATTERNS)) as student:
-        found[PATTERNS] = [_measured(session, bundles) for session, bundles in answers_of(student, sessions)]
-    found["truth"] = [_measured(session, minimal_bundles(session.bundles)) for session in sessions]
-    return {name: RunMeasures.of(records) for name, records in found.items()}
+        measures[PATTERNS] = [_measured(session, bundles) for session, bundles in answers_of(student, sessions)]
+    measures["truth"] = [_measured(session, minimal_bundles(session.bundles)) for session in sessions]
+    return {name: RunMeasures.of(records) for name, records in measures.items()}
 
 
 def _measured(session: Session, bundles: Sequence[Named] | None) -> SessionMeasures:

@@ -313,8 +313,8 @@ def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step
 def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, int]:
     """Count the failed sessions of finished cells, by key. Failures that another try would repeat do not count."""
     runs = {int(cell.stored.made): cell.key for cell in cells if cell.status == "done" and cell.stored is not None}
-    found = {}
+    failed = {}
     for run, reasons in count_failures(db, runs).items():
         if count := sum(count for reason, count in reasons.items() if not PromptTooLong.is_told_by(reason)):
-            found[runs[run]] = count
-    return found
+            failed[runs[run]] = count
+    return failed

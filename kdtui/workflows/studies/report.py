@@ -125,7 +125,7 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
         "done": len(plan.cells) - len(missing),
         "cells": len(plan.cells),
         "missing": _summed(missing),
-        "sections": [_section(db, results, found, published) for found in results.questions],
+        "sections": [_section(db, results, result, published) for result in results.questions],
         "cost_headings": COST_HEADINGS,
         "error_headings": ERROR_HEADINGS,
         "group_headings": GROUP_HEADINGS,
@@ -138,21 +138,21 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
 
 def _summed(states: Iterable[str]) -> list[tuple[str, int]]:
     """Count the cells in each state."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for state in states:
-        found[state] = found.get(state, 0) + 1
-    return list(found.items())
+        counts[state] = counts.get(state, 0) + 1
+    return list(counts.items())
 
 
 def _versions() -> list[tuple[str, str]]:
-    found = []
+    versions = []
     for package in ("kdtui", "llama-cpp-python", "numpy", "scipy", "torch", "transformers", "peft"):
         try:
-            found.append((package, version(package)))
+            versions.append((package, version(package)))
         except PackageNotFoundError:
             # A machine that only reads the results of trainings on hosts need not have it.
             continue
-    return found
+    return versions
 
 
 def _section(

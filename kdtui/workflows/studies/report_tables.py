@@ -91,8 +91,8 @@ def results_table_of(
         for row in rows
     ]
     lines += [
-        TableRow(name, "floor", tuple(_value(column, found) for column, _, _ in columns))
-        for name, found in floors.items()
+        TableRow(name, "floor", tuple(_value(column, estimates) for column, _, _ in columns))
+        for name, estimates in floors.items()
         if name != "truth"
     ]
     lines += [

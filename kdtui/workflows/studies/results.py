@@ -201,17 +201,17 @@ class _Builder:
         return [self._measured[key] for key in keys if key in self._measured]
 
     def _estimates(self, dataset: str, cells: Sequence[Sequence[RunMeasures]]) -> list[dict[str, Estimate]]:
-        found: list[dict[str, Estimate]] = [{} for _ in cells]
+        estimates_by_cell: list[dict[str, Estimate]] = [{} for _ in cells]
         for measure in MEASURES:
             values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
             # Seeds in which the measure leaves out every session do not count.
             counted = [at for at, cell in enumerate(values) if cell.seeds]
             estimates = estimate([values[at] for at in counted], self.resampling, _WITHIN[measure])
             for at, each in zip(counted, estimates, strict=True):
-                found[at][measure] = each
-        return found
+                estimates_by_cell[at][measure] = each
+        return estimates_by_cell
 
-    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> QuestionRow:
+    def _row(self, question: Question, arms: Sequence[Arm], estimates: dict[str, Estimate]) -> QuestionRow:
         cells = self._cells(arms)
         # Show what the place really uses, not what it was asked for: without knowledge, nothing is shown.
         first = arms[0].cell
@@ -237,7 +237,7 @@ class _Builder:
             tuple(cells),
             runs,
             tuple(self._seeds(arms)),
-            found,
+            estimates,
             _mean_cost([self._cost(cell) for cell in cells if cell.key in self._runs]),
             sum(self._summaries[run.id].failed for run in runs),
             sum(seconds) / len(seconds) if seconds else None,

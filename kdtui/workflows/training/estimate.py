@@ -196,15 +196,15 @@ def _examples(
     from kdtui.workflows.training.dataset import open_vocabulary
     from models.chat import ChatTokenizer
 
-    found: list[list[Example]] = []
+    examples: list[list[Example]] = []
     with open_vocabulary(job.base) as vocabulary:
         chat = ChatTokenizer(vocabulary)
         for lines in parts:
-            found.append([])
+            examples.append([])
             for line in lines:
                 between()
-                found[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
-    return found
+                examples[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
+    return examples
 
 
 def _work(

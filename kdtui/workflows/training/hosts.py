@@ -197,9 +197,9 @@ def _findings(host: Host, answer: dict[str, Any], base: Path | None, now: float)
     if "problem" in packages:
         yield HostFinding("packages", "missing", packages["problem"], setup)
     else:
-        found = packages["found"]
-        lacking = [name for name in PACKAGES if found[name] is None]
-        versions = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        installed = packages["found"]
+        lacking = [name for name in PACKAGES if installed[name] is None]
+        versions = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
         if lacking:
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
         else:

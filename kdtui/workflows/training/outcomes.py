@@ -120,13 +120,13 @@ def _floors(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> dict[
 
 
 def _pair_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, Values]:
-    found: dict[str, Values] = {name: [] for name in floors.NAMES}
+    values: dict[str, Values] = {name: [] for name in floors.NAMES}
     for session in sessions:
         for name, bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
-            found[name].append(pair_f1(true_bundles(session), bundles))
+            values[name].append(pair_f1(true_bundles(session), bundles))
     if (learned := _pattern_student(db, dataset, sessions)) is not None:
-        found[PATTERNS] = learned
-    return found
+        values[PATTERNS] = learned
+    return values
 
 
 def _pattern_student(db: Database, dataset: str, sessions: Sequence[Session]) -> Values | None:
@@ -152,14 +152,14 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
         except StoreError:
             # The dataset has been deleted.
             pass
-        found: dict[str, Values] = {}
+        values: dict[str, Values] = {}
         for name, of in namers.items():
-            found[name] = []
+            values[name] = []
             for session in sessions:
                 places = list(dict.fromkeys(frozenset(each.positions) for each in bundles_to_name(session)))
                 items = [[session.items[at - 1] for at in sorted(each)] for each in places]
-                found[name].append(mean_intent_f1(session, dict(zip(places, of(items), strict=True))))
-    return found
+                values[name].append(mean_intent_f1(session, dict(zip(places, of(items), strict=True))))
+    return values
 
 
 def _defaults(
