@@ -63,7 +63,7 @@ def name_adapter(db: Database, row: JobRow) -> None:
     from models.adapters.conversion import convert
 
     # Several threads of the app and other processes can do this at the same time.
-    with (row.job.folder / "name_adapter.lock").open("a", encoding="utf-8") as lock:
+    with (row.job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
         # Do not wait forever for a conversion that is stuck in another process.
         if not _acquired(lock) or _is_named(db, row.job.name):
             return

@@ -45,7 +45,7 @@ def test_the_next_training_is_estimated_from_the_last_one(
 ) -> None:
     before = told(launch, "--epochs", 3)
     assert (before["seconds"], before["is_least"]) == (None, True)
-    assert before["by"] == "unknown: no training of tiny.gguf was measured here"
+    assert before["by"] == "unknown: no training of tiny.gguf was measured on this machine"
     assert before["memory_bytes"] < base.stat().st_size * 2
     assert not list(db.query("SELECT * FROM jobs"))
     assert not list(Path(str(db.execute("PRAGMA database_list").fetchone()[2])).parent.glob("jobs/*"))
@@ -55,7 +55,7 @@ def test_the_next_training_is_estimated_from_the_last_one(
     lines = result.err.splitlines()
     assert "sessions an epoch, " in lines[1]
     assert f"{before['tokens']:,} tokens in {before['steps']} steps" in lines[1]
-    assert "time and memory unknown: no training of tiny.gguf was measured here" in lines[2]
+    assert "time and memory unknown: no training of tiny.gguf was measured on this machine" in lines[2]
     assert "it runs as process" in lines[3]
     [row] = kdtui("sft", "show", "first", "--json").rows
     assert (row["state"], row["steps"]) == ("done", before["steps"])
@@ -68,10 +68,10 @@ def test_the_next_training_is_estimated_from_the_last_one(
     assert after["memory_bytes"] == pace["peak_memory_bytes"]
     assert after["seconds"] > pace["start_seconds"] + after["tokens"] / pace["tokens_per_second"]
     assert not after["is_least"]
-    assert after["by"] == "as a training with the same settings took here (cpu)"
+    assert after["by"] == "as a training with the same settings took on this machine (cpu)"
     assert told(launch, "--epochs", 6)["seconds"] > after["seconds"]
     shown = launch("next", "--dry-run")
-    assert "as a training with the same settings took here (cpu)" in shown.out
+    assert "as a training with the same settings took on this machine (cpu)" in shown.out
     assert shown.err == ""
 
 

@@ -114,7 +114,7 @@ async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
         await fill(app, base=str(base), epochs="2")
         await until(pilot, lambda: " in 34 steps" in shown(app, "#form-told"))
         assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-told")
-        assert "unknown: no training of tiny.gguf was measured here" in shown(app, "#form-told")
+        assert "unknown: no training of tiny.gguf was measured on this machine" in shown(app, "#form-told")
         # Nobody waits for it: what is typed meanwhile is there at once.
         await fill(app, epochs="30")
         await until(pilot, lambda: "--epochs 30" in shown(app, "#dialog-command"))
