@@ -102,7 +102,7 @@ def calibrate(
         StrategyLeftOut,
         sessions_to_learn_from,
     )
-    from kdtui.workflows.student.calibrate import calibrate as run
+    from kdtui.workflows.student.calibrate import calibrate_strategies as run
     from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES

@@ -97,7 +97,7 @@ def generate(
     from kdtui.exchange.read_ahead import ReadAhead
     from kdtui.workflows.student.as_trained import settings_as_trained
     from kdtui.workflows.student.generate import BundleGrew, SessionAnswered
-    from kdtui.workflows.student.generate import generate as answer
+    from kdtui.workflows.student.generate import generate_bundles as answer
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
     from models.student_protocol import NAP, Noted

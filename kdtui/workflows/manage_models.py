@@ -126,7 +126,7 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         StoreError: the name is taken.
     """
     if name is not None:
-        free_name(db, name)
+        checked_free_name(db, name)
     try:
         # Imported here, and optional: most users have their files.
         from huggingface_hub import HfApi, hf_hub_download
@@ -141,7 +141,7 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         raise KdtuiError(f"name the file of {repository} with --file; its GGUF files are: {known}")
     if _PART.search(chosen[0]):
         raise KdtuiError(f"{chosen[0]} is one part of several, which kdtui cannot fetch; choose a complete file")
-    name = free_name(db, name or slug(Path(chosen[0]).stem))
+    name = checked_free_name(db, name or slug(Path(chosen[0]).stem))
     if (folder / name / chosen[0]).exists():
         raise KdtuiError(
             f"{folder / name / chosen[0]}: there is a file of this name already; choose another --name, or delete it"
@@ -188,7 +188,7 @@ def quantize_model(
         there_are = f"there are: {', '.join(QUANTIZATIONS)}"
         raise KdtuiError(f"there is no quantization {quantization!r}; {meant(quantization, QUANTIZATIONS, there_are)}")
     source = located_model(db, student)
-    name = free_name(db, name or quantized_name(source, student, quantization))
+    name = checked_free_name(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"
     with closing(quantizing(source, target, quantization, processors())) as steps:
         for written in steps:
@@ -254,7 +254,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
         raise KdtuiError(f"{repository} cannot be fetched ({type(error).__name__}: {line})") from error
 
 
-def free_name(db: "Database", name: str) -> str:
+def checked_free_name(db: "Database", name: str) -> str:
     """Return the name, if it is free.
 
     Raises:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.student import model
-from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, generate
+from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, generate_bundles
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for
 from models.errors import ModelError
@@ -66,7 +66,7 @@ def test_bundles_are_shown_before_the_model_is_loaded_and_intents_afterwards(db:
     session = get_session(db, "outdoor", "o05")
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         try:
-            events = generate(student, [session])
+            events = generate_bundles(student, [session])
             first = next(events)
             assert isinstance(first, BundleGrew)
             assert (first.bundle.intent, first.bundle.complete) == ("", False)
@@ -86,7 +86,7 @@ def test_a_session_without_bundles_needs_no_model(db: Database, gate: Event) -> 
     alone = Session("alone", (Item("1", "Tent"),))
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         try:
-            [answered] = generate(student, [alone])
+            [answered] = generate_bundles(student, [alone])
         finally:
             gate.set()
     assert isinstance(answered, SessionAnswered)
@@ -97,7 +97,7 @@ def test_the_first_and_the_second_session_are_answered_alike(db: Database) -> No
     """Of the first the bundles are found before the model is there, of the second when it is."""
     session = get_session(db, "outdoor", "o05")
     with open_student(db, "outdoor", settings_for("shipped")) as student:
-        one, other = (list(generate(student, [session]))[-1] for _ in range(2))
+        one, other = (list(generate_bundles(student, [session]))[-1] for _ in range(2))
     assert isinstance(one, SessionAnswered)
     assert isinstance(other, SessionAnswered)
     assert one.prediction.bundles == other.prediction.bundles
@@ -111,7 +111,7 @@ def test_a_model_that_cannot_be_loaded_is_reported_after_the_bundles(
 
     monkeypatch.setattr(model, "load_model", fail)
     with open_student(db, "outdoor", settings_for("shipped")) as student:
-        events = generate(student, [get_session(db, "outdoor", "o05")])
+        events = generate_bundles(student, [get_session(db, "outdoor", "o05")])
         assert isinstance(next(events), BundleGrew)
         with pytest.raises(ModelError, match="there is no memory"):
             list(events)

@@ -194,14 +194,14 @@ class GenerationThread:
         request.post(GenerationStopped(request, None))
 
     def _is_answered(self, student: "SessionStudent", request: GenerationRequest) -> bool:
-        from kdtui.workflows.student.generate import BundleGrew, generate
+        from kdtui.workflows.student.generate import BundleGrew, generate_bundles
         from models.student_protocol import Noted
 
         if request.explains:
             request.post(Explained(request, student.explain(request.session)))
             return True
         request.post(StudentReady(request))
-        with closing(cast("Generator[GenerateEvent]", generate(student, [request.session]))) as events:
+        with closing(cast("Generator[GenerateEvent]", generate_bundles(student, [request.session]))) as events:
             for event in events:
                 if self._unwanted(request):
                     return False

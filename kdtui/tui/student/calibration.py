@@ -52,7 +52,7 @@ class CalibrationTask(Task):
         self._results: list[CalibrationResult] = []
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.student.calibrate import calibrate, sessions_to_learn_from
+            from kdtui.workflows.student.calibrate import calibrate_strategies, sessions_to_learn_from
             from store.datasets import split_size
 
             sessions = sessions_to_learn_from(db, dataset, limit, seed)
@@ -60,7 +60,7 @@ class CalibrationTask(Task):
             self._about = counted(len(sessions), "validation session")
             if limit is not None:
                 self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
-            yield from calibrate(db, dataset, settings, strategies, sessions, self.report)
+            yield from calibrate_strategies(db, dataset, settings, strategies, sessions, self.report)
 
         super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
 

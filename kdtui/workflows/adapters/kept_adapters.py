@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.manage_models import free_name
+from kdtui.workflows.manage_models import checked_free_name
 from models.files.whole_files import new_folder
 from store.models import NamedModel, add_model
 
@@ -28,7 +28,7 @@ def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
         raise KdtuiError(
             "'none' cannot be the name of an adapter, since --adapter none means no adapter; choose another --name"
         )
-    free_name(db, name)
+    checked_free_name(db, name)
     if (folder / name).exists():
         raise KdtuiError(
             f"{folder / name}: there is a folder of this name already; choose another --name, or delete it"

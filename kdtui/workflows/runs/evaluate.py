@@ -15,7 +15,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
-from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
 from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
@@ -186,7 +186,7 @@ def answer_split(
         return kept
 
     try:
-        for event in generate(student, _unanswered(db, run, sessions)):
+        for event in generate_bundles(student, _unanswered(db, run, sessions)):
             if not events:
                 work, began = 0.0, monotonic()
             events.append(event)

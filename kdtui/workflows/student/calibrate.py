@@ -135,7 +135,7 @@ def sessions_to_learn_from(db: Database, dataset: str, limit: int | None = None,
     return drawn(usable, limit, seed, lambda session: session.id)
 
 
-def calibrate(
+def calibrate_strategies(
     db: Database,
     dataset: str,
     settings: RunSettings,

@@ -38,7 +38,7 @@ class SessionAnswered:
 GenerateEvent: TypeAlias = BundleGrew | SessionAnswered | Noted
 
 
-def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
+def generate_bundles(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
     """Answer sessions, several at a time. A session that the student cannot answer does not stop the others.
 
     Args:

@@ -11,7 +11,7 @@ from math import inf
 from time import monotonic
 
 from kdtui.workflows.model_names import is_endpoint
-from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
+from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
 from kdtui.workflows.student.learning import Tell
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.studies.events import StepProgress, StudyEvent
@@ -134,7 +134,7 @@ class CellAnswerer:
             events: list[GenerateEvent] = []
             waiting: list[Prediction] = []
             began = monotonic()
-            for event in generate(student, group):
+            for event in generate_bundles(student, group):
                 events.append(event)
                 if isinstance(event, SessionAnswered):
                     waiting.append(event.prediction)

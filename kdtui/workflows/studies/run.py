@@ -237,12 +237,17 @@ class _Runner:
         return self._made[step_key(step)]
 
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
-        from kdtui.workflows.student.calibrate import SessionJudged, StrategyLeftOut, calibrate, sessions_to_learn_from
+        from kdtui.workflows.student.calibrate import (
+            SessionJudged,
+            StrategyLeftOut,
+            calibrate_strategies,
+            sessions_to_learn_from,
+        )
 
         sessions = sessions_to_learn_from(self.db, settings.dataset)
         done = 0
         asked = run_settings(settings, self._name)
-        for event in calibrate(self.db, settings.dataset, asked, [settings.form], sessions):
+        for event in calibrate_strategies(self.db, settings.dataset, asked, [settings.form], sessions):
             if isinstance(event, SessionJudged):
                 done += 1
                 yield StepProgress(step, done, len(sessions))

@@ -1,7 +1,7 @@
-"""What a training was worth: its answers to the validation sessions, compared with those of its source and the floors.
+"""Find out what a training was worth, and make its adapter the default of datasets that it helped on.
 
-The trainer stores both answers with the adapter. They are scored here session by session: lists and pairs by pair F1,
-intents by the token F1 of the intents written for the true bundles, so that nothing but the intents differs.
+The trainer stores the answers before and after the training with the adapter. They are compared with each other and
+with the floors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
