@@ -377,7 +377,7 @@ class _Runner:
                     yield StepProgress(step, status.step, status.steps)
                 continue
             if status.state == "done":
-                if not self._adapter_is_here(name):
+                if not self._has_adapter(name):
                     # It is still on its host. The next check fetches it.
                     continue
                 del self._training[key]
@@ -389,7 +389,7 @@ class _Runner:
                     step, _why(status.reason) if status.state == "failed" else f"it is {status.state}", _log(name)
                 )
 
-    def _adapter_is_here(self, name: str) -> bool:
+    def _has_adapter(self, name: str) -> bool:
         from store.models import named_model
 
         try:
