@@ -94,8 +94,8 @@ def test_the_tokens_of_a_run_are_those_of_all_its_calls_whenever_they_were_paid_
         assert kdtui(*evaluate).code == 0
         calls = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone()
         # Sessions can share a demonstration, whose calls count once.
-        told = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
-        assert db.execute(told, [number]).fetchone() == calls
+        query = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
+        assert db.execute(query, [number]).fetchone() == calls
         assert calls[0] > 0
 
 

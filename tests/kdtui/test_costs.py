@@ -227,8 +227,8 @@ def test_a_dry_run_bounds_the_cost_from_above(
     db: Database, serve: Serve, kdtui: Kdtui, formats: str, words: int
 ) -> None:
     def counting(fake: Fake, _: int) -> None:
-        told = {**answer_for(fake), "note": "word " * words}
-        text = json.dumps(told)
+        answer = {**answer_for(fake), "note": "word " * words}
+        text = json.dumps(answer)
         sent = sum(len(message["content"].encode()) // 3 + 8 for message in fake.body["messages"])
         fake.complete(text, usage=(sent, min(len(text) // 3, ANSWER_TOKENS)))
 

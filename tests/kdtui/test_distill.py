@@ -54,9 +54,9 @@ def test_a_contradictory_session_gives_no_rule() -> None:
 
 
 def test_rules_for_a_model_are_about_what_it_got_wrong() -> None:
-    told = session([A, B, C], (1, 2))
-    assert list(rules_of(told, [frozenset({1, 2})])) == []
-    missed = list(rules_of(told, [frozenset({2, 3})]))
+    labelled = session([A, B, C], (1, 2))
+    assert list(rules_of(labelled, [frozenset({1, 2})])) == []
+    missed = list(rules_of(labelled, [frozenset({2, 3})]))
     assert [(rule.together, rule.categories) for rule in missed] == [(True, (B, A)), (False, (C, B))]
 
 
@@ -109,8 +109,8 @@ def test_a_rule_is_about_pairs_of_different_products(
 
 
 def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
-    told = session([A, B, C], (1, 2), intent="camping")
-    thought = thought_of(told, told.bundles)
+    labelled = session([A, B, C], (1, 2), intent="camping")
+    thought = thought_of(labelled, labelled.bundles)
     assert thought.statement == (
         "Products: 1. thing 0 [Tents]; 2. thing 1 [Mats]; 3. thing 2 [Pans]. "
         "Shoppers want camping: 1,2, because Tents and Mats complement each other. 3 fit no bundle."
@@ -118,12 +118,12 @@ def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
 
 
 def test_a_thought_with_other_bundles_is_rejected_with_the_reason() -> None:
-    told = session([A, B, C], (1, 2))
-    assert rejection(Thought((), (Step((1, 2), "x", "y"),)), told) is None
-    reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), told)
+    labelled = session([A, B, C], (1, 2))
+    assert rejection(Thought((), (Step((1, 2), "x", "y"),)), labelled) is None
+    reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), labelled)
     assert reason is not None
     assert f"{AGREEMENT:g} is needed" in reason
-    assert rejection(Thought((), ()), told) is not None
+    assert rejection(Thought((), ()), labelled) is not None
 
 
 def test_stored_pieces_have_their_origin(distilled: Database) -> None:

@@ -31,7 +31,7 @@ def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     return start
 
 
-def told(launch: Kdtui, *arguments: object) -> dict[str, Any]:
+def dry_run(launch: Kdtui, *arguments: object) -> dict[str, Any]:
     """Return the output of a dry run."""
     result = launch("next", "--dry-run", "--json", *arguments)
     assert result.code == 0, result.err
@@ -43,7 +43,7 @@ def told(launch: Kdtui, *arguments: object) -> dict[str, Any]:
 def test_the_next_training_is_estimated_from_the_last_one(
     kdtui: Kdtui, launch: Kdtui, db: Database, base: Path
 ) -> None:
-    before = told(launch, "--epochs", 3)
+    before = dry_run(launch, "--epochs", 3)
     assert (before["seconds"], before["is_least"]) == (None, True)
     assert before["by"] == "unknown: no training of tiny.gguf was measured on this machine"
     assert before["memory_bytes"] < base.stat().st_size * 2
@@ -63,13 +63,13 @@ def test_the_next_training_is_estimated_from_the_last_one(
     metrics = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_text().splitlines()]
     assert [line["tokens"] for line in metrics if "tokens" in line][-1] == before["tokens"]
 
-    after = told(launch, "--epochs", 3)
+    after = dry_run(launch, "--epochs", 3)
     pace = row["pace"]
     assert after["memory_bytes"] == pace["peak_memory_bytes"]
     assert after["seconds"] > pace["start_seconds"] + after["tokens"] / pace["tokens_per_second"]
     assert not after["is_least"]
     assert after["by"] == "as a training with the same settings took on this machine (cpu)"
-    assert told(launch, "--epochs", 6)["seconds"] > after["seconds"]
+    assert dry_run(launch, "--epochs", 6)["seconds"] > after["seconds"]
     shown = launch("next", "--dry-run")
     assert "as a training with the same settings took on this machine (cpu)" in shown.out
     assert shown.err == ""
@@ -77,19 +77,19 @@ def test_the_next_training_is_estimated_from_the_last_one(
 
 def test_a_deleted_training_still_counts(kdtui: Kdtui, launch: Kdtui) -> None:
     assert launch("first", "--epochs", 1).code == 0
-    known = told(launch)
+    known = dry_run(launch)
     assert kdtui("sft", "rm", "first", "--yes").code == 0
-    assert told(launch) == known
+    assert dry_run(launch) == known
 
 
 def test_an_estimate_names_different_settings(launch: Kdtui) -> None:
     assert launch("first", "--epochs", 1).code == 0
-    rough = told(launch, "--batch-tokens", 9000)
+    rough = dry_run(launch, "--batch-tokens", 9000)
     assert rough["by"] == (
         "roughly, from a training of this base on this machine with other settings (form pairs, 5,000 tokens a batch)"
     )
     assert rough["seconds"] > 0
-    assert "form pairs" in told(launch, "--form", "list")["by"]
+    assert "form pairs" in dry_run(launch, "--form", "list")["by"]
 
 
 def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: Pace) -> None:
@@ -107,8 +107,8 @@ def test_trainings_on_a_host_do_not_count_for_this_machine(
     for number, speed in enumerate((100.0, 1000.0, 200.0)):
         pace = Pace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
         with_pace(db, tmp_path, base, f"t{number}", "far", pace)
-    assert told(launch)["seconds"] is None
-    found = told(launch, "--host", "far")
+    assert dry_run(launch)["seconds"] is None
+    found = dry_run(launch, "--host", "far")
     assert found["by"] == "as 3 trainings with the same settings took on far (Big GPU [x])"
     assert found["memory_bytes"] == 2_000_000_002
     assert 30 + found["tokens"] / 200 < found["seconds"] < 30 + found["tokens"] / 200 + 20
@@ -124,10 +124,10 @@ def test_too_little_memory_is_reported(launch: Kdtui, monkeypatch: pytest.Monkey
 
 
 def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = told(launch)
+    exact = dry_run(launch)
     assert exact["is_counted"]
     monkeypatch.setattr("kdtui.workflows.training.estimate._MOST", 4)
-    found = told(launch)
+    found = dry_run(launch)
     assert not found["is_counted"]
     assert found["sessions"] == exact["sessions"]
     assert found["tokens"] != exact["tokens"]
@@ -136,9 +136,9 @@ def test_many_sessions_are_estimated_from_some(launch: Kdtui, monkeypatch: pytes
 
 
 def test_sessions_that_are_too_long_are_reported(kdtui: Kdtui, launch: Kdtui, base: Path) -> None:
-    every = told(launch)
+    every = dry_run(launch)
     longest = kdtui("sft", "data", "--base", base, "--show", 0, "--json").rows[-1]["median"]
-    found = told(launch, "--longest", longest)
+    found = dry_run(launch, "--longest", longest)
     assert 0 < found["too_long"] < found["sessions"]
     assert found["tokens"] < every["tokens"]
     assert "of more tokens are skipped" in launch("next", "--dry-run", "--longest", longest).out

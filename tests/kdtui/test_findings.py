@@ -144,10 +144,10 @@ def test_a_terminal_asks_and_the_default_answer_is_no(
         stdout=subprocess.DEVNULL,
     )
     os.close(theirs)
-    said = ""
-    while "Go ahead? [y/N]:" not in said:
-        said += os.read(ours, 1000).decode()
-    assert f"of the existing {patterns} patterns would be deleted" in " ".join(said.split())
+    screen = ""
+    while "Go ahead? [y/N]:" not in screen:
+        screen += os.read(ours, 1000).decode()
+    assert f"of the existing {patterns} patterns would be deleted" in " ".join(screen.split())
     assert len(find_knowledge(known, format="pattern")) == patterns, "nothing may go before the answer"
     os.write(ours, f"{answer}\n".encode())
     assert process.wait(60) == 0

@@ -165,8 +165,8 @@ def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
 def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # It does not have to run.
     monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
-    said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
-    assert launch("said", *said).code == 0
+    options = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
+    assert launch("said", *options).code == 0
     job = read_job(folder(db, "said") / "job.json")
     assert (job.lora.rank, job.lora.alpha, job.lora.dropout) == (4, 12.0, 0.1)
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)

@@ -182,11 +182,11 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
     server.start()
     command = [sys.executable, "-m", "kdtui", "sft", "resume", "one"]
     clients = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [client.communicate()[1] for client in clients]
+    line = [client.communicate()[1] for client in clients]
     job = far / "jobs" / "one"
     try:
-        assert 0 in [client.returncode for client in clients], said
-        for client, each in zip(clients, said, strict=True):
+        assert 0 in [client.returncode for client in clients], line
+        for client, each in zip(clients, line, strict=True):
             assert client.returncode == 0 or "try again" in each
         until(lambda: (job / "log").read_text().endswith("\n"))
         assert (job / "log").read_text().count("began") == 1

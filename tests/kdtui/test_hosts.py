@@ -162,7 +162,7 @@ def bad_configuration(server: sshd.Sshd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             unknown_key,
@@ -179,25 +179,25 @@ def bad_configuration(server: sshd.Sshd) -> None:
     ],
 )
 def test_a_host_that_cannot_be_reached_says_why(
-    server: sshd.Sshd, host: Host, spoil: Callable[[sshd.Sshd], None], said: str
+    server: sshd.Sshd, host: Host, spoil: Callable[[sshd.Sshd], None], message: str
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
         asked(host, lambda client: client.ask("status", jobs=[]))
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert "\n" not in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("ssh: Could not resolve hostname gpu: Temporary failure in name resolution", "at the moment"),
         ("ssh: connect to host gpu port 22: Network is unreachable", "is this machine online?"),
         ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
     ],
 )
-def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: str) -> None:
-    assert said in str(SshTransport("far", "gpu").explain(words))
+def test_a_machine_without_a_network_does_not_blame_the_host(words: str, message: str) -> None:
+    assert message in str(SshTransport("far", "gpu").explain(words))
 
 
 def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
@@ -211,15 +211,15 @@ def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) 
     assert fingerprint.split()[1] in shown
 
 
-@pytest.mark.parametrize(("checks", "said"), [("yes", "its key is known"), ("no", "its key is not checked")])
+@pytest.mark.parametrize(("checks", "message"), [("yes", "its key is known"), ("no", "its key is not checked")])
 def test_a_check_says_whether_keys_are_checked(
-    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, said: str
+    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, message: str
 ) -> None:
     server.write_config(StrictHostKeyChecking=checks)
     add_host(db, replace(host, settings=HostSettings(python=str(quick))))
     first = kdtui("host", "check", host.name, "--json").rows[0]
     assert first["name"] == "reachable"
-    assert said in first["found"]
+    assert message in first["found"]
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
@@ -256,7 +256,7 @@ def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["add", "far"], "say --ssh ALIAS, or --local"),
         (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
@@ -274,10 +274,10 @@ def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_an_invalid_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_invalid_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
-    assert said in result.err
+    assert message in result.err
 
 
 @settings(max_examples=25, deadline=None)
@@ -327,13 +327,13 @@ def test_sent_and_received_bytes_are_the_same(host: Host) -> None:
 @pytest.mark.parametrize("over_ssh", [False, True])
 def test_output_arrives_while_a_program_still_runs(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
-        async def said(letter: str) -> None:
+        async def send(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
             async with aclosing(stream(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
         # The separator of output is random.
-        await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
+        await asyncio.wait_for(asyncio.gather(*map(send, "0123456789abcdef")), 30)
 
     async def both() -> None:
         if not over_ssh:
@@ -573,10 +573,10 @@ def test_a_base_is_on_the_host_when_all_its_files_are(kdtui: Kdtui, tmp_path: Pa
     add(kdtui, tmp_path, "--python", quick)
     there = tmp_path / "there" / "blobs" / package.Tree.of(folder).key
     there.mkdir(parents=True)
-    for name, said in (("config.json", "is not on the host yet"), ("model.safetensors", "is there")):
+    for name, message in (("config.json", "is not on the host yet"), ("model.safetensors", "is on the host")):
         (there / name).write_text(name)
         found = kdtui("host", "check", "far", "--base", folder, "--json").rows
-        assert [row["found"] for row in found if row["name"] == "base"] == [f"model {said}"]
+        assert [row["found"] for row in found if row["name"] == "base"] == [f"model {message}"]
 
 
 @pytest.mark.usefixtures("server")

@@ -42,7 +42,7 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--knowledge", "rule"], "is shown no knowledge; leave out --knowledge"),
         (["--knowledge", "pattern", "--sample", "x"], "is shown no knowledge; leave out --knowledge and --sample"),
@@ -50,11 +50,11 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
         (["--strategy", "aicl"], "categories and titles make likely; leave out --strategy"),
     ],
 )
-def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, options: list[str], said: str) -> None:
+def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, options: list[str], message: str) -> None:
     for command in (("generate", "o05"), ("evaluate", "--split", "valid")):
         result = kdtui(*command, "--dataset", "outdoor", "--adapter", writer, *options)
         assert result.code == 1
-        assert said in result.err
+        assert message in result.err
         assert "writer writes intents alone" in result.err
     assert kdtui("run", "ls", "--json").rows == []
 

@@ -211,8 +211,8 @@ def test_a_local_model_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, 
     [ratings] = [row["ratings"] for row in first.rows if row["ratings"] is not None]
     assert (ratings["judge"], ratings["n"], ratings["failed"]) == ("tiny", intents(db), 0)
     assert 1 <= ratings["mean"] <= 5
-    told = [read_rating(call["response"]) for call in calls(db)]
-    assert sum(told) / len(told) == pytest.approx(ratings["mean"])
+    scores = [read_rating(call["response"]) for call in calls(db)]
+    assert sum(scores) / len(scores) == pytest.approx(ratings["mean"])
     assert {(call["step"], call["cost"]) for call in calls(db)} == {("judge", 0)}
     assert all(call["prompt_tokens"] > 50 for call in calls(db))
     again = kdtui(*command)

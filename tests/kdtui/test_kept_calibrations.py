@@ -153,8 +153,8 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
 
 
 def test_a_comparison_is_a_sentence() -> None:
-    said = CalibrationsCompared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
-    assert said == (
+    message = CalibrationsCompared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
+    assert message == (
         "pairs: the earlier calibration, over 90 sessions, is kept; on these 20 sessions its pair F1 is 0.610 (it may "
         "have been fitted on 20 of them, which may favour it), and that of the new one is 0.600"
     )

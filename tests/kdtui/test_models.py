@@ -305,8 +305,8 @@ def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
         "calibrations": {"with_evidence": {"pairs": pairs}},
         **about_base(LlamaModel(right), right),
     }
-    for name, said in (("known", manifest), ("foreign", None)):
-        path = make_adapter(tmp_path / f"{name}.gguf", manifest=said)
+    for name, expected in (("known", manifest), ("foreign", None)):
+        path = make_adapter(tmp_path / f"{name}.gguf", manifest=expected)
         add_model(db, NamedModel(name, path, "a training", made=False, kind="adapter"))
     add_job(db, "known", tmp_path, TrainingSettings(("a",)), "key")
     [row] = kdtui("model", "show", "known", "--json").rows

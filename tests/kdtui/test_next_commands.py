@@ -33,7 +33,9 @@ def test_a_run_is_resumed_in_its_database(kdtui: Kdtui, other: Path, before: boo
     shown = kdtui(*named, "run", "show", 1) if before else kdtui("run", "show", 1, *named)
     assert shown.code == 0, shown.err
     monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
-    commands = [command for line in shown.err.splitlines() for _, told, command in [line.partition(" with: ")] if told]
+    commands = [
+        command for line in shown.err.splitlines() for _, output, command in [line.partition(" with: ")] if output
+    ]
     assert len(commands) == 2
     for command in commands:
         assert kdtui(*shlex.split(command)[1:]).code == 0
@@ -51,9 +53,9 @@ def test_the_demo_continues_in_its_database(kdtui: Kdtui, other: Path, monkeypat
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.answers", lambda **_: None)
-    told = kdtui("demo", "--db", other).out.splitlines()
-    assert len(told) == 8
-    assert all(f" --db '{other}'  " in line for line in told)
+    output = kdtui("demo", "--db", other).out.splitlines()
+    assert len(output) == 8
+    assert all(f" --db '{other}'  " in line for line in output)
 
 
 def test_a_replaced_dataset_says_what_was_lost_with_the_old_one(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
@@ -91,10 +93,10 @@ def test_advised_commands_use_the_named_database(kdtui: Kdtui, tmp_path: Path, c
     path = tmp_path / "an other.db"
     open_database(path).close()
     # The last sentence can be that there is no such file.
-    said = kdtui(*command, "--db", path).err
-    hints = said.replace("kdtui: ", "").count("kdtui ")
+    message = kdtui(*command, "--db", path).err
+    hints = message.replace("kdtui: ", "").count("kdtui ")
     assert hints
-    assert said.count(f"--db '{path}'") == hints
+    assert message.count(f"--db '{path}'") == hints
 
 
 def test_a_database_that_an_earlier_command_named_is_forgotten(kdtui: Kdtui, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def bundles(student: PatternStudent, session: Session) -> list[tuple[int, ...]]:
 
 
 @pytest.fixture
-def told() -> list[str | LearningProgress]:
+def notices() -> list[str | LearningProgress]:
     return []
 
 
@@ -78,23 +78,23 @@ def told() -> list[str | LearningProgress]:
     ],
 )
 def test_it_bundles_titles_without_a_dataset(
-    titles: list[str], expected: list[tuple[int, ...]], told: list[str | LearningProgress]
+    titles: list[str], expected: list[tuple[int, ...]], notices: list[str | LearningProgress]
 ) -> None:
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notices.append) as student:
         assert sorted(bundles(student, of_titles(*titles))) == expected
-    assert told == []
+    assert notices == []
 
 
 def test_without_the_encoder_it_compares_words_and_says_so(
-    told: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    notices: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
     monkeypatch.setattr("models.llama.embedding.checked_encoder", _damaged)
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notices.append) as student:
         judged = student.pair_probabilities(of_titles("Two-person tent", "Tent for four", "Phone case"))
         student.pair_probabilities(of_titles("Tent", "Kettle"))
     assert judged[0, 1] > judged[0, 2]
-    assert told == ["products are compared without what their titles mean: minilm.gguf is damaged"]
+    assert notices == ["products are compared without what their titles mean: minilm.gguf is damaged"]
 
 
 def _damaged() -> Path:
@@ -107,17 +107,17 @@ def test_a_missing_pair_model_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"alone"', '"lone"', "is damaged"),
         ('"depth":', '"death":', "is of another version"),
         ('"bias": ', '"bias": 1e999, "": ', "is damaged"),
     ],
 )
-def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(shipped_pair_model().read_text().replace(old, new))
-    with pytest.raises(ModelError, match=f"the pair model {said}"):
+    with pytest.raises(ModelError, match=f"the pair model {message}"):
         read_pair_model(path)
 
 
@@ -310,19 +310,19 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def use(db: Database, told: list[str | LearningProgress] | None = None) -> None:
-    with open_pattern_student(db, "outdoor", tell_nobody if told is None else told.append):
+def use(db: Database, notices: list[str | LearningProgress] | None = None) -> None:
+    with open_pattern_student(db, "outdoor", tell_nobody if notices is None else notices.append):
         pass
 
 
 @pytest.mark.usefixtures("train")
 def test_it_learns_once_for_all_callers(
-    db: Database, lessons: list[object], told: list[str | LearningProgress]
+    db: Database, lessons: list[object], notices: list[str | LearningProgress]
 ) -> None:
     use(db)
-    use(db, told)
+    use(db, notices)
     assert len(lessons) == 1
-    assert told == []
+    assert notices == []
 
 
 @pytest.mark.usefixtures("train")
@@ -348,11 +348,11 @@ def test_it_learns_again_when_the_stored_student_is_damaged(db: Database, lesson
 
 @pytest.mark.usefixtures("train")
 def test_it_reports_the_progress_of_slow_reading(
-    db: Database, told: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch
+    db: Database, notices: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
-    use(db, told)
-    steps = [each for each in told if isinstance(each, LearningProgress)]
+    use(db, notices)
+    steps = [each for each in notices if isinstance(each, LearningProgress)]
     assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]
     assert steps[0].text.endswith(" sessions of outdoor, once")
 

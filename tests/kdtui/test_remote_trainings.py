@@ -380,7 +380,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["launch", "--name", "x", "--host", "nowhere"], "there is no host 'nowhere'"),
         (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local is here, and --host elsewhere"),
@@ -393,7 +393,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     ],
 )
 @pytest.mark.usefixtures("imported")
-def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("sft", *arguments)
     assert result.code in (1, 2)
-    assert said in result.err
+    assert message in result.err

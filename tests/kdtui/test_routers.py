@@ -194,7 +194,7 @@ def test_a_router_works_without_a_missing_adapter(adapters: list[str], kdtui: Kd
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["router", "train", "x", "--adapter", "one"], "give --adapter twice or more"),
         (["router", "train", "x", "--adapter", "one", "--adapter", "nobody"], "there is no adapter 'nobody'"),
@@ -213,12 +213,12 @@ def test_a_router_works_without_a_missing_adapter(adapters: list[str], kdtui: Kd
     ],
 )
 def test_an_impossible_request_to_a_router_is_refused_with_a_sentence(
-    routed: None, kdtui: Kdtui, command: Sequence[str], said: str
+    routed: None, kdtui: Kdtui, command: Sequence[str], message: str
 ) -> None:
     del routed
     result = kdtui(*command)
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def with_folder(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is not a router"),
         (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is not a router"),
@@ -122,13 +122,13 @@ def with_folder(folder: Path, name: str) -> None:
     ],
 )
 def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
-    folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], said: str
+    folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(folder)
     before = [row["name"] for row in kdtui("model", "ls", "--json").rows]
     result = kdtui("model", "add", folder, "--name", "given")
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
     assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == before
     assert [row["name"] for row in kdtui("router", "ls", "--json").rows] == ["both"]
 

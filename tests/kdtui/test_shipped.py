@@ -91,12 +91,12 @@ def test_with_a_dataset_titles_alone_are_bundled(kdtui: Kdtui) -> None:
 
 @pytest.mark.usefixtures("imported")
 def test_evidence_of_other_sessions_is_shown_if_there_is_any(kdtui: Kdtui, db: Database) -> None:
-    told = kdtui("generate", "o05", "--json").rows
+    output = kdtui("generate", "o05", "--json").rows
     db.execute("UPDATE sessions SET split = NULL WHERE split = 'train'")
     db.conn.commit()
     result = kdtui("generate", "o05", "--json")
     assert result.code == 0, result.err
-    assert result.rows != told
+    assert result.rows != output
 
 
 @pytest.mark.usefixtures("imported")
@@ -110,17 +110,17 @@ def test_its_adapter_fits_any_quantization_of_only_its_base(kdtui: Kdtui, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["generate", *TITLES, "--strategy", "list"], "for other strategies use --student smollm2"),
         (["model", "quantize", "shipped"], "shipped is smollm2 with an adapter"),
         (["generate", *TITLES, "--adapter", "none", "--adapter", "none"], "there is no adapter 'none'"),
     ],
 )
-def test_an_impossible_use_of_it_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_impossible_use_of_it_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui(*arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert said in result.err
+    assert message in result.err
 
 
 def test_it_is_listed_with_the_models(kdtui: Kdtui) -> None:

@@ -69,7 +69,7 @@ def test_errors_are_described_by_type() -> None:
 
 
 def test_rules_keep_only_categories_that_are_there() -> None:
-    told = {
+    content = {
         "explanations": [],
         "rules": [
             {"rule": "Tents with\nmats", "categories": ["mats", "TENTS"], "together": True},
@@ -77,7 +77,7 @@ def test_rules_keep_only_categories_that_are_there() -> None:
             {"rule": "  ", "categories": [], "together": None},
         ],
     }
-    rules = read_rules(json.dumps(told), SESSION)
+    rules = read_rules(json.dumps(content), SESSION)
     assert [(rule.text, rule.together, rule.categories) for rule in rules] == [
         ("Tents with mats", True, (B, A)),
         ("No phones", None, ()),
@@ -86,13 +86,13 @@ def test_rules_keep_only_categories_that_are_there() -> None:
 
 def test_a_thought_that_names_missing_products_is_refused() -> None:
     bundle = {"products": [2, 1, 2], "intent": "i", "why": "w."}
-    told = {"products": ["a"], "bundles": [bundle], "left_out": ""}
-    thought = read_thought("```json\n" + json.dumps(told) + "\n```", SESSION)
+    content = {"products": ["a"], "bundles": [bundle], "left_out": ""}
+    thought = read_thought("```json\n" + json.dumps(content) + "\n```", SESSION)
     assert thought.steps[0].positions == (1, 2)
     assert thought.products == ("a", "thing 1", "thing 2", "thing 3")
     bundle["products"] = [1, 9]
     with pytest.raises(ModelError, match="names product 9, and there are 4"):
-        read_thought(json.dumps(told), SESSION)
+        read_thought(json.dumps(content), SESSION)
 
 
 JSON = st.recursive(
@@ -102,13 +102,13 @@ JSON = st.recursive(
 
 @given(st.text() | JSON.map(json.dumps))
 def test_any_answer_is_knowledge_or_one_sentence(text: str) -> None:
-    said = ""
+    problem = ""
     for read in (read_rules, read_thought):
         try:
             read(text, SESSION)
         except ModelError as error:
-            said = str(error)
-    assert "\n" not in said
+            problem = str(error)
+    assert "\n" not in problem
 
 
 def test_knowledge_has_its_teacher_call_session_and_parents(
@@ -369,9 +369,11 @@ def test_an_answer_is_read_whatever_surrounds_it(db: Database, serve: Serve, kdt
     assert len(calls(db)) == 16
     assert find_knowledge(db, format="rule")
     # Thoughts are not sent back to the model.
-    said = [message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"]
-    assert said
-    assert not [text for text in said if "<think>" in text]
+    expected = [
+        message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"
+    ]
+    assert expected
+    assert not [text for text in expected if "<think>" in text]
 
 
 def test_an_unrequested_stream_is_an_answer(db: Database, train: list[Session], serve: Serve, kdtui: Kdtui) -> None:
@@ -379,8 +381,8 @@ def test_an_unrequested_stream_is_an_answer(db: Database, train: list[Session], 
         text = json.dumps(answer_for(fake))
         events: list[Any] = [{"choices": [{"delta": {"content": part}}]} for part in (text[:9], text[9:])]
         events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-        told = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
-        lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, told)]
+        content = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+        lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, content)]
         fake.send("".join([*lines, "data: [DONE]\n\n"]).encode(), headers={"X-Kind": "text/event-stream"})
 
     url, _ = serve(streaming)

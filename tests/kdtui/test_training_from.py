@@ -63,7 +63,7 @@ def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--form", "pairs"), "'lists' was trained to write lists of bundles, and not to answer about pairs"),
         (("--rank", "16"), "'lists' has rank 4, and a training from it keeps that; leave out --rank"),
@@ -73,11 +73,11 @@ def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     ],
 )
 def test_options_that_contradict_the_adapter_are_refused(
-    lists: str, kdtui: Kdtui, db: Database, options: tuple[str, ...], said: str
+    lists: str, kdtui: Kdtui, db: Database, options: tuple[str, ...], message: str
 ) -> None:
     result = kdtui("sft", "launch", "--name", "other", "--from", lists, *options)
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
     assert len(result.err.splitlines()) == 1
     assert not (folder(db, lists).parent / "other").exists()
 

@@ -94,18 +94,18 @@ def test_questions_contain_the_evidence_of_other_sessions(db: Database) -> None:
     train = list(iter_sessions(db, "outdoor", split="train"))
     with open_pattern_student(db, "outdoor", tell_nobody) as student:
         unseen = student.unseen_probabilities(train)
-    told = 0
+    with_evidence = 0
     for line in lines:
         assert "Likely bundles" not in line["prompt"][-1]["content"]
         session = next(each for each in train if each.id == line["session"])
         order = shuffled(len(session.items), (0, line["epoch"], "outdoor", session.id))
         questions = [each for each in line["completions"] if "pair" in each]
-        told += "%" in questions[0]["given"]
+        with_evidence += "%" in questions[0]["given"]
         for question in questions:
             one, other = question["pair"]
             evidence = unseen[session.id][order[one - 1] - 1, order[other - 1] - 1]
             assert question["given"] in (pair_question(one, other, float(evidence)), pair_question(one, other))
-    assert 0.6 < told / len(lines) < 0.95, "some examples are without, and most are with"
+    assert 0.6 < with_evidence / len(lines) < 0.95, "some examples are without, and most are with"
     assert any(not np.allclose(unseen[each.id], student.pair_probabilities(each)) for each in train)
     for line in validation_examples(db, settings):
         assert all("%" in each["given"] for each in line["completions"] if "pair" in each)

@@ -46,9 +46,9 @@ def refused(kdtui: Kdtui, host: Host) -> str:
 def test_a_workdir_on_a_read_only_file_system_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path) -> None:
     with read_only(tmp_path / "frozen"):
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
-        said = refused(kdtui, host)
-        assert "Read-only file system" in said
-        assert "that file system can only be read; add the host anew with another --workdir" in said
+        message = refused(kdtui, host)
+        assert "Read-only file system" in message
+        assert "that file system can only be read; add the host anew with another --workdir" in message
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
@@ -84,9 +84,9 @@ def test_the_reason_why_a_workdir_cannot_be_created_comes_with_advice(
     server.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
     server.start()
     add_host(db, host)
-    said = refused(kdtui, host)
-    assert problem in said
-    assert said.endswith(advice) or f"; {advice}" in said
+    message = refused(kdtui, host)
+    assert problem in message
+    assert message.endswith(advice) or f"; {advice}" in message
 
 
 def test_a_workdir_that_became_read_only_says_so_at_a_start(
@@ -109,7 +109,7 @@ def test_a_workdir_that_became_read_only_says_so_at_a_start(
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("exit 127", "does not run there, and ends with exit code 127 (pyenv: no such version)"),
         ("exit 1", "does not run there, and ends with exit code 1 (pyenv: no such version)"),
@@ -117,14 +117,14 @@ def test_a_workdir_that_became_read_only_says_so_at_a_start(
     ],
 )
 def test_a_broken_python_is_not_called_missing(
-    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, python: str, said: str
+    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, python: str, message: str
 ) -> None:
     script = tmp_path / "python"
     script.write_text(f"#!/bin/sh\necho 'pyenv: no such version' >&2\n{python}\n")
     script.chmod(0o755)
     add_host(db, replace(host, settings=HostSettings(python=str(script))))
     [found] = [row["found"] for row in kdtui("host", "check", host.name, "--json").rows if row["name"] == "python"]
-    assert said in found
+    assert message in found
     assert "there is no Python" not in found
 
 

@@ -19,11 +19,11 @@ STUDY = "rq3-outdoor"
 
 
 @contextmanager
-def running(db: Database, said: str) -> Iterator[None]:
+def running(db: Database, message: str) -> Iterator[None]:
     """Another process runs a study."""
     assert db.path is not None
     with Path(f"{db.path}.study-lock").open("w") as file:
-        file.write(said)
+        file.write(message)
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -73,11 +73,11 @@ def test_a_cell_whose_training_failed_says_why_it_is_blocked(finished: Database,
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    ("message", "state"),
     [(f"4711\n{STUDY}\n", "running (process 4711)"), (f"?\n{STUDY}\n", "running"), ("4711\nanother\n", "complete")],
 )
-def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdtui, said: str, state: str) -> None:
-    with running(finished, said):
+def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdtui, message: str, state: str) -> None:
+    with running(finished, message):
         assert [row["state"] for row in kdtui("study", "ls", "--json").rows] == [state]
     [row] = kdtui("study", "ls", "--json").rows
     assert not row["is_running"]

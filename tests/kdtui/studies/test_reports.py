@@ -100,9 +100,9 @@ def test_a_report_has_each_question_with_answer_tables_plots_and_commands(kdtui:
     page = Page(content)
     answers = {row["answer"] for row in kdtui("study", "answers", "rq3-outdoor", "--json").rows}
     assert len(answers) == 2
-    for said in answers:
-        assert said in page.text
-        assert said in markdown.replace("\\", "")
+    for message in answers:
+        assert message in page.text
+        assert message in markdown.replace("\\", "")
     for text in (page.text, markdown):
         for wanted in (
             "whole session",
@@ -337,7 +337,9 @@ def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: D
 
 def plot(page: str, title: str) -> str:
     """Return the plot with a title."""
-    [svg] = [svg for svg, told in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if told == title]
+    [svg] = [
+        svg for svg, caption in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if caption == title
+    ]
     return str(svg)
 
 

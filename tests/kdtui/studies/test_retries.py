@@ -251,8 +251,8 @@ def test_a_cell_whose_adapter_is_gone_is_not_answered_by_another(
     result = study("rq3", "--retry-failed")
     assert (result.code, [event for event in result.rows if event["event"] == "StepBegun"]) == (0, [])
     assert len(failures(finished, get_run(finished, run))) == 1
-    told = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
-    assert "1 session without an answer cannot be answered again, since this no longer exists: train tiny" in told
+    plan_text = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
+    assert "1 session without an answer cannot be answered again, since this no longer exists: train tiny" in plan_text
 
 
 def test_a_single_cell_can_be_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:

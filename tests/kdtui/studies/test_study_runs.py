@@ -199,13 +199,13 @@ def test_a_training_begins_from_an_existing_adapter(
     start = read_job(started.folder / JOB).start
     assert start is not None
     assert start.name == earlier
-    for source, said in (
+    for source, message in (
         ("nobody", "there is no adapter 'nobody' to begin from"),
         ("shipped", "and not to write lists"),
     ):
         refused = study(beginning(source), "--name", "other")
         assert refused.code == 1
-        assert said in refused.err
+        assert message in refused.err
 
 
 @pytest.mark.usefixtures("imported")

@@ -170,10 +170,10 @@ def test_a_question_is_answered_in_one_sentence(comparisons: list[Comparison], s
 
 
 def test_labels_are_text_from_outside() -> None:
-    said = answer_in_words([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
-    assert "red thought does not differ from xxx" in said
-    assert "\x1b" not in said
-    assert len(said) < 400
+    message = answer_in_words([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
+    assert "red thought does not differ from xxx" in message
+    assert "\x1b" not in message
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(("axis", "noun"), [("ratio", "no ratio"), ("strategy", "no strategy"), ("domains", "domains")])
