@@ -1,8 +1,8 @@
-"""Calls to a teacher that answers at once: how many a second, and in how much memory.
+"""Calls to a teacher that answers at once: calls a second, and memory.
 
     python -m benchmarks.teacher [--calls 10000] [--concurrency 64]
 
-The teacher is a server in a process of its own, on the same machine.
+The teacher is a server in its own process on the same machine.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from time import perf_counter
 
 from benchmarks.measure import report, resident_memory_mb
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import Bundle, Item, Session
 
 _THOUGHT = {
@@ -70,7 +70,7 @@ def _sessions(count: int) -> Iterator[Session]:
 
 
 def main() -> None:
-    """Run the benchmark; with --serve, be the teacher."""
+    """Run the benchmark, or the teacher with --serve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=10_000)
     parser.add_argument("--concurrency", type=int, default=64)

@@ -52,7 +52,7 @@ from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
-from store.place import is_there
+from store.location import database_exists
 from store.records import RunSettings
 
 _DONE_HERE = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
@@ -415,7 +415,7 @@ def run_app(database: Path) -> int:
         BadFile: the configuration says something that cannot be.
         StoreError: the database is none.
     """
-    is_there(database)
+    database_exists(database)
     config = read_config(config_path(), NAMES)
     # Shells and libraries leave the size of a terminal there as it was once, and Textual would believe them.
     for name in ("COLUMNS", "LINES"):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.calls import call_hits, calls_after, record_call
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge
 from store.records import Item, Session
 from store.sqlite import Database
@@ -59,7 +59,7 @@ def test_calls_come_newest_first(ledger: Database) -> None:
         ("hangs", [6, 3]),
         ("50%_4", [4]),
         ("0__", []),
-        # Only the texts, not the parameters of the request.
+        # Only the text of the messages is searched, not the settings of the call.
         ("object", []),
         ("\\", []),
     ],
@@ -75,7 +75,7 @@ def test_a_request_that_is_not_json_is_searched_as_text(ledger: Database) -> Non
     assert found(ledger, "scribble") == [2]
 
 
-def test_lists_and_sums_use_indexes(ledger: Database) -> None:
+def test_lists_and_sums_are_read_from_indexes(ledger: Database) -> None:
     plans = [
         str(row)
         for sql in (
@@ -98,11 +98,11 @@ def test_the_list_as_a_table_and_as_json(kdtui: Kdtui) -> None:
     rows = kdtui("knowledge", "calls", "--json", "--failed").rows
     assert [(row["id"], row["status"], row["cost"]) for row in rows] == [(6, "failed", None), (3, "failed", None)]
     assert [row["id"] for row in kdtui("knowledge", "calls", "--json", "--search", "lamp 5").rows] == [5]
-    assert "no call is like that" in kdtui("knowledge", "calls", "--search", "whale").err
+    assert "no call matches" in kdtui("knowledge", "calls", "--search", "whale").err
 
 
 def test_an_empty_ledger_says_so(kdtui: Kdtui) -> None:
-    assert "no teacher behind an endpoint has been asked yet" in kdtui("knowledge", "calls").err
+    assert "there are no calls to endpoints yet" in kdtui("knowledge", "calls").err
 
 
 @pytest.mark.usefixtures("ledger")
@@ -141,7 +141,7 @@ def test_one_call_in_full(ledger: Database, kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_call_that_cannot_be_shown_is_one_sentence(kdtui: Kdtui) -> None:
+def test_an_unknown_call_is_reported(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "calls", 99)
     assert (result.code, result.out) == (1, "")
     assert "there is no call 99; kdtui knowledge calls shows the numbers" in result.err

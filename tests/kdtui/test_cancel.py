@@ -51,13 +51,13 @@ def test_the_wait_is_announced_at_once_and_a_kill_is_not_called_a_checkpoint(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.service.GRACE", 1.5)
-    monkeypatch.setattr("kdtui.cli.trainings._SAYS", 0.5)
+    monkeypatch.setattr("kdtui.cli.trainings._SECONDS_BETWEEN_LINES", 0.5)
     folder = made(host)
     (folder / "log").write_text("step 8 of 40: loss \033[31m0.5\n")
     result = kdtui("sft", "cancel", "deaf")
     lines = result.err.splitlines()
     assert result.code == 0
-    assert lines[0].startswith("training deaf is told to stop: if it has begun, it finishes its step and writes a")
+    assert lines[0].startswith("training deaf was asked to stop: if it has begun, it finishes its step and writes a")
     assert "waiting for deaf to stop: 1 s of 2; step 8 of 40: loss 0.5" in lines
     assert "training deaf: killed " in result.err
     assert lines[-1] == (
@@ -83,10 +83,10 @@ def test_a_training_that_is_killed_now_is_not_waited_for(
         [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
     )
     assert waiting.stderr is not None
-    assert "is told to stop" in waiting.stderr.readline()
+    assert "was asked to stop" in waiting.stderr.readline()
     result = kdtui("sft", "cancel", "deaf", "--now")
     assert result.code == 0
-    assert "is told to stop" not in result.err
+    assert "was asked to stop" not in result.err
     killed = "training deaf has stopped: killed at once, without a checkpoint; it goes on from step 7"
     assert result.err.splitlines()[-1].startswith(killed)
     assert killed in waiting.communicate(timeout=60)[1]
@@ -103,7 +103,7 @@ def test_an_interrupted_wait_says_how_to_kill_the_training(
         [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
     )
     assert waiting.stderr is not None
-    assert "is told to stop" in waiting.stderr.readline()
+    assert "was asked to stop" in waiting.stderr.readline()
     os.kill(waiting.pid, signal.SIGINT)
     assert "training deaf stops by itself; kdtui sft cancel deaf --now kills it" in waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 130

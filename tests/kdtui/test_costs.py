@@ -11,8 +11,8 @@ from kdtui.workflows.calls.costs import Prices, cost_text
 from kdtui.workflows.calls.requests import ANSWER_TOKENS
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good
@@ -63,7 +63,7 @@ def test_unreported_tokens_are_estimated_and_marked(db: Database, serve: Serve, 
     assert f"cost ~{spent(db):.4f} (tokens of 3 calls estimated)" in result.err
     shown = kdtui("knowledge", "calls")
     assert "~" in shown.out
-    assert "~ is an estimate" in shown.err
+    assert "~ marks estimates" in shown.err
     assert "estimated: the server did not report" in kdtui("knowledge", "calls", 1).out
     assert all(row["is_estimated"] for row in kdtui("knowledge", "calls", "--json").rows)
     assert kdtui("knowledge", "calls", "--totals", "--json").rows[0]["estimated"] == 3
@@ -197,7 +197,7 @@ def test_without_prices_a_cost_is_unknown_and_never_0(db: Database, serve: Serve
     url, _ = serve(good)
     dry = distil(kdtui, url, "--dry-run")
     assert "unknown" in dry.out
-    assert "no prices were given" in dry.err
+    assert "the cost is unknown without --prompt-price" in dry.err
     assert distil(kdtui, url, "--dry-run", "--json").rows[0]["estimate"]["cost"] is None
     result = distil(kdtui, url, "--limit", 3)
     assert "3 paid, cost unknown: no prices given" in result.err

@@ -29,11 +29,11 @@ from models.sft.job import read_job
 from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
 from store.database import open_database
-from store.datasets import get_session
 from store.jobs import add_job
 from store.models import named_models
 from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
+from store.sessions import get_session
 from store.sqlite import Database
 from tests import stand_in
 from tests.launching import train_in_this_process
@@ -242,7 +242,7 @@ def test_concurrent_finishes_of_a_training_name_its_adapter_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tmp_path / "jobs" / "seen"
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     add_job(db, "seen", job, TrainingSettings(("outdoor",)), "seen")
@@ -270,7 +270,7 @@ def test_concurrent_finishes_of_a_training_name_its_adapter_once(
 
 def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
     job = tmp_path / "jobs" / "detached"
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     add_job(db, "detached", job, TrainingSettings(("outdoor",)), "detached")

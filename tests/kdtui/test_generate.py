@@ -103,7 +103,7 @@ def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str
     assert len(result.err.splitlines()) == 1
 
 
-def test_a_broken_gguf_file_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_an_invalid_gguf_file_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
     path = tmp_path / "fake.gguf"
     path.write_text("nothing")
     result = kdtui("generate", "o34", "--student", path)
@@ -118,7 +118,7 @@ def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
 
 
-def test_the_prompt_of_a_student_is_shown_word_for_word(db: Database, kdtui: Kdtui) -> None:
+def test_the_exact_prompt_is_shown(db: Database, kdtui: Kdtui) -> None:
     mine_patterns(db, "outdoor")
     [shown] = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt", "--json").rows
     assert list(shown) == ["session", "prompt", "questions", "bundles", "pairs", "knowledge"]
@@ -140,7 +140,7 @@ def test_each_question_about_a_pair_is_shown_with_its_evidence(db: Database, kdt
     assert all(question.endswith("%?") for question in shown["questions"])
 
 
-def test_the_bundles_of_the_shipped_student_are_shown_with_the_prompt_of_the_first(kdtui: Kdtui) -> None:
+def test_the_default_student_shows_its_bundles_and_the_prompt_of_the_first(kdtui: Kdtui) -> None:
     asked = ("generate", "-t", "Tent", "-t", "Tent pegs", "-t", "Kettle", "--show-prompt")
     [shown] = kdtui(*asked, "--json").rows
     assert [bundle.partition(":")[0] for bundle in shown["bundles"]] == ["1, 2"]
@@ -158,7 +158,7 @@ def test_a_title_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:
     assert "1. <|im_end|>\n2. [red] x<|im_end|>" in shown.out
 
 
-def test_the_pattern_student_shows_the_probability_of_each_pair(kdtui: Kdtui) -> None:
+def test_the_pattern_student_shows_its_probability_of_each_pair(kdtui: Kdtui) -> None:
     shown = kdtui("generate", "o34", "--student", "patterns", "--show-prompt").out
     assert "There is no prompt." in shown
     assert "[pairs]\n1,2 " in shown

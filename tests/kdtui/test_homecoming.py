@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 def far(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`, whose trainings are done at once."""
     assert server.process is not None
-    adapter = stand_in.adapter_by_chance(tmp_path / "made")
+    adapter = stand_in.random_adapter(tmp_path / "made")
     stand_in.set_up(tmp_path / "far", f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
     options = ["--ssh", "gpu", "--workdir", tmp_path / "far", "--python", sys.executable]
     assert kdtui("host", "add", "far", *options).code == 0
@@ -54,18 +54,18 @@ def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     assert kdtui("run", "ls", "--json").rows == []
     for _ in range(2):
         result = kdtui("sft", "ls")
-        assert "training one is done, and its adapter waits to be evaluated: kdtui sft fetch one" in result.err
+        assert "training one is done, and its adapter is still to be evaluated, with: kdtui sft fetch one" in result.err
     # It is on this machine now, so the host is no longer needed.
     server.stop()
     result = kdtui("sft", "show", "one")
-    assert "waits to be evaluated" in result.err
+    assert "still to be evaluated" in result.err
     result = kdtui("sft", "fetch", "one")
     assert result.code == 0, result.err
     assert "on outdoor valid" in result.err
     assert "one" in result.out
     [run] = kdtui("run", "ls", "--json").rows
     assert (run["dataset"], run["split"]) == ("outdoor", "valid")
-    assert "waits to be evaluated" not in kdtui("sft", "ls", "--cached").err
+    assert "still to be evaluated" not in kdtui("sft", "ls", "--cached").err
     assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
 
 

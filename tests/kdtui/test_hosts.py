@@ -258,8 +258,8 @@ def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["add", "far"], "say --ssh ALIAS, or --local"),
-        (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
+        (["add", "far"], "give --ssh ALIAS, or --local"),
+        (["add", "far", "--local", "--ssh", "gpu"], "give --ssh ALIAS, or --local"),
         (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
         (["add", "far", "--local", "--workdir", "/x\ny"], "must be one line"),
@@ -425,7 +425,7 @@ def test_a_manual_login_serves_all_commands_until_the_host_is_forgotten(
     # No key is needed any more, and the existing connection is used.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
-    assert "there is a connection to far already" in kdtui("host", "connect", "far").err
+    assert "there is already a connection to far" in kdtui("host", "connect", "far").err
     assert log.read_text().count("Accepted publickey") == 1
     assert kdtui("host", "rm", "far", "--yes").code == 0
     assert server.process is not None
@@ -433,7 +433,7 @@ def test_a_manual_login_serves_all_commands_until_the_host_is_forgotten(
     until(lambda: not children(pid))
     add(kdtui, tmp_path)
     result = kdtui("host", "connect", "far")
-    assert (result.code, "did not let us in" in result.err) == (1, True)
+    assert (result.code, "could not log in to host" in result.err) == (1, True)
 
 
 def test_a_dead_connection_is_replaced(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:

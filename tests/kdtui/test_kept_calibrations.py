@@ -16,7 +16,7 @@ from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.kdtui.test_calibrate import few_products
 from tests.models.tiny import make_model
@@ -72,7 +72,7 @@ def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
         result.err
     )
     assert (
-        "over 20 of 26 validation sessions, drawn by chance, seed 3, each judged by a fit on the others" in result.err
+        "over 20 of 26 validation sessions, drawn at random, seed 3, each judged by a fit on the others" in result.err
     )
     assert "as before" in result.out
     assert known(db, model) == before
@@ -184,7 +184,7 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
     for row in rows:
         result = kdtui("calibrate", "rm", row["number"], "--yes")
         assert f"deleted calibration {row['number']}, student by {row['strategy']} on outdoor" in result.err
-        assert ("as if it had not been calibrated" in result.err) == row["chosen"]
+        assert ("counts as not calibrated" in result.err) == row["chosen"]
     assert calibrations(db, "outdoor", settings_for(str(model))) == {}
 
 
@@ -203,7 +203,7 @@ def test_deleting_is_confirmed(
     about = f"calibration {number}, student by pairs on outdoor, fitted on 26 sessions, pair F1"
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)
-    assert f"--yes is needed to delete where nobody can be asked: {about}" in result.err
+    assert f"--yes is needed to delete without a terminal: {about}" in result.err
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)

@@ -36,7 +36,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_floors_are_computed_once_for_all_that_show_them(kdtui: Kdtui, computed: list[int]) -> None:
+def test_floors_are_computed_once_for_all_commands(kdtui: Kdtui, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     assert [row["name"] for row in first] == list(FLOOR_NAMES)
     assert scores_alone(kdtui("evaluate", "--student", "patterns", "--json").rows) == scores_alone(first)
@@ -76,7 +76,7 @@ def test_edited_floors_are_computed_again(kdtui: Kdtui, db: Database, computed: 
 def test_floors_are_shown_while_another_program_writes(
     db: Database, database_of_the_test: Path, computed: list[int]
 ) -> None:
-    """They are computed again another time."""
+    """The scores are not stored, and the next command computes them again."""
     other = open_database(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
     rows = list(floors_over(db, ScoredSessions("outdoor", "test")))

@@ -1,4 +1,4 @@
-"""Advised commands work as advised: they use the same database."""
+"""Commands in messages work as printed: they use the same database."""
 
 import shlex
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def other(tmp_path: Path, outdoor: Path) -> Path:
-    """A database that is not the default one, with a run to resume."""
+    """A database other than the default one, with an unfinished run."""
     path = tmp_path / "an other.db"
     db = open_database(path)
     list(import_dataset(db, outdoor, "outdoor"))
@@ -34,7 +34,7 @@ def test_a_run_is_resumed_in_its_database(kdtui: Kdtui, other: Path, before: boo
     assert shown.code == 0, shown.err
     monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
     commands = [
-        command for line in shown.err.splitlines() for _, output, command in [line.partition(" with: ")] if output
+        command for line in shown.err.splitlines() for _, separator, command in [line.partition(" with: ")] if separator
     ]
     assert len(commands) == 2
     for command in commands:
@@ -42,33 +42,33 @@ def test_a_run_is_resumed_in_its_database(kdtui: Kdtui, other: Path, before: boo
     assert len(kdtui("run", "ls", "--json", *named).rows) == 2
 
 
-def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
+def test_the_default_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=1))
-    assert "go on with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
+    assert "resume with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
 
 
-def test_the_demo_continues_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hints_of_the_demo_name_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
-    monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
+    monkeypatch.setattr("kdtui.cli.study_run.run", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.answers", lambda **_: None)
-    output = kdtui("demo", "--db", other).out.splitlines()
-    assert len(output) == 8
-    assert all(f" --db '{other}'  " in line for line in output)
+    hints = kdtui("demo", "--db", other).out.splitlines()
+    assert len(hints) == 8
+    assert all(f" --db '{other}'  " in line for line in hints)
 
 
-def test_a_replaced_dataset_says_what_was_lost_with_the_old_one(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
+def test_an_import_says_what_was_deleted_with_the_replaced_dataset(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
     command = ["data", "import", outdoor, "--dataset", "outdoor", "--replace", "--db", other]
-    assert "the dataset of that name is replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
+    assert "the dataset of that name was replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
     fresh = ["data", "import", outdoor, "--dataset", "new", "--replace", "--db", other]
     assert "replaced" not in kdtui(*fresh).err
 
 
-def test_the_doctor_says_where_no_database_can_be_created(
+def test_the_doctor_names_a_folder_that_is_not_writable(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Tests can run as a user who can write everywhere.
+    # Tests may run as root, who can write everywhere.
     monkeypatch.setattr("kdtui.workflows.diagnose.os.access", lambda *_: False)
     result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
     [finding] = [row for row in result.rows if row["name"] == "database"]
@@ -89,14 +89,14 @@ def test_the_doctor_says_where_no_database_can_be_created(
     ],
     ids=" ".join,
 )
-def test_advised_commands_use_the_named_database(kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]) -> None:
+def test_hints_name_the_database_of_the_option(kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]) -> None:
     path = tmp_path / "an other.db"
     open_database(path).close()
-    # The last sentence can be that there is no such file.
-    message = kdtui(*command, "--db", path).err
-    hints = message.replace("kdtui: ", "").count("kdtui ")
+    # The last message may be about the missing file.
+    messages = kdtui(*command, "--db", path).err
+    hints = messages.replace("kdtui: ", "").count("kdtui ")
     assert hints
-    assert message.count(f"--db '{path}'") == hints
+    assert messages.count(f"--db '{path}'") == hints
 
 
 def test_a_database_that_an_earlier_command_named_is_forgotten(kdtui: Kdtui, tmp_path: Path) -> None:

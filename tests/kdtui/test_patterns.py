@@ -1,4 +1,4 @@
-"""Frequent patterns: mined from bundles, and applied to sessions."""
+"""Frequent patterns: mining from bundles, and application to sessions."""
 
 from itertools import combinations
 
@@ -26,11 +26,11 @@ def test_measures_are_those_of_association_rules_and_precision_is_over_sessions(
     ]
     pattern = next(each for each in mine(sessions, levels=[2], min_support=0.5) if set(each.categories) == {A, B})
     assert (pattern.bundles, pattern.support) == (2, 0.5)
-    # Of the bundles with B all hold A, of those with A two of three hold B: A is the likelier consequent.
+    # All bundles with B contain A, but only two of three bundles with A contain B: A is the likelier consequent.
     assert pattern.categories == (B, A)
     assert pattern.confidence == 1
     assert pattern.lift == pytest.approx(1 / 0.75)
-    # A and B are together in three sessions and bundled in two of them.
+    # A and B are together in three sessions, and bundled in two of them.
     assert pattern.precision == pytest.approx(2 / 3)
 
 
@@ -45,18 +45,18 @@ def test_a_single_occurrence_is_not_a_pattern() -> None:
     assert mine([session([A, B], (1, 2))], levels=[2], min_support=0) == []
 
 
-def test_a_category_that_is_not_deep_enough_is_left_out() -> None:
+def test_a_category_of_insufficient_depth_is_ignored() -> None:
     sessions = [session([A, B], (1, 2)), session([A, B], (1, 2))]
     assert mine(sessions, levels=[3]) == []
 
 
-def test_patterns_apply_where_all_their_categories_are() -> None:
+def test_patterns_apply_to_sessions_with_all_their_categories() -> None:
     patterns = mine([session([A, B], (1, 2)), session([A, B], (1, 2))], levels=[2])
     assert [match.positions for match in patterns_for(session([C, B, A, A]), patterns, 5)] == [(2, 3, 4)]
     assert patterns_for(session([A, C]), patterns, 5) == []
 
 
-def test_a_pattern_of_two_equal_categories_needs_two_products() -> None:
+def test_a_pattern_with_a_repeated_category_needs_two_products() -> None:
     patterns = mine([session([A, A], (1, 2)), session([A, A], (1, 2))], levels=[2])
     assert patterns_for(session([A, B]), patterns, 5) == []
     assert [match.positions for match in patterns_for(session([A, B, A]), patterns, 5)] == [(1, 3)]

@@ -77,7 +77,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
         assert row["loss"] is not None
     result = kdtui("sft", "cancel", "far-one")
     assert result.code == 0
-    assert "training far-one is told to stop: if it has begun, it finishes its step" in result.err
+    assert "training far-one was asked to stop: if it has begun, it finishes its step" in result.err
     assert "training far-one has stopped: it left a checkpoint at step" in result.err
     assert trainer(job) is None
     # The first machine sees that, and resumes it.
@@ -205,7 +205,7 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         result = launch(kdtui, base, "frozen", "--host", "far")
         freezing.join()
         assert result.code == 1
-        assert "kdtui sft resume frozen goes on where this was" in result.err
+        assert "kdtui sft resume frozen starts or resumes it" in result.err
         assert len([line for line in result.err.splitlines() if line.startswith("kdtui: ")]) == 1
         for pid in frozen:
             # The client has hung up on some.
@@ -273,7 +273,7 @@ def test_a_failure_of_a_host_is_one_sentence_and_can_be_retried(
     server.stop()
     result = launch(kdtui, base, "later", "--host", "far", "--epochs", 1)
     assert result.code == 1
-    assert "kdtui sft resume later goes on where this was" in result.err
+    assert "kdtui sft resume later starts or resumes it" in result.err
     assert "nobody listens there" in result.err.splitlines()[-1]
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "created"
@@ -281,7 +281,7 @@ def test_a_failure_of_a_host_is_one_sentence_and_can_be_retried(
     kdtui("host", "set", "far", "--python", "/nowhere/python")
     assert "there is no Python at /nowhere/python" in kdtui("sft", "resume", "later").err
     kdtui("host", "set", "far", "--python", sys.executable)
-    stand_in.set_up(workdir, f'cp -r "{stand_in.adapter_by_chance(tmp_path / "made")}" "$3/adapter"; {DONE}')
+    stand_in.set_up(workdir, f'cp -r "{stand_in.random_adapter(tmp_path / "made")}" "$3/adapter"; {DONE}')
     job = workdir / "jobs" / "later"
     job.mkdir(parents=True)
     (job / "id").write_text("somebody else's")
@@ -383,12 +383,12 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     ("arguments", "message"),
     [
         (["launch", "--name", "x", "--host", "nowhere"], "there is no host 'nowhere'"),
-        (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local is here, and --host elsewhere"),
+        (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local and --host contradict each other"),
         (["launch", "--name", "x", "--after", "y"], "there is no training 'y'"),
         (["resume", "x"], "there is no training 'x'"),
         (["fetch", "x"], "there is no training 'x'"),
         (["adopt", "x"], "there is no host 'x'"),
-        (["adopt", "x:"], "say HOST, or HOST:NAME"),
+        (["adopt", "x:"], "give HOST, or HOST:NAME"),
         (["adopt", "x:y"], "there is no host 'x'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Vectors of titles and category names: made once, stored with their dataset, and never blocking."""
+"""Vectors of titles and category names: computed once, stored with their dataset, and never blocking anything."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the encoder has encoded."""
+    """The texts that the encoder has embedded."""
     asked: list[str] = []
     embed = LocalEmbedder.embed
 
@@ -62,7 +62,7 @@ def test_each_text_has_a_vector_of_length_one_and_the_same_text_the_same(db: Dat
     assert embedded == TEXTS[:3]
 
 
-def test_stored_vectors_are_not_made_again_and_are_bit_identical(db: Database, embedded: list[str]) -> None:
+def test_stored_vectors_are_not_computed_again_and_are_identical(db: Database, embedded: list[str]) -> None:
     first = vectors(db)
     embedded.clear()
     assert (vectors(db) == first).all()
@@ -78,7 +78,7 @@ def test_without_a_dataset_nothing_is_stored(db: Database, embedded: list[str]) 
     assert len(embedded) == 6
 
 
-def test_kept_vectors_are_used_without_llama_cpp(db: Database, database_of_the_test: Path) -> None:
+def test_stored_vectors_are_used_without_llama_cpp(db: Database, database_of_the_test: Path) -> None:
     vectors(db)
     code = f"""
 import sys
@@ -102,7 +102,7 @@ def test_vectors_are_deleted_with_their_dataset(db: Database, outdoor: Path) -> 
     assert left == count_text_vectors(db, "other") == 3
 
 
-def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, embedded: list[str]) -> None:
+def test_vectors_of_another_encoder_are_never_used(db: Database, embedded: list[str]) -> None:
     first = vectors(db)
     db.execute("UPDATE encoders SET sha256 = 'another'")
     db.conn.commit()
@@ -115,7 +115,7 @@ def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, em
 @pytest.mark.parametrize(
     "damage", [b"", bytes(10), "text", *(np.full(ENCODER_DIMENSIONS, bad, "<f2").tobytes() for bad in (np.nan, np.inf))]
 )
-def test_damaged_vectors_are_made_again(db: Database, embedded: list[str], damage: Any) -> None:
+def test_damaged_vectors_are_computed_again(db: Database, embedded: list[str], damage: Any) -> None:
     first = vectors(db)
     db.execute("UPDATE text_vectors SET vector = ?", [damage])
     db.conn.commit()
@@ -127,7 +127,9 @@ def test_damaged_vectors_are_made_again(db: Database, embedded: list[str], damag
     assert not embedded, "it is mended"
 
 
-def test_a_caller_does_not_wait_for_a_busy_store(db: Database, database_of_the_test: Path, embedded: list[str]) -> None:
+def test_a_locked_store_does_not_block_the_caller(
+    db: Database, database_of_the_test: Path, embedded: list[str]
+) -> None:
     with TextVectors(db, "outdoor", refuse) as of:
         with closing(open_database(database_of_the_test)) as other, other.atomic():
             assert of(TEXTS) is not None
@@ -136,7 +138,7 @@ def test_a_caller_does_not_wait_for_a_busy_store(db: Database, database_of_the_t
     assert len(embedded) == 3
 
 
-def test_a_store_that_cannot_be_written_gives_answers(db: Database, embedded: list[str]) -> None:
+def test_a_read_only_store_does_not_prevent_answers(db: Database, embedded: list[str]) -> None:
     db.execute("PRAGMA query_only = ON")
     assert vectors(db).shape == (4, ENCODER_DIMENSIONS)
     assert len(embedded) == 3
@@ -150,7 +152,7 @@ def test_a_reader_in_a_transaction_gets_vectors_and_keeps_its_view(db: Database)
     assert count_text_vectors(db, "outdoor") == 3
 
 
-def test_an_interruption_loses_no_batch_that_was_made(
+def test_an_interruption_loses_no_finished_batch(
     db: Database, embedded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [f"tent number {number}" for number in range(600)]
@@ -172,7 +174,7 @@ def test_an_interruption_loses_no_batch_that_was_made(
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])
-def test_without_the_encoder_there_is_one_warning_and_stored_vectors_still_work(
+def test_without_the_encoder_there_is_one_warning_and_stored_vectors_are_used(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     sentences: list[str] = []
@@ -195,7 +197,7 @@ ODD = ["", " \n\t ", "日本語のタイトル", "تخت", "a\x00b", "\x1b[31mre
 
 
 @pytest.mark.parametrize("text", ODD, ids=lambda text: ascii(text)[:20])
-def test_any_text_is_kept_and_found_again(db: Database, embedded: list[str], text: str) -> None:
+def test_any_text_is_stored_and_found_again(db: Database, embedded: list[str], text: str) -> None:
     first = vectors(db, [text])
     embedded.clear()
     assert (vectors(db, [text]) == first).all()
@@ -203,7 +205,7 @@ def test_any_text_is_kept_and_found_again(db: Database, embedded: list[str], tex
     assert not embedded
 
 
-def test_no_texts_give_no_vectors(db: Database) -> None:
+def test_an_empty_text_has_no_vector(db: Database) -> None:
     assert vectors(db, []).shape == (0, ENCODER_DIMENSIONS)
 
 
@@ -213,14 +215,14 @@ def test_control_characters_and_blanks_do_not_change_a_vector(db: Database, embe
     assert embedded == ["red tent"]
 
 
-def test_many_texts_are_looked_for_at_once(db: Database) -> None:
+def test_many_texts_are_looked_up_together(db: Database) -> None:
     blob = np.eye(1, ENCODER_DIMENSIONS, dtype="<f2").tobytes()
     hashes = [number.to_bytes(16, "big") for number in range(2_500)]
     save_text_vectors(db, "outdoor", ENCODER_SHA256, dict.fromkeys(hashes, blob))
     assert len(kept_text_vectors(db, "outdoor", ENCODER_SHA256, [*hashes, b"x" * 16])) == 2_500
 
 
-def test_memory_is_bounded(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_limited(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.data.text_vectors._REMEMBERED", 10)
     with TextVectors(db, "outdoor", refuse) as of:
         for first in range(0, 30, 6):

@@ -1,4 +1,4 @@
-"""Training sets: their sessions, their form, and their knowledge."""
+"""Training sets: their sessions, their form, and the knowledge that they show."""
 
 import json
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.training.dataset import training_examples, validation_examples
 from models.prompt_format import pair_question
-from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -87,7 +87,7 @@ def test_a_session_without_an_intent_is_left_out(db: Database, tmp_path: Path) -
     assert sorted(completion["given"].splitlines()[0].removeprefix("Products: ").split("; ")) == ["Pegs", "Tent"]
 
 
-def test_questions_contain_the_evidence_of_other_sessions(db: Database) -> None:
+def test_questions_include_evidence_from_other_sessions(db: Database) -> None:
     mine_patterns(db, "outdoor")
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
@@ -133,7 +133,7 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
     assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
 
 
-def test_a_sample_determines_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
+def test_a_sample_selects_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
     list(distil_annotations(db, "outdoor", ["thought"]))
     assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
     everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
@@ -151,7 +151,7 @@ def test_a_sample_of_patterns_leaves_out_no_session(kdtui: Kdtui, db: Database) 
     assert sampled != whole
 
 
-def test_a_larger_limit_includes_the_sessions_of_a_smaller_one(db: Database) -> None:
+def test_a_limit_draws_nested_sets_of_training_sessions(db: Database) -> None:
     def sessions(limit: int | None) -> set[str]:
         settings = TrainingSettings(("outdoor",), "list", epochs=1, limit=limit)
         return {line["session"] for line in training_examples(db, settings)}
@@ -176,7 +176,7 @@ def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Databas
     assert "1,2? ->" in out
 
 
-def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_other_trainers_can_read_the_export(kdtui: Kdtui, tmp_path: Path) -> None:
     path = tmp_path / "out" / "train.jsonl"
     path.parent.mkdir()
     assert kdtui("sft", "data", "--form", "list", "--output", path).code == 0
@@ -186,7 +186,9 @@ def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> N
     assert rows[0]["completion"][0]["role"] == "assistant"
 
 
-def test_exported_examples_learn_only_the_answer(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_exported_rows_have_the_question_in_the_prompt_and_only_the_answer_as_completion(
+    kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
     path = tmp_path / "train.jsonl"
     assert kdtui("sft", "data", "--output", path).code == 0
     rows = [json.loads(line) for line in path.read_text().splitlines()]
@@ -211,7 +213,7 @@ sessions_of_any_bundles = st.integers(2, 8).flatmap(
 
 
 @given(drawn=sessions_of_any_bundles)
-def test_bundles_follow_their_products(drawn: tuple[list[int], list[set[int]]]) -> None:
+def test_bundles_follow_the_order_of_products(drawn: tuple[list[int], list[set[int]]]) -> None:
     order, bundles = drawn
     items = tuple(Item(str(number)) for number in range(1, len(order) + 1))
     session = Session("s", items, tuple(Bundle(tuple(sorted(each))) for each in bundles))

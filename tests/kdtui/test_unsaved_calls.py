@@ -91,7 +91,7 @@ def test_an_interrupted_wait_keeps_the_answer(
         finally:
             await teacher.close()
 
-    db.told = call_off
+    db.on_wait = call_off
     with writing(database_of_the_test), pytest.raises(CalledOff):
         asyncio.run(ask())
     assert len(waiting_calls(database_of_the_test)) == 1

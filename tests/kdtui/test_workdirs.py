@@ -137,5 +137,5 @@ def test_a_refused_training_is_reported_as_prepared_not_as_possibly_started(
     result = kdtui("sft", "launch", "--name", "far-one", "--base", base, "--host", host.name, "--epochs", 1)
     assert result.code == 1
     assert "a file is in the place of a folder" in result.err.splitlines()[-1]
-    assert "training far-one is prepared, and was not started; kdtui sft resume far-one starts it" in result.err
+    assert "training far-one is prepared but not started; kdtui sft resume far-one starts it" in result.err
     assert "may not have been started" not in result.err

@@ -283,12 +283,12 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
 
 _PROGRAM = """
 import sys
-from models.student_protocol import Task
+from models.student_protocol import SessionTask
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.messages import Message
 with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
-    events = student.answer(Task(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))
+    events = student.answer(SessionTask(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))
     print(next(events).key)
     events.close()
 """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.student.generate import GenerateEvent
     from kdtui.workflows.student.learning import LearningProgress
     from kdtui.workflows.student.session_student import SessionStudent
-    from store.runs import Prediction
+    from store.predictions import Prediction
     from store.sqlite import Database
 
 _NICENESS = 5
@@ -163,7 +163,7 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database, make=False, told=tell_waiting(request.post, self._check(request)))
+                db = open_database(self._database, make=False, on_wait=tell_waiting(request.post, self._check(request)))
                 stack.callback(db.close)
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
@@ -216,9 +216,9 @@ class GenerationThread:
 
     def _data_version(self, db: "Database") -> tuple[bool, int]:
         """What changes when another connection has made or changed the database."""
-        from store.place import is_there
+        from store.location import database_exists
 
-        return is_there(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
+        return database_exists(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check(self, request: GenerationRequest) -> Callable[[], None]:
         """What ends the waiting for the store."""

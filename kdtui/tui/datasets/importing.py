@@ -11,7 +11,7 @@ from kdtui.tui.core.task import Task
 from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
-    from store.datasets import Written
+    from store.dataset_writer import WriteProgress
     from store.sqlite import Database
 
 
@@ -28,7 +28,7 @@ class Import(Task):
 
     def __init__(self, database: Path, values: Mapping[str, str], post: Callable[[Message], object]) -> None:
         self.dataset = values["name"].strip()
-        self._written: Written | None = None
+        self._written: WriteProgress | None = None
         path, seed, replace = typed_path(values["path"]), int(values["seed"]), bool(values["replace"])
 
         def work(db: "Database") -> Iterator[object]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from kdtui.bundling.comparison import Match, differing, match, pair_counts
+from kdtui.bundling.comparison import BundleMatch, bundle_differences, match_bundle, pair_counts
 from kdtui.bundling.metrics import Bundles, score
 from kdtui.text import letter
 from kdtui.tui.core.choice import StudentChoice
@@ -59,9 +59,9 @@ class StudentAnswer:
         """Of the bundles that a product is in."""
         return badges([at for at, bundle in enumerate(self.bundles) if position in bundle.positions], lower=True)
 
-    def matches(self, truth: Bundles) -> list[Match]:
+    def matches(self, truth: Bundles) -> list[BundleMatch]:
         """Each bundle against the true one that it comes nearest."""
-        return [match(truth, each) for each in self.sets]
+        return [match_bundle(truth, each) for each in self.sets]
 
 
 def true_lines(
@@ -105,7 +105,7 @@ def written_lines(widget: Widget, side: StudentAnswer, truth: Bundles) -> list[B
     ]
 
 
-def _remark_of_written(widget: Widget, found: Match) -> Text:
+def _remark_of_written(widget: Widget, found: BundleMatch) -> Text:
     """What a bundle has too much, and what it lacks, against the true one that it comes nearest."""
     if found.true is None:
         return Text("wrong", style=tone(widget, "error"))
@@ -128,7 +128,7 @@ def compared(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
 
 
 def _difference(one: Bundles, other: Bundles) -> str:
-    only = differing(one, other)
+    only = bundle_differences(one, other)
     parts = [f"alike: {len(one) - len(only[0])}"]
     parts += [
         f"only {name}: {' '.join(letter(number, lower=True) for number in found) or 'none'}"

@@ -4,10 +4,10 @@ import json
 
 from kdtui.text import counted
 from kdtui.workflows.calls.costs import cost_text
-from store.calls import CallInFull
+from store.calls import CallDetails
 
 
-def call_text(record: CallInFull) -> str:
+def call_text(record: CallDetails) -> str:
     """Return everything that is known about a call, on many lines."""
     call = record.call
     lines = [f"call {call.id}: {call.step}, {call.status}", f"teacher: {call.teacher}"]

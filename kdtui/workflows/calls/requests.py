@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kdtui.distill.applicable import roughly_for
+from kdtui.distill.applicable import estimate_tokens_of
 from models.endpoint.teacher import Reply, TeacherQuestion
 from models.messages import Message
 
@@ -35,7 +35,7 @@ def written_tokens(reply: Reply) -> int:
 
 def estimated_tokens(text: str) -> int:
     """Estimate the tokens of a text. Many scripts have about a token, and two or three bytes, for each character."""
-    return roughly_for(len(text.encode("utf-8", "replace")))
+    return estimate_tokens_of(len(text.encode("utf-8", "replace")))
 
 
 def request_of(model: str, question: TeacherQuestion) -> str:

@@ -10,7 +10,7 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace, Teacher
 from store.records import Format, Session
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class DistillationRequest:
 def sessions_to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
     """Return the sessions of a request in random order, so that the ones within a budget are a fair sample."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
-    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
+    return draw_subset(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
 def model_as_teacher(job: DistillationRequest) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from math import nan
 from typing import TypeAlias
 
-from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
+from kdtui.distill.judging import RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.workflows.calls.answers import UnusableAnswer, read_answer
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
@@ -159,7 +159,7 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
 async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
     """Get one rating. An unusable answer is asked for once more, if requested."""
     while True:
-        call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
+        call = await ledger.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
         except UnusableAnswer as error:

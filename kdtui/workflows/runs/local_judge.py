@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from platformdirs import user_cache_path
 
-from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_question, read_rating
+from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.errors import KdtuiError
 from kdtui.workflows.calls.requests import request_key, request_of
 from kdtui.workflows.calls.tally import Tally
@@ -150,5 +150,5 @@ def _rated(
 def _questions(db: Database, run: Run, sessions: Collection[Session], version: str) -> Iterator[_Asked]:
     """Yield the questions about the intents of a run, without removing duplicates."""
     for session, items, intent in intents_of(db, run, sessions):
-        message = rating_question(items, intent)
+        message = rating_prompt(items, intent)
         yield _Asked(session, message, request_of(version, TeacherQuestion((message,), RATING_SCHEMA, _ANSWER_TOKENS)))

@@ -21,7 +21,7 @@ from kdtui.workflows.studies.spec import (
     values_of,
 )
 from kdtui.workflows.studies.steps import ANY
-from store.similar import meant
+from store.similar import suggestion
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 
@@ -131,7 +131,9 @@ def _check_question(question: Question, refuse: Any) -> None:
     comparable = [axis for axis in AXES if axis not in ("dataset", "seed")]
     if question.compare not in comparable:
         there_are = f"there are: {', '.join(comparable)}"
-        raise refuse(f"no axis {question.compare!r} can be compared; {meant(question.compare, comparable, there_are)}")
+        raise refuse(
+            f"no axis {question.compare!r} can be compared; {suggestion(question.compare, comparable, there_are)}"
+        )
     compared = values_of(question, question.compare)
     if question.baseline not in compared:
         raise refuse(

@@ -22,10 +22,10 @@ from kdtui.workflows.studies.steps import (
 )
 from kdtui.workflows.studies.store_contents import StoreContents
 from models.errors import PromptTooLong
-from store.datasets import count_with_pairs, split_size
 from store.hosts import get_host
-from store.runs import count_failures
-from store.similar import meant
+from store.predictions import count_failures
+from store.sessions import count_sessions_with_pairs, split_size
+from store.similar import suggestion
 from store.sqlite import Database
 from store.studies import (
     StoredStep,
@@ -137,7 +137,7 @@ def make_plan(db: Database, spec: Spec) -> StudyPlan:
     """
     datasets = spec.datasets()
     answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
-    validation = {dataset: count_with_pairs(db, dataset, "valid") for dataset in datasets}
+    validation = {dataset: count_sessions_with_pairs(db, dataset, "valid") for dataset in datasets}
     study_grids = grids(spec, validation)
     if not any(grid.arms for grid in study_grids):
         raise KdtuiError("; ".join(reason for grid in study_grids for reason in grid.left_out))
@@ -171,7 +171,7 @@ def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in keys:
             there_are = f"its cells: {', '.join(keys)}" if len(keys) <= _MOST_NAMED else "study show lists its cells"
-            raise KdtuiError(f"study {plan.spec.name} has no cell {name!r}; {meant(name, list(keys), there_are)}")
+            raise KdtuiError(f"study {plan.spec.name} has no cell {name!r}; {suggestion(name, list(keys), there_are)}")
     return tuple(dict.fromkeys(keys[name] for name in names))
 
 

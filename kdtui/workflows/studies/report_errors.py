@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from math import isnan
 
-from kdtui.bundling.errors_of_bundles import ERROR_TYPES
+from kdtui.bundling.bundle_errors import ERROR_TYPES
 from kdtui.text import short_number
 from kdtui.workflows.studies.results import QuestionRow, StudyResults
 from kdtui.workflows.studies.verdicts import estimate_in_words
@@ -31,7 +31,7 @@ def error_tables(
     """Return three tables for rows: errors by type, pair F1 by groups of sessions, and the worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors
     from kdtui.workflows.studies.measures import cell_of
-    from store.runs import predictions
+    from store.predictions import predictions
 
     errors: list[tuple[str, ...]] = []
     groups: list[tuple[str, ...]] = []

@@ -9,7 +9,7 @@ from kdtui.distill.sampling import SampleStrategy
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.steps import ANY
 from store.records import FORMATS, Format, Split
-from store.similar import meant
+from store.similar import suggestion
 
 Utilization: TypeAlias = Literal["zero-shot", "icl", "sft", "sft+icl", "routed", "merged"]
 """How a student uses knowledge: not at all, in its prompt, by training with it, or both."""
@@ -190,7 +190,7 @@ def formats_of(value: str, refuse: Any = KdtuiError) -> tuple[Format, ...]:
     for name in named:
         if name not in FORMATS:
             there_are = f"there are: {', '.join((NONE, *FORMATS))}, and several joined by +"
-            raise refuse(f"there is no format {name!r} of knowledge; {meant(name, FORMATS, there_are)}")
+            raise refuse(f"there is no format {name!r} of knowledge; {suggestion(name, FORMATS, there_are)}")
     return tuple(format for format in FORMATS if format in named)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.check_spec import checked_spec
 from kdtui.workflows.studies.spec import AXES, LONGEST_NAME, PRESETS, Question, Spec, TeacherOptions, TrainingOptions
-from store.similar import meant
+from store.similar import suggestion
 
 _PLAIN = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -62,7 +62,7 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
         KdtuiError: there is no such preset, or no dataset is named.
     """
     if name not in PRESETS:
-        raise KdtuiError(f"there is no preset {name!r}; {meant(name, PRESETS, _there_are(PRESETS))}")
+        raise KdtuiError(f"there is no preset {name!r}; {suggestion(name, PRESETS, _there_are(PRESETS))}")
     if not datasets:
         raise KdtuiError(f"the study {name} needs a dataset; name one with --dataset")
     parts = [each for each in PRESETS if each != "all"] if name == "all" else [name]
@@ -155,7 +155,7 @@ def _in_words(problem: str) -> str:
         for table, options in (("training", TrainingOptions), ("teachers", TeacherOptions)):
             if table in problem.rpartition(" - at ")[2]:
                 known = options.__struct_fields__
-        return f"there is no field {name!r} here; {meant(name, known, _there_are(known))}"
+        return f"there is no field {name!r} here; {suggestion(name, known, _there_are(known))}"
     what, _, place = problem.partition(" - at ")
     for theirs, ours in _TYPES.items():
         what = what.replace(f"`{theirs}", f"`{ours}")

@@ -16,9 +16,9 @@ from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.training_set import bundles_to_name
 from kdtui.workflows.job_state import JobRow
-from store.datasets import get_session
 from store.errors import NotFound
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 _THRESHOLDS = tuple(number / 50 for number in range(5, 48))

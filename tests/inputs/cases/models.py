@@ -1,4 +1,4 @@
-"""Models that compute no numbers, and adapters that act too strongly."""
+"""Models that compute NaN, and adapters with a scale that is too large."""
 
 import math
 from pathlib import Path
@@ -20,14 +20,14 @@ def _adapter() -> bytes:
 
 _DAMAGED = {"damaged.gguf": _model(math.nan)}
 _SOUND = {"sound.gguf": _model(), "strong.gguf": _adapter()}
-_SAYS = "{tmp}/damaged.gguf: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
+_IS_DAMAGED = "{tmp}/damaged.gguf: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
 
 CASES = [
     *(
         Case(
-            f"the weights of a model are damaged, and it is asked by {strategy}",
+            f"a model with damaged weights answers by {strategy}",
             ("generate", "o34", "--student", "{tmp}/damaged.gguf", "--strategy", strategy),
-            _SAYS,
+            _IS_DAMAGED,
             files=_DAMAGED,
             before=(DEMO,),
             forbidden=("nan", "NaN"),
@@ -35,15 +35,15 @@ CASES = [
         for strategy in ("list", "drafts", "pairs")
     ),
     Case(
-        "the weights of a model are damaged, and it makes vectors",
+        "a model with damaged weights computes vectors",
         ("data", "embed", "--with", "{tmp}/damaged.gguf"),
-        _SAYS,
+        _IS_DAMAGED,
         files=_DAMAGED,
         before=(DEMO,),
     ),
     *(
         Case(
-            f"an adapter acts {scale} times as strongly",
+            f"an adapter has a scale of {scale}",
             ("generate", "o34", "--student", "{tmp}/sound.gguf", "--adapter", f"{{tmp}}/strong.gguf={scale}"),
             expected,
             files=_SOUND,

@@ -21,8 +21,9 @@ from models.sft.job_files import JOB
 from store.database import open_database
 from store.jobs import list_jobs
 from store.models import named_models
-from store.runs import delete_run, get_run, predictions
-from store.samples import datasets_of, delete_sample, list_samples
+from store.predictions import predictions
+from store.runs import delete_run, get_run
+from store.samples import delete_sample, list_samples, sample_datasets
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -216,7 +217,7 @@ def test_a_failed_step_is_a_row_with_its_reason_and_the_others_continue(
     spec = described(*lines, 'formats = ["rule"]', training="longest = 3")
     result = study(spec)
     assert result.code == 1
-    assert "1 step failed, and what needs it was left out; try again with --retry-failed" in result.err
+    assert "1 step failed, and the steps that need it were left out; retry with --retry-failed" in result.err
     [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
     assert failed["step"].startswith("train")
     assert failed["log"].startswith("kdtui sft logs study-")
@@ -367,7 +368,7 @@ def test_students_are_shown_the_knowledge_of_other_domains(
     assert [run.settings.domains for run in runs] == ["own", "all", "all"]
     other = runs[1].settings.sample
     assert other is not None
-    assert datasets_of(db, other) == ["kitchen"]
+    assert sample_datasets(db, other) == ["kitchen"]
     assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 
@@ -379,7 +380,7 @@ def test_another_study_of_the_same_name_is_overwritten_only_on_request(
         result = study("rq3", *options)
         assert result.code == 1
         assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
-        assert "with --name, or take its place with --replace" in result.err
+        assert "give this one another --name, or replace the earlier one with --replace" in result.err
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     # Showing the plan costs nothing.
     assert study("rq3", "--split", "valid", "--dry-run").code == 0

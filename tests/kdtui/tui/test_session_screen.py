@@ -311,7 +311,7 @@ async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Se
         connection.close()
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert "not there any more" in shown(app, "#title")
+        assert "no longer exists" in shown(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
         assert any("the session is not there" in toast for toast in toasts(app))

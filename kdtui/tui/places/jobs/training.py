@@ -316,7 +316,8 @@ class TrainingScreen(StoreScreen[None]):
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
             from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.evaluate import asked_as_trained
-            from store.datasets import dataset_names, iter_sessions
+            from store.datasets import dataset_names
+            from store.sessions import iter_sessions
 
             row = finish_job(db, name)
             known = dataset_names(db)

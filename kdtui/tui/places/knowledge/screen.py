@@ -34,8 +34,8 @@ from store.records import KNOWLEDGE_SORTS, KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallInFull
-    from store.knowledge_removal import Dependents, Removed
+    from store.calls import CallDetails
+    from store.knowledge_removal import Dependents, RemovedKnowledge
     from store.knowledge_search import Facets
     from store.sqlite import Database
 
@@ -104,7 +104,7 @@ class PieceOpened(PieceFound):
 class CallFound(Message):
     """What the teacher of a piece was asked, and what it answered."""
 
-    def __init__(self, call: "CallInFull") -> None:
+    def __init__(self, call: "CallDetails") -> None:
         super().__init__()
         self.call = call
 
@@ -142,7 +142,7 @@ class KnowledgeScreen(StoreScreen[None]):
         self._to_mark: tasks.PieceSearch | None = None
         self._about: PieceDetails | None = None
         self._counted: dict[tuple[object, ...], Facets] = {}
-        self._removed: list[Removed] = []
+        self._removed: list[RemovedKnowledge] = []
         self._is_changing = False
 
     def compose(self) -> ComposeResult:

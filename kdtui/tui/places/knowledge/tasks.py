@@ -14,9 +14,9 @@ from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallInFull
+    from store.calls import CallDetails
     from store.hits import Hits
-    from store.knowledge_removal import Dependents, Removed
+    from store.knowledge_removal import Dependents, RemovedKnowledge
     from store.knowledge_search import Facets
     from store.sqlite import Database
 
@@ -33,7 +33,7 @@ class PieceSearch:
 class KnowledgeChanged(Message):
     """Something has been done with pieces; the sentence says what."""
 
-    def __init__(self, sentence: str, *, removed: "Removed | None" = None, restored: bool = False) -> None:
+    def __init__(self, sentence: str, *, removed: "RemovedKnowledge | None" = None, restored: bool = False) -> None:
         super().__init__()
         self.sentence, self.removed, self.restored = sentence, removed, restored
 
@@ -107,11 +107,11 @@ def count_facets(query: KnowledgeQuery, db: "Database") -> "Facets":
     return knowledge_search.count_facets(db, query)
 
 
-def find_call(number: int, db: "Database") -> "CallInFull":
+def find_call(number: int, db: "Database") -> "CallDetails":
     """What a teacher was asked, and what it answered."""
-    from store.calls import call_in_full
+    from store.calls import call_details
 
-    return call_in_full(db, number)
+    return call_details(db, number)
 
 
 def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dependents, str]":
@@ -159,7 +159,7 @@ def remove(numbers: list[int], can_undo: bool, db: "Database") -> KnowledgeChang
     return KnowledgeChanged(f"deleted {so_many(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
 
 
-def restore(removed: "Removed", db: "Database") -> KnowledgeChanged:
+def restore(removed: "RemovedKnowledge", db: "Database") -> KnowledgeChanged:
     """Put deleted pieces back."""
     from store.knowledge_removal import restore_knowledge
 

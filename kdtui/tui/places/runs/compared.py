@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from kdtui.tui.places.workbench.session import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
     from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
-    from store.runs import Predicted, Prediction, Run
+    from store.predictions import PredictedBundle, Prediction
+    from store.runs import Run
     from store.sqlite import Database
 
 _COLUMNS = (
@@ -292,7 +293,7 @@ class ComparedRunsScreen(StoreScreen[None]):
         return super().why_not(action)
 
 
-def _bundles(answer: "Prediction | None") -> "tuple[Predicted, ...]":
+def _bundles(answer: "Prediction | None") -> "tuple[PredictedBundle, ...]":
     return () if answer is None or answer.bundles is None else answer.bundles
 
 

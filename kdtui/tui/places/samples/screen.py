@@ -317,9 +317,9 @@ class SamplesScreen(StoreScreen[None]):
 
             def question(db: "Database") -> "tuple[Sample, SampleShape, SampleUses]":
                 from kdtui.workflows.knowledge.sample import sample_shape
-                from store.samples import uses_of
+                from store.samples import sample_uses
 
-                return sample, sample_shape(db, sample.name), uses_of(db, sample.name)
+                return sample, sample_shape(db, sample.name), sample_uses(db, sample.name)
 
             self.ask(question, ShapeFound, group="shape", after=_PAUSE)
         pair = self._pair
@@ -457,9 +457,9 @@ class SamplesScreen(StoreScreen[None]):
         assert sample is not None
 
         def question(db: "Database") -> "SampleUses":
-            from store.samples import uses_of
+            from store.samples import sample_uses
 
-            return uses_of(db, sample.name)
+            return sample_uses(db, sample.name)
 
         self.ask(question, partial(UsesFound, sample.name), group="uses")
 

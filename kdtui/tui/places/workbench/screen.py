@@ -142,14 +142,15 @@ class WorkbenchScreen(StoreScreen[None]):
         wanted = self._wanted
 
         def question(db: "Database") -> Datasets:
-            from store.datasets import dataset_names, session_place
+            from store.datasets import dataset_names
             from store.errors import NotFound
+            from store.session_list import session_position
 
             names, named = dataset_names(db), named_database(self.database)
             if wanted is None:
                 return Datasets(names, named)
             try:
-                place = wanted.dataset, *session_place(db, wanted.dataset, wanted.session)
+                place = wanted.dataset, *session_position(db, wanted.dataset, wanted.session)
                 return Datasets(names, named, place)
             except NotFound as error:
                 return Datasets(names, named, problem=str(error))
@@ -275,8 +276,8 @@ class WorkbenchScreen(StoreScreen[None]):
         typed = self._typed
 
         def find(db: "Database") -> "Iterator[Hits]":
-            from store.datasets import session_hits
             from store.hits import Hits
+            from store.session_list import session_hits
 
             first = typed.numbers(query.text)
             if query.dataset is None:
@@ -290,7 +291,7 @@ class WorkbenchScreen(StoreScreen[None]):
                     yield Hits(len(first) + hits.first, hits.ids, count)
 
         def read(db: "Database", numbers: Sequence[int]) -> list[Row]:
-            from store.datasets import session_rows
+            from store.session_list import session_rows
 
             stored = session_rows(db, [number for number in numbers if number > 0])
             return [

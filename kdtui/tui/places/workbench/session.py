@@ -85,9 +85,9 @@ class SessionList:
         Raises:
             NotFound: there is no such dataset, or no such session in it.
         """
-        from store.datasets import session_hits, session_place
+        from store.session_list import session_hits, session_position
 
-        _, before = session_place(db, dataset, session)
+        _, before = session_position(db, dataset, session)
         numbers = array("q")
         for hits in session_hits(db, dataset):
             numbers.extend(hits.ids)
@@ -235,9 +235,9 @@ class SessionScreen(CalibratingScreen[int]):
             return
 
         def question(db: "Database") -> Session:
-            from store.datasets import numbered_session
+            from store.sessions import session_by_number
 
-            return numbered_session(db, number)
+            return session_by_number(db, number)
 
         self.ask(question, lambda session: SessionLoaded(number, session), group="session")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from kdtui.exchange.pasted_text import texts_of
+from kdtui.exchange.pasted_text import session_texts
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.widgets.row_table import Row
@@ -34,7 +34,7 @@ class TypedSessions:
         """Put sessions that were read from a text before the others; the number of the first."""
         new = []
         sessions = list(sessions)
-        texts = texts_of(text)
+        texts = session_texts(text)
         # That of JSON is one for all of them.
         if len(texts) != len(sessions):
             texts = [text] * len(sessions)

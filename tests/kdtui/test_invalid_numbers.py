@@ -1,4 +1,4 @@
-"""nan and infinity are never printed as numbers, and stored ones of earlier versions stay readable."""
+"""NaN and infinity are never printed as numbers, and those that earlier versions stored stay readable."""
 
 import json
 import math
@@ -10,9 +10,10 @@ import pytest
 
 from kdtui.cli.output import print_json, print_table
 from kdtui.workflows.data.import_dataset import import_dataset
-from store.datasets import iter_sessions
+from store.predictions import Prediction, add_prediction, predictions
 from store.records import RunSettings
-from store.runs import Prediction, add_prediction, get_run, predictions, start_run
+from store.runs import get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
@@ -42,7 +43,7 @@ def test_an_evaluation_of_a_damaged_model_ends_with_one_sentence(kdtui: Kdtui, t
     assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes no numbers")
 
 
-def test_an_answer_with_a_stored_nan_confidence_is_a_failure_of_its_session(kdtui: Kdtui, db: Database) -> None:
+def test_a_stored_answer_with_a_confidence_of_nan_is_a_failure(kdtui: Kdtui, db: Database) -> None:
     run = start_run(db, "outdoor", "test", "old", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="test", limit=3):
         add_prediction(db, run, Prediction(session.id, (), None, 0.1))
@@ -54,7 +55,7 @@ def test_an_answer_with_a_stored_nan_confidence_is_a_failure_of_its_session(kdtu
     assert row["scores"]["valid"] == pytest.approx(2 / 3)
 
 
-def test_infinite_log_probabilities_are_not_an_error(serve: Serve, kdtui: Kdtui) -> None:
+def test_log_probabilities_of_nan_are_accepted(serve: Serve, kdtui: Kdtui) -> None:
     huge = "1" + "0" * 400
 
     def reply(fake: Fake, _: int) -> None:
