@@ -218,7 +218,7 @@ def test_a_free_call_costs_0_and_a_missing_price_is_named(serve: Serve, kdtui: K
     free = distil(kdtui, url, "--limit", 1, "--prompt-price", 0, "--answer-price", 0)
     assert "1 paid, cost 0.0000" in free.err
     half = distil(kdtui, url, "--limit", 2, "--prompt-price", 10)
-    assert "--answer-price was not given, and counts as 0" in half.err
+    assert "--answer-price was not given and counts as 0" in half.err
 
 
 @pytest.mark.parametrize("formats", ["rule", "thought", "rule,thought"])

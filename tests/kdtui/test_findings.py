@@ -58,7 +58,7 @@ def test_patterns_are_replaced_on_request_and_counted_before_and_after(known: Da
     left = len(find_knowledge(known, format="pattern"))
     gone = len(patterns) - left
     before, mined, after = result.err.splitlines()
-    assert before.startswith(f"{gone} of the {len(patterns)} patterns that are here would be deleted")
+    assert before.startswith(f"{gone} of the existing {len(patterns)} patterns would be deleted")
     assert "Samples lose 2 of them: few." in before
     assert mined == f"mined {left} patterns of dataset outdoor (0 new)"
     assert after == f"patterns: deleted {gone} that were not found again"

@@ -204,7 +204,7 @@ def test_an_imported_piece_that_is_found_again_gets_its_own_measures(
     found = [piece for piece in find_knowledge(known, dataset="other", format="pattern") if piece.own]
     assert found
     assert all(piece.origin is not None for piece in found)
-    assert "found here too" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
+    assert "also found in this store" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
     # It was imported first, and stays whatever is found later.
     result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
     assert "deleted" not in result.err

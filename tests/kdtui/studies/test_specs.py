@@ -123,7 +123,7 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
         (f'name = "{"n" * 101}"\ndataset = ["x"]\n' + QUESTION, "has 100 characters at most, not 101"),
         ('name = "rq1"\ndataset = ["x"]\n' + QUESTION, "'rq1' is the name of a preset"),
         (described(question=QUESTION.replace('"rule"', '"rules"')), "there is no format 'rules' of knowledge"),
-        (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is none of the values of formats"),
+        (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is not one of the values"),
         (described(question=QUESTION.replace('["none", "rule"]', '["none"]')), "there is nothing to compare"),
         (described(question=QUESTION.replace('"formats"', '"seed"')), "no axis 'seed' can be compared"),
         (described(before="sessions = 0"), "sessions must be at least 1, not 0"),
