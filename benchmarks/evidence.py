@@ -34,7 +34,7 @@ from kdtui.exchange.bundlerec import read_directory
 from kdtui.text import one_line
 from kdtui.workflows.data.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
-from models.unit_vectors import of_length_one
+from models.unit_vectors import scaled_to_one
 from store.database import open_database
 from store.dataset_writer import write_dataset
 from store.records import CategoryPath, Item, Session
@@ -119,7 +119,7 @@ def _keep_made_up(db: Database, texts: Sequence[str], seed: int) -> None:
     chance = np.random.default_rng(seed)
     for first in range(0, len(texts), 1000):
         part = texts[first : first + 1000]
-        rows = of_length_one(chance.normal(size=(len(part), ENCODER_DIMENSIONS)).astype(np.float32)).astype("<f2")
+        rows = scaled_to_one(chance.normal(size=(len(part), ENCODER_DIMENSIONS)).astype(np.float32)).astype("<f2")
         hashes = (text_hash(one_line(text)) for text in part)
         save_text_vectors(db, _DATASET, ENCODER_SHA256, dict(zip(hashes, (row.tobytes() for row in rows), strict=True)))
 

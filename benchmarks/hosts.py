@@ -26,8 +26,11 @@ from benchmarks.measure import report
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download
 from kdtui.jobs.ssh import SSH_COMMAND
+from kdtui.jobs.uploads import upload
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, add_metrics, identity
+from models.sft.protocol import LaunchRequest
 from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, new_key
@@ -92,14 +95,16 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
 
     try:
         async with reach(host) as client:
-            await client.bring_code()
+            await client.send_code()
             tree = package.Tree.of(large)
             for name, other in (
                 ("cat and sha256sum", f"ssh {plain} gpu \"cat >'{copy}' && sha256sum '{copy}'\" <'{large}'"),
                 ("cat", f"ssh {plain} gpu \"cat >'{copy}'\" <'{large}'"),
                 ("sftp", sftp(f'put "{large}" "{copy}"')),
             ):
-                await compare(f"{size:,} MB up, {name}", size, "MB/s", lambda: client.bring(tree, {"large": 0}), other)
+                await compare(
+                    f"{size:,} MB up, {name}", size, "MB/s", lambda: upload(client, tree, {"large": 0}), other
+                )
             get = f"ssh {plain} gpu \"cat '{large}'\" >'{copy}'"
             for name, other in (
                 ("cat and sha256sum", f"ssh {plain} gpu \"sha256sum '{large}'\" && {get} && sha256sum '{copy}'"),
@@ -110,7 +115,7 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                     f"{size:,} MB down, {name}",
                     size,
                     "MB/s",
-                    lambda: client.fetch("one", "key", ["checkpoints"], home),
+                    lambda: download(client, "one", "key", ["checkpoints"], home),
                     other,
                 )
             for name, other in (
@@ -121,13 +126,13 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                     f"{_SMALL:,} small files down, {name}",
                     _SMALL,
                     "/s",
-                    lambda: client.fetch("one", "key", ["adapter"], home),
+                    lambda: download(client, "one", "key", ["adapter"], home),
                     other,
                 )
             small = package.Tree.of(job / "adapter")
 
             async def bring() -> None:
-                await client.bring(small, dict.fromkeys((name for name, *_ in small.files), 0))
+                await upload(client, small, dict.fromkeys((each.name for each in small.files), 0))
                 assert len(list((there / "blobs" / small.key).iterdir())) == _SMALL
 
             send = (
@@ -153,19 +158,8 @@ async def _pack(client: HostClient, there: Path, folder: Path) -> None:
         package.packed(folder.parent, [folder.name], {"job.json": b"{}", "id": name.encode()}) as file,
         suppress(KdtuiError),
     ):
-        await client.ask(
-            "launch",
-            package.chunks(file),
-            job=name,
-            id=name,
-            launcher="direct",
-            python="/bin/true",
-            code=client.code,
-            processes=1,
-            after=None,
-            script=None,
-            has_data=True,
-        )
+        request = LaunchRequest(name, name, "direct", "/bin/true", client.code, 1, None, None, True)
+        await client.ask(request, package.chunks(file))
     assert len(list((there / "jobs" / name / folder.name).iterdir())) == len(list(folder.iterdir()))
 
 

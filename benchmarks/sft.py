@@ -140,7 +140,7 @@ def _write_base(folder: Path) -> None:
 def _ours(folder: Path, *, recompute: bool) -> None:
     import torch
 
-    from models.sft.training import Training
+    from models.sft.training import Trainer
 
     # Each training needs a new folder; in an old one it would resume the earlier training.
     own = folder / f"ours-{recompute}"
@@ -150,7 +150,7 @@ def _ours(folder: Path, *, recompute: bool) -> None:
     precision = "bfloat16" if torch.cuda.is_available() else "float32"
     changed = {"base": str(folder / "base"), "precision": precision, "recompute": recompute}
     (own / "job.json").write_text(json.dumps(job | changed))
-    training = Training(own)
+    training = Trainer(own)
     _time(training.run, folder)
 
 

@@ -96,12 +96,12 @@ def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.knowledge.distill_with_model import distil_with_model
     from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from models.endpoint.chat_server import Endpoint
-    from models.endpoint.teacher import Pace
+    from models.endpoint.teacher import RequestLimits
 
     db = open_database(folder / "calls.db")
     list(write_dataset(db, "many", "made up", _sessions(count)))
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-    job = DistillationRequest("many", ("thought",), endpoint, Pace(concurrency), Prices(), Budget())
+    job = DistillationRequest("many", ("thought",), endpoint, RequestLimits(concurrency), Prices(), Budget())
     started = perf_counter()
     for _ in distil_with_model(db, job):
         pass

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import BASE_CONFIG, MANIFEST, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import BASE_CONFIG, MANIFEST
 from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.models import NamedModel, add_model

@@ -184,14 +184,14 @@ def distill(
         from kdtui.workflows.calls.costs import Budget, Prices
         from kdtui.workflows.knowledge.distillation_request import DistillationRequest
         from models.endpoint.chat_server import Endpoint
-        from models.endpoint.teacher import Pace
+        from models.endpoint.teacher import RequestLimits
 
         url, _, model = teacher.partition("#")
         job = DistillationRequest(
             name,
             chosen_formats,
             Endpoint(url, model or None, key),
-            Pace(concurrency, per_minute, tokens_per_minute, timeout),
+            RequestLimits(concurrency, per_minute, tokens_per_minute, timeout),
             Prices(prompt_price, answer_price),
             Budget(max_calls, max_cost),
             limit,

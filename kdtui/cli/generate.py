@@ -101,7 +101,7 @@ def generate(
     from kdtui.workflows.student.generate import generate_bundles as answer
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
-    from models.student_protocol import NAP, Noted
+    from models.student_protocol import IDLE_SECONDS, Noted
     from store.sessions import get_session
 
     printed_as = chosen_output(output, as_json)
@@ -153,7 +153,7 @@ def generate(
             if show_prompt:
                 for session in shown:
                     if session is None:
-                        sleep(NAP)
+                        sleep(IDLE_SECONDS)
                     else:
                         _print_explanation(session, ready.explain(session), as_json=printed_as == "json")
             else:

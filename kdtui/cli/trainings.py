@@ -137,9 +137,8 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                             f"checkpoint; processes left after {event.grace:,.0f} seconds are killed"
                         )
                     case Stopping():
-                        waits = (
-                            f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}; {event.said}"
-                        )
+                        waited = f"{event.seconds:,.0f} s of {event.grace:,.0f}"
+                        waits = f"waiting for {name} to stop: {waited}; {event.log_line}"
                         if show is not None:
                             show(waits)
                         elif event.seconds >= said_at + _SECONDS_BETWEEN_LINES:

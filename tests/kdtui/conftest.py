@@ -44,9 +44,9 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
 
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run trainings in this process, with the real trainer, which then need not be imported each time."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     # A random model writes until its context is full.
-    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
+    monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
 @pytest.fixture(scope="session")

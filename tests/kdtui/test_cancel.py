@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.processes import start
+from models.sft.processes import start_trainer
 from models.sft.state import job_status
 from store.hosts import Host, add_host
 from store.jobs import add_job
@@ -40,7 +40,7 @@ def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
         (folder / "checkpoints" / "step-00000007").mkdir(parents=True)
         add_job(db, "deaf", here, TrainingSettings(("outdoor",)), "key", host=host)
         (tmp_path / "bin").mkdir()
-        start(folder, python=str(stubborn(tmp_path / "bin")))
+        start_trainer(folder, python=str(stubborn(tmp_path / "bin")))
         return folder
 
     return make
@@ -61,14 +61,14 @@ def test_the_wait_is_announced_at_once_and_a_kill_is_not_called_a_checkpoint(
     assert "waiting for deaf to stop: 1 s of 2; step 8 of 40: loss 0.5" in lines
     assert "training deaf: killed " in result.err
     assert lines[-1] == (
-        "training deaf has stopped: killed after 2 s without a checkpoint; it goes on from step 7; "
+        "training deaf has stopped: killed after 2 s without a checkpoint; it resumes from step 7; "
         "kdtui sft resume deaf goes on"
     )
     assert job_status(folder).state == "stopped"
     [row] = kdtui("sft", "show", "deaf", "--json").rows
     assert (row["state"], row["reason"]) == (
         "stopped",
-        "killed after 2 s without a checkpoint; it goes on from step 7",
+        "killed after 2 s without a checkpoint; it resumes from step 7",
     )
     assert "killed after 2 s without a checkpoint" in kdtui("sft", "logs", "deaf").out
 
@@ -87,7 +87,7 @@ def test_a_training_that_is_killed_now_is_not_waited_for(
     result = kdtui("sft", "cancel", "deaf", "--now")
     assert result.code == 0
     assert "was asked to stop" not in result.err
-    killed = "training deaf has stopped: killed at once, without a checkpoint; it goes on from step 7"
+    killed = "training deaf has stopped: killed at once, without a checkpoint; it resumes from step 7"
     assert result.err.splitlines()[-1].startswith(killed)
     assert killed in waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 0

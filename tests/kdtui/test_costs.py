@@ -108,7 +108,7 @@ def test_an_empty_answer_was_paid_for_and_is_not_paid_for_again(
     assert {row["status"] for row in calls(db)} == {"failed"}
     again = distil(kdtui, url, *PRICES)
     assert again.code == 1
-    assert "answers nothing" in again.err
+    assert "gives an empty answer" in again.err
     assert "--retry-failed asks again" in again.err
     assert len(fake.asked) == len(train)
     assert kdtui("knowledge", "calls", 1).out.count("--retry-failed") == 1

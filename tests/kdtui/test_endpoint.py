@@ -61,7 +61,7 @@ def test_a_refused_evaluation_ends_and_says_how_to_resume(serve: Serve, kdtui: K
     address, fake = serve(poor)
     result = kdtui("evaluate", "--student", f"{address}#m", "--limit", 6)
     assert result.code == 1
-    assert "has nothing left to be spent with the key in OPENAI_API_KEY (Pay first)" in result.err
+    assert "has no credit left for the key in OPENAI_API_KEY (Pay first)" in result.err
     assert "finished answers are kept, resume with: kdtui evaluate --resume 1" in result.err
     # This refusal is not a failure of the session.
     assert not list(db.query("SELECT * FROM predictions WHERE error IS NOT NULL"))

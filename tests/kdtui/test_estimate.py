@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.state import JobStatus, Pace
+from models.sft.state import JobStatus, MeasuredPace
 from store.hosts import Host, add_host
 from store.jobs import add_job, remember_status
 from store.records import HostSettings, TrainingSettings
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     """Start a training and wait for its end."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
 
     def start(name: str, *arguments: object) -> Any:
         return kdtui("sft", "launch", "--name", name, "--base", base, "--batch-tokens", 5000, *arguments)
@@ -92,7 +92,7 @@ def test_an_estimate_names_different_settings(launch: Kdtui) -> None:
     assert "form pairs" in dry_run(launch, "--form", "list")["by"]
 
 
-def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: Pace) -> None:
+def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: MeasuredPace) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps({"base": str(base), "batch_tokens": 5000}))
@@ -105,7 +105,7 @@ def test_trainings_on_a_host_do_not_count_for_this_machine(
 ) -> None:
     add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
     for number, speed in enumerate((100.0, 1000.0, 200.0)):
-        pace = Pace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
+        pace = MeasuredPace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
         with_pace(db, tmp_path, base, f"t{number}", "far", pace)
     assert dry_run(launch)["seconds"] is None
     found = dry_run(launch, "--host", "far")

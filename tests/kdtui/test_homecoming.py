@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from models.sft.host import sha256
+from models.files.hashing import file_sha256
 from models.sft.job_files import EXIT_CODE
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
@@ -143,7 +143,7 @@ def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     assert 0 < came < large.stat().st_size
     result = kdtui("sft", "fetch", "one", "--checkpoints")
     assert result.code == 0, result.err
-    assert sha256(here) == sha256(large)
+    assert file_sha256(here) == file_sha256(large)
     assert (here.parent / "state.json").exists()
     assert {"adapter", "one.gguf"} <= {path.name for path in home.iterdir()}
     assert not [*home.rglob("*.part"), *home.glob("coming")]
@@ -194,5 +194,5 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
         assert kdtui("sft", "resume", "one").code == 0
         assert starter(job) == pid is not None
     finally:
-        stop(job, grace=5)
+        stop_trainer(job, grace=5)
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]

@@ -1,4 +1,4 @@
-"""Hosts behind a real sshd: connection problems are one clear sentence, and nothing is left on the host."""
+"""Hosts behind a real sshd: each connection problem gives one clear sentence, and nothing stays on the host."""
 
 import asyncio
 import os
@@ -24,7 +24,8 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
-from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
+from models.sft.protocol import StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.records import HostSettings
@@ -46,7 +47,7 @@ async def ran(host: Host, *arguments: str, **more: Any) -> Any:
     transport = SshTransport(host.name, host.ssh or "")
     await transport.open()
     try:
-        return await run(transport, arguments, **more)
+        return await run_command(transport, arguments, **more)
     finally:
         await transport.close()
 
@@ -59,7 +60,7 @@ def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """A Python with all packages and a fake torch that reports at once that there is no GPU; the real one is slow."""
+    """Make a Python with all packages, whose torch reports at once that there is no GPU: the real one takes seconds."""
     torch = tmp_path / "quick" / "torch"
     torch.mkdir(parents=True)
     (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
@@ -88,7 +89,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_python_with_another_version_of_kdtui_gets_this_version(host: Host, tmp_path: Path) -> None:
+def test_an_installed_package_of_another_version_is_not_used(host: Host, tmp_path: Path) -> None:
     other = tmp_path / "other" / "models" / "sft"
     other.mkdir(parents=True)
     for folder in (other, other.parent):
@@ -98,7 +99,7 @@ def test_a_python_with_another_version_of_kdtui_gets_this_version(host: Host, tm
     python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/other" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     with_other = Host("far", "gpu", host.workdir, HostSettings(python=str(python)))
-    assert asked(with_other, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(with_other, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
 @pytest.mark.usefixtures("server")
@@ -171,10 +172,10 @@ def bad_configuration(server: sshd.Sshd) -> None:
         (changed_key, "its key is not the one that is known, so it may be another machine"),
         (wrong_key, "it refuses your key (Permission denied (publickey)); for a key with a passphrase: ssh-add"),
         (encrypted_key, "for a key with a passphrase: ssh-add"),
-        (nobody_there, "nobody listens there"),
+        (nobody_there, "nothing listens on that port"),
         (no_such_name, "there is no machine of that name"),
-        (jump_host_down, "the jump host is down, or does not let through (ssh: connect to host 127.0.0.1 port"),
-        (jump_host_refuses, "does not let through (channel 0: open failed: connect failed: Connection refused"),
+        (jump_host_down, "the jump host is down, or does not let the connection through (ssh: connect to"),
+        (jump_host_refuses, "the connection through (channel 0: open failed: connect failed: Connection refused"),
         (bad_configuration, "ssh's configuration is wrong"),
     ],
 )
@@ -183,7 +184,7 @@ def test_a_host_that_cannot_be_reached_says_why(
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     assert message in str(problem.value)
     assert "\n" not in str(problem.value)
 
@@ -196,14 +197,14 @@ def test_a_host_that_cannot_be_reached_says_why(
         ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
     ],
 )
-def test_a_machine_without_a_network_does_not_blame_the_host(words: str, message: str) -> None:
+def test_a_missing_local_network_is_not_blamed_on_the_host(words: str, message: str) -> None:
     assert message in str(SshTransport("far", "gpu").explain(words))
 
 
 def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     command = str(problem.value).rpartition("what its owner says: ")[2]
     shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
     another = server.folder / "another.pub"
@@ -248,8 +249,8 @@ def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypat
 @pytest.mark.parametrize(
     "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
 )
-def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -> None:
-    with pytest.raises(KdtuiError, match="is no host for ssh"):
+def test_an_alias_that_ssh_could_misread_is_refused(kdtui: Kdtui, alias: str) -> None:
+    with pytest.raises(KdtuiError, match="is not a host for ssh"):
         check_alias(alias)
     result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
     assert result.code == 1
@@ -274,7 +275,7 @@ def test_a_name_that_ssh_could_misread_is_not_a_host(kdtui: Kdtui, alias: str) -
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_an_invalid_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_a_wrong_host_gives_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
     assert message in result.err
@@ -283,7 +284,7 @@ def test_an_invalid_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], mes
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), max_size=4))
 def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
-    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
+    done = asyncio.run(run_command(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
     assert done.out.decode() == "".join(f"{each}\0" for each in [*arguments, "end"])
 
 
@@ -296,20 +297,20 @@ def test_arguments_arrive_through_ssh_too(host: Host) -> None:
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
 def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
     assert asyncio.run(ran(host, "sh", "-c", f"echo out; echo err >&2; exit {code}")) == asyncio.run(
-        run(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
+        run_command(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
     )
 
 
-def test_the_greeting_of_a_shell_is_not_an_answer(server: sshd.Sshd, host: Host) -> None:
+def test_the_greeting_of_a_shell_is_not_taken_for_an_answer(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
     server.start()
     assert asyncio.run(ran(host, "echo", "hello")).out == b"hello\n"
-    assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_sent_and_received_bytes_are_the_same(host: Host) -> None:
+def test_sent_and_received_bytes_are_equal(host: Host) -> None:
     content = os.urandom(3_000_000)
     assert asyncio.run(ran(host, "cat", data=content)).out == content
 
@@ -317,7 +318,7 @@ def test_sent_and_received_bytes_are_the_same(host: Host) -> None:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return b"".join([chunk async for chunk in stream(transport, ["printf", "a\\n\\nb\\n"])])
+            return b"".join([chunk async for chunk in stream_command(transport, ["printf", "a\\n\\nb\\n"])])
         finally:
             await transport.close()
 
@@ -325,14 +326,14 @@ def test_sent_and_received_bytes_are_the_same(host: Host) -> None:
 
 
 @pytest.mark.parametrize("over_ssh", [False, True])
-def test_output_arrives_while_a_program_still_runs(host: Host, over_ssh: bool) -> None:
+def test_output_arrives_before_the_program_ends(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
         async def send(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
-            async with aclosing(stream(transport, program)) as chunks:
+            async with aclosing(stream_command(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
-        # The separator of output is random.
+        # The marks around the output are random.
         await asyncio.wait_for(asyncio.gather(*map(send, "0123456789abcdef")), 30)
 
     async def both() -> None:
@@ -364,11 +365,11 @@ def test_the_cipher_is_a_fast_one_unless_the_configuration_names_one(
     assert f"kex: client->server cipher: {used} " in log.read_text()
 
 
-def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
+def test_one_connection_serves_all_commands_and_is_closed_afterwards(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
-        return await asyncio.gather(*(client.ask("status", jobs=[]) for _ in range(6)))
+        return await asyncio.gather(*(client.ask(StatusRequest(())) for _ in range(6)))
 
-    asked(host, lambda client: client.bring_code())
+    asked(host, lambda client: client.send_code())
     before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
     assert asked(host, many) == [{}] * 6
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
@@ -382,7 +383,7 @@ def test_commands_beyond_the_limit_of_a_connection_wait() -> None:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return await asyncio.gather(*(run(transport, ["sleep", "0.3"]) for _ in range(24)))
+            return await asyncio.gather(*(run_command(transport, ["sleep", "0.3"]) for _ in range(24)))
         finally:
             await transport.close()
 
@@ -400,29 +401,29 @@ def test_a_cancelled_connection_leaves_nothing_behind(server: sshd.Sshd, host: H
             opening.cancel()
             await asyncio.wait([opening])
             connection.close()
-            # The event loop would end them at its own end.
+            # The event loop would end them when it ends.
             assert not [each for each in psutil.Process().children() if each.name() == "ssh"]
 
         asyncio.run(cancel())
 
 
-def test_a_dead_manual_login_is_bypassed(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_shared_connection_is_not_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(shared_socket("gpu"))
         frozen.listen()
         assert not ask_shared("gpu", "check")
-        assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+        assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_a_manual_login_serves_all_commands_until_the_host_is_forgotten(
+def test_a_shared_connection_serves_all_commands_until_the_host_is_removed(
     kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
 ) -> None:
     add(kdtui, tmp_path, "--python", quick)
     assert "connected to far" in kdtui("host", "connect", "far").err
     log = server.folder / "sshd.log"
     assert log.read_text().count("Accepted publickey") == 1
-    # No key is needed any more, and the existing connection is used.
+    # No key is needed any more, and an existing connection is not replaced.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
     assert "there is already a connection to far" in kdtui("host", "connect", "far").err
@@ -481,7 +482,7 @@ def test_a_frozen_network_is_noticed(server: sshd.Sshd) -> None:
             frozen = family(server.process.pid)
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
-            await run(transport, ["true"], timeout=2 * PATIENCE)
+            await run_command(transport, ["true"], timeout=2 * PATIENCE)
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
@@ -498,7 +499,7 @@ def test_a_command_that_hangs_is_given_up(host: Host) -> None:
         asyncio.run(ran(host, "sleep", "60", timeout=0.5))
 
 
-def test_a_slow_command_with_progress_is_not_given_up(host: Host) -> None:
+def test_a_slow_command_with_output_is_not_given_up(host: Host) -> None:
     done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.8; echo $i; done", timeout=3.0))
     assert done.out == b"1\n2\n3\n4\n"
 
@@ -515,7 +516,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_setup_from_wheels_resumes_after_a_failure(
+def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -539,7 +540,7 @@ def test_a_setup_from_wheels_resumes_after_a_failure(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_setup_continues_without_its_client_and_the_next_one_waits_for_it(
+def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -580,9 +581,7 @@ def test_a_base_is_on_the_host_when_all_its_files_are(kdtui: Kdtui, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("server")
-def test_gpus_are_named_as_their_driver_names_them(
-    kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
-) -> None:
+def test_gpus_are_reported_as_by_their_driver(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     tools = tmp_path / "tools"
@@ -598,7 +597,7 @@ def test_gpus_are_named_as_their_driver_names_them(
         assert (gpus["state"], gpus["advice"]) == ("note", "trainings run, slowly")
 
 
-def test_a_host_installs_the_versions_that_kdtui_is_tested_with() -> None:
+def test_a_host_installs_the_tested_versions() -> None:
     pinned = dict(
         line.split("==")
         for line in Path(__file__).parents[2].joinpath("constraints.txt").read_text().splitlines()

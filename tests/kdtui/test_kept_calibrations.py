@@ -14,7 +14,7 @@ from kdtui.workflows.student.cross_validation import JudgedStrategy
 from kdtui.workflows.student.earlier_calibration import CalibrationsCompared, EarlierCalibration, compare_calibrations
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
-from models.pairs.calibration import AT_ITS_WORD, Calibration
+from models.pairs.calibration import UNCALIBRATED, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -127,7 +127,7 @@ def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, m
 
 
 def judged(f1: list[float]) -> JudgedStrategy:
-    return JudgedStrategy(Calibration(AT_ITS_WORD), [], f1, 0.0)
+    return JudgedStrategy(Calibration(UNCALIBRATED), [], f1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
     new: list[float], fitted_on: int, is_kept: bool
 ) -> None:
     ids = [str(number) for number in range(20)]
-    earlier = EarlierCalibration(Calibration(AT_ITS_WORD), fitted_on, dict.fromkeys(ids, 0.5))
+    earlier = EarlierCalibration(Calibration(UNCALIBRATED), fitted_on, dict.fromkeys(ids, 0.5))
     compared, f1 = compare_calibrations("pairs", earlier, judged(new), ids)
     assert compared.is_kept == is_kept
     assert f1 == [0.5] * 20

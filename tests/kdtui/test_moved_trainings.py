@@ -124,15 +124,16 @@ def test_a_moved_training_is_not_started_on_its_old_host(
     another_machine_again = tmp_path / "another" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(another_machine_again))
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "it goes on on host second (other)" in result.err) == (1, True), result.err
+    assert (result.code, "it continues on host second (other)" in result.err) == (1, True), result.err
     assert not job.exists()
     [row] = kdtui("sft", "ls", "--json").rows
-    assert (row["state"], row["reason"]) == ("failed", "it goes on on host second (other)")
+    assert (row["state"], row["reason"]) == ("failed", "it continues on host second (other)")
     # Its training set does not help: the host knows better than the store of a machine.
     (here,) = (tmp_path / "another" / "jobs").iterdir()
     shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "goes on on host second (other), and no more here" in result.err) == (1, True), result.err
+    is_told = "continues on host second (other) and cannot be started here" in result.err
+    assert (result.code, is_told) == (1, True), result.err
     # It may come back, and its name can be used again.
     monkeypatch.setenv("KDTUI_DB", str(first))
     assert kdtui("sft", "resume", "one", "--host", "far").code == 0
@@ -188,7 +189,7 @@ def test_a_lost_store_is_restored_from_the_host(
     (far / "jobs" / "what is being brought").mkdir()
     result = kdtui("sft", "adopt", "far")
     assert (result.code, result.err.count("added training")) == (1, 2), result.err
-    assert "job.json: this is no JSON" in result.err
+    assert "job.json: this is not JSON" in result.err
     rows = kdtui("sft", "ls", "--cached", "--json").rows
     assert {row["name"]: row["state"] for row in rows} == {"one": "stopped", "two": "stopped"}
     shutil.rmtree(far / "jobs" / "three")

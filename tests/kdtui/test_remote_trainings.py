@@ -1,4 +1,4 @@
-"""Trainings of a tiny model on a real host through sshd, with clients that come and go."""
+"""Trainings on a host: real ones of a tiny model through sshd, with clients that disconnect."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from kdtui.jobs.transport import TransportError
 from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import job_status, starter, trainer
 from store.jobs import add_job, get_job
 from store.records import TrainingSettings
@@ -34,7 +34,7 @@ RUNS = """
 trap 'echo 143 >"$3/exit_code"; exit' TERM
 while true; do sleep 0.1; done
 """
-"""A trainer that is at work until it is told to stop."""
+"""A trainer that runs until it gets a signal."""
 
 DONE = 'echo 0 >"$3/exit_code"\n'
 
@@ -63,7 +63,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     kill_a_client_that_watches("far-one")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Launched once, it is not launched again.
+        # It is not launched again.
         assert kdtui("sft", "resume", "far-one").code == 0
         assert starter(job) == pid
         assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
@@ -85,7 +85,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert state(kdtui, "far-one") == "stopped"
     result = kdtui("sft", "resume", "far-one", "--follow")
     assert result.code == 0, result.err
-    assert "going on from step" in result.err
+    assert "resuming from step" in result.err
     steps = [line.partition(":")[0] for line in result.err.splitlines() if line.startswith("step ")]
     assert len(steps) == len(set(steps)) > 0, "each line comes once"
     assert "Loop <" not in result.err, "nothing is said of how it works"
@@ -95,11 +95,11 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert answer["session"] == "o34"
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "far-one"]
     assert adapter["kind"] == "adapter"
-    # The host is gone, but its last known status is still there.
+    # The host is gone, but the last known state is still shown.
     server.stop()
     result = kdtui("sft", "ls", "--json")
     assert (result.code, result.rows[0]["state"]) == (0, "done")
-    assert "nobody listens there" in result.err
+    assert "nothing listens on that port" in result.err
     server.start()
     assert kdtui("sft", "rm", "far-one", "--yes").code == 0
     assert not job.exists()
@@ -139,7 +139,7 @@ def test_a_followed_log_continues_after_a_lost_connection(
     assert found == b"one\ntwo\nthree\nfour, the last one"
     assert (states[0], states[-1], losses) == ("running", "done", 1)
     server.stop()
-    with pytest.raises(TransportError, match="nobody listens"):
+    with pytest.raises(TransportError, match="nothing listens"):
         list(follow_on_host(db, get_job(db, "long")))
 
 
@@ -167,7 +167,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
                 continue
             found += event.text
             if not frozen:
-                # The process that serves the connection hangs; new connections are served.
+                # The process of this connection hangs; new connections work.
                 frozen = family(server.process.pid)
                 for pid in frozen:
                     os.kill(pid, signal.SIGSTOP)
@@ -184,7 +184,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("commands", [1, 2, 3])
-def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
+def test_a_launch_into_a_freezing_network_gives_one_sentence_and_starts_once(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch, commands: int
 ) -> None:
     stand_in.set_up(workdir, 'echo "began $$"\nexec sleep 120\n')
@@ -208,7 +208,7 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         assert "kdtui sft resume frozen starts or resumes it" in result.err
         assert len([line for line in result.err.splitlines() if line.startswith("kdtui: ")]) == 1
         for pid in frozen:
-            # The client has hung up on some.
+            # The client has closed some connections.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         assert kdtui("sft", "resume", "frozen").code == 0
@@ -217,12 +217,12 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         assert state(kdtui, "frozen") == "running"
     finally:
         if job.exists():
-            list(stop(job, grace=5))
+            list(stop_trainer(job, grace=5))
 
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_training_continues_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
+def test_a_training_resumes_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
     assert kdtui("host", "add", "second", *options).code == 0
@@ -237,14 +237,14 @@ def test_a_training_continues_on_another_host(kdtui: Kdtui, base: Path, workdir:
     assert "ended from outside (killed, out of memory, or" in kdtui("sft", "show", "moving").out
     result = kdtui("sft", "resume", "moving", "--host", "second")
     assert result.code == 0, result.err
-    until(lambda: "going on from step" in kdtui("sft", "logs", "moving").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "moving").out)
     assert kdtui("sft", "cancel", "moving").code == 0
     assert list((other / "jobs" / "moving" / "checkpoints").iterdir())
 
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_folders_in_the_home_folder_do_not_shadow_our_packages(
+def test_folders_in_the_home_folder_are_not_imported(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -253,10 +253,10 @@ def test_folders_in_the_home_folder_do_not_shadow_our_packages(
         (home / name / "__init__.py").write_text(f"raise SystemExit('{name} of the home folder')")
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
-        # As a user finds it after a login on the host.
+        # As in a login on the host.
         file.write(f'ForceCommand cd "{home}"; eval "$SSH_ORIGINAL_COMMAND"\n')
     server.start()
-    # Including processes that torchrun starts.
+    # Also in the processes of torchrun.
     kdtui("host", "set", "far", "--processes", 2)
     result = launch(kdtui, base, "at-home", "--host", "far", "--epochs", 1)
     assert result.code == 0, result.err
@@ -267,14 +267,14 @@ def test_folders_in_the_home_folder_do_not_shadow_our_packages(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_failure_of_a_host_is_one_sentence_and_can_be_retried(
+def test_a_failure_of_a_host_gives_one_sentence_and_can_be_retried(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     server.stop()
     result = launch(kdtui, base, "later", "--host", "far", "--epochs", 1)
     assert result.code == 1
     assert "kdtui sft resume later starts or resumes it" in result.err
-    assert "nobody listens there" in result.err.splitlines()[-1]
+    assert "nothing listens on that port" in result.err.splitlines()[-1]
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "created"
     server.start()
@@ -304,7 +304,9 @@ def test_a_failure_of_a_host_is_one_sentence_and_can_be_retried(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_without_packages_nothing_is_sent_or_started(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
+def test_without_packages_nothing_is_uploaded_or_started(
+    kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path
+) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     kdtui("host", "set", "far", "--python", tmp_path / "bare" / "bin" / "python")
     result = launch(kdtui, base, "bare", "--host", "far")
@@ -318,7 +320,7 @@ def test_without_packages_nothing_is_sent_or_started(kdtui: Kdtui, base: Path, w
 
 @needs_sshd
 @pytest.mark.usefixtures("imported", "workdir")
-def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
+def test_a_training_that_fails_at_once_reports_its_reason(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(
         f"""#!/bin/sh
@@ -354,15 +356,13 @@ def test_a_host_gets_few_requests(kdtui: Kdtui, base: Path, workdir: Path, serve
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
-    kdtui: Kdtui, base: Path, workdir: Path
-) -> None:
+def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base: Path, workdir: Path) -> None:
     job = workdir / "jobs" / "torn"
     stand_in.set_up(workdir, RUNS)
     command = ["sft", "launch", "--name", "torn", "--base", str(base), "--host", "far", "--epochs", "200"]
     client = subprocess.Popen([sys.executable, "-m", "kdtui", *command], stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
-    # It was prepared on this machine, and is sent now.
+    # It has been prepared on this machine, and is being uploaded.
     assert "training torn:" in client.stderr.readline()
     seed = random.randrange(10**6)
     print(f"seed {seed}")
@@ -393,7 +393,7 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     ],
 )
 @pytest.mark.usefixtures("imported")
-def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_a_wrong_command_gives_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("sft", *arguments)
     assert result.code in (1, 2)
     assert message in result.err

@@ -1,4 +1,4 @@
-"""Trainings through a real one-node Slurm, and the exchange with Slurm."""
+"""Trainings through a real Slurm with one node, and the commands and answers of Slurm."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ import pytest
 from kdtui.jobs.slurm_script import slurm_script
 from models.errors import ModelError
 from models.sft.job_files import LAUNCH
-from models.sft.slurm import Queue
-from models.sft.slurm import cancel as cancel_on_slurm
+from models.sft.slurm import SlurmQueue
+from models.sft.slurm import cancel_job as cancel_on_slurm
 from models.sft.state import trainer
 from store.records import HostSettings
 from tests import slurm, sshd
@@ -23,11 +23,11 @@ from tests.waiting import held_still, until
 
 
 def begins_again(kdtui: Kdtui, name: str) -> bool:
-    """Have Slurm start the first job at once, rather than after two minutes; return whether it runs."""
+    """Have Slurm start the requeued job at once instead of after two minutes; return whether it runs."""
     asked = ["squeue", "--noheader", "--jobs", "1", "--format", "%T"]
-    reply = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    # While Slurm cleans up the job, it accepts no update, or forgets it.
-    if reply == "PENDING":
+    told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    # While Slurm cleans up after the job, it refuses or forgets updates.
+    if told == "PENDING":
         # Its node refuses a job in the second in which the last one ended ("Job credential revoked").
         time.sleep(2)
         subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
@@ -64,7 +64,7 @@ def test_a_training_runs_through_slurm_and_is_fetched(
     kill_a_client_that_watches("queued")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Another machine adopts it, and checks its status.
+        # Another machine adopts it, and sees its state.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
         assert kdtui("host", "add", "cluster", *options).code == 0
@@ -73,16 +73,16 @@ def test_a_training_runs_through_slurm_and_is_fetched(
         assert row["state"] == "running"
         assert row["loss"] > 0
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
-        # Submitted once, it is not submitted again, though the answer was lost.
+        # It is not submitted again, although the answer was lost.
         (job / LAUNCH).unlink()
         assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
         assert state(kdtui, "queued") == "running"
-    # The time is up: Slurm tells the steps, and the script has the rest trained in a new job.
+    # At the time limit Slurm signals the steps, and the script requeues the rest.
     subprocess.run(["scancel", "--signal=TERM", "1"], check=True)
     until(lambda: state(kdtui, "queued") == "queued")
     assert not (job / "adapter").exists()
     until(lambda: begins_again(kdtui, "queued"))
-    until(lambda: "going on from step" in kdtui("sft", "logs", "queued").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "queued").out)
     assert kdtui("sft", "cancel", "queued").code == 0
     assert state(kdtui, "queued") == "stopped"
     assert "it runs on cluster as Slurm job 2" in kdtui("sft", "resume", "queued").err
@@ -110,7 +110,7 @@ def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     assert kdtui("sft", "cancel", "three", "--now").code == 0
     [three] = [row for row in kdtui("sft", "ls", "--json").rows if row["name"] == "three"]
     assert three["state"] == "stopped"
-    assert three["reason"].endswith("there is no checkpoint, so it begins anew")
+    assert three["reason"].endswith("there is no checkpoint, so it starts again")
     assert result.code == 0
     kdtui("host", "set", "cluster", "--partition", "no-such-partition")
     result = launch(kdtui, base, "four", "--host", "cluster")
@@ -118,7 +118,7 @@ def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     assert "invalid partition" in result.err.lower()
 
 
-def test_the_script_requests_resources_from_slurm() -> None:
+def test_the_script_requests_the_resources() -> None:
     settings = HostSettings(
         launcher="slurm",
         processes=4,
@@ -141,7 +141,7 @@ def test_the_script_requests_resources_from_slurm() -> None:
 
 @pytest.fixture
 def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Replace a Slurm command by a fake one with this output, such as a cluster with accounting."""
+    """Return a function that replaces one of Slurm's commands by one that prints a text."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
 
@@ -152,14 +152,14 @@ def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return tell
 
 
-def test_slurm_accounting_is_reported_for_a_training(tmp_path: Path, told_by_slurm: Callable[[str, str], None]) -> None:
+def test_the_accounts_of_slurm_are_reported(tmp_path: Path, told_by_slurm: Callable[[str, str], None]) -> None:
     told_by_slurm("squeue", "")
     told_by_slurm("sacct", "OUT_OF_MEMORY")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
-    assert Queue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
+    assert SlurmQueue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
 
 
-def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
+def test_a_damaged_slurm_launch_file_cannot_be_cancelled(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None]
 ) -> None:
     told_by_slurm("squeue", "")
@@ -169,7 +169,7 @@ def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
 
 
 @pytest.mark.parametrize(("variables", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
-def test_a_step_of_slurm_has_the_processors_of_its_job(
+def test_a_slurm_step_has_the_processors_of_its_job(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None], variables: dict[str, str], processors: str
 ) -> None:
     told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")

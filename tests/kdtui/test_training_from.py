@@ -12,7 +12,8 @@ import pytest
 from kdtui.cli import sft_launch
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.training.start_from import find_source
-from models.adapters.conversion import convert, read_safetensors
+from models.adapters.conversion import convert
+from models.adapters.deltas import read_safetensors
 from models.adapters.peft_from_gguf import write_peft
 from models.embedded import SHIPPED_FOLDER, embedded_student, shipped_adapter
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, read_job

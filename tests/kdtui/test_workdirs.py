@@ -48,14 +48,14 @@ def test_a_workdir_on_a_read_only_file_system_says_so(kdtui: Kdtui, db: Database
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
         message = refused(kdtui, host)
         assert "Read-only file system" in message
-        assert "that file system can only be read; add the host anew with another --workdir" in message
+        assert "that file system can only be read; add the host again with another --workdir" in message
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
 def test_a_workdir_that_is_a_file_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, below: str) -> None:
     (tmp_path / "a file").write_text("mine")
     add_host(db, replace(host, workdir=f"{tmp_path}/a file{below}"))
-    assert "a file is in the place of a folder; move it away, or add the host anew" in refused(kdtui, host)
+    assert "a file is in the place of a folder; move it away, or add the host again" in refused(kdtui, host)
     assert (tmp_path / "a file").read_text() == "mine"
 
 
@@ -70,7 +70,7 @@ def test_a_workdir_that_cannot_be_created_says_so(kdtui: Kdtui, db: Database, ho
         ("Disk quota exceeded", "your quota is used up; delete something of yours there"),
         ("Permission denied", "you may not write there"),
         ("No space left on device", "make room below the workdir"),
-        ("Input/output error", "add the host anew with another --workdir"),
+        ("Input/output error", "add the host again with another --workdir"),
     ],
 )
 def test_the_reason_why_a_workdir_cannot_be_created_comes_with_advice(

@@ -261,7 +261,7 @@ class PaidCalls:
             BudgetReached: no more calls are allowed.
         """
         await self.gate.passed()
-        await self.teacher.turn(tokens)
+        await self.teacher.wait_turn(tokens)
         # It can have been held while this call waited for the pace.
         await self.gate.passed()
         if self.gate.closed:

@@ -7,7 +7,7 @@ from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.requests import teacher_name
 from kdtui.workflows.knowledge.distill import training_sessions
 from models.endpoint.chat_server import Endpoint
-from models.endpoint.teacher import Pace, Teacher
+from models.endpoint.teacher import RequestLimits, Teacher
 from store.records import Format, Session
 from store.sqlite import Database
 from store.subsets import draw_subset
@@ -29,7 +29,7 @@ class DistillationRequest:
     dataset: str
     formats: tuple[Format, ...]
     endpoint: Endpoint
-    pace: Pace
+    pace: RequestLimits
     prices: Prices
     budget: Budget
     limit: int | None = None

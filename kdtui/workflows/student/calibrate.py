@@ -36,9 +36,9 @@ from kdtui.workflows.student.model import open_model
 from kdtui.workflows.student.settings import check_settings
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.pairs.calibration import (
-    AT_ITS_WORD,
+    UNCALIBRATED,
     Calibration,
 )
 from models.pairs.clustering import Matrix
@@ -247,8 +247,8 @@ def _judge(
     sessions = [cast("Session", task.key) for task in tasks]
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}
-    strategy = make_strategy(name, Calibration(AT_ITS_WORD) if name == "list" else None)
-    if isinstance(strategy, Listing):
+    strategy = make_strategy(name, Calibration(UNCALIBRATED) if name == "list" else None)
+    if isinstance(strategy, ListStrategy):
         for event in student.answer(tasks, strategy):
             if isinstance(event, Answered):
                 lists[event.key] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]

@@ -15,8 +15,8 @@ from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import find_base
 from kdtui.workflows.training.host_status import remember_status_of
-from models.sft.host import ID
-from models.sft.job_files import JOB
+from models.sft.job_files import ID, JOB
+from models.sft.protocol import DescribeRequest, StatusRequest, TrainingsRequest
 from store.errors import NotFound
 from store.hosts import Host
 from store.jobs import StoredJob, add_job, get_job, list_jobs
@@ -69,7 +69,7 @@ def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[Training
         async with reach(host) as client:
             known = {job.key for job in list_jobs(db)}
             jobs = []
-            for name, key in (await client.ask("trainings")).items():
+            for name, key in (await client.ask(TrainingsRequest())).keys.items():
                 if (key or name) in known:
                     continue
                 try:
@@ -80,9 +80,10 @@ def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[Training
                     yield TrainingAdopted(name, str(problem))
                     continue
                 yield TrainingAdopted(name)
-            reported = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
-            for job in jobs:
-                remember_status_of(db, job, reported[job.name])
+            if jobs:
+                answer = await client.ask(StatusRequest(tuple(job.name for job in jobs)))
+                for job in jobs:
+                    remember_status_of(db, job, answer.trainings[job.name])
 
     return iterate(ask())
 
@@ -92,18 +93,18 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     checked_name(name)
     with suppress(NotFound):
         raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
-    described = await client.ask("describe", job=name)
+    described = await client.ask(DescribeRequest(name))
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
     try:
-        settings = msgspec.convert(described["job"].get("manifest", {}), TrainingSettings)
+        settings = msgspec.convert(described.job.get("manifest", {}), TrainingSettings)
     except msgspec.ValidationError:
         # It was not made by kdtui. What it was trained on is in its own file.
         settings = TrainingSettings(())
     target.mkdir(parents=True)
-    (target / JOB).write_text(json.dumps(described["job"], indent=2) + "\n", encoding="utf-8")
-    key = described["id"] or name
+    (target / JOB).write_text(json.dumps(described.job, indent=2) + "\n", encoding="utf-8")
+    key = described.id or name
     (target / ID).write_text(key, encoding="utf-8")
     add_job(db, name, target, settings, key, host=client.host.name)
     job = get_job(db, name)

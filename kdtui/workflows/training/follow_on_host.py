@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.training.host_status import remember_status_of
+from kdtui.workflows.training.host_status import ask_status, remember_status_of
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import LOG
 from models.sft.state import ACTIVE
@@ -100,13 +100,13 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
     shown = offset
     try:
         while True:
-            reported = (await client.ask("status", jobs=[job.name]))[job.name]
+            reported = await ask_status(client, job)
             status = remember_status_of(db, job, reported)
             yield StatusSeen(status)
             is_over = status.state not in ACTIVE
             limit = asyncio.get_running_loop().time() + (_QUIET if is_over else _LOOK)
             while (left := limit - asyncio.get_running_loop().time()) > 0 and not (
-                is_over and shown >= reported["log_bytes"]
+                is_over and shown >= reported.log_bytes
             ):
                 await asyncio.wait({getting, reading}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if getting.done():

@@ -6,20 +6,22 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import WorkdirError, connected, last_line, reach
-from kdtui.jobs.shell import ADVICE
+from kdtui.jobs.client import WorkdirError, connected, reach
+from kdtui.jobs.package import TRAINER_PACKAGES
+from kdtui.jobs.shell import START_UP_ADVICE
 from kdtui.jobs.ssh import check_alias, checks_keys
-from kdtui.jobs.transport import TransportError, run
+from kdtui.jobs.transport import TransportError, error_line, run_command
+from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import trainable_base
-from models.sft.host import PACKAGES
+from models.sft.protocol import CheckAnswer, CheckRequest, InventoryRequest, SetupRequest, SetupStatusRequest
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
 from store.records import HostSettings
@@ -92,11 +94,11 @@ def _absolute_workdir(name: str, ssh: str | None, workdir: str) -> str:
 
     async def ask() -> str:
         async with connected(name, ssh) as transport:
-            done = await run(transport, ["sh", "-c", "cd && pwd"])
+            done = await run_command(transport, ["sh", "-c", "cd && pwd"])
         home = done.out.decode("utf-8", "replace").removesuffix("\n")
         if done.code or not home.startswith("/"):
             raise KdtuiError(
-                f"host {name}: its home folder cannot be entered ({last_line(done.err)}); give the folder for "
+                f"host {name}: its home folder cannot be entered ({error_line(done.err)}); give the folder for "
                 "trainings in full: --workdir /…"
             )
         return home
@@ -150,17 +152,16 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
             yield HostFinding("reachable", "ok", await asyncio.to_thread(_way_to, host))
             python = host.settings.python
             before = time()
-            answer = await client.ask(
-                "check",
+            request = CheckRequest(
                 python=python,
                 key=tree.key if tree else "",
-                files=[name for name, *_ in tree.files] if tree else [],
-                packages=list(PACKAGES),
-                timeout=300,
+                files=tuple(each.name for each in tree.files) if tree else (),
+                packages=TRAINER_PACKAGES,
             )
+            answer = await client.ask(request, timeout=300)
             after = time()
             if client.greeting:
-                yield HostFinding("shell", "note", f"before each command {client.greeting}", ADVICE)
+                yield HostFinding("shell", "note", f"before each command {client.greeting}", START_UP_ADVICE)
             for finding in _findings(host, answer, base, (before + after) / 2):
                 yield finding
     except TransportError as problem:
@@ -171,50 +172,50 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
         yield HostFinding("python", "missing", str(problem))
 
 
-def _findings(host: Host, answer: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:
-    yield HostFinding("python", "ok", f"{answer['python']} ({host.settings.python})")
-    if not answer["writable"]:
+def _findings(host: Host, answer: CheckAnswer, base: Path | None, now: float) -> Iterator[HostFinding]:
+    yield HostFinding("python", "ok", f"{answer.python} ({host.settings.python})")
+    if not answer.writable:
         yield HostFinding(
-            "disk", "missing", f"{host.workdir} cannot be written", "add the host anew with another --workdir"
+            "disk", "missing", f"{host.workdir} cannot be written", "add the host again with another --workdir"
         )
     else:
-        free = answer["free_bytes"]
+        free = answer.free_bytes
         yield HostFinding(
             "disk",
             "ok" if free >= _LEAST_FREE else "note",
             f"{free / 1e9:,.0f} GB free below {host.workdir}",
             "" if free >= _LEAST_FREE else "bases and packages take several GB",
         )
-    if answer["gpus"]:
-        yield HostFinding("gpus", "ok", "; ".join(answer["gpus"]))
+    if answer.gpus:
+        yield HostFinding("gpus", "ok", "; ".join(answer.gpus))
     elif host.settings.launcher == "slurm":
         advice = f"request them from Slurm: kdtui host set {host.name} --gpus N"
         yield HostFinding("gpus", "note", "none on this node", advice)
     else:
-        yield HostFinding("gpus", "note", f"none; {answer['processors']} processors", "trainings run, slowly")
-    packages = answer["packages"]
+        yield HostFinding("gpus", "note", f"none; {answer.processors} processors", "trainings run, slowly")
+    packages = answer.packages
     setup = f"kdtui host setup {host.name}"
-    if "problem" in packages:
-        yield HostFinding("packages", "missing", packages["problem"], setup)
+    if packages.problem is not None:
+        yield HostFinding("packages", "missing", packages.problem, setup)
     else:
-        installed = packages["found"]
-        lacking = [name for name in PACKAGES if installed[name] is None]
+        installed = packages.found
+        lacking = [name for name in TRAINER_PACKAGES if installed[name] is None]
         versions = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
         if lacking:
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
         else:
             yield HostFinding("packages", "ok", versions)
-            if answer["gpus"] and packages["cuda"] is None:
+            if answer.gpus and packages.cuda is None:
                 advice = "install a torch build for its driver: see https://pytorch.org/get-started/locally"
                 yield HostFinding("cuda", "missing", "torch finds no GPU", advice)
-            elif packages["cuda"] is not None:
-                yield HostFinding("cuda", "ok", packages["cuda"])
-    if host.settings.launcher == "slurm" and not answer["slurm"]:
+            elif packages.cuda is not None:
+                yield HostFinding("cuda", "ok", packages.cuda)
+    if host.settings.launcher == "slurm" and not answer.slurm:
         yield HostFinding("slurm", "missing", "sbatch is missing", "check that this is the login node of the cluster")
     elif host.settings.launcher == "slurm":
         yield HostFinding("slurm", "ok", "sbatch is installed")
     if base is not None:
-        there = answer["base"]
+        there = answer.base
         size = base.stat().st_size / 1e6 if base.is_file() else 0
         yield HostFinding(
             "base",
@@ -222,7 +223,7 @@ def _findings(host: Host, answer: dict[str, Any], base: Path | None, now: float)
             f"{base.name} is {'on the host' if there else 'not on the host yet'}",
             "" if there else f"the first training copies it{f' ({size:,.0f} MB)' if size else ''}",
         )
-    apart = answer["clock"] - now
+    apart = answer.clock - now
     same = abs(apart) < _CLOCK
     yield HostFinding(
         "clock",
@@ -261,25 +262,25 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
         tree = await asyncio.to_thread(package.Tree.of, wheels)
     requirements = package.requirements()
     async with reach(host) as client:
-        if (await client.ask("setup_status", requirements=requirements))["is_ready"]:
+        if (await client.ask(SetupStatusRequest(requirements))).is_ready:
             return
         if tree is not None:
-            files = [[name, size] for name, _, size, _ in tree.files]
-            known = await client.ask("have", job="none", key=tree.key, files=files)
-            await client.bring(tree, known["files"])
-        started = await client.ask("setup", requirements=requirements, wheels=tree.key if tree is not None else None)
-        offset = started["from"]
+            files = tuple((each.name, each.size) for each in tree.files)
+            inventory = await client.ask(InventoryRequest("none", tree.key, files))
+            await upload(client, tree, inventory.files)
+        setup = await client.ask(SetupRequest(requirements, None if tree is None else tree.key))
+        offset = setup.offset
         while True:
-            status = await client.ask("setup_status", requirements=requirements)
-            grown = await client.read(started["log"], offset)
+            status = await client.ask(SetupStatusRequest(requirements))
+            grown = await client.read(setup.log, offset)
             offset += len(grown)
             if grown:
                 yield grown
-            if status["state"] not in ACTIVE:
+            if status.state not in ACTIVE:
                 break
             await asyncio.sleep(_LOOK)
-        if status["state"] != "done":
-            raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {started['log']}")
+        if status.state != "done":
+            raise KdtuiError(f"host {host.name}: {status.reason}; its log is {setup.log}")
 
 
 def changed_host_settings(settings: HostSettings, **changes: object) -> HostSettings:

@@ -5,18 +5,19 @@ import json
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import reach
+from kdtui.jobs.package import TRAINER_PACKAGES
 from kdtui.jobs.slurm_script import slurm_script
+from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.training.base_files import check_base_is_here
 from kdtui.workflows.training.host_status import look_up_status
 from models.files.json_files import read_object
-from models.sft.host import ID, PACKAGES
-from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, METRICS, START, TRAIN, VALID
+from models.sft.job_files import ADAPTER, CHECKPOINTS, ID, JOB, METRICS, START, TRAIN, VALID
+from models.sft.protocol import InventoryRequest, LaunchRequest, PackagesAnswer
 from store.hosts import Host, get_host
 from store.jobs import StoredJob
 from store.sqlite import Database
@@ -62,32 +63,33 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
     base = Path(content["base"])
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
     async with reach(host) as client:
-        files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
-        remote = await client.ask(
-            "have",
-            job=job.name,
-            key="" if tree is None else tree.key,
-            files=files,
-            python=host.settings.python,
-            # Commands that run before the training may provide another Python.
-            packages=[] if host.settings.commands else [*PACKAGES, *(["gguf"] if base.suffix == ".gguf" else [])],
+        # Commands that run before the training can select another Python.
+        packages = () if host.settings.commands else (*TRAINER_PACKAGES, *(("gguf",) if base.suffix == ".gguf" else ()))
+        inventory = await client.ask(
+            InventoryRequest(
+                job.name,
+                key="" if tree is None else tree.key,
+                files=() if tree is None else tuple((each.name, each.size) for each in tree.files),
+                python=host.settings.python,
+                packages=packages,
+            )
         )
-        if remote["id"] not in (None, job.key):
+        if inventory.id not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
-        if remote["state"] == "done":
+        if inventory.state == "done":
             is_here = (job.folder / ADAPTER).exists()
             use, fetch = f"use its adapter with: --adapter {job.name}", f"fetch it with: kdtui sft fetch {job.name}"
             how = use if is_here else fetch
             raise KdtuiError(f"training {job.name!r} is done; {how}")
-        _check_packages(host, remote["packages"])
+        _check_packages(host, inventory.packages)
         if tree is not None:
-            missing = sum(size for name, _, size, _ in tree.files if remote["files"][name] != "whole")
+            missing = sum(each.size for each in tree.files if inventory.files[each.name] != "whole")
             if missing:
                 yield SendingFiles(base.name, missing)
-                await client.bring(tree, remote["files"])
+                await upload(client, tree, inventory.files)
             there = client.blob(tree)
             content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
-        has_data = remote["id"] is None
+        has_data = inventory.id is None
         if has_data:
             check_base_is_here(job, host.workdir)
             if not (job.folder / TRAIN).exists():
@@ -95,7 +97,7 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
                 raise KdtuiError(
                     f"host {host.name}: training {job.name!r}: {(await look_up_status(db, client, job)).reason}"
                 )
-        folder, python = client.job_folder(job.name), remote["python"] or host.settings.python
+        folder, python = client.job_folder(job.name), inventory.python or host.settings.python
         script = None
         if host.settings.launcher == "slurm":
             script = slurm_script(host.settings, folder, python, client.code)
@@ -104,9 +106,7 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
         # The key comes last: a directory that has it is complete.
         last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
         with package.packed(job.folder, names, last) as file:
-            started = await client.ask(
-                "launch",
-                package.chunks(file) if has_data else None,
+            request = LaunchRequest(
                 job=job.name,
                 id=job.key,
                 launcher=host.settings.launcher,
@@ -114,17 +114,18 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Se
                 code=client.code,
                 processes=host.settings.processes,
                 # It waits only at its first start. Somebody who resumes it wants it to run now.
-                after=job.after if remote["state"] in (None, "created") else None,
+                after=job.after if inventory.state in (None, "created") else None,
                 script=script,
                 has_data=has_data,
             )
-        yield Launched(host.name, started.get("pid") or started["slurm"], host.settings.launcher)
+            launched = await client.ask(request, package.chunks(file) if has_data else None)
+        yield Launched(host.name, launched.number, host.settings.launcher)
 
 
-def _check_packages(host: Host, packages: dict[str, Any] | None) -> None:
-    problem = None if packages is None else packages.get("problem")
+def _check_packages(host: Host, packages: PackagesAnswer | None) -> None:
+    problem = None if packages is None else packages.problem
     if packages is not None and problem is None:
-        lacking = [name for name, version in packages["found"].items() if version is None]
+        lacking = [name for name, version in packages.found.items() if version is None]
         problem = f"its Python has no {', '.join(lacking)}" if lacking else None
     if problem is not None:
         raise KdtuiError(f"host {host.name}: {problem}; install what trainings need with: kdtui host setup {host.name}")

@@ -4,13 +4,15 @@ from socket import gethostname
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.job_state import known_status
 from kdtui.workflows.training.base_files import check_base_is_here, find_base
-from kdtui.workflows.training.host_status import ask_host, remember_status_of
+from kdtui.workflows.training.host_status import ask_host, ask_status, remember_status_of
 from kdtui.workflows.training.paces import keep_training_pace as keep_pace
 from models.sft.job_files import CHECKPOINTS, METRICS, START, TRAIN, VALID
+from models.sft.protocol import LeaveRequest, RemoveRequest
 from models.sft.state import ACTIVE, JobStatus
 from store.hosts import Host, get_host
 from store.jobs import StoredJob, get_job, move_job
@@ -48,7 +50,7 @@ def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: 
         # From now on, nobody may start it on the old host. Done before the move is stored: otherwise a client that is
         # killed now would leave two copies that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
-        ask_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
+        ask_host(db, job, lambda client: client.ask(LeaveRequest(job.name, job.key, to)))
     keep_pace(db, job)
     move_job(db, job.name, host)
     return get_job(db, job.name)
@@ -56,18 +58,18 @@ def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: 
 
 async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
     """Fetch what a training needs to continue on another machine, unless its host has nothing of it."""
-    reported = (await client.ask("status", jobs=[job.name]))[job.name]
+    reported = await ask_status(client, job)
     status = remember_status_of(db, job, reported)
     _check_stopped(job, status)
-    if reported["exists"] and status.state != "created":
-        await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
+    if reported.exists and status.state != "created":
+        await download(client, job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
         if not (job.folder / TRAIN).exists():
-            await client.fetch(job.name, job.key, [TRAIN, VALID, START], job.folder)
+            await download(client, job.name, job.key, [TRAIN, VALID, START], job.folder)
 
 
 async def _clear(job: StoredJob, host: Host) -> None:
     async with reach(host) as client:
-        await client.ask("remove", job=job.name, id=job.key)
+        await client.ask(RemoveRequest(job.name, job.key))
 
 
 def _check_stopped(job: StoredJob, status: JobStatus) -> None:

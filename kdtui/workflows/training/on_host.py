@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import JobRow, is_to_fetch
 from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of
 from kdtui.workflows.training.jobs import check_active
-from models.files.whole_files import put_in_place
+from models.files.whole_files import replacing
 from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
 from models.sft.processes import HasStopped, Stopping
+from models.sft.protocol import RemoveRequest, StatusRequest
 from store.hosts import get_host, list_hosts
 from store.jobs import StoredJob, list_jobs
 from store.sqlite import Database
@@ -62,8 +64,8 @@ def refresh(
     async def check_one(name: str) -> AsyncGenerator[HostSeen | TrainingFetched]:
         try:
             async with reach(hosts[name]) as client:
-                statuses = await client.ask("status", jobs=[job.name for job in by_host[name]])
-                rows = [JobRow(job, remember_status_of(db, job, statuses[job.name])) for job in by_host[name]]
+                answer = await client.ask(StatusRequest(tuple(job.name for job in by_host[name])))
+                rows = [JobRow(job, remember_status_of(db, job, answer.trainings[job.name])) for job in by_host[name]]
                 yield HostSeen(name, None)
                 for row in filter(is_to_fetch, rows if bring_home else ()):
                     try:
@@ -143,16 +145,14 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
     job, status = row.job, row.status
     if status.state != "done" and not checkpoints:
         raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {status.state}")
-    count = await client.fetch(job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
+    count = await download(client, job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
     # Before the adapter: a training whose adapter is on this machine is not fetched again automatically.
     for name in (LOG, METRICS):
-        part = job.folder / f"{name}.part"
-        with part.open("wb") as file:
+        with replacing(job.folder / name) as file:
             async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
                 file.write(chunk)
-        put_in_place(part, job.folder / name)
     if status.state == "done":
-        count += await client.fetch(job.name, job.key, [ADAPTER], job.folder)
+        count += await download(client, job.name, job.key, [ADAPTER], job.folder)
     return count
 
 
@@ -163,4 +163,4 @@ def remove_from_host(db: Database, job: StoredJob) -> None:
         TransportError: the host cannot be reached.
         KdtuiError: it is running.
     """
-    ask_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))
+    ask_host(db, job, lambda client: client.ask(RemoveRequest(job.name, job.key)))

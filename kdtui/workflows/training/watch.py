@@ -6,7 +6,7 @@ The log can have gigabytes, on this machine or on a host. Only requested parts a
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeAlias
 
@@ -20,6 +20,7 @@ from kdtui.workflows.training.host_status import look_up_status
 from kdtui.workflows.training.jobs import StatusSeen
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
+from models.sft.protocol import FindRequest
 from models.sft.state import ACTIVE
 from store.hosts import get_host
 from store.jobs import StoredJob, get_job
@@ -114,8 +115,8 @@ class _HostSource:
         return await self._client.read_part(f"{self._client.job_folder(self._job.name)}/{LOG}", offset, length)
 
     async def look_further(self, search: Search) -> int | Search | None:
-        answer = await self._client.ask("find", job=self._job.name, id=self._job.key, search=asdict(search))
-        return Search(**answer["search"]) if "search" in answer else answer.get("at")
+        answer = await self._client.ask(FindRequest(self._job.name, self._job.key, search))
+        return answer.at if answer.search is None else answer.search
 
 
 class Watch:

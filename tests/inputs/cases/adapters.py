@@ -7,7 +7,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.adapters.conversion import Delta, base_shape
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import Delta
 from models.adapters.folder import write_adapter
 from tests.inputs.case import Case
 from tests.models.tiny import WIDTH, make_adapter, make_model
@@ -43,28 +44,28 @@ def _header(length: int, text: bytes = b"") -> dict[str, bytes]:
 _HUGE = json.dumps({"x": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 2**62]}}).encode()
 
 _SPOILED: tuple[tuple[str, dict[str, bytes], str], ...] = (
-    ("claims a list of 2^63 bytes", _header(2**63), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("claims a matrix of 2^64 numbers", _header(len(_HUGE), _HUGE), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("has brackets in brackets", _header(90_000, b"[" * 90_000), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("is empty", {_WEIGHTS: b""}, f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("was cut", {_WEIGHTS: _FILES[_WEIGHTS][:-9]}, f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("has a configuration of brackets", {_CONFIG: b"[" * 90_000}, f"{_CONFIG}: this is no JSON"),
+    ("claims a list of 2^63 bytes", _header(2**63), f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("claims a matrix of 2^64 numbers", _header(len(_HUGE), _HUGE), f"{_WEIGHTS}: this safetensors file is incomplete"),
+    ("has brackets in brackets", _header(90_000, b"[" * 90_000), f"{_WEIGHTS}: this safetensors file is incomplete"),
+    ("is empty", {_WEIGHTS: b""}, f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("was cut", {_WEIGHTS: _FILES[_WEIGHTS][:-9]}, f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("has a configuration of brackets", {_CONFIG: b"[" * 90_000}, f"{_CONFIG}: this is not JSON"),
     ("has a configuration of 2 MB", {_CONFIG: b" " * 2**21}, f"{_CONFIG}: it has more than 1,048,576 bytes"),
     ("has UTF-16 for a configuration", {_CONFIG: _FILES[_CONFIG].decode().encode("utf-16")}, "it is UTF-16 text"),
     ("is one of DoRA", _config(use_dora=True), "cannot hold use_dora=True"),
     ("saves whole modules", _config(modules_to_save=["lm_head"]), "cannot hold modules_to_save=['lm_head']"),
-    ("has a pattern that never finishes", _config(alpha_pattern={"(x+)+$": 1}), "could take for ever to match"),
+    ("has a pattern that never finishes", _config(alpha_pattern={"(x+)+$": 1}), "could take forever to match"),
     (
         "has an infinite alpha",
         _config(lora_alpha=float("inf")),
         "what it adds to model.layers.0.mlp.up_proj is no",
     ),
     ("is a pickle", {"a/adapter_model.bin": b"x"}, "{tmp}/a/adapter_model.bin: this is a pickle"),
-    ("lists a file above", {"a/SHA256SUMS": b"0" * 64 + b"  ../x\n"}, "'../x' is no file of this folder"),
+    ("lists a file above", {"a/SHA256SUMS": b"0" * 64 + b"  ../x\n"}, "'../x' is not a file of this folder"),
     (
         "does not have its hash",
         {"a/SHA256SUMS": b"0" * 64 + b"  adapter_model.safetensors\n"},
-        "its SHA-256 is another",
+        "its SHA-256 differs",
     ),
     ("has a kind of its own", {"a/manifest.json": b'{"kind": "\\u001b[31m"}'}, "which this version of kdtui does not"),
 )

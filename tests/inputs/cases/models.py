@@ -20,7 +20,10 @@ def _adapter() -> bytes:
 
 _DAMAGED = {"damaged.gguf": _model(math.nan)}
 _SOUND = {"sound.gguf": _model(), "strong.gguf": _adapter()}
-_IS_DAMAGED = "{tmp}/damaged.gguf: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
+_IS_DAMAGED = (
+    "{tmp}/damaged.gguf: the model computes NaN instead of numbers; its weights are damaged, so fetch or "
+    "quantize it again"
+)
 
 CASES = [
     *(
@@ -50,7 +53,7 @@ CASES = [
             before=(DEMO,),
         )
         for scale, expected in (
-            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes no numbers; let it act less"),
+            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes NaN instead of numbers"),
             ("1e40", "an adapter acts with a number such as 0.5, not 1e+40"),
             ("-1e40", "an adapter acts with a number such as 0.5, not -1e+40"),
             ("inf", "an adapter acts with a number such as 0.5, not inf"),

@@ -57,7 +57,7 @@ CASES = [
     Case(
         "a training that begins from a folder that holds no adapter",
         (*_LAUNCH, "x", "--from", "{tmp}"),
-        "adapter_config.json is missing, so that no training can continue this adapter",
+        "adapter_config.json is missing, so no training can continue this adapter",
         before=(DEMO,),
     ),
     Case(

@@ -16,7 +16,7 @@ from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
-from models.sft.processes import start
+from models.sft.processes import start_trainer
 from models.sft.state import JobStatus
 from store.database import open_database
 from store.records import TrainingSettings
@@ -197,7 +197,7 @@ async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_b
     demo_store: Path, until: Until, tmp_path: Path
 ) -> None:
     folder = hand_made(demo_store, "busy", {LOG: "step 3 of 40\n"})
-    start(folder, python=str(stubborn(tmp_path)))
+    start_trainer(folder, python=str(stubborn(tmp_path)))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await until(pilot, lambda: bool(rows(app)) and rows(app)[0][2] == "▶ running")

@@ -42,8 +42,8 @@ async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
     # It exports to wherever it is.
     monkeypatch.chdir(tmp_path)
     # What would outlive the test.
-    monkeypatch.setattr("models.sft.processes.start", refuse)
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", refuse)
+    monkeypatch.setattr("models.sft.processes.start_trainer", refuse)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", refuse)
     # By its key, by a click on the footer, or by the palette.
     monkeypatch.setattr(KdtuiApp, "exit", lambda *_, **__: None)
     random = Random(seed)

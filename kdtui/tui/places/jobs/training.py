@@ -473,7 +473,7 @@ def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
         if isinstance(event, Stopping):
             yield Doing(
                 f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}, then it is killed; "
-                f"{one_line(event.said, 100)}"
+                f"{one_line(event.log_line, 100)}"
             )
         else:
             left = event.left
@@ -487,7 +487,7 @@ def manifest(folder: Path, no_adapter: str) -> str:
     Args:
         no_adapter: why there is no adapter; empty where there should be one.
     """
-    from models.adapters.conversion import MANIFEST
+    from models.adapters.peft_settings import MANIFEST
 
     path = folder / ADAPTER / MANIFEST
     adapter = f"{one_line(no_adapter)}\n" if no_adapter and not path.exists() else _file("adapter", path)
