@@ -47,7 +47,18 @@ EXAMPLES = [
     "kdtui calibrate --dataset electronic --strategy list --strategy pairs",
 ]
 
-app = App("Choose and calibrate a strategy for a student.", examples=EXAMPLES)
+app = App(
+    """Choose and calibrate a strategy for a student.
+
+    Each strategy is tried on the validation split. The choice is the fastest one whose pair F1 is within one standard
+    error of the best. It applies to this student with this knowledge on this dataset, and its confidences are
+    calibrated.
+
+    If there is an earlier calibration, both are compared on the same sessions. The one over more sessions is used,
+    unless the other is better by more than one standard error. ls, show and rm manage stored calibrations.
+    """,
+    examples=EXAMPLES,
+)
 
 NumberArgument = Annotated[
     int, typer.Argument(help="Number of a calibration, from kdtui calibrate ls.", metavar="NUMBER", max=LARGEST)
@@ -82,14 +93,7 @@ def calibrate(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Try each strategy of a student on the validation split, and choose one.
-
-    The choice is the fastest strategy whose pair F1 is within one standard error of the best. It applies to this
-    student with this knowledge on this dataset, and its confidences are calibrated.
-
-    If there is an earlier calibration, both are compared on the same sessions. The one over more sessions is used,
-    unless the other is better by more than one standard error. ls, show and rm manage stored calibrations.
-    """
+    """Calibrate a student, unless a subcommand is given. The help page shows the text of `app`, not this one."""
     if context.invoked_subcommand is not None:
         _check_no_options(context)
         remember_database(db)

@@ -99,7 +99,7 @@ class App(typer.Typer):
     """A Typer app whose commands are declared with examples.
 
     Args:
-        summary: one sentence for the help page and for lists of commands.
+        summary: the text of the help page; lists of commands show its first sentence.
         examples: command lines for the end of the help page.
     """
 
@@ -256,7 +256,7 @@ def _format_options(command: TyperCommand | TyperGroup, context: Context, format
             arguments.append((_metavar(param), _help(param, context)))
         elif isinstance(param, TyperOption) and not param.hidden:
             # The short name comes first: readers look for it on the left.
-            names = ", ".join(sorted(param.opts, key=len))
+            names = "/".join([", ".join(sorted(param.opts, key=len)), *param.secondary_opts])
             options.append((names if param.is_flag else f"{names} {_metavar(param)}", _help(param, context)))
     for title, rows in (("Arguments", arguments), ("Options", options)):
         if rows:

@@ -137,9 +137,10 @@ def distill(
 ) -> None:
     """Distil rules and thoughts from the training sessions.
 
-    The teacher annotations needs no model: rules and thoughts are composed from the bundles, intents and categories.
-    An endpoint takes three calls a session for rules (it finds bundles, corrects itself, and states rules from its
-    errors) and one for a thought. A student answers the training sessions; rules come from its errors.
+    The annotations (the default teacher) need no model: rules and thoughts are composed from the bundles that people
+    made, their intents and the categories. An endpoint takes three calls a session for rules (it finds bundles,
+    corrects itself, and states rules from its errors) and one for a thought. A student answers the training sessions;
+    rules come from its errors.
 
     Each answer is stored at once and paid for only once: after an interrupt, the same command resumes. Calls without a
     usable answer are repeated only with --retry-failed. Pieces that are not good enough are stored as rejected, with
