@@ -241,7 +241,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (unlisted, f"{WEIGHTS}: SHA256SUMS does not list it"),
         (put("SHA256SUMS", "0" * 64 + "  ../../etc/passwd\n"), "'../../etc/passwd' is not a file of this folder"),
         (put("SHA256SUMS", "0" * 64 + "  /etc/passwd\n"), "'/etc/passwd' is not a file of this folder"),
-        (put("SHA256SUMS", "rubbish\n"), "SHA256SUMS, line 1: this is no SHA-256"),
+        (put("SHA256SUMS", "rubbish\n"), "SHA256SUMS, line 1: this is not a SHA-256"),
         (put("SHA256SUMS", b"x" * 2**21), "SHA256SUMS: it has more than 1,048,576 bytes"),
         (put("adapter_model.bin", b"x"), "adapter_model.bin: this is a pickle"),
         (put("adapter.pt", b"x"), "adapter.pt: this is a pickle"),
