@@ -48,7 +48,7 @@ def test_the_dialect_of_a_server_is_reported_once(serve: Serve, kdtui: Kdtui) ->
     for command in (["generate", "o34", "o35"], ["evaluate"]):
         result = kdtui(*command, "--student", f"{address}#m", "--json")
         assert result.code == 0, result.err
-        assert result.err.count("from here on it is asked without a temperature") == 1
+        assert result.err.count("from now on it is asked without a temperature") == 1
 
 
 def test_a_refused_evaluation_ends_and_says_how_to_resume(serve: Serve, kdtui: Kdtui, db: Database) -> None:
