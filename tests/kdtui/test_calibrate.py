@@ -133,7 +133,7 @@ def test_a_student_that_cannot_be_calibrated_is_one_sentence(
     [
         (["--strategy", "guess"], "there is no strategy 'guess'"),
         (["--adapter", "none.gguf"], "none.gguf: No such file or directory; an adapter is a GGUF file"),
-        (["--adapter", "none.gguf=nan"], "an adapter acts with a number such as 0.5, not nan"),
+        (["--adapter", "none.gguf=nan"], "the scale of an adapter is a number such as 0.5, not nan"),
         (["--student", "patterns", "--strategy", "list"], "leave out --strategy"),
     ],
 )

@@ -176,11 +176,11 @@ def test_a_cancelled_training_is_resumed(kdtui: Kdtui, launch: Kdtui, db: Databa
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
-    assert "is at work already" in kdtui("sft", "resume", "long").err
+    assert "is running already" in kdtui("sft", "resume", "long").err
     assert "is running; stop it first" in kdtui("sft", "rm", "long", "--yes").err
     assert kdtui("generate", "o34", "--adapter", "long").err.startswith("kdtui: training 'long' has no adapter yet")
     result = kdtui("sft", "cancel", "long")
-    assert (result.code, "kdtui sft resume long goes on" in result.err) == (0, True)
+    assert (result.code, "kdtui sft resume long resumes it" in result.err) == (0, True)
     assert "training long has stopped: it left a checkpoint at step" in result.err
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"

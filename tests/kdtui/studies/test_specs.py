@@ -131,7 +131,7 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
         (described(behind="[training]\nepochs = 0"), "training.epochs is at least 1, not 0"),
         (described(behind="[training]\nlearning_rate = 2.0"), "training.learning_rate is between 0 and 1, not 2"),
         (described(behind="[training]\nsessions = 0"), "training.sessions must be at least 1, not 0"),
-        (described(behind='[teachers.any]\naddress = "http://x/v1#m"'), "teachers.any: that name is taken"),
+        (described(behind='[teachers.any]\naddress = "http://x/v1#m"'), "teachers.any: that name is reserved"),
         (described(behind='[teachers.big]\naddress = "http://x/v1"'), "the address names no model; write URL#MODEL"),
         ('name = "mine"\n' + QUESTION, "question 1 names no dataset"),
         ('name = "a b"\ndataset = ["x"]\n' + QUESTION, "'a b' cannot be the name of a study"),
