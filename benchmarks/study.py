@@ -17,10 +17,12 @@ from time import perf_counter
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.studies.plan import Look, make_plan
+from kdtui.workflows.studies.check_spec import checked_spec
+from kdtui.workflows.studies.plan import make_plan
 from kdtui.workflows.studies.report import write_report
-from kdtui.workflows.studies.spec import Question, Spec, checked
-from kdtui.workflows.studies.steps import encoded
+from kdtui.workflows.studies.spec import Question, Spec
+from kdtui.workflows.studies.steps import encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from store.database import open_database
 from store.predictions import PredictedBundle, Prediction, add_predictions
 from store.records import RunSettings, Session
@@ -71,18 +73,18 @@ def _spec(name: str, cells: int) -> Spec:
         formats=("pattern",),
         rank=tuple(range(1, cells // 2 + 1)),
     )
-    return checked(Spec(name, (question,), split="train", sessions=_SESSIONS), name)
+    return checked_spec(Spec(name, (question,), split="train", sessions=_SESSIONS), name)
 
 
 def _answer(db: Database, spec: Spec) -> None:
     """Store an answer of each cell to each session."""
     chance = Random(0)
     sessions = list(split_to_score(db, "real", spec.split, spec.sessions, spec.draw))
-    look = Look(db)
+    look = StoreContents(db)
     for cell in make_plan(db, spec).cells:
         run = start_run(db, "real", spec.split, "by chance", RunSettings("smollm2", limit=_SESSIONS, seed=spec.draw))
         with db.atomic():
-            begin_step(db, cell.key, cell.kind, encoded(cell.step), look.basis(cell.step), str(run.id))
+            begin_step(db, cell.key, cell.kind, encoded_step(cell.step), look.basis(cell.step), str(run.id))
             add_predictions(db, run, [_random_answer(session, chance) for session in sessions])
             add_seconds(db, cell.key, 90.0)
         finish_run(db, run)

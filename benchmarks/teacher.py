@@ -93,7 +93,8 @@ def main() -> None:
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
+    from kdtui.workflows.knowledge.distill_with_model import distil_with_model
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import RequestLimits
 

@@ -39,7 +39,7 @@ from kdtui.cli.student_messages import StudentMessages
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.student.calibrate import Result
+    from kdtui.workflows.student.calibrate import CalibrationResult
     from store.calibrations import KnownCalibration
 
 EXAMPLES = [
@@ -102,12 +102,12 @@ def calibrate(
     from kdtui.workflows.student.calibrate import (
         Calibrated,
         ChoiceStays,
-        Compared,
         SessionJudged,
         StrategyLeftOut,
         sessions_to_learn_from,
     )
-    from kdtui.workflows.student.calibrate import calibrate as run
+    from kdtui.workflows.student.calibrate import calibrate_strategies as run
+    from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES
     from store.sessions import split_size
@@ -143,7 +143,7 @@ def calibrate(
                     progress.advance(tasks[event.strategy])
                 case StrategyLeftOut():
                     say(f"kdtui: {event.strategy} is left out: {event.reason}")
-                case Compared() | ChoiceStays():
+                case CalibrationsCompared() | ChoiceStays():
                     say(event.in_words)
                 case Calibrated():
                     results = event.results
@@ -162,7 +162,7 @@ def _check_no_options(context: typer.Context) -> None:
         raise typer.BadParameter(f"put the options of {context.invoked_subcommand} after its name")
 
 
-def print_results(results: "list[Result]", output: Output) -> None:
+def print_results(results: "list[CalibrationResult]", output: Output) -> None:
     """Print the table of strategies."""
     print_table(
         ["strategy", "pair F1", "calibration error", "s/session", "sessions", "", ""],

@@ -18,7 +18,7 @@ from kdtui.cli.output import Output, print_json, print_table, say
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
     from store.sqlite import Database
 
 

@@ -32,7 +32,7 @@ from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -183,7 +183,7 @@ def distill(
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+        from kdtui.workflows.knowledge.distillation_request import DistillationRequest
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import RequestLimits
 
@@ -233,12 +233,12 @@ def _distil_with_student(
     """Distil with a student on this machine and show the progress."""
     from kdtui.workflows.knowledge.distill import training_sessions
     from kdtui.workflows.knowledge.distill_with_student import distil_with_student, student_as_teacher
-    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.knowledge.findings import Distilled, possible_loss
     from kdtui.workflows.student.generate import SessionAnswered
     from models.student_protocol import Noted
 
     # Ask the user before the long work, not after it.
-    loss = largest_loss(store, dataset, chosen_formats, student_as_teacher(store, dataset, student))
+    loss = possible_loss(store, dataset, chosen_formats, student_as_teacher(store, dataset, student))
     agreed = _may_replace(loss, replace)
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset, limit, seed)))
@@ -265,17 +265,17 @@ def _distil_with_endpoint(
     from dataclasses import replace as changed
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.calls.asker import Tally
     from kdtui.workflows.calls.costs import cost_text
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.knowledge.distill_with_model import (
         DistillProgress,
         DistillStopped,
         SessionFailed,
         distil_with_model,
-        model_as_teacher,
-        rehearse,
     )
-    from kdtui.workflows.knowledge.findings import Distilled, largest_loss
+    from kdtui.workflows.knowledge.distillation_request import model_as_teacher
+    from kdtui.workflows.knowledge.findings import Distilled, possible_loss
+    from kdtui.workflows.knowledge.rehearse import rehearse
     from models.student_protocol import Noted
 
     if dry_run:
@@ -309,7 +309,7 @@ def _distil_with_endpoint(
         return
     if "rule" in job.formats:
         # Ask the user before the long work, not after it.
-        loss = largest_loss(store, job.dataset, ["rule"], model_as_teacher(job))
+        loss = possible_loss(store, job.dataset, ["rule"], model_as_teacher(job))
         job = changed(job, replace=_may_replace(loss, replace))
     failed = 0
     stopped: str | None = None

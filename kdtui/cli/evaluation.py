@@ -13,11 +13,11 @@ from kdtui.cli.student_messages import StudentMessages
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow
+    from kdtui.workflows.runs.evaluate import EvaluateEvent, ScoreRow
     from kdtui.workflows.runs.judge import Judge
-    from kdtui.workflows.runs.judge_here import JudgeHere
+    from kdtui.workflows.runs.local_judge import LocalJudge
     from kdtui.workflows.runs.published import PublishedRow
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.records import RunSettings, Session
     from store.runs import Run
     from store.sqlite import Database
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def run_evaluation(
     store: "Database",
-    scored: "Scored",
+    scored: "ScoredSessions",
     settings: "RunSettings | None",
     tell: StudentMessages,
     *,
     resumed: "Run | None" = None,
     tags: Sequence[str] = (),
     published: bool = False,
-    judge: "Judge | JudgeHere | None" = None,
+    judge: "Judge | LocalJudge | None" = None,
     output: Output = "table",
     db: Path | None = None,
 ) -> None:
@@ -56,8 +56,8 @@ def run_evaluation(
     from dataclasses import replace
 
     from kdtui.workflows.runs import evaluate as workflow
-    from kdtui.workflows.runs.evaluate import ResultRow
-    from kdtui.workflows.runs.floors import Checked, floors_over
+    from kdtui.workflows.runs.evaluate import ScoreRow
+    from kdtui.workflows.runs.floors import CheckedSessions, floors_over
     from kdtui.workflows.runs.published import published_results
     from kdtui.workflows.runs.runs import scores_of
     from store.runs import summary_of
@@ -67,21 +67,21 @@ def run_evaluation(
     others = published_results(store, scored) if published else []
     run, begun = resumed, None
     if resumed is not None:
-        begun = _follow(workflow.resume(store, resumed, sessions, tell), scored, db)
+        begun = _follow(workflow.resume_run(store, resumed, sessions, tell), scored, db)
     elif settings is not None:
-        events = workflow.evaluate(store, scored.dataset, scored.split, settings, sessions, tags, tell)
+        events = workflow.evaluate_split(store, scored.dataset, scored.split, settings, sessions, tags, tell)
         run = begun = _follow(events, scored, db)
     if begun is None and scored.limit is not None:
         say(scored.in_words)
     with progress_of("floors", len(sessions)) as check:
         floors = floors_over(store, scored, check=check)
     problem: Exception | None = None
-    rows: Sequence[ResultRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
+    rows: Sequence[ScoreRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
     if run is not None:
         with progress_of("scores", len(sessions)) as check:
-            result = ResultRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
+            result = ScoreRow(run.name, scores_of(store, summary_of(store, run.id), check=check))
         with progress_of("intents", len(sessions)) as check:
-            result = _with_costs_and_intent_floors(store, run, result, Checked(sessions, check))
+            result = _with_costs_and_intent_floors(store, run, result, CheckedSessions(sessions, check))
         if judge is not None:
             ratings, problem = rated(store, run, sessions, judge)
             result = replace(result, ratings=ratings)
@@ -92,8 +92,8 @@ def run_evaluation(
 
 
 def _with_costs_and_intent_floors(
-    store: "Database", run: "Run", row: "ResultRow", sessions: "Collection[Session]"
-) -> "ResultRow":
+    store: "Database", run: "Run", row: "ScoreRow", sessions: "Collection[Session]"
+) -> "ScoreRow":
     from dataclasses import replace
 
     from kdtui.workflows.runs.costs import costs_of
@@ -107,7 +107,7 @@ def _with_costs_and_intent_floors(
     )
 
 
-def _follow(events: "Iterator[EvaluateEvent]", scored: "Scored", db: Path | None) -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", scored: "ScoredSessions", db: Path | None) -> "Run | None":
     """Answer the sessions of a run and show the progress.
 
     Returns:

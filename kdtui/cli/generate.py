@@ -38,7 +38,7 @@ from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
-    from kdtui.workflows.student.explain import Explanation
+    from kdtui.workflows.student.explain import PromptExplanation
     from models.bundle_list import WrittenBundle
     from store.predictions import PredictedBundle, Prediction
     from store.records import Session
@@ -98,7 +98,7 @@ def generate(
     from kdtui.exchange.read_ahead import ReadAhead
     from kdtui.workflows.student.as_trained import settings_as_trained
     from kdtui.workflows.student.generate import BundleGrew, SessionAnswered
-    from kdtui.workflows.student.generate import generate as answer
+    from kdtui.workflows.student.generate import generate_bundles as answer
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
     from models.student_protocol import IDLE_SECONDS, Noted
@@ -378,7 +378,7 @@ def _some(positions: list[int]) -> str:
     return shown if len(positions) <= _SHOWN else f"{shown} and {len(positions) - _SHOWN:,} more"
 
 
-def _print_explanation(session: "Session", explanation: "Explanation", *, as_json: bool) -> None:
+def _print_explanation(session: "Session", explanation: "PromptExplanation", *, as_json: bool) -> None:
     if as_json:
         print_json(
             {

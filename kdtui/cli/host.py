@@ -88,12 +88,12 @@ def add(
     db: DatabaseOption = None,
 ) -> None:
     """Add a host. Nothing is installed on it."""
-    from kdtui.workflows.training.hosts import changed, make_host
+    from kdtui.workflows.training.hosts import changed_host_settings, make_host
     from store.records import HostSettings
 
     if (ssh is None) == (not local):
         raise typer.BadParameter("give --ssh ALIAS, or --local for this machine")
-    settings = changed(
+    settings = changed_host_settings(
         HostSettings(),
         launcher=launcher,
         python=python,
@@ -125,11 +125,11 @@ def set_(
     db: DatabaseOption = None,
 ) -> None:
     """Change how trainings are started on a host."""
-    from kdtui.workflows.training.hosts import changed
+    from kdtui.workflows.training.hosts import changed_host_settings
     from store.hosts import change_host, get_host
 
     with open_store(db) as store:
-        settings = changed(
+        settings = changed_host_settings(
             get_host(store, name).settings,
             launcher=launcher,
             python=python,
@@ -182,11 +182,11 @@ def check(
     from dataclasses import asdict
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.hosts import check_for
+    from kdtui.workflows.training.hosts import check_host_for
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        checks = check_for(store, name, base)
+        checks = check_host_for(store, name, base)
     findings = []
     for finding in checks:
         findings.append(finding)

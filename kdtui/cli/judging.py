@@ -9,7 +9,7 @@ from kdtui.cli.output import progress_bar, say
 
 if TYPE_CHECKING:
     from kdtui.workflows.runs.judge import Judge, JudgeEvent
-    from kdtui.workflows.runs.judge_here import JudgeHere
+    from kdtui.workflows.runs.local_judge import LocalJudge
     from kdtui.workflows.runs.ratings import Ratings
     from store.records import Session
     from store.runs import Run
@@ -25,7 +25,7 @@ def chosen_judge(
     answer_tokens: int | None,
     *,
     retry_failed: bool,
-) -> "Judge | JudgeHere | None":
+) -> "Judge | LocalJudge | None":
     """Return the judge that the options name; None without one.
 
     Raises:
@@ -50,11 +50,11 @@ def chosen_judge(
         return None
     # Imported here: only evaluations with a judge need them.
     if not is_endpoint(name):
-        from kdtui.workflows.runs.judge_here import judge_here
+        from kdtui.workflows.runs.local_judge import local_judge
 
         if options:
             raise typer.BadParameter(f"{name} runs on this machine and costs nothing; leave out {options}")
-        return judge_here(store, name)
+        return local_judge(store, name)
     from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.runs.judge import judge_at
 
@@ -69,7 +69,7 @@ def chosen_judge(
 
 
 def rated(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | LocalJudge"
 ) -> "tuple[Ratings | None, Exception | None]":
     """Let a judge rate the intents of a run, and show the progress.
 
@@ -80,7 +80,7 @@ def rated(
 
     from kdtui.cli.calls import spent
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.runs.judge import NotRated, Rated, count_intents
     from kdtui.workflows.runs.ratings import Ratings
     from models.errors import ModelError
@@ -115,12 +115,12 @@ def rated(
 
 
 def _events(
-    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
+    store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | LocalJudge"
 ) -> "Generator[JudgeEvent]":
     """Return the events of either kind of judge."""
     from kdtui.workflows.runs.judge import Judge, rate_intents
-    from kdtui.workflows.runs.judge_here import rate_intents_here
+    from kdtui.workflows.runs.local_judge import rate_intents_locally
 
     if isinstance(judge, Judge):
         return rate_intents(store, run, sessions, judge)
-    return rate_intents_here(store, run, sessions, judge)
+    return rate_intents_locally(store, run, sessions, judge)

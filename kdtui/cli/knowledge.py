@@ -35,7 +35,7 @@ from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.about_piece import Origin
+    from kdtui.workflows.knowledge.about_piece import PieceOrigin
     from store.knowledge import Knowledge
 
 app = App(
@@ -228,7 +228,7 @@ def show(
     db: DatabaseOption = None,
 ) -> None:
     """Show a piece of knowledge in full, with its sources as a tree and its uses."""
-    from kdtui.workflows.knowledge.about_piece import about_piece, told_origin
+    from kdtui.workflows.knowledge.about_piece import about_piece, origin_in_words
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -246,7 +246,7 @@ def show(
             }
         )
         return
-    shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
+    shown = _to_json(piece) | {"content": piece.content, "origin": origin_in_words(piece), "own": None}
     print_table(
         ["" if printed_as == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
@@ -265,12 +265,12 @@ def show(
         print_tree("used by", [(use, []) for use in uses])
 
 
-def _branches(origin: "Origin") -> "list[Branch]":
+def _branches(origin: "PieceOrigin") -> "list[Branch]":
     """Return the sources of a piece as branches, including those of the pieces that its teacher was given."""
-    from kdtui.workflows.knowledge.about_piece import told_origin
+    from kdtui.workflows.knowledge.about_piece import origin_in_words
 
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
-    if (origin_text := told_origin(origin.piece)) is not None:
+    if (origin_text := origin_in_words(origin.piece)) is not None:
         branches.append((origin_text, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))

@@ -149,16 +149,16 @@ def add(
 
     with open_store(db) as store:
         if Path(source).is_dir():
-            from kdtui.workflows.adapters.share_router import is_router, take_in_router
-            from kdtui.workflows.adapters.take_in import take_in
+            from kdtui.workflows.adapters.exchange_router import import_router, is_router
+            from kdtui.workflows.adapters.import_adapter import import_adapter
 
             if is_router(Path(source)):
-                moved = take_in_router(store, Path(source), name, models_folder(database_path(db)))
+                moved = import_router(store, Path(source), name, models_folder(database_path(db)))
                 for note in moved.notes:
                     say(f"note: {note}")
                 say(moved.in_words)
                 return
-            taken = take_in(store, Path(source), name, models_folder(database_path(db)), gguf=file)
+            taken = import_adapter(store, Path(source), name, models_folder(database_path(db)), gguf=file)
             if taken.note is not None:
                 say(f"note: {taken.note}")
             say(taken.in_words)
@@ -272,8 +272,8 @@ def export(
     db: DatabaseOption = None,
 ) -> None:
     """Export an adapter to a folder that PEFT, llama.cpp, vLLM and kdtui can load, with a card for hubs."""
+    from kdtui.workflows.adapters.exchange_router import export_router
     from kdtui.workflows.adapters.export import export_adapter
-    from kdtui.workflows.adapters.share_router import export_router
     from kdtui.workflows.model_names import ROUTED
 
     with open_store(db) as store:

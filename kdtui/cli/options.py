@@ -287,7 +287,7 @@ def database_path(option: Path | None) -> Path:
 def open_store(option: Path | None) -> Iterator[Database]:
     """Open the store for one command. A missing database reads as empty; the first write creates it."""
     from kdtui.cli.output import say
-    from kdtui.workflows.waiting import Waiting
+    from kdtui.workflows.waiting import WaitNotice
     from store.database import open_database
     from store.errors import NotFound
     from store.location import database_exists, is_path_configured
@@ -295,7 +295,7 @@ def open_store(option: Path | None) -> Iterator[Database]:
     global _named
     _named = option if option is not None else _named
     path = database_path(option)
-    waiting = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
+    waiting = WaitNotice(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
     db = open_database(path, make=False, on_wait=waiting)
     try:
         yield db

@@ -12,7 +12,7 @@ from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.published import PublishedRow
     from store.runs import Run
 
@@ -33,15 +33,13 @@ def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
         yield lambda: progress.advance(task)
 
 
-def with_run(
-    rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
-) -> "list[ResultRow | PublishedRow]":
+def with_run(rows: "Sequence[ScoreRow | PublishedRow]", run: "Run", row: "ScoreRow") -> "list[ScoreRow | PublishedRow]":
     """Insert the row of a run before the last row; if a floor has its name and scores, replace that row and say so."""
-    from kdtui.workflows.runs.evaluate import ResultRow, scores_to_json
+    from kdtui.workflows.runs.evaluate import ScoreRow, scores_to_json
 
     for place, other in enumerate(rows):
         # Compared as JSON, because NaN does not equal itself.
-        if not isinstance(other, ResultRow) or other.name != row.name:
+        if not isinstance(other, ScoreRow) or other.name != row.name:
             continue
         if scores_to_json(other.scores) == scores_to_json(row.scores):
             say(f"run {run.id} has the scores of the floor {row.name}; they share the row {row.name}")
@@ -50,7 +48,7 @@ def with_run(
     return [*rows[:-1], row, *rows[-1:]]
 
 
-def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
+def print_rows(rows: "Sequence[ScoreRow | PublishedRow]", output: Output) -> None:
     """Print the tables of results; as JSON or CSV, one table with all numbers."""
     from kdtui.workflows.runs.costs import NOT_KNOWN
     from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS
@@ -95,7 +93,7 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
         say(f"[{tag}] {source}")
 
 
-def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
+def _print_ratings(rows: "Sequence[ScoreRow]", output: Output) -> None:
     """Print the ratings of intents, if a judge was asked."""
     from kdtui.distill.judging import BEST_RATING, LEAST_RATING
 
@@ -109,7 +107,7 @@ def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
     say(f"ratings of how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
 
 
-def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
+def _print_costs(rows: "Sequence[ScoreRow]", output: Output) -> None:
     """Print the costs of a session of each run, as far as they are known."""
     from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.runs.costs import megabytes
@@ -139,7 +137,7 @@ def _whole(number: float | None) -> int | None:
     return None if number is None else round(number)
 
 
-def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
+def _records(rows: "Sequence[ScoreRow | PublishedRow]") -> "list[dict[str, object]]":
     """Return the rows as objects, with sources if there are published results, and ratings if a judge was asked."""
     from kdtui.workflows.runs.published import PublishedRow
 
@@ -154,7 +152,7 @@ def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, obje
     return records
 
 
-def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
+def _floor_cells(row: "ScoreRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
     """Yield the rows below that of a run: its own bundles under other names."""
     from kdtui.workflows.runs.intent_floors import IN_WORDS
     from kdtui.workflows.runs.published import PublishedRow
@@ -165,13 +163,13 @@ def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "
             yield (IN_WORDS[name], *(values[metric] for metric in metrics))
 
 
-def _row_name(row: "ResultRow | PublishedRow") -> str:
+def _row_name(row: "ScoreRow | PublishedRow") -> str:
     from kdtui.workflows.runs.published import PublishedRow
 
     return f"{row.name} [{row.tag}]" if isinstance(row, PublishedRow) else row.name
 
 
-def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
+def _values(row: "ScoreRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
     """Return the values of a row; None for a metric that a published result does not report."""
     from kdtui.workflows.runs.published import PublishedRow
 

@@ -24,7 +24,7 @@ from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import Router
-    from kdtui.workflows.adapters.routers import Report, RouterEvent
+    from kdtui.workflows.adapters.routers import RouterEvent, RouterReport
 
 app = App(
     "Train routers, which choose an adapter for each session.",
@@ -105,12 +105,12 @@ def compare(
     db: DatabaseOption = None,
 ) -> None:
     """Compare a router with other ways to use its adapters, on a split that it has not learned from."""
-    from kdtui.workflows.adapters.routers import Report, compare_routes
+    from kdtui.workflows.adapters.routers import RouterReport, compare_routes
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
         report = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
-    assert isinstance(report, Report)
+    assert isinstance(report, RouterReport)
     _print_report(report, printed_as)
     say(report.in_words)
 
@@ -150,12 +150,12 @@ def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
     """Show a router: its adapters, best on average first, and the weights of its features."""
-    from kdtui.workflows.student.routed import adapters_there, load_router
+    from kdtui.workflows.student.routed import available_adapters, load_router
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         router = load_router(store, name)
-        _, missing = adapters_there(store, router)
+        _, missing = available_adapters(store, router)
     if printed_as == "json":
         print_json({"name": name, **_to_json(router), "missing": missing})
         return
@@ -233,7 +233,7 @@ def _to_json(router: "Router") -> dict[str, object]:
     return record
 
 
-def _print_report(report: "Report", printed_as: Output) -> None:
+def _print_report(report: "RouterReport", printed_as: Output) -> None:
     from dataclasses import asdict
 
     print_table(

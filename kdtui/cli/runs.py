@@ -73,18 +73,18 @@ def ls(
 
 def _subset(summary: "RunSummary") -> str:
     """Describe the subset of its split that a run is about; empty if it is about all sessions."""
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
 
-    scored = Scored.by(summary)
+    scored = ScoredSessions.by(summary)
     if scored.limit is None:
         return ""
     return f"of {scored.split_size:,}, " + ("the first" if scored.seed is None else f"seed {scored.seed}")
 
 
 def _student(row: "RunRow") -> str:
-    from kdtui.workflows.student.settings import base_name
+    from kdtui.workflows.student.settings import base_label
 
-    return base_name(row.summary.run.settings)
+    return base_label(row.summary.run.settings)
 
 
 def _tokens(row: "RunRow") -> object:
@@ -137,27 +137,27 @@ def show(
     """Show a run in full: settings, scores next to the floors, errors, and how to repeat it."""
     import msgspec
 
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.floors import floors_over
     from kdtui.workflows.runs.published import published_results
-    from kdtui.workflows.runs.runs import run_in_full
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.runs import run_details
+    from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.student.command_options import evaluate_arguments, resume_arguments
     from store.runs import summary_of
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summary = summary_of(store, number)
-        scored = Scored.by(summary)
+        scored = ScoredSessions.by(summary)
         others = published_results(store, scored) if published else []
         # The dataset may have lost this split since; then there are no floors.
-        floors: list[ResultRow] = []
+        floors: list[ScoreRow] = []
         if scored.split_size:
             with progress_of("floors", summary.sessions) as check:
                 floors = floors_over(store, scored, check=check)
         with progress_of("scores", summary.sessions) as check:
             most = None if printed_as == "json" else _FAILURES
-            full = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
+            full = run_details(store, summary, floors=tuple(floors), most_failures=most, check=check)
     row, run = full.row, full.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
     if printed_as == "json":
@@ -197,9 +197,9 @@ def show(
         wide=[f"run {run.id}"],
         output=printed_as,
     )
-    rows: list[ResultRow | PublishedRow] = [*full.floors[:-1], *others, *full.floors[-1:]]
+    rows: list[ScoreRow | PublishedRow] = [*full.floors[:-1], *others, *full.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, full.intent_floors))
+        rows = with_run(rows, run, ScoreRow(run.name, row.scores, row.cost, full.intent_floors))
     if rows:
         print_gap(printed_as)
         print_rows(rows, printed_as)

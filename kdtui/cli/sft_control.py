@@ -51,9 +51,9 @@ def resume(
     db: DatabaseOption = None,
 ) -> None:
     """Resume a training from its last checkpoint: where it ran, on another host, or on this machine."""
-    from kdtui.workflows.model_names import trainable
+    from kdtui.workflows.model_names import trainable_base
     from kdtui.workflows.training.base_files import find_base
-    from kdtui.workflows.training.on_host import move
+    from kdtui.workflows.training.move import move_training
     from store.jobs import get_job
 
     if local and host is not None:
@@ -63,9 +63,9 @@ def resume(
     with open_store(db) as store:
         job = get_job(store, name)
         if base is not None:
-            find_base(store, job, Path(trainable(store, base)))
+            find_base(store, job, Path(trainable_base(store, base)))
         if (local or host is not None) and job.host != host:
-            move(store, job, host, from_here=from_here)
+            move_training(store, job, host, from_here=from_here)
             if from_here and job.host is not None:
                 say(f"host {job.host} was not asked; if it comes back, do not resume its copy of {name}")
         start_training(store, name)
@@ -83,16 +83,17 @@ def fetch(
 
     Files that are already complete on this machine are not copied again.
     """
-    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import is_to_fetch, known_job
 
     with open_store(db) as store:
-        row = one_job(store, name)
+        row = known_job(store, name)
         to_evaluate = evaluate or row.job.evaluate
         is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
         # An adapter that is on this machine is evaluated without its host, which may be gone.
         if checkpoints or not (is_here and to_evaluate):
             fetch_adapter(store, name, checkpoints=checkpoints)
-        if to_evaluate and one_job(store, name).status.state == "done":
+        if to_evaluate and finish_job(store, name).status.state == "done":
             evaluate_adapter(store, name, db)
 
 
@@ -105,9 +106,8 @@ def adopt(
 ) -> None:
     """Add trainings on a host that another machine started, or that this store has lost: one, or all of them."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.on_host import adopt as take_over
-    from kdtui.workflows.training.on_host import adopt_all
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.training.adopt import adopt_training, adopt_trainings
+    from kdtui.workflows.training.plan import jobs_folder
     from store.hosts import get_host
 
     host, colon, folder = place.partition(":")
@@ -117,7 +117,7 @@ def adopt(
         known = get_host(store, host)
         if not folder:
             adopted = []
-            for each in adopt_all(store, known, jobs_folder(database_path(db))):
+            for each in adopt_trainings(store, known, jobs_folder(database_path(db))):
                 adopted.append(each)
                 say(f"kdtui: {each.problem}" if each.problem else f"added training {each.name}")
             if any(each.problem for each in adopted):
@@ -125,7 +125,7 @@ def adopt(
             say(f"{next_command('sft', 'ls')} shows their states" if adopted else f"host {host} has no other trainings")
             return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
-        take_over(store, known, name, jobs_folder(database_path(db)))
+        adopt_training(store, known, name, jobs_folder(database_path(db)))
         refresh_training(store, name)
     say(f"added training {name}; {next_command('sft', 'show', name)} shows its state")
 
@@ -140,7 +140,7 @@ def rm(
     db: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
-    from kdtui.workflows.training.service import remove
+    from kdtui.workflows.training.service import remove_training
     from models.sft.job_files import ADAPTER, CHECKPOINTS
     from store.jobs import get_job
     from store.runs import runs_of_model
@@ -161,5 +161,5 @@ def rm(
             chosen[name] = [*files, *where, *counts({"run": runs_of_model(store, name)}, "used by")]
         confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():
-            remove(store, name, keep=keep)
+            remove_training(store, name, keep=keep)
             say(", ".join([f"deleted training {name}", *notes]))

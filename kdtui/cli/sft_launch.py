@@ -108,8 +108,8 @@ def data(
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            count = write_lines(output, map(encode_line, rows))
-            say(f"wrote {counted(count, 'row')} of prompt and completion to {output}")
+            written = counted(write_lines(output, map(encode_line, rows)), "row")
+            say(f"wrote {written} of prompt and completion to {output}")
             return
         lines = list(examples(store, settings))
         if not lines:
@@ -198,9 +198,9 @@ def launch(
     It continues when the terminal is closed. First an estimate of its time and memory is printed, based on earlier
     trainings there.
     """
-    from kdtui.workflows.training.estimate import estimate
-    from kdtui.workflows.training.service import TrainingPlan, check_training, jobs_folder, prepare_training
-    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
+    from kdtui.workflows.training.estimate import estimate_training
+    from kdtui.workflows.training.plan import TrainingPlan, check_training_plan, jobs_folder, prepare_training
+    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
     from models.embedded import NAME
     from store.jobs import get_job
 
@@ -218,7 +218,7 @@ def launch(
             alpha,
         )
         start = None if source is None else find_source(store, source)
-        terms = given if start is None else taken_over(start, given)
+        terms = given if start is None else inherited_terms(start, given)
         settings = _settings(
             store,
             dataset,
@@ -255,8 +255,8 @@ def launch(
             evaluate=evaluate,
         )
         if dry_run:
-            check_training(store, plan, jobs_folder(database_path(db)))
-            print_estimate(estimate(store, plan), plan, as_json=as_json)
+            check_training_plan(store, plan, jobs_folder(database_path(db)))
+            print_estimate(estimate_training(store, plan), plan, as_json=as_json)
             say_about_source(store, plan, given)
             return
         ready = prepare_training(store, plan, jobs_folder(database_path(db)))

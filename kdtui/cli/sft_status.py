@@ -39,11 +39,12 @@ def ls(
 
     Trainings on hosts are first shown in their last known state, and updated when their host has answered.
     """
-    from kdtui.workflows.job_state import all_jobs
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import known_jobs
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        rows = all_jobs(store)
+        rows = known_jobs(store)
         if not rows:
             print_table(_COLUMNS, (), output=printed_as, empty=_no_training())
             return
@@ -52,18 +53,19 @@ def ls(
             if show is not None:
                 show(map(_cells, rows))
             # Imported here: the first table does not wait for it.
-            from kdtui.workflows.training.on_host import CameHome, refresh
+            from kdtui.workflows.training.on_host import TrainingFetched, refresh
 
             for event in () if cached else refresh(store, bring_home=True):
                 events.append(event)
-                # A fetched adapter becomes ready for use when all_jobs reads it.
-                rows = all_jobs(store)
+                if isinstance(event, TrainingFetched) and event.problem is None:
+                    finish_job(store, event.name)
+                rows = known_jobs(store)
                 if show is not None:
                     show(map(_cells, rows))
         if printed_as != "table":
             print_table(_COLUMNS, map(_cells, rows), output=printed_as, records=map(_to_json, rows))
         for event in events:
-            if isinstance(event, CameHome):
+            if isinstance(event, TrainingFetched):
                 say(f"kdtui: {event.problem}" if event.problem else fetched_message(event.name, event.files))
             elif event.problem:
                 say(f"kdtui: {event.problem}; its trainings are shown in their last known state")
@@ -105,17 +107,17 @@ def show(
     from msgspec import to_builtins
 
     from kdtui.text import duration
-    from kdtui.workflows.job_state import is_to_fetch, one_job
+    from kdtui.workflows.job_state import is_to_fetch, known_job
     from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         refresh_training(store, name)
-        row = one_job(store, name)
+        row = known_job(store, name)
         if is_to_fetch(row):
             try_to_fetch(store, name)
-            row = one_job(store, name)
+            row = known_job(store, name)
         outcome = conclude(store, row)
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
     say_if_to_evaluate(row)
@@ -160,15 +162,13 @@ def logs(
     db: DatabaseOption = None,
 ) -> None:
     """Print the log of a training; with --follow, also its loss and pair F1 below."""
-    from kdtui.workflows.training import jobs, on_host
-    from store.jobs import get_job
+    from kdtui.workflows.training.service import log_of_training
 
     with open_store(db) as store:
         if follow:
             follow_training(store, name, db)
             return
-        job = get_job(store, name)
-        print_log(jobs.log_of(job) if job.host is None else on_host.log_of(store, job))
+        print_log(log_of_training(store, name))
 
 
 def _to_json(row: "JobRow") -> dict[str, Any]:

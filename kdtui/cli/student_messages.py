@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from kdtui.cli.output import progress_bar, say
-from kdtui.workflows.student.learning import Learning
+from kdtui.workflows.student.learning import LearningProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -39,7 +39,7 @@ class StudentMessages:
     ) -> None:
         self._close()
 
-    def __call__(self, message: str | Learning) -> None:
+    def __call__(self, message: str | LearningProgress) -> None:
         """Show a message or the progress of learning."""
         if isinstance(message, str):
             self._close()

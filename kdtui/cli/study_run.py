@@ -104,8 +104,8 @@ def run(
     studies share are computed once. If a step fails, the command says why and continues with the others.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.studies.forecast import check_budget, forecast
-    from kdtui.workflows.studies.plan import cells_named, check_models, make_plan, narrowed
+    from kdtui.workflows.studies.forecast import check_study_budget, forecast
+    from kdtui.workflows.studies.plan import cells_named, check_models, make_plan, narrowed_plan
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -125,13 +125,13 @@ def run(
         _check_name(store, spec, replace=replace or dry_run)
         whole = make_plan(store, spec)
         cells = cells_named(whole, cell or ())
-        plan = narrowed(whole, cells)
+        plan = narrowed_plan(whole, cells)
         expected = forecast(store, plan, retry_failed=retry_failed)
         if dry_run or printed_as != "json":
             _print_plan(plan, expected, printed_as if dry_run else "table", to_stdout=dry_run)
         if dry_run:
             return
-        check_budget(expected)
+        check_study_budget(expected)
         if cells and not plan.to_do(retry_failed=retry_failed) and not plan.failed:
             say(f"these cells are done: {', '.join(plan.cell_names[key] for key in cells)}")
         failed, kept = _run(store, spec, source, database_path(db), printed_as, cells, retry_failed=retry_failed)
@@ -166,7 +166,7 @@ def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
         KdtuiError: it is a different study, and --replace was not given.
     """
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.studies.chosen import earlier_study
+    from kdtui.workflows.studies.choose_spec import earlier_study
 
     earlier = earlier_study(store, spec)
     if earlier is None or not earlier.in_words:
@@ -179,7 +179,7 @@ def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:
 def _spec(store: "Database", source: str, dataset: tuple[str, ...] | None, **changes: Any) -> "Spec":
     """Return the study that the user names, with the changes of the options."""
     from kdtui.cli.options import chosen_dataset
-    from kdtui.workflows.studies.chosen import chosen_spec
+    from kdtui.workflows.studies.choose_spec import chosen_spec
     from kdtui.workflows.studies.spec import PRESETS
 
     if source in PRESETS and not dataset:
@@ -235,10 +235,19 @@ def _run(
     Returns:
         how many of its steps failed, and how many finished cells could not be tried again.
     """
-    from kdtui.workflows.studies import run as study
+    from kdtui.workflows.studies.events import (
+        HostLost,
+        Planned,
+        StepBegun,
+        StepBlocked,
+        StepDone,
+        StepFailed,
+        StepProgress,
+    )
     from kdtui.workflows.studies.labels import label
-    from kdtui.workflows.studies.spec import to_toml
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.studies.run import run_study
+    from kdtui.workflows.studies.spec_files import to_toml
+    from kdtui.workflows.training.plan import jobs_folder
     from store.studies import save_study
 
     failed = kept = 0
@@ -252,36 +261,36 @@ def _run(
                 progress.remove_task(tasks.pop(step.key))
 
         try:
-            running = study.run_study(store, spec, jobs_folder(database), retry_failed=retry_failed, cells=cells)
+            running = run_study(store, spec, jobs_folder(database), retry_failed=retry_failed, cells=cells)
             with closing(running) as events:
                 for event in events:
-                    if printed_as == "json" and not isinstance(event, study.Planned | study.StepProgress):
+                    if printed_as == "json" and not isinstance(event, Planned | StepProgress):
                         print_json(_to_json(event))
                     match event:
-                        case study.Planned(plan):
+                        case Planned(plan):
                             # Save only now: a study that is refused must not change the one that is running.
                             save_study(store, spec.name, to_toml(spec), source)
                             progress.update(whole, total=len(plan.to_do(retry_failed=retry_failed)))
                             failed = 0 if retry_failed else plan.failed
-                        case study.StepBegun(step):
+                        case StepBegun(step):
                             tasks[step.key] = progress.add_task(event.in_words, total=None)
                             say(event.in_words)
-                        case study.StepProgress(step, done, of):
+                        case StepProgress(step, done, of):
                             if step.key in tasks:
                                 progress.update(tasks[step.key], completed=done, total=of)
-                        case study.StepDone(step):
+                        case StepDone(step):
                             close(step)
-                        case study.StepFailed(step, reason, log):
+                        case StepFailed(step, reason, log):
                             if step.status == "done":
                                 kept += 1
                             else:
                                 failed += 1
                             close(step)
                             say(f"kdtui: {label(step.step)}: {reason}" + (f" (its log: {log})" if log else ""))
-                        case study.StepBlocked(step, lost):
+                        case StepBlocked(step, lost):
                             close(step)
                             say(f"kdtui: left out: {label(step.step)}, because this failed: {label(lost.step)}")
-                        case study.HostLost(host, problem):
+                        case HostLost(host, problem):
                             say(f"kdtui: {host}: {problem}; trying again")
         except KeyboardInterrupt:
             say("interrupted; finished steps are kept, started trainings continue; the same command resumes")

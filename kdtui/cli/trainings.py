@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from kdtui.workflows.job_state import JobRow
     from kdtui.workflows.training.estimate import TrainingEstimate
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
     from store.sqlite import Database
@@ -25,27 +25,30 @@ def start_training(store: "Database", name: str) -> None:
     from kdtui.errors import KdtuiError
     from kdtui.jobs.transport import TransportError
     from kdtui.workflows.job_state import known_status
-    from kdtui.workflows.training import on_host, service
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.backend import Started
+    from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
+    from kdtui.workflows.training.on_host import HostSeen
     from store.jobs import get_job
 
     job = get_job(store, name)
     try:
-        for event in service.start(store, name):
+        for event in service.start_training(store, name):
             match event:
-                case service.Started(pid):
+                case Started(pid):
                     shown = next_command("sft", "logs", name, "--follow")
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
-                case on_host.Bringing(what, size):
+                case SendingFiles(what, size):
                     say(f"copying {what} to {job.host} ({size / 1e6:,.1f} MB), once")
-                case on_host.Submitting(script):
+                case Submitting(script):
                     for line in script.rstrip().splitlines():
                         say(f"  {line}")
-                case on_host.Launched(host, number, launcher):
+                case Launched(host, number, launcher):
                     what = f"Slurm job {number}" if launcher == "slurm" else f"process {number}"
                     shown = next_command("sft", "logs", name, "--follow")
                     say(f"it runs on {host} as {what}; {shown} shows it")
-                case on_host.HostSeen(_, problem) if problem is not None:
+                case HostSeen(_, problem) if problem is not None:
                     _say_cached(problem)
     except KdtuiError as problem:
         if isinstance(problem, TransportError):
@@ -67,23 +70,23 @@ def _say_in_doubt(job: "StoredJob") -> None:
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Print the estimate of a prepared training; if there is none, say why. The training starts in any case."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.estimate import estimate, in_words
+    from kdtui.workflows.training.estimate import estimate_training, training_estimate_in_words
     from models.errors import ModelError
 
     try:
-        forecast = estimate(store, plan)
+        forecast = estimate_training(store, plan)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: the time and memory cannot be estimated: {problem}")
         return
     if as_json:
         print_estimate(forecast, plan, as_json=True)
-    for line in in_words(forecast, plan):
+    for line in training_estimate_in_words(forecast, plan):
         say(line)
 
 
 def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") -> None:
     """Say what a training changes about its source adapter; without a source and with few sessions, propose one."""
-    from kdtui.workflows.training.start_from import proposed_source, sessions_of, what_changes
+    from kdtui.workflows.training.start_from import count_training_sessions, proposed_source, what_changes
 
     if plan.source is not None:
         if (changes := what_changes(plan.source, plan.settings)) is not None:
@@ -91,7 +94,7 @@ def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") ->
     elif (better := proposed_source(store, plan.settings, given.form, given.base)) is not None:
         named = [word for each in plan.settings.datasets for word in ("--dataset", each)]
         proposed = next_command("sft", "launch", "--name", plan.name, *named, "--from", better)
-        sessions = counted(sessions_of(store, plan.settings), "training session")
+        sessions = counted(count_training_sessions(store, plan.settings), "training session")
         say(f"kdtui: {sessions} teach little from the base alone; start from an adapter with: {proposed}")
 
 
@@ -99,12 +102,12 @@ def print_estimate(forecast: "TrainingEstimate", plan: "TrainingPlan", *, as_jso
     """Print the estimate of a training."""
     from dataclasses import asdict
 
-    from kdtui.workflows.training.estimate import in_words
+    from kdtui.workflows.training.estimate import training_estimate_in_words
 
     if as_json:
         print_json({"name": plan.name, "host": plan.host, **asdict(forecast)})
         return
-    print_text("\n".join(in_words(forecast, plan)))
+    print_text("\n".join(training_estimate_in_words(forecast, plan)))
 
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -114,8 +117,8 @@ _SECONDS_BETWEEN_LINES = 10.0
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and print the progress and the result."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.job_state import one_job
-    from kdtui.workflows.training.service import cancel, how_it_stopped
+    from kdtui.workflows.job_state import known_job
+    from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
@@ -123,7 +126,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
     said_at = 0.0
     try:
         with waiting_line() as show:
-            for event in cancel(store, name, now=now):
+            for event in cancel_training(store, name, now=now):
                 match event:
                     case HasStopped():
                         left = event.left
@@ -145,7 +148,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
         if has_begun:
             say(f"training {name} still stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
-    row = one_job(store, name)
+    row = known_job(store, name)
     for each in left:
         say(f"training {name}: {each}")
     if row.status.state not in ("stopped", "done"):
@@ -179,9 +182,9 @@ def try_to_fetch(store: "Database", name: str) -> None:
 
 def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
     """Fetch the adapter of a training from its host and register it under the name of the training."""
-    from kdtui.workflows.training.service import fetch
+    from kdtui.workflows.training.service import fetch_training
 
-    done = fetch(store, name, checkpoints=checkpoints)
+    done = fetch_training(store, name, checkpoints=checkpoints)
     say(fetched_message(name, done.files, is_done=done.row.status.state == "done"))
 
 
@@ -195,16 +198,16 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of its datasets, and record that this is done."""
     from kdtui.cli.evaluation import run_evaluation
     from kdtui.cli.student_messages import StudentMessages
-    from kdtui.workflows.job_state import one_job
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
-    row = one_job(store, name)
+    row = finish_job(store, name)
     settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
         with StudentMessages() as tell:
-            run_evaluation(store, Scored.among(store, dataset, "valid", None, None), settings, tell, db=db)
+            run_evaluation(store, ScoredSessions.among(store, dataset, "valid", None, None), settings, tell, db=db)
     remember_evaluation(store, name)
 
 
@@ -239,22 +242,24 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from codecs import getincrementaldecoder
 
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.job_state import is_to_fetch, one_job
-    from kdtui.workflows.training import jobs, on_host
+    from kdtui.workflows.finish_jobs import finish_job
+    from kdtui.workflows.job_state import is_to_fetch
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.follow_on_host import ConnectionLost
+    from kdtui.workflows.training.jobs import LogGrew
 
-    job = one_job(store, name).job
-    events = jobs.follow(job.folder) if job.host is None else on_host.follow(store, job)
+    events = service.follow_training(store, name)
     decoder = getincrementaldecoder("utf-8")("replace")
     partial_line = ""
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
         for event in events:
-            if isinstance(event, jobs.LogGrew):
+            if isinstance(event, LogGrew):
                 *lines, partial_line = (partial_line + decoder.decode(event.text)).split("\n")
                 for line in lines:
                     say(line)
                 continue
-            if isinstance(event, on_host.ConnectionLost):
+            if isinstance(event, ConnectionLost):
                 say(f"kdtui: {event.problem}; trying again")
                 continue
             status = event.status
@@ -264,10 +269,10 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     if partial_line:
         say(partial_line)
-    row = one_job(store, name)
+    row = finish_job(store, name)
     if is_to_fetch(row):
         fetch_adapter(store, name)
-        row = one_job(store, name)
+        row = finish_job(store, name)
     if row.status.state == "failed":
         raise KdtuiError(f"training {name!r} failed: {row.status.reason}")
     if row.status.state == "done":

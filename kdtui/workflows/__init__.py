@@ -1,1 +1,1 @@
-"""One use case per module, without a face: iterators of typed events that a command, a screen or a test consumes."""
+"""Use cases without a user interface: iterators of typed events for a command, a screen or a test."""

@@ -1,4 +1,4 @@
-"""Events that come asynchronously, for those who take them one after the other: a terminal, a thread, a test."""
+"""Iterate over asynchronous events, and wait for coroutines, from synchronous code."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
@@ -14,13 +14,13 @@ Answer = TypeVar("Answer")
 
 
 class Interrupted(KdtuiError):
-    """Somebody has ended what was waited for."""
+    """The wait was interrupted."""
 
 
 class Interrupt:
-    """Ends, from another thread, what a thread waits for: a machine that does not answer, say.
+    """Ends what a thread waits for, such as a machine that does not answer, from another thread.
 
-    What `iterate` and `finish` wait for within `in_force` ends at once, and cleans up behind itself.
+    Whatever `iterate` and `finish` wait for within `in_force` ends at once and cleans up.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Interrupt:
         self.is_set = False
 
     def set(self) -> None:
-        """End it; safe to call from any thread."""
+        """End the wait; safe to call from any thread."""
         with self._lock:
             self.is_set = True
             if self._loop is not None:
@@ -38,7 +38,7 @@ class Interrupt:
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """What this thread waits for meanwhile can be ended."""
+        """Let this interrupt end what the current thread waits for in the block."""
         token = _INTERRUPT.set(self)
         try:
             yield
@@ -46,10 +46,10 @@ class Interrupt:
             _INTERRUPT.reset(token)
 
     async def guard(self, waiting: Coroutine[Any, Any, Answer]) -> Answer:
-        """Wait, unless or until it is set.
+        """Wait unless or until it is set.
 
         Raises:
-            Interrupted: it is.
+            Interrupted: it is set.
         """
         with self._lock:
             self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
@@ -75,7 +75,7 @@ _INTERRUPT: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
 
 
 def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
-    """Events as they come, in a loop of their own that ends with the iterator."""
+    """Yield events as they come, in an event loop that ends with the iterator."""
     with asyncio.Runner() as runner:
         try:
             while True:
@@ -89,10 +89,10 @@ def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
 
 
 def finish(work: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer of something that is waited for.
+    """Run a coroutine, and return its result.
 
     Raises:
-        Interrupted: an interrupt that is in force was set.
+        Interrupted: an interrupt in force was set.
     """
     return asyncio.run(_guarded(work))
 

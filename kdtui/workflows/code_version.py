@@ -1,4 +1,4 @@
-"""The version of a part of the code: a value that another version computed may be different today."""
+"""The version of a part of the code: values that another version computed may be outdated."""
 
 from collections.abc import Iterable
 from hashlib import sha256
@@ -14,7 +14,7 @@ def code_version(parts: Iterable[tuple[str, str]]) -> str:
     Raises:
         FileNotFoundError: a package has no such file.
     """
-    found = sha256()
+    digest = sha256()
     for package, name in parts:
         sources = [
             each for each in files(package).iterdir() if each.name == name or (not name and each.name.endswith(".py"))
@@ -22,5 +22,5 @@ def code_version(parts: Iterable[tuple[str, str]]) -> str:
         if not sources:
             raise FileNotFoundError(f"{package} has no file {name}")
         for source in sorted(sources, key=lambda each: each.name):
-            found.update(source.read_bytes())
-    return found.hexdigest()
+            digest.update(source.read_bytes())
+    return digest.hexdigest()

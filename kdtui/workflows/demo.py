@@ -1,4 +1,4 @@
-"""The demo: two datasets of invented products that come with the program, and the knowledge that is in them."""
+"""The demo: two shipped datasets of invented products, and their knowledge."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from kdtui.text import counted
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.studies.spec import parsed, to_toml
+from kdtui.workflows.studies.spec_files import parsed_spec, to_toml
 from store.datasets import dataset_names
 from store.knowledge import known_formats
 from store.sqlite import Database
@@ -19,19 +19,19 @@ DATASETS = ("demo-outdoor", "demo-kitchen")
 
 @dataclass(frozen=True, slots=True)
 class DemoStep:
-    """Another part of the demo is there; the sentence says which."""
+    """A part of the demo is done; the sentence says which."""
 
     sentence: str
 
 
 def import_demo(db: Database) -> Iterator[DemoStep]:
-    """Import the demo datasets, then mine and distil their knowledge. What is there already stays as it is.
+    """Import the demo datasets, then mine and distil their knowledge. Existing parts stay as they are.
 
-    Each step is kept as soon as it is done, so the next call completes what was interrupted.
+    Each step is stored as soon as it is done, so the next call completes an interrupted one.
     """
     for dataset in DATASETS:
         if dataset in dataset_names(db):
-            yield DemoStep(f"dataset {dataset} is there already")
+            yield DemoStep(f"dataset {dataset} exists already")
         else:
             with as_file(files("kdtui") / "demo_data" / f"{dataset.removeprefix('demo-')}.jsonl") as path:
                 *_, written = import_dataset(db, path, dataset)
@@ -48,6 +48,6 @@ def import_demo(db: Database) -> Iterator[DemoStep]:
 def save_demo_study(db: Database) -> str:
     """Store the small study of the demo, and return its name."""
     text = (files("kdtui") / "demo_data" / "study.toml").read_text(encoding="utf-8")
-    spec = parsed(text, "the study of the demo")
+    spec = parsed_spec(text, "the study of the demo")
     save_study(db, spec.name, to_toml(spec), "demo")
     return spec.name

@@ -1,4 +1,4 @@
-"""What the program finds on this machine."""
+"""Check what the program finds on this machine."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ _SFT_PACKAGES = ("torch", "transformers", "peft")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that was looked at. "optional" is not here and not needed by everyone; `found` says how to get it."""
+    """Something that was checked. "optional" is missing but not needed by everyone; `found` says how to get it."""
 
     name: str
     state: Literal["ok", "optional", "missing"]
@@ -29,16 +29,16 @@ class Finding:
 
 
 def diagnose(database: Path) -> Iterator[Finding]:
-    """Look at versions, the database, the models, the processor and the GPU back end, one finding after the other."""
+    """Check versions, the database, the models, the processor and the GPU back end, one finding each."""
     yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     for package in _PACKAGES:
-        found = _version(package)
-        yield Finding(package, "ok" if found else "missing", found or f"not installed; pip install {package}")
+        installed = _version(package)
+        yield Finding(package, "ok" if installed else "missing", installed or f"not installed; pip install {package}")
     yield from _database(database)
     yield from _llama()
     lacking = [package for package in _SFT_PACKAGES if not _version(package)]
     if lacking:
-        advice = f"{', '.join(lacking)} not installed; to fine-tune here: pip install 'kdtui[sft]'"
+        advice = f"{', '.join(lacking)} not installed; to fine-tune on this machine: pip install 'kdtui[sft]'"
         yield Finding("fine-tuning", "optional", advice)
     else:
         yield Finding("fine-tuning", "ok", ", ".join(f"{package} {_version(package)}" for package in _SFT_PACKAGES))
@@ -78,11 +78,11 @@ def _database(path: Path) -> Iterator[Finding]:
 
 
 def _unmade(path: Path) -> Finding:
-    """A database that is not there, and whether it could be made."""
+    """Say whether a missing database could be created."""
     folder = next(parent for parent in path.resolve().parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK | os.X_OK):
-        return Finding("database", "ok", f"{path} (made when first needed)")
-    problem = f"{path} cannot be made: {folder} is no folder that may be written to; choose another with --db"
+        return Finding("database", "ok", f"{path} (created when first needed)")
+    problem = f"{path} cannot be created: {folder} is not a writable folder; choose another with --db"
     return Finding("database", "missing", problem)
 
 
@@ -125,14 +125,14 @@ def _llama() -> Iterator[Finding]:
 
 
 def _decoding() -> Finding:
-    """Whether llama.cpp computes at all: a build that does not fit the processor ends its process without a word."""
+    """Check that llama.cpp can compute: a build that does not fit the processor kills its process without a message."""
     from models.llama import selftest
     from models.subprocess_call import run_in_process
 
     try:
         run_in_process(selftest.main, patience=_PATIENCE)
     except ModelError as error:
-        # --no-deps: only llama.cpp is to be built again, and other packages stay as they are.
+        # --no-deps: rebuild only llama.cpp and leave other packages as they are.
         build = "CFLAGS=-mno-amx-int8 CXXFLAGS=-mno-amx-int8 pip install --force-reinstall --no-cache-dir --no-deps"
         return Finding(
             "decoding", "missing", f"llama.cpp fails ({error}); build it without AMX: {build} llama-cpp-python"

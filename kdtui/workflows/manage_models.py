@@ -1,4 +1,4 @@
-"""Models get names: files that are there, files from a hub, and the same weights in fewer bits."""
+"""Name models: existing files, files from a hub, and quantizations of other models."""
 
 import re
 import shutil
@@ -27,16 +27,16 @@ _PART = re.compile(r"-\d{5}-of-\d{5}\.gguf$")
 """How llama.cpp names the parts of a model that is split into several files."""
 
 _HUB_PATIENCE = 20.0
-"""Seconds that the hub may take to say what a repository has."""
+"""Seconds that the hub may take to list a repository."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """A model, and what its file says; or None and what is wrong with it.
+    """A model, and the metadata of its file, or the problem with it.
 
     Attributes:
-        made: whether the file is the program's own, to be deleted with the name.
-        bytes: of the file; None where it has not been looked at.
+        made: whether the program made the file, so that it is deleted with the name.
+        bytes: of the file; None if it has not been read.
     """
 
     name: str
@@ -55,12 +55,12 @@ class ModelRow:
 
 
 def list_models(db: "Database") -> Iterator[ModelRow]:
-    """Those that come with the program, and all models that have a name."""
+    """Return the shipped models and all named models."""
     return map(read_model, known_models(db))
 
 
 def known_models(db: "Database") -> list[ModelRow]:
-    """The same, before their files are looked at."""
+    """Return the same, before their files are read."""
     rows = []
     try:
         rows.append(ModelRow(embedded.NAME, embedded.embedded_student(), "embedded", None, None))
@@ -78,7 +78,7 @@ def known_models(db: "Database") -> list[ModelRow]:
 
 
 def read_model(row: ModelRow) -> ModelRow:
-    """A model with what its file says."""
+    """Return a model with the metadata of its file."""
     if row.problem is not None:
         return row
     if row.kind == "adapter":
@@ -95,11 +95,11 @@ def read_model(row: ModelRow) -> ModelRow:
 
 
 def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
-    """Give a GGUF file a name; it stays where it is.
+    """Name a GGUF file; it stays where it is.
 
     Raises:
         KdtuiError: the name cannot be used.
-        ModelError: the file is no model.
+        ModelError: the file is not a model.
         StoreError: the name is taken.
     """
     from models.llama.quantization import model_info
@@ -111,24 +111,24 @@ def add_file(db: "Database", path: Path, name: str | None) -> NamedModel:
 
 
 def is_repository(source: str) -> bool:
-    """Whether a source that is no file names a repository of a hub, `OWNER/NAME`."""
+    """Return whether a source that is not a file names a repository of a hub, `OWNER/NAME`."""
     return _REPOSITORY.fullmatch(source) is not None
 
 
 def add_from_hub(db: "Database", repository: str, file: str | None, name: str | None, folder: Path) -> NamedModel:
-    """Fetch a GGUF file of a repository into a folder, and give it a name.
+    """Fetch a GGUF file of a repository into a folder, and name it.
 
     Args:
-        file: which one; may be left out where there is only one.
+        file: the file; can be left out if there is only one.
 
     Raises:
         KdtuiError: the hub cannot be reached or has no such file, or the name cannot be used.
         StoreError: the name is taken.
     """
     if name is not None:
-        free_name(db, name)
+        checked_free_name(db, name)
     try:
-        # Imported here, and optional: most people have their files.
+        # Imported here, and optional: most users have their files.
         from huggingface_hub import HfApi, hf_hub_download
     except ImportError as error:
         raise KdtuiError("to fetch models, install the hub's library: pip install 'kdtui[hub]'") from error
@@ -138,10 +138,10 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
     chosen = [each for each in files if file in (None, each)]
     if len(chosen) != 1:
         known = ", ".join(files[:12]) or "none"
-        raise KdtuiError(f"say which file of {repository}, with --file; its GGUF files are: {known}")
+        raise KdtuiError(f"name the file of {repository} with --file; its GGUF files are: {known}")
     if _PART.search(chosen[0]):
-        raise KdtuiError(f"{chosen[0]} is one part of several, which kdtui cannot fetch; choose a file that is whole")
-    name = free_name(db, name or slug(Path(chosen[0]).stem))
+        raise KdtuiError(f"{chosen[0]} is one part of several, which kdtui cannot fetch; choose a complete file")
+    name = checked_free_name(db, name or slug(Path(chosen[0]).stem))
     if (folder / name / chosen[0]).exists():
         raise KdtuiError(
             f"{folder / name / chosen[0]}: there is a file of this name already; choose another --name, or delete it"
@@ -155,14 +155,14 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
-    """A model is being written in another number of bits: how many bytes of it are there."""
+    """The number of bytes of a quantized model that have been written."""
 
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Quantized:
-    """A model in another number of bits, and the sizes in bytes of the file that it was made of, and of its own."""
+    """A quantized model, and the sizes in bytes of its source and of its own file."""
 
     model: NamedModel
     before: int
@@ -172,11 +172,11 @@ class Quantized:
 def quantize_model(
     db: "Database", student: str, quantization: str, name: str | None, folder: Path
 ) -> Iterator[Writing | Quantized]:
-    """Write a model in another number of bits, and give it a name. Closing the iterator leaves nothing behind.
+    """Write a model in another quantization, and name it. Closing the iterator leaves nothing behind.
 
     Raises:
         KdtuiError: there is no such quantization, or the name cannot be used.
-        ModelError: the source is no model, or the target cannot be written.
+        ModelError: the source is not a model, or the target cannot be written.
         StoreError: the name is taken.
     """
     from models.llama.quantization import QUANTIZATIONS, quantizing
@@ -190,7 +190,7 @@ def quantize_model(
             f"there is no quantization {quantization!r}; {suggestion(quantization, QUANTIZATIONS, there_are)}"
         )
     source = located_model(db, student)
-    name = free_name(db, name or quantized_name(source, student, quantization))
+    name = checked_free_name(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"
     with closing(quantizing(source, target, quantization, processors())) as steps:
         for written in steps:
@@ -199,32 +199,32 @@ def quantize_model(
     try:
         add_model(db, model)
     except BaseException:
-        # Nothing else knows of the file, and it would be in the way of the next attempt.
+        # Nothing else knows the file, and it would block the next attempt.
         target.unlink(missing_ok=True)
         raise
     yield Quantized(model, source.stat().st_size, target.stat().st_size)
 
 
 def quantized_name(source: Path, student: str, quantization: str) -> str:
-    """What a model in another number of bits is called, if nobody says."""
+    """Return the default name of a quantized model."""
     stem = student if source.stem != Path(student).stem else source.stem
     return slug(f"{stem}-{quantization}".lower())
 
 
 def models_folder(database: Path) -> Path:
-    """Where models go that the program makes or fetches: beside the database, which knows them."""
+    """Return the folder of models that the program makes or fetches, next to the database that knows them."""
     return database.resolve().parent / "models"
 
 
 def remove_model(db: "Database", name: str) -> Path | None:
-    """Forget a name, and delete the file if it is the program's own; the file that is gone, if any.
+    """Forget a name, and delete the file if the program made it. Return the deleted file or folder, if any.
 
     Raises:
         NotFound: there is no model of that name.
     """
     model = named_model(db, name)
     own = own_files(model)
-    # First: a file that cannot be deleted keeps its name, so that it can be tried again.
+    # Delete first: a file that cannot be deleted keeps its name, so that the user can try again.
     if own is not None and own.is_dir():
         shutil.rmtree(own)
     elif own is not None:
@@ -234,16 +234,19 @@ def remove_model(db: "Database", name: str) -> Path | None:
 
 
 def own_files(model: "NamedModel | ModelRow") -> Path | None:
-    """What is deleted with the name of a model, since it is the program's own: a file, or the folder of an adapter."""
+    """Return what is deleted with the name of a model: a file, or the folder of an adapter.
+
+    None if the program did not make it.
+    """
     if not model.made:
         return None
-    # A folder of another name is none that the program has made.
+    # The program made no folder of another name.
     return model.path.parent if model.kind == "adapter" and model.path.parent.name == model.name else model.path
 
 
 @contextmanager
 def _hub_errors(repository: str) -> Iterator[None]:
-    """One sentence for whatever the hub's library raises: its HTTP library, and so its errors, change with versions."""
+    """Turn any error of the hub's library into one sentence: its error types change with its versions."""
     try:
         yield
     except Exception as error:
@@ -253,8 +256,8 @@ def _hub_errors(repository: str) -> Iterator[None]:
         raise KdtuiError(f"{repository} cannot be fetched ({type(error).__name__}: {line})") from error
 
 
-def free_name(db: "Database", name: str) -> str:
-    """The name, if it can be given.
+def checked_free_name(db: "Database", name: str) -> str:
+    """Return the name, if it is free.
 
     Raises:
         KdtuiError: no model can have it, or a model or a training has it.
@@ -269,7 +272,7 @@ def free_name(db: "Database", name: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """The name, if a model can have it.
+    """Return the name, if a model can have it.
 
     Raises:
         KdtuiError: it cannot.
@@ -284,5 +287,5 @@ def checked_name(name: str) -> str:
 
 
 def slug(text: str) -> str:
-    """A text as a model can be called."""
+    """Turn a text into a valid model name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._").lower() or "model"

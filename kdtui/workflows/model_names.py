@@ -1,4 +1,4 @@
-"""How a model is named: as the embedded student, by a name that was given to it, by its file, or by its address."""
+"""How models are named: as a shipped student, by a given name, by a file, or by an address."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,25 +16,25 @@ PATTERNS = "patterns"
 """The name of the student that needs no weights."""
 
 ROUTED = "routed:"
-"""What the name of a router begins with where an adapter is named."""
+"""The prefix of a router's name among adapters."""
 
 RESERVED = (embedded.SHIPPED, embedded.NAME, PATTERNS)
 """Students that come with the program."""
 
 
 def is_endpoint(student: str) -> bool:
-    """Whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
+    """Return whether a student is named by the address of an OpenAI-compatible endpoint, `http://HOST/v1#MODEL`."""
     return student.startswith(("http://", "https://"))
 
 
 def router_in(settings: "RunSettings") -> str | None:
-    """The name of the router that chooses the adapter, where one does."""
+    """Return the name of the router that chooses the adapter; None if there is none."""
     names = [adapter for adapter, _ in settings.adapters if adapter.startswith(ROUTED)]
     return names[0].removeprefix(ROUTED) if names else None
 
 
 def why_uncalibrated(student: str) -> str | None:
-    """Why there is no strategy to choose for a student; None where there is."""
+    """Say why a student has no strategy to choose; None if it has."""
     if student == PATTERNS:
         return "the pattern student is calibrated whenever it learns; choose another student"
     if student == embedded.SHIPPED:
@@ -48,19 +48,19 @@ def why_uncalibrated(student: str) -> str | None:
 
 
 def is_file(student: str) -> bool:
-    """Whether a student is named by its file; the others have names, or addresses."""
+    """Return whether a student is named by its file, rather than by a name or an address."""
     if student in (*RESERVED, embedded.ENCODER) or is_endpoint(student) or student.startswith(ROUTED):
         return False
     return student.endswith(".gguf") or Path(student).name != student or Path(student).is_file()
 
 
 def absolute_name(model: str) -> str:
-    """The same model, to be found from any folder."""
+    """Return the model name so that it works from any folder."""
     return str(Path(model).resolve()) if is_file(model) else model
 
 
 def located_model(db: "Database | None", model: str) -> Path:
-    """The GGUF file of a language model that is here.
+    """Return the GGUF file of a local language model.
 
     Raises:
         KdtuiError: there is no model of that name.
@@ -68,9 +68,9 @@ def located_model(db: "Database | None", model: str) -> Path:
     if model == embedded.NAME:
         return embedded.embedded_student()
     if model == embedded.SHIPPED:
-        raise KdtuiError(f"{model} is {embedded.NAME} with an adapter; here a model without one is needed")
+        raise KdtuiError(f"{model} is {embedded.NAME} with an adapter; name a model without one")
     if model == embedded.ENCODER:
-        raise KdtuiError(f"{model} is a sentence encoder: it makes vectors (kdtui data embed), and answers nothing")
+        raise KdtuiError(f"{model} is a sentence encoder: it makes vectors (kdtui data embed) and cannot answer")
     if is_file(model):
         return Path(model)
     from store.models import named_models
@@ -86,7 +86,7 @@ def located_model(db: "Database | None", model: str) -> Path:
 
 
 def check_student(db: "Database", student: str) -> None:
-    """Refuse a student that is not here.
+    """Refuse a student that does not exist on this machine.
 
     Raises:
         KdtuiError: there is none of that name, or no such file.
@@ -96,7 +96,7 @@ def check_student(db: "Database", student: str) -> None:
 
 
 def check_address(student: str) -> None:
-    """Refuse an address that cannot be one of an endpoint, or that holds a secret: it is stored and shown.
+    """Refuse an invalid endpoint address, or one with a secret: addresses are stored and shown.
 
     Raises:
         KdtuiError: it is refused.
@@ -107,20 +107,20 @@ def check_address(student: str) -> None:
     except ValueError:
         usable = False
     if "@" in student.partition("#")[0] or "?" in student.partition("#")[0]:
-        raise KdtuiError("a key has no place in the address of an endpoint; put it into OPENAI_API_KEY")
+        raise KdtuiError("the address of an endpoint must not contain a key; put the key into OPENAI_API_KEY")
     if not usable or not student.isprintable():
-        raise KdtuiError(f"{student!r} is no address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
+        raise KdtuiError(f"{student!r} is not the address of an endpoint; it looks like http://HOST:PORT/v1#MODEL")
 
 
-def trainable(db: "Database", base: str) -> str:
-    """The base of a training: the file of a model that is here, or a folder or an id of transformers as it is.
+def trainable_base(db: "Database", base: str) -> str:
+    """Return the base of a training: the file of a local model, or a transformers folder or id as it is.
 
     Raises:
         KdtuiError: there is no such model.
     """
     from store.models import named_models
 
-    check_base(base, [embedded.NAME, *(each.name for each in named_models(db) if each.kind == "base")])
+    check_base_name(base, [embedded.NAME, *(each.name for each in named_models(db) if each.kind == "base")])
     if Path(base).is_dir():
         return str(Path(base).resolve())
     if _is_id(base):
@@ -131,11 +131,11 @@ def trainable(db: "Database", base: str) -> str:
     return str(path.resolve())
 
 
-def check_base(base: str, names: Sequence[str]) -> None:
-    """Refuse what no training can begin with, as far as its name tells.
+def check_base_name(base: str, names: Sequence[str]) -> None:
+    """Refuse a base that no training can begin with, as far as its name says.
 
     Args:
-        names: of the bases that there are.
+        names: of the known bases.
 
     Raises:
         KdtuiError: it is refused.
@@ -146,7 +146,7 @@ def check_base(base: str, names: Sequence[str]) -> None:
         raise KdtuiError(f"{base} is a student that cannot be trained; choose a base: {', '.join(names)}")
     if base == embedded.ENCODER:
         raise KdtuiError(f"{base} is a sentence encoder that cannot be trained; choose a base: {', '.join(names)}")
-    # Whether there is a model of transformers of that id is known to the host that trains.
+    # Only the host that trains knows whether transformers has a model of that id.
     if Path(base).is_dir() or Path(base).is_file() or _is_id(base):
         return
     if is_file(base):

@@ -1,4 +1,4 @@
-"""Where work can be held, let go on, and ended from another thread, between two steps of it."""
+"""Pause, resume and end work from another thread, between two of its steps."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from threading import Lock
 
 
 class PauseControl:
-    """What is at work comes by here before each step; others open and close it, from any thread.
+    """A gate that work passes before each step, and that any thread can hold, release and close.
 
     Attributes:
-        closed: whether nothing more is to be begun, ever.
+        closed: whether no new step may begin, ever.
     """
 
     def __init__(self) -> None:
@@ -25,16 +25,16 @@ class PauseControl:
 
     @property
     def is_held(self) -> bool:
-        """Whether what comes by has to wait."""
+        """Whether work has to wait at the gate."""
         return not self._passage.done()
 
     @property
     def is_waited_at(self) -> bool:
-        """Whether a thread waits here: what it was to hold stands still."""
+        """Whether a thread waits at the gate: the work is paused."""
         return self._waiting > 0
 
     def hold(self) -> None:
-        """Let nothing pass for now."""
+        """Pause the work at its next step."""
         with self._lock:
             if not (self.closed or self.is_held):
                 self._passage = Future()
@@ -43,7 +43,7 @@ class PauseControl:
             branch.hold()
 
     def release(self) -> None:
-        """Let pass again."""
+        """Resume the work."""
         with self._lock:
             if self.is_held:
                 self._passage.set_result(None)
@@ -52,7 +52,7 @@ class PauseControl:
             branch.release()
 
     def close(self) -> None:
-        """Have the work end: what waits here goes on and finds it closed."""
+        """End the work: a waiting thread continues and finds the gate closed."""
         with self._lock:
             if not self.closed:
                 self.closed = True
@@ -64,7 +64,7 @@ class PauseControl:
 
     @contextmanager
     def branch(self) -> "Iterator[PauseControl]":
-        """A gate for a part of the work: what is done to this one is done to it too, and it can close by itself."""
+        """Provide a gate for a part of the work. It follows this gate, and can be closed by itself."""
         branch = PauseControl()
         with self._lock:
             self._branches.append(branch)
@@ -80,7 +80,7 @@ class PauseControl:
                 self._branches.remove(branch)
 
     def wait(self) -> None:
-        """Wait, in a thread, until it may go on."""
+        """Wait, in a thread, until the gate is open."""
         passage = self._passage
         if passage.done():
             return
@@ -93,10 +93,10 @@ class PauseControl:
                 self._waiting -= 1
 
     async def passed(self) -> None:
-        """Wait, in an event loop, until it may go on."""
+        """Wait, in an event loop, until the gate is open."""
         # A task that is cancelled while it waits must not cancel the others.
         await asyncio.shield(asyncio.wrap_future(self._passage))
 
     async def close_seen(self) -> None:
-        """Wait until it is closed."""
+        """Wait until the gate is closed."""
         await asyncio.shield(asyncio.wrap_future(self._closing))

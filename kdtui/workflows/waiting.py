@@ -1,4 +1,4 @@
-"""Waiting for another process that is writing to the store, and telling the person so."""
+"""Wait for another process that is writing to the store, and notify the user."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -16,15 +16,15 @@ _LOOK = 0.25
 """Seconds between two tries in an event loop."""
 
 _AGAIN = 60.0
-"""Seconds after which it is said again."""
+"""Seconds after which the notice is repeated."""
 
 
-class Waiting:
-    """What the store tells that it waits, once a second; a person is told of it once a minute.
+class WaitNotice:
+    """Notifies the user once a minute that the store waits. The store calls it once a second.
 
     Args:
         say: takes the sentence.
-        check: called each time; what it raises ends the waiting.
+        check: called each time; an error from it ends the wait.
     """
 
     def __init__(self, say: Callable[[str], object], check: Callable[[], object] = lambda: None) -> None:
@@ -32,7 +32,7 @@ class Waiting:
         self._said: float | None = None
 
     def __call__(self, seconds: float) -> None:
-        """It has waited for so many seconds."""
+        """Note that the store has waited for this many seconds."""
         self._check()
         is_new = self._said is None or seconds < self._said
         if is_new or seconds >= (self._said or 0.0) + _AGAIN:
@@ -41,7 +41,7 @@ class Waiting:
 
 
 async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable[[], object] = lambda: None) -> Answer:
-    """Write as soon as no other process does, however long that takes. The event loop goes on meanwhile.
+    """Write as soon as no other process does, however long that takes. The event loop continues meanwhile.
 
     Args:
         held_up: called after the first second.
@@ -49,7 +49,7 @@ async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable
     # Imported here: commands that write without an event loop need none of it.
     import asyncio
 
-    began, told = monotonic(), False
+    began, is_late = monotonic(), False
     while True:
         try:
             with db.waiting(0.0):
@@ -58,7 +58,7 @@ async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable
             waited = monotonic() - began
         if waited >= 1.0:
             db.on_wait(waited)
-            if not told:
-                told = True
+            if not is_late:
+                is_late = True
                 held_up()
         await asyncio.sleep(_LOOK)

@@ -1,4 +1,4 @@
-"""What tests of trainings, hosts and studies share; a study was run to its end once."""
+"""Fixtures for tests of trainings, hosts and studies. A study is run to its end only once."""
 
 import json
 import shutil
@@ -11,7 +11,8 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.run import run_study
-from kdtui.workflows.studies.spec import Spec, TrainingOptions, changed, preset, to_toml
+from kdtui.workflows.studies.spec import Spec, TrainingOptions
+from kdtui.workflows.studies.spec_files import changed_spec, preset, to_toml
 from store.database import open_database
 from store.hosts import Host
 from store.records import HostSettings
@@ -42,9 +43,9 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
 
 
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
+    """Run trainings in this process, with the real trainer, which then need not be imported each time."""
     monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
-    # A model by chance writes on to the end.
+    # A random model writes until its context is full.
     monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
@@ -56,7 +57,7 @@ def study_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of the demo sessions, among them some that the same rules come from, as JSON Lines."""
+    """A few of the demo sessions as JSON Lines; some of them give the same rules."""
     path = tmp_path_factory.mktemp("data") / "outdoor.jsonl"
     wanted = {f"o{number:02}" for number in (1, 2, 9, 12, 13, 23, 27, 30)}
     with (files("kdtui") / "demo_data" / "outdoor.jsonl").open(encoding="utf-8") as lines:
@@ -65,14 +66,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def small(name: str, base: Path) -> Spec:
-    """A preset with a tiny student that is soon trained."""
+    """A preset with a tiny student that trains quickly."""
     training = TrainingOptions(epochs=1, learning_rate=0.003, batch_tokens=30000, longest=4000)
-    return changed(preset(name, ["outdoor"]), student=(str(base),), training=training)
+    return changed_spec(preset(name, ["outdoor"]), student=(str(base),), training=training)
 
 
 @pytest.fixture(scope="session")
 def run_before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Path) -> Path:
-    """A store in which the study rq3 was run to its end; to be copied."""
+    """A store in which the study rq3 was run to its end; tests copy it."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as monkeypatch:
         train_here(monkeypatch)
@@ -88,7 +89,7 @@ def run_before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data:
 
 @pytest.fixture
 def finished(run_before: Path, database_of_the_test: Path) -> Iterator[Database]:
-    """A store of its own with a study that is done."""
+    """A copy of the store with the finished study."""
     database_of_the_test.parent.mkdir(parents=True)
     shutil.copy(run_before, database_of_the_test)
     store = open_database(database_of_the_test)

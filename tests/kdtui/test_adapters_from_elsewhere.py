@@ -1,4 +1,4 @@
-"""`kdtui model add FOLDER`: an adapter that somebody has given is checked, copied, and used by its name."""
+"""`kdtui model add FOLDER`: an adapter from somebody else is checked, copied and named."""
 
 import json
 import os
@@ -32,7 +32,7 @@ KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
 
 @pytest.fixture
 def given(kdtui: Kdtui, db: Database, base: Path, tmp_path: Path) -> Path:
-    """A folder that was exported elsewhere; its base is here, and called `base`."""
+    """A folder that was exported on another machine; its base is on this one, under the name `base`."""
     trained_adapter(db, tmp_path, "first", base, 1)
     assert kdtui("model", "export", "first", "-o", tmp_path / "given").code == 0
     kdtui("model", "rm", "first", "--yes")
@@ -42,7 +42,7 @@ def given(kdtui: Kdtui, db: Database, base: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def plain(kdtui: Kdtui, base: Path, tmp_path: Path) -> Path:
-    """What PEFT itself writes, and nothing else; the base is here."""
+    """A folder as PEFT itself writes it; its base is on this machine."""
     kdtui("model", "add", base, "--name", "base")
     return peft_folder(tmp_path / "plain", base, 1, told=None)
 
@@ -76,7 +76,9 @@ def test_an_exported_folder_is_copied_and_used_without_it(kdtui: Kdtui, db: Data
     assert not path.parent.exists()
 
 
-def test_it_can_be_merged_and_exported_again(kdtui: Kdtui, db: Database, given: Path, base: Path) -> None:
+def test_an_imported_adapter_can_be_merged_and_exported_again(
+    kdtui: Kdtui, db: Database, given: Path, base: Path
+) -> None:
     own = says(base, given)
     kdtui("model", "add", given, "--name", "one")
     kdtui("model", "add", given, "--name", "two")
@@ -86,18 +88,18 @@ def test_it_can_be_merged_and_exported_again(kdtui: Kdtui, db: Database, given: 
     assert (given.parent / "again" / WEIGHTS).read_bytes() == (given / WEIGHTS).read_bytes()
 
 
-def test_a_plain_folder_of_peft_is_taken_in_with_a_note(kdtui: Kdtui, db: Database, plain: Path, base: Path) -> None:
+def test_a_plain_peft_folder_is_imported_with_a_note(kdtui: Kdtui, db: Database, plain: Path, base: Path) -> None:
     (plain / "optimizer.pt").write_bytes(b"a pickle that nobody reads")
     result = kdtui("model", "add", plain)
     assert result.code == 0, result.err
-    assert "it does not say what it was trained on; its weights have the shapes of those of base" in result.err
+    assert "it does not say what it was trained on; its weights have the same shapes as those of base" in result.err
     path = kept(db, "plain")
     assert {each.name for each in path.parent.iterdir()} == {CONFIG, WEIGHTS, BASE_CONFIG, MANIFEST, "plain.gguf"}
     own = says(base, plain)
     assert np.abs(logits_here(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
 
 
-def test_a_folder_with_a_gguf_adapter_alone_is_taken_in(
+def test_a_folder_with_only_a_gguf_adapter_is_imported(
     kdtui: Kdtui, db: Database, given: Path, base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "lone").mkdir()
@@ -119,12 +121,12 @@ def test_a_missing_base_is_named_and_the_adapter_waits_for_it(
     kdtui("model", "rm", "base", "--yes")
     result = kdtui("model", "add", given, "--name", "camping")
     assert result.code == 0
-    assert "its base, tiny.gguf, is not here; add it with: kdtui model add FILE" in result.err
+    assert "its base, tiny.gguf, is missing; add it with: kdtui model add FILE" in result.err
     asked = kdtui("generate", "o34", "--adapter", "camping")
-    assert (asked.code, "needs a GGUF of its base, tiny.gguf" in asked.err) == (1, True)
-    # A base of the same shape, but with other weights, is not taken for it.
+    assert (asked.code, "needs a GGUF file of its base, tiny.gguf" in asked.err) == (1, True)
+    # A base of the same shape with other weights does not fit.
     kdtui("model", "add", make_model(tmp_path / "other.gguf", norm=1.5), "--name", "other")
-    assert "needs a GGUF of its base" in kdtui("generate", "o34", "--adapter", "camping").err
+    assert "needs a GGUF file of its base" in kdtui("generate", "o34", "--adapter", "camping").err
     kdtui("model", "add", base, "--name", "base")
     assert kdtui("generate", "o34", "--adapter", "camping", "--strategy", "list").code == 0
 
@@ -137,7 +139,7 @@ def test_a_plain_folder_cannot_be_converted_without_its_base(
     (plain / CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": "/home/you/models/their-base"}))
     result = kdtui("model", "add", plain)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "its base, their-base, is needed, and is not here" in result.err
+    assert "can only be converted with its base, their-base, which is missing" in result.err
     assert not list((tmp_path / "store" / "models").iterdir())
     assert [row["name"] for row in db.query("SELECT name FROM models")] == []
 
@@ -224,7 +226,7 @@ def only_gguf(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
 
 
 def huge_list(data: bytes) -> bytes:
-    """A list of 2^60 numbers in the header, which would be read one by one."""
+    """A list of 2^60 numbers in the header, which a naive reader would read one by one."""
     value = b"\x01\0\0\0\0\0\0\0x" + struct.pack("<IIQ", 9, 0, 2**60)
     return data[:16] + struct.pack("<Q", 1) + value + data[24:]
 
@@ -239,7 +241,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (unlisted, f"{WEIGHTS}: SHA256SUMS does not list it"),
         (put("SHA256SUMS", "0" * 64 + "  ../../etc/passwd\n"), "'../../etc/passwd' is not a file of this folder"),
         (put("SHA256SUMS", "0" * 64 + "  /etc/passwd\n"), "'/etc/passwd' is not a file of this folder"),
-        (put("SHA256SUMS", "rubbish\n"), "SHA256SUMS, line 1: this is no SHA-256"),
+        (put("SHA256SUMS", "rubbish\n"), "SHA256SUMS, line 1: this is not a SHA-256"),
         (put("SHA256SUMS", b"x" * 2**21), "SHA256SUMS: it has more than 1,048,576 bytes"),
         (put("adapter_model.bin", b"x"), "adapter_model.bin: this is a pickle"),
         (put("adapter.pt", b"x"), "adapter.pt: this is a pickle"),
@@ -264,7 +266,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (change_json(CONFIG, alpha_pattern={".*.*.*.*.*x": 2}), "could take forever to match"),
         (change_json(CONFIG, alpha_pattern={f"layer{n}": 1 for n in range(5000)}), "5,000 patterns"),
         (change_json(CONFIG, rank_pattern={"x": "y"}), "which is not a number"),
-        (change_json(MANIFEST, kind="routed"), "of the kind 'routed', which this version of kdtui does not know"),
+        (change_json(MANIFEST, kind="routed"), "its kind is 'routed', which this version of kdtui does not know"),
         (change_json(MANIFEST, deep=json.loads("[" * 40 + "]" * 40)), f"{MANIFEST}: it is nested too deeply"),
         (change_json(BASE_CONFIG, num_hidden_layers=10**9), "1,000,000,000 layers"),
         (change_json(BASE_CONFIG, num_attention_heads=8), "is not that of its base, base"),
@@ -280,7 +282,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (only_gguf(lambda _: b"rubbish"), "first.gguf: this is not a GGUF file"),
     ],
 )
-def test_what_is_damaged_or_unsafe_is_one_sentence_and_leaves_nothing(
+def test_a_damaged_or_unsafe_folder_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, given: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:
     damage(given)
@@ -299,12 +301,10 @@ def test_an_adapter_for_another_width_is_refused_by_what_differs(kdtui: Kdtui, p
     (plain / CONFIG).write_text(json.dumps({**config, "base_model_name_or_path": "wide"}))
     result = kdtui("model", "add", plain, "--name", "x")
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "it is no adapter for wide, on which it was trained: it changes model.layers.0" in result.err
+    assert "it does not fit wide, on which it was trained: it changes model.layers.0" in result.err
 
 
-def test_what_describes_it_is_written_anew_and_names_no_folder_of_theirs(
-    kdtui: Kdtui, db: Database, given: Path
-) -> None:
+def test_the_metadata_is_rewritten_and_names_no_foreign_folder(kdtui: Kdtui, db: Database, given: Path) -> None:
     change_json(CONFIG, auto_mapping={"parent_library": "os"}, base_model_name_or_path="/home/them/base")(given)
     manifest = json.loads((given / MANIFEST).read_text())
     (given / MANIFEST).write_text(json.dumps({**manifest, "base": "/home/them/tiny.gguf", "note": "\x1b[31mred"}))
@@ -336,16 +336,16 @@ def test_a_folder_without_an_adapter_is_one_sentence(kdtui: Kdtui, tmp_path: Pat
     (tmp_path / "model").mkdir()
     shutil.copy(base, tmp_path / "model")
     result = kdtui("model", "add", tmp_path / "model", "--name", "x")
-    assert (result.code, "a model gets a name by: kdtui model add FILE" in result.err) == (1, True)
+    assert (result.code, "name a model with: kdtui model add FILE" in result.err) == (1, True)
 
 
-def test_a_training_folder_of_kdtui_is_taken_in_without_its_base(
+def test_a_training_folder_of_kdtui_is_imported_without_its_base(
     kdtui: Kdtui, base: Path, tmp_path: Path, db: Database
 ) -> None:
     folder = peft_folder(tmp_path / "adapter", base, 2)
     result = kdtui("model", "add", folder, "--name", "moved")
     assert result.code == 0, result.err
-    assert "its base, tiny.gguf, is not here" in result.err
+    assert "its base, tiny.gguf, is missing" in result.err
     convert(folder, folder, tmp_path / "same.gguf")
     tokens = some_tokens(full_precision(base).config.vocab_size)
     assert np.array_equal(

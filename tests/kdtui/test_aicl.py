@@ -1,4 +1,4 @@
-"""AICL: the nearest training session as the demonstration, by a teacher in a conversation, or in the prompt."""
+"""AICL: the nearest training session as the demonstration, in a conversation with a teacher or in the prompt."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def never_right(fake: Fake, _: int) -> None:
     fake.complete(json.dumps(RULES if "Which rules" in last(fake) else wrong))
 
 
-def test_the_conversation_has_four_rounds_of_feedback_at_most(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_the_conversation_has_at_most_four_rounds_of_feedback(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(never_right)
     result = kdtui("generate", "o34", "--student", f"{url}#m", "--strategy", "aicl", "--json")
     assert result.code == 0, result.err
@@ -54,7 +54,7 @@ def test_the_conversation_has_four_rounds_of_feedback_at_most(db: Database, serv
     assert "Compared with their bundles" in final[4]["content"]
 
 
-def test_a_teacher_that_is_right_is_told_nothing_more(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_a_teacher_that_is_right_gets_no_more_feedback(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     neighbour = get_session(db, "outdoor", nearest_sessions(db, "outdoor", get_session(db, "outdoor", "o34"), 1)[0])
     right = {
         "bundles": [
@@ -94,13 +94,13 @@ def test_the_tokens_of_a_run_are_those_of_all_its_calls_whenever_they_were_paid_
     for number in (1, 2):
         assert kdtui(*evaluate).code == 0
         calls = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone()
-        # Sessions may have the same demonstration, whose calls count once.
-        told = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
-        assert db.execute(told, [number]).fetchone() == calls
+        # Sessions can share a demonstration, whose calls count once.
+        query = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = ?"
+        assert db.execute(query, [number]).fetchone() == calls
         assert calls[0] > 0
 
 
-def test_a_bad_answer_costs_its_session_alone(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_a_bad_answer_costs_only_its_session(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     bad: list[int] = []
 
     def reply(fake: Fake, number: int) -> None:
@@ -119,7 +119,7 @@ def test_a_bad_answer_costs_its_session_alone(db: Database, serve: Serve, kdtui:
     assert 1 <= sum(row["error"] is not None for row in rows) < 4
 
 
-def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(
+def test_a_local_student_is_shown_the_nearest_session_in_the_form_of_the_answer(
     db: Database, kdtui: Kdtui, tmp_path: Path
 ) -> None:
     near = get_session(db, "outdoor", nearest_sessions(db, "outdoor", get_session(db, "outdoor", "o05"), 1)[0])
@@ -139,7 +139,7 @@ def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["o34", "--student", ENDPOINT, "--strategy", "list"], "leave out --strategy (but aicl)"),
+        (["o34", "--student", ENDPOINT, "--strategy", "list"], "leave out --strategy (except aicl)"),
         (
             ["o34", "--student", ENDPOINT, "--strategy", "aicl", "--knowledge", "pattern"],
             "leave out --knowledge",
@@ -147,13 +147,13 @@ def test_a_student_here_is_shown_the_nearest_session_in_the_form_of_the_answer(
         (["o34", "--student", "patterns", "--strategy", "aicl"], "leave out --strategy"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_invalid_settings_are_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("generate", *arguments)
     assert result.code == 1
     assert problem in result.err
 
 
-def test_a_server_that_is_not_there_ends_the_run(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_server_ends_the_run(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
     result = kdtui("evaluate", "--student", ENDPOINT, "--strategy", "aicl")
     assert result.code == 1

@@ -1,4 +1,4 @@
-"""Bundles that need no language model are there before it is; it writes their intents."""
+"""Bundles that need no language model are shown before it is loaded; it writes their intents."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.student import model
-from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, generate
+from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, generate_bundles
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for
 from models.errors import ModelError
@@ -62,11 +62,11 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
     opened.set()
 
 
-def test_bundles_are_told_before_the_model_is_loaded_and_intents_afterwards(db: Database, gate: Event) -> None:
+def test_bundles_are_shown_before_the_model_is_loaded_and_intents_afterwards(db: Database, gate: Event) -> None:
     session = get_session(db, "outdoor", "o05")
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         try:
-            events = generate(student, [session])
+            events = generate_bundles(student, [session])
             first = next(events)
             assert isinstance(first, BundleGrew)
             assert (first.bundle.intent, first.bundle.complete) == ("", False)
@@ -86,7 +86,7 @@ def test_a_session_without_bundles_needs_no_model(db: Database, gate: Event) -> 
     alone = Session("alone", (Item("1", "Tent"),))
     with open_student(db, "outdoor", settings_for("shipped")) as student:
         try:
-            [answered] = generate(student, [alone])
+            [answered] = generate_bundles(student, [alone])
         finally:
             gate.set()
     assert isinstance(answered, SessionAnswered)
@@ -97,13 +97,13 @@ def test_the_first_and_the_second_session_are_answered_alike(db: Database) -> No
     """Of the first the bundles are found before the model is there, of the second when it is."""
     session = get_session(db, "outdoor", "o05")
     with open_student(db, "outdoor", settings_for("shipped")) as student:
-        one, other = (list(generate(student, [session]))[-1] for _ in range(2))
+        one, other = (list(generate_bundles(student, [session]))[-1] for _ in range(2))
     assert isinstance(one, SessionAnswered)
     assert isinstance(other, SessionAnswered)
     assert one.prediction.bundles == other.prediction.bundles
 
 
-def test_a_model_that_cannot_be_loaded_is_told_behind_the_bundles(
+def test_a_model_that_cannot_be_loaded_is_reported_after_the_bundles(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> Any:
@@ -111,14 +111,14 @@ def test_a_model_that_cannot_be_loaded_is_told_behind_the_bundles(
 
     monkeypatch.setattr(model, "load_model", fail)
     with open_student(db, "outdoor", settings_for("shipped")) as student:
-        events = generate(student, [get_session(db, "outdoor", "o05")])
+        events = generate_bundles(student, [get_session(db, "outdoor", "o05")])
         assert isinstance(next(events), BundleGrew)
         with pytest.raises(ModelError, match="there is no memory"):
             list(events)
 
 
 class _Shown:
-    """A command in a terminal of its own, and all that it has written there."""
+    """A command in its own terminal, and everything that it has written."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", leader: int) -> None:
         self.process = process
@@ -151,7 +151,7 @@ def shown(*arguments: str, code: str = "", width: int = 100, height: int = 30, *
     leader, follower = pty.openpty()
     ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
     command = [sys.executable, *(["-c", code] if code else ["-m", "kdtui"]), *arguments]
-    # What tells a size beside the terminal may be left from elsewhere.
+    # Other sources of a size can be left over from the environment.
     usual = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
     environment = usual | {"TERM": "xterm-256color"} | variables
     with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment) as process:
@@ -164,7 +164,7 @@ def shown(*arguments: str, code: str = "", width: int = 100, height: int = 30, *
 
 
 def on_screen(text: str, height: int = 30) -> list[str]:
-    """The lines that a terminal shows after this text: as much of one as the program uses."""
+    """Return the lines of a terminal after this text, as far as the program uses the terminal."""
     lines, row, column = [""], 0, 0
     for piece in re.split(r"(\x1b\[[0-9;?]*[a-zA-Z]|\n|\r)", text):
         if piece == "\n":
@@ -192,7 +192,7 @@ SIZES = [(100, 30), (40, 30), (100, 8)]
 
 @pytest.mark.parametrize(("width", "height"), SIZES, ids=["usual", "narrow", "low"])
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
-def test_in_a_terminal_bundles_come_first_and_in_the_end_it_looks_as_if_they_had_not(
+def test_in_a_terminal_bundles_come_first_and_the_final_screen_is_the_usual_one(
     width: int, height: int, variables: dict[str, str]
 ) -> None:
     wanted = ["generate", "o05", "o34", "--dataset", "outdoor"]
@@ -206,19 +206,19 @@ def test_in_a_terminal_bundles_come_first_and_in_the_end_it_looks_as_if_they_had
     assert "\x1b[2K" not in expected
     sessions = [block for block in re.split(r"(?=^session )", "\n".join(on_screen(expected)), flags=re.M) if block]
     found = [block for block in re.split(r"(?=^session )", "\n".join(on_screen(text, height)), flags=re.M) if block]
-    # Which of two is whole first may differ.
+    # The order of completion can differ.
     assert sorted(block.strip() for block in found) == sorted(block.strip() for block in sessions)
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l"), "the cursor is there again"
 
 
-def test_what_goes_to_a_file_has_nothing_that_changes() -> None:
+def test_output_to_a_file_has_no_intermediate_lines() -> None:
     command = [sys.executable, "-m", "kdtui", "generate", "o05", "--dataset", "outdoor"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert not _CONTROL.search(result.stdout)
     assert result.stdout.count("session o05") == 1
 
 
-def test_an_interrupt_leaves_what_is_known_and_a_clean_screen() -> None:
+def test_an_interrupt_leaves_known_results_and_a_clean_screen() -> None:
     with shown("generate", "o05", "--dataset", "outdoor", code=_NEVER_LOADS) as growing:
         growing.read(until="…")
         growing.process.send_signal(signal.SIGINT)
@@ -230,7 +230,7 @@ def test_an_interrupt_leaves_what_is_known_and_a_clean_screen() -> None:
     assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l")
 
 
-def test_a_message_does_not_tear_what_is_shown() -> None:
+def test_a_message_does_not_disturb_the_shown_lines() -> None:
     """A product without a title is named on stderr, which goes to the same terminal."""
     wanted = ["generate", "--dataset", "outdoor", "--student", "shipped", "-"]
     products = [{"id": "1", "title": "Two-person tent"}, {"id": "2", "title": "Tent pegs"}, {"id": "3"}]

@@ -1,4 +1,4 @@
-"""`kdtui calibrate`: strategies are fitted and judged on validation sessions, and one is chosen and used."""
+"""`kdtui calibrate`: strategies are fitted and judged on validation sessions; one is chosen and used."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.calibrate import PairScores, choose, judge_pairs
+from kdtui.workflows.student.cross_validation import PairScores, choose, judge_pairs
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.llama.student import Student
@@ -23,7 +23,7 @@ Kdtui = Callable[..., Any]
 
 
 def few_products(session: dict[str, Any]) -> dict[str, Any]:
-    """Its first bundle, and a product that is in none of its bundles, where there is one."""
+    """Keep the first bundle of a session, and a product outside of its bundles, if there is one."""
     first, *others = session["bundles"] or [{"items": []}]
     bundled = {item for bundle in (first, *others) for item in bundle["items"]}
     alone = [item["id"] for item in session["items"] if item["id"] not in bundled][:1]
@@ -33,7 +33,7 @@ def few_products(session: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path, tmp_path: Path) -> None:
-    """The demo sessions, most of them for validation; each has few products, so that there are few pairs to judge."""
+    """The demo sessions, most of them for validation, with few products each, so that there are few pairs to judge."""
     lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
     path = tmp_path / "sessions.jsonl"
     path.write_text("\n".join(json.dumps({**line, "split": "valid"}) for line in lines[:20]))
@@ -60,7 +60,7 @@ def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, d
     assert "20 validation sessions" in table.err
 
 
-def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, model: Path, db: Database) -> None:
+def test_the_chosen_strategy_is_used_and_a_run_keeps_its_own(kdtui: Kdtui, model: Path, db: Database) -> None:
     settings = settings_for(str(model))
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
     known = calibrations(db, "outdoor", settings)
@@ -68,13 +68,13 @@ def test_what_was_chosen_is_used_and_a_run_keeps_its_strategy(kdtui: Kdtui, mode
     keep_calibrations(db, "outdoor", settings, [], "pairs")
     result = kdtui("evaluate", "--student", model, "--split", "valid", "--limit", 2)
     assert "student + pairs on outdoor valid" in result.err
-    # What a run began with counts, whatever is chosen later.
+    # A run keeps the strategy that it began with.
     kdtui("calibrate", "--student", model, "--strategy", "list")
     assert "student + pairs" in kdtui("evaluate", "--resume", 1, "--json").out
     assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
 
 
-def test_what_is_learned_first_is_told(
+def test_learning_is_reported_first(
     kdtui: Kdtui, model: Path, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 2)
@@ -91,7 +91,7 @@ def test_what_is_learned_first_is_told(
     assert "sessions of both, once: " in result.err
 
 
-def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> None:
+def test_confidence_is_the_measured_precision(kdtui: Kdtui, model: Path) -> None:
     """A random model is right by chance only, whatever it says of itself."""
     before = kdtui("generate", "o01", "o02", "o03", "--student", model, "--strategy", "list", "--json").rows
     kdtui("calibrate", "--student", model, "--strategy", "list")
@@ -113,13 +113,15 @@ def test_confidence_is_what_a_judgement_was_worth(kdtui: Kdtui, model: Path) -> 
             "a limit of 5 sessions leaves too few to calibrate on; 20 are needed, and dataset 'outdoor' has",
         ),
         (["--strategy", "guess"], "there is no strategy 'guess'; there are: list, drafts, pairs"),
-        (["--strategy", "aicl"], "aicl is a way to ask, and cannot be calibrated; there are: list, drafts, pairs"),
+        (["--strategy", "aicl"], "aicl is a way to ask and cannot be calibrated; there are: list, drafts, pairs"),
         (["--student", "patterns"], "the pattern student is calibrated whenever it learns"),
         (["--dataset", "indoor"], "there is no dataset 'indoor'"),
         (["--student", "none.gguf"], "none.gguf: No such file"),
     ],
 )
-def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+def test_a_student_that_cannot_be_calibrated_is_one_sentence(
+    kdtui: Kdtui, arguments: list[object], message: str
+) -> None:
     result = kdtui("calibrate", *arguments)
     assert result.code == 1
     assert message in result.err
@@ -131,17 +133,17 @@ def test_what_cannot_be_calibrated_is_one_sentence(kdtui: Kdtui, arguments: list
     [
         (["--strategy", "guess"], "there is no strategy 'guess'"),
         (["--adapter", "none.gguf"], "none.gguf: No such file or directory; an adapter is a GGUF file"),
-        (["--adapter", "none.gguf=nan"], "an adapter acts with a number such as 0.5, not nan"),
+        (["--adapter", "none.gguf=nan"], "the scale of an adapter is a number such as 0.5, not nan"),
         (["--student", "patterns", "--strategy", "list"], "leave out --strategy"),
     ],
 )
-def test_a_strategy_or_an_adapter_that_is_none_is_refused(kdtui: Kdtui, arguments: list[object], message: str) -> None:
+def test_an_unknown_strategy_or_adapter_is_refused(kdtui: Kdtui, arguments: list[object], message: str) -> None:
     result = kdtui("generate", "o01", *arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert message in result.err
 
 
-def test_the_fastest_of_those_that_are_as_good_as_the_best_is_chosen() -> None:
+def test_the_fastest_of_the_best_strategies_is_chosen() -> None:
     good, noisy, bad = [0.7, 0.8, 0.6, 0.9], [0.8, 0.7, 0.5, 0.9], [0.1, 0.2, 0.1, 0.2]
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 2, "pairs": 1, "drafts": 0.5}) == "pairs"
     assert choose({"list": good, "pairs": noisy, "drafts": bad}, {"list": 1, "pairs": 2, "drafts": 0.5}) == "list"
@@ -177,7 +179,7 @@ def test_strategies_are_compared_session_by_session(kdtui: Kdtui, model: Path, m
 
 
 def judged_sessions(how_right: float) -> list[PairScores]:
-    """Sessions whose evidence is right nine times in ten; the scores of the model are right so often."""
+    """Return sessions whose evidence is right nine times in ten, and whose scores are right with this frequency."""
     numbers = np.random.default_rng(0)
     sessions = []
     for _ in range(60):
@@ -193,7 +195,7 @@ def judged_sessions(how_right: float) -> list[PairScores]:
     return sessions
 
 
-def test_answers_that_add_nothing_to_the_evidence_are_not_asked_for() -> None:
+def test_answers_that_add_nothing_to_the_evidence_are_not_requested() -> None:
     for how_right, needed in ((0.5, False), (0.95, True)):
         fitted = judge_pairs(judged_sessions(how_right)).calibration.pairs
         assert fitted is not None

@@ -94,7 +94,7 @@ def test_the_demo_runs_the_whole_loop_and_keeps_existing_datasets(
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0
-    assert "demo-outdoor is there already" in result.err
+    assert "demo-outdoor exists already" in result.err
     assert "as dataset demo-kitchen" in result.err
     # Each dataset has two tables.
     assert result.out.count("truth") == 6
@@ -115,7 +115,7 @@ def test_the_demo_imports_only_data_and_keeps_existing_knowledge(kdtui: Kdtui, d
     known = db.execute("SELECT id, dataset_id, format, statement FROM knowledge ORDER BY id").fetchall()
     assert {row[2] for row in known} == {"pattern", "rule", "thought"}
     again = kdtui("demo", "--data-only")
-    assert again.err.splitlines() == [f"dataset demo-{name} is there already" for name in ("outdoor", "kitchen")]
+    assert again.err.splitlines() == [f"dataset demo-{name} exists already" for name in ("outdoor", "kitchen")]
     assert db.execute("SELECT id, dataset_id, format, statement FROM knowledge ORDER BY id").fetchall() == known
     # An interrupted import is completed.
     db.execute("DELETE FROM knowledge WHERE format = 'thought'")

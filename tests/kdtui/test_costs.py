@@ -1,4 +1,4 @@
-"""What calls to a teacher cost: estimated where it is not told, never 0 where it is not known, within the budget."""
+"""The cost of calls to a teacher: estimated if unreported, never 0 if unknown, and within the budget."""
 
 import json
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.calls.asker import ANSWER_TOKENS
 from kdtui.workflows.calls.costs import Prices, cost_text
+from kdtui.workflows.calls.requests import ANSWER_TOKENS
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.records import Session
@@ -42,7 +42,7 @@ def distil(kdtui: Kdtui, url: str, *more: object) -> Any:
 
 
 def silent(fake: Fake, _: int) -> None:
-    """A server that does not tell what it has used."""
+    """A server that does not report its usage."""
     fake.complete(json.dumps(answer_for(fake)), usage=None)
 
 
@@ -50,7 +50,7 @@ def empty(fake: Fake, _: int) -> None:
     fake.complete("", usage=(300, 40))
 
 
-def test_tokens_that_are_not_told_are_estimated_and_marked(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_unreported_tokens_are_estimated_and_marked(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(silent)
     result = distil(kdtui, url, *PRICES, "--limit", 3)
     assert result.code == 0, result.err
@@ -64,14 +64,14 @@ def test_tokens_that_are_not_told_are_estimated_and_marked(db: Database, serve: 
     shown = kdtui("knowledge", "calls")
     assert "~" in shown.out
     assert "~ marks estimates" in shown.err
-    assert "estimated: the server did not tell" in kdtui("knowledge", "calls", 1).out
+    assert "estimated: the server did not report" in kdtui("knowledge", "calls", 1).out
     assert all(row["is_estimated"] for row in kdtui("knowledge", "calls", "--json").rows)
     assert kdtui("knowledge", "calls", "--totals", "--json").rows[0]["estimated"] == 3
 
 
 @pytest.mark.parametrize("usage", [None, (0, 0), {"prompt_tokens": -1}, {"completion_tokens": "many"}])
 @pytest.mark.parametrize("limit", [0.5, 5])
-def test_a_budget_holds_though_nothing_is_told(
+def test_a_budget_holds_without_reported_tokens(
     db: Database, serve: Serve, kdtui: Kdtui, usage: Any, limit: float
 ) -> None:
     url, fake = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=usage))
@@ -83,17 +83,15 @@ def test_a_budget_holds_though_nothing_is_told(
     assert spent(db) > 0 or limit < 1
 
 
-def test_what_is_under_way_is_set_aside_and_the_budget_is_used_up_all_the_same(
-    db: Database, serve: Serve, kdtui: Kdtui
-) -> None:
+def test_running_calls_are_reserved_and_the_budget_is_still_used_up(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(good)
-    # One call may cost 2 at most and costs .34: two at a time may be under way, and 12 are paid for in the end.
+    # A call can cost 2 at most and costs .34: two can run at a time, and 12 are paid for in the end.
     assert distil(kdtui, url, *PRICES, "--max-cost", 6).code == 1
     assert fake.most_at_once <= 3
     assert 6 - 2.6 < spent(db) <= 6
 
 
-def test_calls_that_cost_more_than_they_could_are_noticed(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_calls_that_cost_more_than_their_bound_are_noticed(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, _ = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(9_000, 9_000)))
     distil(kdtui, url, *PRICES, "--max-cost", 100, "--concurrency", 1)
     assert 50 < spent(db) <= 100
@@ -125,7 +123,7 @@ def test_an_empty_answer_was_paid_for_and_is_not_paid_for_again(
     assert len(fake.asked) == 2 * len(train)
 
 
-def test_an_empty_answer_whose_tokens_are_not_told_has_used_up_what_it_was_allowed(
+def test_an_empty_answer_without_reported_tokens_counts_its_full_limit(
     db: Database, serve: Serve, kdtui: Kdtui
 ) -> None:
     url, _ = serve(lambda fake, _: fake.complete("", "length", usage=None, reasoning_content="Let me think"))
@@ -135,14 +133,14 @@ def test_an_empty_answer_whose_tokens_are_not_told_has_used_up_what_it_was_allow
     assert "went into its reasoning" in row["error"]
 
 
-def test_a_budget_of_calls_counts_those_that_came_to_nothing(serve: Serve, kdtui: Kdtui) -> None:
+def test_a_budget_of_calls_counts_failed_calls(serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(empty)
     distil(kdtui, url, "--max-calls", 5)
     assert len(fake.asked) == 5
 
 
 @pytest.mark.parametrize("formats", ["rule", "thought"])
-def test_an_unusable_answer_is_asked_for_again_when_that_is_wanted(
+def test_an_unusable_answer_is_asked_for_again_on_request(
     db: Database, serve: Serve, kdtui: Kdtui, formats: str
 ) -> None:
     def rambling(fake: Fake, number: int) -> None:
@@ -162,7 +160,7 @@ def test_an_unusable_answer_is_asked_for_again_when_that_is_wanted(
     assert retried.code == 0, retried.err
     assert len(fake.asked) - asked <= row["estimate"]["paid"]
     assert spent(db) == pytest.approx(before + 0.34 * (len(fake.asked) - asked))
-    # What is not read, such as a first attempt, may be anything.
+    # Unread answers, such as a first attempt, can be anything.
     unread = [row["step"] for row in calls(db) if row["response"] == "I would rather not."]
     assert set(unread) <= {"detect"}
     done = len(fake.asked)
@@ -170,7 +168,7 @@ def test_an_unusable_answer_is_asked_for_again_when_that_is_wanted(
     assert len(fake.asked) == done
 
 
-def test_what_may_pass_is_asked_again_by_itself(
+def test_a_temporary_failure_is_retried_automatically(
     db: Database, serve: Serve, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
@@ -182,9 +180,7 @@ def test_what_may_pass_is_asked_again_by_itself(
     assert len(fake.asked) == 4
 
 
-def test_what_got_no_answer_may_have_been_paid_for_and_counts_in_the_budget(
-    db: Database, serve: Serve, kdtui: Kdtui
-) -> None:
+def test_requests_without_an_answer_may_cost_and_count_in_the_budget(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     def hanging(fake: Fake, number: int) -> None:
         if number == 0:
             fake.gate.wait(20)
@@ -193,7 +189,7 @@ def test_what_got_no_answer_may_have_been_paid_for_and_counts_in_the_budget(
 
     url, _ = serve(hanging)
     distil(kdtui, url, *PRICES, "--max-cost", 6, "--timeout", 0.3, "--concurrency", 1)
-    # A call that may have cost 2 leaves less for the others.
+    # A call that can have cost 2 leaves less for the others.
     assert 0 < spent(db) < 4
 
 
@@ -217,22 +213,22 @@ def test_without_prices_a_cost_is_unknown_and_never_0(db: Database, serve: Serve
     assert "3 calls" in kdtui("knowledge", "calls", "--totals").out
 
 
-def test_what_is_free_costs_0_and_a_price_that_is_left_out_is_named(serve: Serve, kdtui: Kdtui) -> None:
+def test_a_free_call_costs_0_and_a_missing_price_is_named(serve: Serve, kdtui: Kdtui) -> None:
     url, _ = serve(good)
     free = distil(kdtui, url, "--limit", 1, "--prompt-price", 0, "--answer-price", 0)
     assert "1 paid, cost 0.0000" in free.err
     half = distil(kdtui, url, "--limit", 2, "--prompt-price", 10)
-    assert "--answer-price was not given, and counts as 0" in half.err
+    assert "--answer-price was not given and counts as 0" in half.err
 
 
 @pytest.mark.parametrize("formats", ["rule", "thought", "rule,thought"])
 @pytest.mark.parametrize("words", [1, 250])
-def test_a_dry_run_says_no_less_than_is_then_paid_at_most(
+def test_a_dry_run_bounds_the_cost_from_above(
     db: Database, serve: Serve, kdtui: Kdtui, formats: str, words: int
 ) -> None:
     def counting(fake: Fake, _: int) -> None:
-        told = {**answer_for(fake), "note": "word " * words}
-        text = json.dumps(told)
+        answer = {**answer_for(fake), "note": "word " * words}
+        text = json.dumps(answer)
         sent = sum(len(message["content"].encode()) // 3 + 8 for message in fake.body["messages"])
         fake.complete(text, usage=(sent, min(len(text) // 3, ANSWER_TOKENS)))
 
@@ -242,7 +238,7 @@ def test_a_dry_run_says_no_less_than_is_then_paid_at_most(
     assert distil(kdtui, url, *options).code == 0
     assert spent(db) <= estimate["most_cost"]
     if words == 1:
-        # Answers as they usually are.
+        # Usual answers.
         assert estimate["cost"] / 3 < spent(db) < estimate["cost"] * 1.1
 
 
@@ -250,13 +246,11 @@ def test_a_dry_run_says_no_less_than_is_then_paid_at_most(
     ("cost", "estimated", "text"),
     [(None, False, "unknown"), (0.0, False, "0.0000"), (1.5, True, "~1.5000"), (0.00003, False, "3e-05")],
 )
-def test_a_cost_is_written_so_that_it_is_neither_0_nor_certain_by_mistake(
-    cost: float | None, estimated: bool, text: str
-) -> None:
+def test_a_written_cost_is_never_0_or_certain_by_mistake(cost: float | None, estimated: bool, text: str) -> None:
     assert cost_text(cost, is_estimated=estimated) == text
 
 
-def test_a_price_of_which_nothing_is_known_gives_no_cost() -> None:
+def test_an_unknown_price_gives_no_cost() -> None:
     assert Prices().of(1000, 1000) is None
     assert Prices(0, 0).of(1000, 1000) == 0
     assert Prices(None, 2).of(1000, 1_000_000) == 2

@@ -1,4 +1,4 @@
-"""A student behind an endpoint on the command line: the same predictions, and errors of one sentence."""
+"""A student behind an endpoint on the command line: the same predictions, and errors in one sentence."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +27,7 @@ def imported(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
 
 
-def test_generate_and_evaluate_store_what_an_endpoint_answers(kdtui: Kdtui, url: str) -> None:
+def test_generate_and_evaluate_store_the_answers_of_an_endpoint(kdtui: Kdtui, url: str) -> None:
     [row] = kdtui("generate", "o34", "--student", url, "--json").rows
     assert row["bundles"][0]["positions"] == [1, 2]
     assert row["bundles"][0]["intent"] == "night outside"
@@ -37,7 +37,7 @@ def test_generate_and_evaluate_store_what_an_endpoint_answers(kdtui: Kdtui, url:
     assert any(row["name"].startswith("adapter at 127.0.0.1:") for row in result.rows)
 
 
-def test_how_a_server_has_to_be_asked_is_said_once(serve: Serve, kdtui: Kdtui) -> None:
+def test_the_dialect_of_a_server_is_reported_once(serve: Serve, kdtui: Kdtui) -> None:
     def modern(fake: Fake, _: int) -> None:
         if "temperature" in fake.body:
             fake.send({"error": {"message": "Unsupported value", "param": "temperature"}}, 400)
@@ -48,10 +48,10 @@ def test_how_a_server_has_to_be_asked_is_said_once(serve: Serve, kdtui: Kdtui) -
     for command in (["generate", "o34", "o35"], ["evaluate"]):
         result = kdtui(*command, "--student", f"{address}#m", "--json")
         assert result.code == 0, result.err
-        assert result.err.count("from here on it is asked without a temperature") == 1
+        assert result.err.count("from now on it is asked without a temperature") == 1
 
 
-def test_an_evaluation_that_is_refused_ends_and_says_how_to_go_on(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+def test_a_refused_evaluation_ends_and_says_how_to_resume(serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def poor(fake: Fake, number: int) -> None:
         if number < 3:
             fake.complete(GOOD)
@@ -63,7 +63,7 @@ def test_an_evaluation_that_is_refused_ends_and_says_how_to_go_on(serve: Serve, 
     assert result.code == 1
     assert "has no credit left for the key in OPENAI_API_KEY (Pay first)" in result.err
     assert "finished answers are kept, resume with: kdtui evaluate --resume 1" in result.err
-    # A session that was refused for that is no failure of the session.
+    # This refusal is not a failure of the session.
     assert not list(db.query("SELECT * FROM predictions WHERE error IS NOT NULL"))
     fake.reply = staticmethod(lambda fake, _: fake.complete(GOOD))
     assert kdtui("evaluate", "--resume", 1).code == 0
@@ -71,7 +71,7 @@ def test_an_evaluation_that_is_refused_ends_and_says_how_to_go_on(serve: Serve, 
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks4://x", "http://127.0.0.1:9"])
-def test_a_server_here_is_asked_without_the_proxy(
+def test_a_local_server_is_reached_without_the_proxy(
     kdtui: Kdtui, url: str, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)
@@ -94,7 +94,7 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(kdtui: Kdtui, monkeypatch: 
         assert "ALL_PROXY holds a proxy of the kind 'socks4'" in result.err
 
 
-def test_a_server_that_is_not_there_leaves_no_run(kdtui: Kdtui, db: Database) -> None:
+def test_an_unreachable_server_leaves_no_run(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("evaluate", "--limit", 3, "--student", "http://127.0.0.1:9/v1#m")
     assert result.code == 1
     assert "cannot be reached" in result.err
@@ -102,7 +102,7 @@ def test_a_server_that_is_not_there_leaves_no_run(kdtui: Kdtui, db: Database) ->
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
-def test_a_server_that_goes_away_leaves_a_run_to_go_on_with(kdtui: Kdtui, db: Database, serve: Serve) -> None:
+def test_a_lost_server_leaves_a_run_to_resume(kdtui: Kdtui, db: Database, serve: Serve) -> None:
     def answer_once(fake: Fake, number: int) -> None:
         if number:
             fake.drop()
@@ -124,13 +124,15 @@ def test_an_endpoint_is_named_by_model_and_host() -> None:
     [
         (["--student", "http://127.0.0.1:9/v1#m"], "http://127.0.0.1:9/v1 cannot be reached"),
         (["--student", "http://127.0.0.1:9/v1"], "http://127.0.0.1:9/v1 cannot be reached"),
-        (["--student", "http://#m"], "is no address of an endpoint"),
-        (["--student", "http://[#m"], "is no address of an endpoint"),
-        (["--student", "http://host:port/v1#m"], "is no address of an endpoint"),
+        (["--student", "http://#m"], "is not the address of an endpoint"),
+        (["--student", "http://[#m"], "is not the address of an endpoint"),
+        (["--student", "http://host:port/v1#m"], "is not the address of an endpoint"),
         (["--student", "http://127.0.0.1:9/v1#m", "--strategy", "list"], "leave out --strategy"),
     ],
 )
-def test_what_an_endpoint_cannot_do_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_settings_that_an_endpoint_cannot_use_are_one_sentence(
+    kdtui: Kdtui, arguments: list[str], message: str
+) -> None:
     result = kdtui("generate", "o34", *arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert message in result.err
@@ -140,7 +142,7 @@ def test_what_an_endpoint_cannot_do_is_one_sentence(kdtui: Kdtui, arguments: lis
 def test_a_secret_in_an_address_is_neither_shown_nor_stored(kdtui: Kdtui, db: Database, address: str) -> None:
     result = kdtui("evaluate", "--student", address)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert "put it into OPENAI_API_KEY" in result.err
+    assert "put the key into OPENAI_API_KEY" in result.err
     assert "secret" not in result.out + result.err
     assert not list(db.query("SELECT * FROM runs"))
 

@@ -38,7 +38,7 @@ def test_floors_need_no_student(kdtui: Kdtui) -> None:
     assert [row["name"] for row in result.rows] == [*FLOORS, "truth"]
     assert all(list(row) == COLUMNS for row in result.rows)
     assert result.rows[-1]["pair_f1"] == 1
-    # The whole session is never a bundle here, so there is no hit to average the coverage over.
+    # In this data the whole session is never a bundle, so there is no hit to average the coverage over.
     assert result.rows[0]["coverage"] is None
 
 
@@ -137,7 +137,7 @@ def test_a_student_that_cannot_be_loaded_starts_no_run(db: Database, kdtui: Kdtu
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
-def test_a_students_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_of_a_student_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings_for("m.gguf", ()).student == str(tmp_path / "m.gguf")
     assert settings_for("patterns", ()).student == "patterns"

@@ -17,7 +17,7 @@ def compute(seconds: float) -> None:
 
 
 class Slow(App[None]):
-    """Computes for as long as it is told, when a key is pressed."""
+    """Computes for a given time when a key is pressed."""
 
     BINDINGS = [("x", "compute", "Compute"), ("n", "nothing", "Nothing")]  # noqa: RUF012
 
@@ -49,7 +49,7 @@ async def test_a_step_that_computes_for_too_long_is_found(key: str, is_slow: boo
     assert all(" ms of computing" in each for each in found)
 
 
-async def test_what_a_test_does_itself_is_not_looked_at() -> None:
+async def test_work_of_the_test_itself_is_not_watched() -> None:
     with watched() as found:
         for _ in range(2):
             await asyncio.sleep(0)

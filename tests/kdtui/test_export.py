@@ -29,7 +29,7 @@ def test_a_failed_export_leaves_only_the_old_file(tmp_path: Path) -> None:
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("out.jsonl", "old")]
 
 
-def test_a_link_is_followed_and_a_pipe_stays_one(tmp_path: Path) -> None:
+def test_a_link_is_followed_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("old")
     (tmp_path / "link").symlink_to(tmp_path / "target")
     assert write_lines(tmp_path / "link", [b"new"]) == 1

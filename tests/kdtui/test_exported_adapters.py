@@ -1,4 +1,4 @@
-"""`kdtui model export`: a folder that others load as it is, and that says nothing of this machine."""
+"""`kdtui model export`: a folder that others can load, and that reveals nothing about this machine."""
 
 import json
 import platform
@@ -169,7 +169,7 @@ def test_an_adapter_with_patterns_gets_one_rank_for_programs_that_know_no_other(
 def test_an_adapter_that_is_a_gguf_file_alone_is_written_for_peft_too(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
     foreign = make_adapter(tmp_path / "foreign.gguf")
     refused = kdtui("model", "export", foreign, "-o", tmp_path / "out")
-    assert (refused.code, "needs a GGUF of its base" in refused.err) == (1, True)
+    assert (refused.code, "needs a GGUF file of its base" in refused.err) == (1, True)
     kdtui("model", "add", base, "--name", "base")
     assert kdtui("model", "export", foreign, "-o", tmp_path / "out").code == 0
     there = peft_says(base, tmp_path / "out")
@@ -195,24 +195,25 @@ def test_a_base_is_recognized_in_any_number_of_bits_and_under_any_name(db: Datab
 def test_a_base_that_no_hub_knows_can_be_named(kdtui: Kdtui, camping: Path, tmp_path: Path) -> None:
     assert camping.is_dir()
     result = kdtui("model", "export", "camping", "-o", tmp_path / "out")
-    assert "tiny.gguf is no id of a hub, so others have to find the base by themselves" in result.err
+    assert "tiny.gguf is not the id of a hub model, so others have to find the base themselves" in result.err
     result = kdtui("model", "export", "camping", "-o", tmp_path / "out", "--replace", "--base", "me/tiny")
     assert "note" not in result.err
     assert card(tmp_path / "out")[0]["base_model"] == "me/tiny"
     assert (
-        "no id of a model on a hub" in kdtui("model", "export", "camping", "-o", tmp_path / "x", "--base", "tiny").err
+        "is not the id of a hub model"
+        in kdtui("model", "export", "camping", "-o", tmp_path / "x", "--base", "tiny").err
     )
 
 
-def test_a_folder_is_replaced_only_where_it_holds_an_export_and_nothing_else(
+def test_a_folder_is_replaced_only_if_it_holds_nothing_but_an_export(
     kdtui: Kdtui, exported: Path, tmp_path: Path
 ) -> None:
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
     again = kdtui("model", "export", "camping", "-o", exported)
-    assert (again.code, "out: it is there already" in again.err) == (1, True)
+    assert (again.code, "out: it exists already" in again.err) == (1, True)
     (exported / "notes.txt").write_text("mine")
     kept = kdtui("model", "export", "camping", "-o", exported, "--replace")
-    assert "beside an adapter it holds 'notes.txt', which would be lost" in kept.err
+    assert "next to an adapter it holds 'notes.txt', which would be lost" in kept.err
     (exported / "notes.txt").unlink()
     assert {path.name: path.read_bytes() for path in exported.iterdir()} == before
     assert kdtui("model", "export", "camping", "-o", exported, "--replace").code == 0
@@ -220,20 +221,18 @@ def test_a_folder_is_replaced_only_where_it_holds_an_export_and_nothing_else(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x").touch()
     other = kdtui("model", "export", "camping", "-o", tmp_path / "mine", "--replace")
-    assert "mine: it holds 'x', and no adapter that was exported" in other.err
+    assert "mine: it holds 'x', and not an exported adapter" in other.err
     (tmp_path / "mine" / "SHA256SUMS").write_text(f"{'0' * 64}  x\n")
     listed = kdtui("model", "export", "camping", "-o", tmp_path / "mine", "--replace")
-    assert "and no adapter that was exported" in listed.err
+    assert "and not an exported adapter" in listed.err
     (tmp_path / "file").touch()
-    assert "this is no folder" in kdtui("model", "export", "camping", "-o", tmp_path / "file").err
+    assert "this is not a folder" in kdtui("model", "export", "camping", "-o", tmp_path / "file").err
     (tmp_path / "empty").mkdir()
     assert kdtui("model", "export", "camping", "-o", tmp_path / "empty").code == 0
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_an_export_that_fails_on_the_way_leaves_what_was_there(
-    kdtui: Kdtui, exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_export_leaves_the_old_folder(kdtui: Kdtui, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in exported.iterdir()}
 
     def fail(*_: object) -> None:
@@ -261,13 +260,15 @@ def test_a_full_disk_leaves_nothing(db: Database, base: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("smollm2", "smollm2 is a base, and only adapters are exported; its file is whole by itself"),
+        ("smollm2", "smollm2 is a base, and only adapters are exported; its file is complete"),
         ("mine", "mine is a base, and only adapters are exported"),
         ("minilm", "minilm is a sentence encoder, and only adapters are exported"),
         ("nobody", "there is no adapter 'nobody'"),
     ],
 )
-def test_what_is_no_adapter_is_refused_with_what_to_do(kdtui: Kdtui, tmp_path: Path, name: str, message: str) -> None:
+def test_a_model_that_is_not_an_adapter_is_refused_with_advice(
+    kdtui: Kdtui, tmp_path: Path, name: str, message: str
+) -> None:
     kdtui("model", "add", make_model(tmp_path / "mine.gguf"))
     result = kdtui("model", "export", name, "-o", tmp_path / "out")
     assert (result.code, len(result.err.splitlines())) == (1, 1)

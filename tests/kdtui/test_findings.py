@@ -1,4 +1,4 @@
-"""What is mined or distilled again: nothing that was there goes without being counted before and after."""
+"""Mining and distilling again: pieces are deleted only after they were counted, and the count is reported."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
-from kdtui.workflows.knowledge.findings import largest_loss
+from kdtui.workflows.knowledge.findings import possible_loss
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.calls import record_call
@@ -47,18 +47,18 @@ def test_patterns_that_are_not_found_again_stay_and_are_counted(known: Database,
     assert result.code == 0
     found = int(result.err.split()[1])
     assert 0 < found < patterns
-    assert f"patterns: {patterns - found} of before were not found again; they stay as they are" in result.err
+    assert f"patterns: {patterns - found} earlier ones were not found again; they stay as they are" in result.err
     assert everything(known) == before
 
 
-def test_patterns_are_replaced_when_asked_for_and_counted_before_and_after(known: Database, kdtui: Kdtui) -> None:
+def test_patterns_are_replaced_on_request_and_counted_before_and_after(known: Database, kdtui: Kdtui) -> None:
     patterns = [piece.id for piece in find_knowledge(known, format="pattern")]
     pick_sample(known, "few", patterns[-2:])
     result = kdtui("knowledge", "mine", "--min-support", 0.1, "--replace")
     left = len(find_knowledge(known, format="pattern"))
     gone = len(patterns) - left
     before, mined, after = result.err.splitlines()
-    assert before.startswith(f"{gone} of the {len(patterns)} patterns that are here would be deleted")
+    assert before.startswith(f"{gone} of the existing {len(patterns)} patterns would be deleted")
     assert "Samples lose 2 of them: few." in before
     assert mined == f"mined {left} patterns of dataset outdoor (0 new)"
     assert after == f"patterns: deleted {gone} that were not found again"
@@ -86,7 +86,7 @@ def test_a_category_tree_that_is_less_deep_than_the_usual_levels_can_be_mined(
     assert "mined 1 pattern of dataset flat (1 new)" in kdtui("knowledge", "mine").err
 
 
-def test_what_a_smaller_distillation_would_reject_stays_kept(known: Database, kdtui: Kdtui) -> None:
+def test_pieces_that_a_smaller_distillation_would_reject_stay_kept(known: Database, kdtui: Kdtui) -> None:
     before = everything(known)
     result = kdtui("knowledge", "distill", "--limit", 12, "--json")
     assert result.code == 0
@@ -97,7 +97,7 @@ def test_what_a_smaller_distillation_would_reject_stays_kept(known: Database, kd
     assert not rules["replaced"]
     after = {piece.id: piece for piece in everything(known)}
     assert all(after[piece.id].status == piece.status for piece in before)
-    assert f"{rules['worse']} of before would be rejected now; they stay as they are" in result.err
+    assert f"{rules['worse']} earlier ones would be rejected now; they stay as they are" in result.err
 
 
 def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected(known: Database, kdtui: Kdtui) -> None:
@@ -113,7 +113,7 @@ def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected
     assert f"deleted {rows[0]['not_found_again']} that were not found again and rejected {len(worse)}" in result.err
 
 
-def test_what_had_been_rejected_and_is_kept_now_is_counted(known: Database, kdtui: Kdtui) -> None:
+def test_pieces_that_are_kept_after_a_rejection_are_counted(known: Database, kdtui: Kdtui) -> None:
     piece = find_knowledge(known, format="pattern")[0]
     known.execute("UPDATE knowledge SET status = 'rejected', reason = 'by hand' WHERE id = ?", [piece.id])
     known.conn.commit()
@@ -122,9 +122,9 @@ def test_what_had_been_rejected_and_is_kept_now_is_counted(known: Database, kdtu
     assert find_knowledge(known, format="pattern")[0] == piece
 
 
-def test_where_all_that_is_found_is_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
+def test_if_all_findings_are_rejected_nothing_is_replaced(known: Database, kdtui: Kdtui) -> None:
     kept = find_knowledge(known, format="rule")
-    # A rule of one session is never kept.
+    # A rule from a single session is never kept.
     result = kdtui("knowledge", "distill", "--format", "rule", "--limit", 1, "--replace")
     assert result.code == 0
     assert find_knowledge(known, format="rule") == kept
@@ -132,7 +132,7 @@ def test_where_all_that_is_found_is_rejected_nothing_is_replaced(known: Database
 
 
 @pytest.mark.parametrize(("answer", "stays"), [("y", False), ("n", True), ("", True)])
-def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
+def test_a_terminal_asks_and_the_default_answer_is_no(
     known: Database, database_of_the_test: Path, answer: str, stays: bool
 ) -> None:
     patterns = len(find_knowledge(known, format="pattern"))
@@ -144,10 +144,10 @@ def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
         stdout=subprocess.DEVNULL,
     )
     os.close(theirs)
-    said = ""
-    while "Go ahead? [y/N]:" not in said:
-        said += os.read(ours, 1000).decode()
-    assert f"of the {patterns} patterns that are here would be deleted" in " ".join(said.split())
+    screen = ""
+    while "Go ahead? [y/N]:" not in screen:
+        screen += os.read(ours, 1000).decode()
+    assert f"of the existing {patterns} patterns would be deleted" in " ".join(screen.split())
     assert len(find_knowledge(known, format="pattern")) == patterns, "nothing may go before the answer"
     os.write(ours, f"{answer}\n".encode())
     assert process.wait(60) == 0
@@ -155,7 +155,7 @@ def test_in_a_terminal_one_is_asked_and_no_is_the_usual_answer(
     assert (len(find_knowledge(known, format="pattern")) == patterns) == stays
 
 
-def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
+def test_rules_of_a_model_are_deleted_only_if_all_sessions_gave_an_answer(
     known: Database, serve: Serve, kdtui: Kdtui
 ) -> None:
     url, fake = serve(good)
@@ -164,9 +164,9 @@ def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "rule", "--replace"]
     stopped = kdtui(*distil, "--concurrency", 1, "--max-calls", 7)
     assert stopped.code == 1
-    assert f"dataset outdoor has 1 rule of {teacher}; what is not found again would be deleted" in stopped.err
+    assert f"dataset outdoor has 1 rule of {teacher}; those not found again would be deleted" in stopped.err
     assert old in [piece.id for piece in everything(known)]
-    assert "1 of before was not found again; it stays as it is, since not all sessions gave an answer" in stopped.err
+    assert "1 earlier one was not found again; it stays as it is, since not all sessions gave an answer" in stopped.err
     done = kdtui(*distil)
     assert done.code == 0, done.err
     assert old not in [piece.id for piece in everything(known)]
@@ -174,7 +174,7 @@ def test_the_rules_of_a_model_go_only_when_all_sessions_gave_an_answer(
     assert fake.asked
 
 
-def test_a_teacher_that_cannot_be_asked_takes_nothing_away(known: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_an_unreachable_teacher_deletes_nothing(known: Database, serve: Serve, kdtui: Kdtui) -> None:
     def refuse(fake: Fake, _: int) -> None:
         fake.send({"error": {"message": "no such key"}}, 401)
 
@@ -198,16 +198,16 @@ def test_a_dry_run_stores_no_thought(db: Database, serve: Serve, kdtui: Kdtui) -
     assert not [piece for piece in everything(db) if piece.teacher == teacher]
 
 
-def test_what_hangs_on_pieces_of_a_model_is_told_with_its_answers(known: Database) -> None:
+def test_dependents_of_pieces_of_a_model_are_listed_with_its_answers(known: Database) -> None:
     record_call(known, key="k", teacher="t", step="reflect", request="{}", response="{}", seconds=1.0, attempts=1)
     numbers = add_knowledge(
         known, "outdoor", "rule", "t", [NewKnowledge("One", "{}", call=1), NewKnowledge("Two", "{}")]
     )
     pick_sample(known, "\x1b[31mred", numbers[:1])
-    loss = largest_loss(known, "outdoor", ["rule", "thought"], "t")
+    loss = possible_loss(known, "outdoor", ["rule", "thought"], "t")
     assert loss.numbers == tuple(numbers)
     assert loss.sentence == (
-        "dataset outdoor has 2 rules of t; what is not found again would be deleted. Samples lose 1 of them: red. "
+        "dataset outdoor has 2 rules of t; those not found again would be deleted. Samples lose 1 of them: red. "
         "A model was asked for 1 of them; its answers stay."
     )
-    assert not largest_loss(known, "outdoor", ["thought"], "t")
+    assert not possible_loss(known, "outdoor", ["thought"], "t")

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job, finish_jobs
+from kdtui.workflows.job_state import known_job, known_jobs
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.student.adapters import adapter_file
 from kdtui.workflows.student.command_options import options_of
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.settings import shown_as_trained
 from models.adapters.conversion import convert
@@ -54,9 +56,9 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
+    """Run trainings in this process, with the real trainer, which then need not be imported each time."""
     monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
-    # A model by chance writes on to the end.
+    # A random model writes until its context is full.
     monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
@@ -95,7 +97,7 @@ def test_a_training_becomes_an_adapter_that_generates(
 
 
 def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
-    """What a student would be asked about a session, one by one."""
+    """Yield the questions about a session, one by one."""
     result = kdtui("generate", "o34", "--show-prompt", "--json", *arguments)
     assert result.code == 0, result.err
     found: list[str] = result.rows[0]["questions"]
@@ -106,13 +108,13 @@ def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
 def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
     mine_patterns(db, "outdoor")
     assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         judged = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     found = questions(kdtui, "--adapter", "mine")
     assert found[0] == pair_question(1, 2, float(judged[0, 1]))
     assert all("%" in question for question in found)
     assert kdtui("generate", "o34", "--adapter", "mine", "--json").code == 0, "its base was found"
-    # What is said counts.
+    # Explicit options count.
     assert questions(kdtui, "--adapter", "mine", "--strategy", "list") == []
     assert not any("%" in question for question in questions(kdtui, "--adapter", "mine", "--knowledge", "none"))
     other = kdtui("generate", "o34", "--adapter", "mine", "--student", "smollm2")
@@ -146,41 +148,39 @@ def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_an_adapter_on_a_folder_of_transformers_says_that_a_gguf_is_needed(
+def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
 ) -> None:
     assert launch("on-folder", "--epochs", 1, "--follow").code == 0
     job = folder(db, "on-folder") / "job.json"
     job.write_text(json.dumps(json.loads(job.read_text()) | {"base": str(tmp_path / "a-folder")}))
-    # The only base that is here, the embedded one, has another shape.
+    # The only local base, the embedded one, has another shape.
     result = kdtui("generate", "o34", "--adapter", "on-folder")
-    assert "adapter 'on-folder' needs a GGUF of its base" in result.err
+    assert "adapter 'on-folder' needs a GGUF file of its base" in result.err
     assert len(result.err.splitlines()) == 1
     assert kdtui("model", "add", base, "--name", "right").code == 0
     assert kdtui("generate", "o34", "--adapter", "on-folder").code == 0
 
 
-def test_what_is_said_of_a_training_is_what_its_job_has(
-    launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # It need not run.
+def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It does not have to run.
     monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", lambda *_, **__: os.getpid())
-    said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
-    assert launch("said", *said).code == 0
+    options = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
+    assert launch("said", *options).code == 0
     job = read_job(folder(db, "said") / "job.json")
     assert (job.lora.rank, job.lora.alpha, job.lora.dropout) == (4, 12.0, 0.1)
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
 
 
-def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_a_cancelled_training_is_resumed(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
     assert kdtui("sft", "launch", "--name", "long", "--base", "smollm2").code == 1
-    assert "is at work already" in kdtui("sft", "resume", "long").err
+    assert "is running already" in kdtui("sft", "resume", "long").err
     assert "is running; stop it first" in kdtui("sft", "rm", "long", "--yes").err
     assert kdtui("generate", "o34", "--adapter", "long").err.startswith("kdtui: training 'long' has no adapter yet")
     result = kdtui("sft", "cancel", "long")
-    assert (result.code, "kdtui sft resume long goes on" in result.err) == (0, True)
+    assert (result.code, "kdtui sft resume long resumes it" in result.err) == (0, True)
     assert "training long has stopped: it left a checkpoint at step" in result.err
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
@@ -189,10 +189,10 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
     assert kdtui("sft", "resume", "long", "--follow").code == 0
     assert "resuming from step" in kdtui("sft", "logs", "long").out
-    assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
+    assert "is done; use its adapter with" in kdtui("sft", "resume", "long").err
 
 
-def test_a_killed_training_is_failed_and_goes_on(
+def test_a_killed_training_has_failed_and_is_resumed(
     kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert launch("killed", "--epochs", 6).code == 0
@@ -224,18 +224,21 @@ def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatc
 
 
 @pytest.mark.usefixtures("here")
-def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
+def test_an_adapter_that_cannot_be_converted_does_not_hide_other_trainings(
+    kdtui: Kdtui, launch: Kdtui, db: Database
+) -> None:
     assert launch("bad", "--epochs", 1).code == 0
     assert launch("good", "--epochs", 1).code == 0
     (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
-    good, bad = kdtui("sft", "ls", "--json").rows
-    assert (good["state"], bad["state"]) == ("done", "failed")
-    assert "its adapter cannot be converted" in bad["reason"]
+    assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done", "done"]
+    good, bad = finish_jobs(db)
+    assert (good.status.state, bad.status.state) == ("done", "failed")
+    assert "its adapter cannot be converted" in str(bad.status.reason)
     result = kdtui("generate", "o34", "--adapter", "bad")
     assert (result.code, "safetensors file is incomplete or damaged" in result.err) == (1, True)
 
 
-def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once(
+def test_concurrent_finishes_of_a_training_name_its_adapter_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tmp_path / "jobs" / "seen"
@@ -255,7 +258,7 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
     def look(_: int) -> str:
         own = open_database(Path(os.environ["KDTUI_DB"]))
         try:
-            return one_job(own, "seen").status.state
+            return finish_job(own, "seen").status.state
         finally:
             own.close()
 
@@ -265,7 +268,23 @@ def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once
     assert [model.name for model in named_models(db)] == ["seen"]
 
 
-def test_a_process_of_the_same_number_is_not_the_trainer(tmp_path: Path) -> None:
+def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    job = tmp_path / "jobs" / "detached"
+    stand_in.random_adapter(job / "adapter")
+    (job / "job.json").write_text('{"base": "tiny.gguf"}')
+    (job / EXIT_CODE).write_text("0")
+    add_job(db, "detached", job, TrainingSettings(("outdoor",)), "detached")
+    assert known_job(db, "detached").status.state == "done"
+    assert [row.status.state for row in known_jobs(db)] == ["done"]
+    assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"]
+    assert kdtui("sft", "show", "detached", "--json").code == 0
+    assert named_models(db) == []
+    assert not list(job.glob("*.gguf"))
+    assert adapter_file(db, "detached") == job / "detached.gguf"
+    assert [model.name for model in named_models(db)] == ["detached"]
+
+
+def test_another_process_with_the_same_id_is_not_the_trainer(tmp_path: Path) -> None:
     other = identity(os.getpid())
     (tmp_path / "pid").write_text(json.dumps(other))
     assert trainer(tmp_path) == os.getpid()
@@ -309,7 +328,7 @@ def test_without_a_heartbeat_a_training_is_stalled(tmp_path: Path) -> None:
         (["rm", "x"], "there is no training 'x'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence_and_leaves_nothing(
+def test_an_impossible_training_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -325,7 +344,7 @@ def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.Mo
     result = launch("x")
     assert (result.code, result.err) == (
         1,
-        "kdtui: to train here, peft is needed; install it with: pip install 'kdtui[sft]'\n",
+        "kdtui: peft is needed to train on this machine; install it with: pip install 'kdtui[sft]'\n",
     )
 
 
@@ -350,7 +369,7 @@ def test_a_student_is_asked_with_the_same_evidence(
     monkeypatch.setattr("models.llama.strategies.pairs.pair_question", heard)
     command = ["generate", "o34", "--student", base, "--strategy", "pairs", "--json"]
     assert kdtui(*command, "--knowledge", "pattern").code == 0
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         probabilities = student.pair_probabilities(get_session(db, "outdoor", "o34"))
     assert pair_question(1, 2, float(probabilities[0, 1])) in asked
     asked.clear()
@@ -381,10 +400,10 @@ def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     assert len(thoughts) == 1
 
 
-def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being_listed(
+def test_a_conversion_that_is_stuck_in_another_process_is_not_waited_for(
     db: Database, tmp_path: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.job_state._CONVERTS", 0.2)
+    monkeypatch.setattr("kdtui.workflows.finish_jobs._CONVERTS", 0.2)
     folder = tmp_path / "job"
     (folder / "adapter").mkdir(parents=True)
     (folder / "exit_code").write_text("0\n")
@@ -392,4 +411,6 @@ def test_a_conversion_that_is_stuck_elsewhere_does_not_keep_trainings_from_being
     with (folder / "settle.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         [row] = kdtui("sft", "ls", "--json").rows
+        assert finish_job(db, "a").status.state == "done"
     assert (row["name"], row["state"]) == ("a", "done")
+    assert named_models(db) == []

@@ -9,7 +9,7 @@ from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
@@ -100,6 +100,6 @@ def test_the_shipped_pair_model_is_as_good_as_its_card_says(db: Database, real_d
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
     sessions = draw_subset(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)
-    with open_pattern_student(None, None, untold) as student:
+    with open_pattern_student(None, None, tell_nobody) as student:
         found = [[frozenset(bundle.positions) for bundle in student.write_bundles(session)] for session in sessions]
     assert score([true_bundles(session) for session in sessions], found).pair_f1 > SHIPPED[name]

@@ -1,4 +1,4 @@
-"""Work that is held, let go on and ended from another thread."""
+"""Work that another thread pauses, resumes and ends."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from kdtui.workflows.pause_control import PauseControl
 from tests.waiting import PATIENCE
 
 
-def test_what_is_held_waits_until_it_is_released() -> None:
+def test_held_work_waits_until_it_is_released() -> None:
     gate, passed = PauseControl(), threading.Event()
     gate.hold()
     assert gate.is_held
@@ -25,7 +25,7 @@ def test_what_is_held_waits_until_it_is_released() -> None:
     assert not gate.is_held
 
 
-def test_closing_lets_everything_pass_and_cannot_be_undone() -> None:
+def test_closing_releases_all_waiters_and_is_final() -> None:
     gate = PauseControl()
     gate.hold()
     gate.close()

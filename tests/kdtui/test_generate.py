@@ -162,9 +162,9 @@ def test_the_pattern_student_shows_its_probability_of_each_pair(kdtui: Kdtui) ->
     shown = kdtui("generate", "o34", "--student", "patterns", "--show-prompt").out
     assert "There is no prompt." in shown
     assert "[pairs]\n1,2 " in shown
-    [told] = kdtui("generate", "o34", "--student", "patterns", "--show-prompt", "--json").rows
-    assert told["pairs"][0].startswith("1,2 ")
-    assert told["questions"] == []
+    [output] = kdtui("generate", "o34", "--student", "patterns", "--show-prompt", "--json").rows
+    assert output["pairs"][0].startswith("1,2 ")
+    assert output["questions"] == []
     assert "[prompt]" not in shown
 
 

@@ -1,4 +1,4 @@
-"""Trainings of a stand-in on hosts: their adapters come home whole, through one connection, and are evaluated then."""
+"""Trainings of a stand-in on hosts: their adapters are fetched, through one connection, and then evaluated."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def done(kdtui: Kdtui, base: Path, far: Path, name: str, *options: object) -> Pa
 
 
 @needs_sshd
-def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
+def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
     done(kdtui, base, far, "one", "--evaluate", "--dataset", "outdoor")
@@ -55,7 +55,7 @@ def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
     for _ in range(2):
         result = kdtui("sft", "ls")
         assert "training one is done, and its adapter is still to be evaluated, with: kdtui sft fetch one" in result.err
-    # It is here by now, and nobody needs the host any more.
+    # It is on this machine now, so the host is no longer needed.
     server.stop()
     result = kdtui("sft", "show", "one")
     assert "still to be evaluated" in result.err
@@ -69,7 +69,7 @@ def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
     assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
 
 
-def test_a_training_here_is_evaluated_by_whoever_looks_at_its_end(kdtui: Kdtui, base: Path, db: Database) -> None:
+def test_a_local_training_is_evaluated_by_the_command_that_follows_it(kdtui: Kdtui, base: Path, db: Database) -> None:
     result = kdtui("sft", "launch", "--name", "one", "--base", base, "--epochs", 1, "--evaluate")
     assert result.code == 0, result.err
     assert get_job(db, "one").evaluate
@@ -80,7 +80,7 @@ def test_a_training_here_is_evaluated_by_whoever_looks_at_its_end(kdtui: Kdtui, 
 
 
 @needs_sshd
-def test_many_trainings_come_home_through_one_connection(
+def test_many_trainings_are_fetched_through_one_connection(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
     for name in ("one", "two", "three"):
@@ -89,7 +89,7 @@ def test_many_trainings_come_home_through_one_connection(
     result = kdtui("sft", "ls", "--json")
     assert result.err.count("use it with: --adapter") == 3, result.err
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == connections + 1
-    # One look at all, and what is fetched.
+    # One check of all trainings, and the fetched files.
     assert server.commands - before <= 1 + 3 * 4
     before = server.commands
     assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"] * 3
@@ -98,7 +98,7 @@ def test_many_trainings_come_home_through_one_connection(
 
 
 @needs_sshd
-def test_a_long_log_is_printed_and_brought_piece_by_piece(kdtui: Kdtui, base: Path, far: Path) -> None:
+def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, far: Path) -> None:
     job = done(kdtui, base, far, "one")
     log = "trained\n" + "step ünd loss\n" * 50_000 + "the end"
     (job / "log").write_text(log)
@@ -112,17 +112,17 @@ def test_a_long_log_is_printed_and_brought_piece_by_piece(kdtui: Kdtui, base: Pa
 
 
 def get_home(kdtui: Kdtui) -> Path:
-    """The folder of the only training here."""
+    """Return the folder of the only training on this machine."""
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "one"]
     return Path(adapter["path"]).parent
 
 
 @needs_sshd
-def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
+def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     kdtui: Kdtui, base: Path, far: Path, db: Database
 ) -> None:
     job = done(kdtui, base, far, "one")
-    # Too large to come at once.
+    # Too large for one message.
     large = job / "checkpoints" / "step-00000001" / "optimizer.safetensors"
     large.parent.mkdir(parents=True)
     large.write_bytes(os.urandom(1 << 20) * 300)
@@ -150,7 +150,7 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
 
 
 @needs_sshd
-def test_many_hosts_are_asked_once_each_and_at_the_same_time(
+def test_many_hosts_are_asked_once_and_in_parallel(
     kdtui: Kdtui, db: Database, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     names = [f"host{number}" for number in range(5)]
@@ -164,7 +164,7 @@ def test_many_hosts_are_asked_once_each_and_at_the_same_time(
         (job / EXIT_CODE).write_text("143")
         add_job(db, job.name, tmp_path / "jobs" / job.name, TrainingSettings(("a",)), f"key{number}", host=host)
     for most in (3, 1):
-        # The package is brought first, to each of them.
+        # The package is sent to each of them first.
         before = server.commands
         rows = kdtui("sft", "ls", "--json").rows
         assert [row["state"] for row in rows] == ["stopped"] * 50
@@ -182,11 +182,11 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
     server.start()
     command = [sys.executable, "-m", "kdtui", "sft", "resume", "one"]
     clients = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [client.communicate()[1] for client in clients]
+    line = [client.communicate()[1] for client in clients]
     job = far / "jobs" / "one"
     try:
-        assert 0 in [client.returncode for client in clients], said
-        for client, each in zip(clients, said, strict=True):
+        assert 0 in [client.returncode for client in clients], line
+        for client, each in zip(clients, line, strict=True):
             assert client.returncode == 0 or "try again" in each
         until(lambda: (job / "log").read_text().endswith("\n"))
         assert (job / "log").read_text().count("began") == 1

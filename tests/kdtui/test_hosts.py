@@ -78,7 +78,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert found["reachable"]["state"] == "ok"
     assert found["python"]["found"].startswith("3.")
     assert "torch" in found["packages"]["found"]
-    assert "is not there yet" in found["base"]["found"]
+    assert "is not on the host yet" in found["base"]["found"]
     assert found["clock"]["state"] == "ok"
     assert result.code == 0
     assert [row["name"] for row in kdtui("host", "ls", "--json").rows] == ["far"]
@@ -103,14 +103,14 @@ def test_an_installed_package_of_another_version_is_not_used(host: Host, tmp_pat
 
 
 @pytest.mark.usefixtures("server")
-def test_a_workdir_is_below_the_home_folder_unless_it_is_given_in_full(kdtui: Kdtui) -> None:
+def test_a_relative_workdir_is_below_the_home_folder(kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "~/some where").code == 0
     [row] = kdtui("host", "ls", "--json").rows
     assert row["workdir"] == str(Path("~").expanduser() / "some where")
 
 
 @pytest.mark.usefixtures("server")
-def test_packages_that_are_missing_are_named_with_what_to_do(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_missing_packages_are_named_with_advice(kdtui: Kdtui, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     add(kdtui, tmp_path, "--python", tmp_path / "bare" / "bin" / "python")
     result = kdtui("host", "check", "far", "--json")
@@ -163,7 +163,7 @@ def bad_configuration(server: sshd.Sshd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             unknown_key,
@@ -180,25 +180,25 @@ def bad_configuration(server: sshd.Sshd) -> None:
     ],
 )
 def test_a_host_that_cannot_be_reached_says_why(
-    server: sshd.Sshd, host: Host, spoil: Callable[[sshd.Sshd], None], said: str
+    server: sshd.Sshd, host: Host, spoil: Callable[[sshd.Sshd], None], message: str
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
         asked(host, lambda client: client.ask(StatusRequest(())))
-    assert said in str(problem.value)
+    assert message in str(problem.value)
     assert "\n" not in str(problem.value)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("ssh: Could not resolve hostname gpu: Temporary failure in name resolution", "at the moment"),
         ("ssh: connect to host gpu port 22: Network is unreachable", "is this machine online?"),
         ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
     ],
 )
-def test_a_missing_local_network_is_not_blamed_on_the_host(words: str, said: str) -> None:
-    assert said in str(SshTransport("far", "gpu").explain(words))
+def test_a_missing_local_network_is_not_blamed_on_the_host(words: str, message: str) -> None:
+    assert message in str(SshTransport("far", "gpu").explain(words))
 
 
 def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
@@ -212,15 +212,15 @@ def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) 
     assert fingerprint.split()[1] in shown
 
 
-@pytest.mark.parametrize(("checks", "said"), [("yes", "its key is known"), ("no", "its key is not checked")])
+@pytest.mark.parametrize(("checks", "message"), [("yes", "its key is known"), ("no", "its key is not checked")])
 def test_a_check_says_whether_keys_are_checked(
-    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, said: str
+    server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, message: str
 ) -> None:
     server.write_config(StrictHostKeyChecking=checks)
     add_host(db, replace(host, settings=HostSettings(python=str(quick))))
     first = kdtui("host", "check", host.name, "--json").rows[0]
     assert first["name"] == "reachable"
-    assert said in first["found"]
+    assert message in first["found"]
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
@@ -257,28 +257,28 @@ def test_an_alias_that_ssh_could_misread_is_refused(kdtui: Kdtui, alias: str) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["add", "far"], "give --ssh ALIAS, or --local"),
         (["add", "far", "--local", "--ssh", "gpu"], "give --ssh ALIAS, or --local"),
         (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
-        (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
+        (["add", "far", "--local", "--workdir", "/x\ny"], "must be one line"),
         (["add", "far", "--local", "--workdir", "/x", "--gpus", "2"], "are Slurm's; add --launcher slurm"),
         (["add", "far", "--local", "--workdir", "/x", "--nodes", "2"], "add --launcher slurm"),
         (
             ["add", "far", "--local", "--workdir", "/x", "--launcher", "slurm", "--option", "--a=b\nrm x"],
-            "options and commands are one line each",
+            "each option and each command must be one line",
         ),
         (["check", "far"], "there is no host 'far'"),
         (["rm", "far"], "there is no host 'far'"),
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_a_wrong_host_gives_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_a_wrong_host_gives_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
-    assert said in result.err
+    assert message in result.err
 
 
 @settings(max_examples=25, deadline=None)
@@ -328,13 +328,13 @@ def test_sent_and_received_bytes_are_equal(host: Host) -> None:
 @pytest.mark.parametrize("over_ssh", [False, True])
 def test_output_arrives_before_the_program_ends(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
-        async def said(letter: str) -> None:
+        async def send(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
             async with aclosing(stream_command(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
         # The marks around the output are random.
-        await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
+        await asyncio.wait_for(asyncio.gather(*map(send, "0123456789abcdef")), 30)
 
     async def both() -> None:
         if not over_ssh:
@@ -390,7 +390,7 @@ def test_commands_beyond_the_limit_of_a_connection_wait() -> None:
     assert [done.code for done in asyncio.run(many())] == [0] * 24
 
 
-def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Sshd, host: Host) -> None:
+def test_a_cancelled_connection_leaves_nothing_behind(server: sshd.Sshd, host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server.write_config(Port=silent.getsockname()[1])
 
@@ -566,7 +566,7 @@ def test_a_setup_continues_without_its_client_and_the_next_client_waits(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, quick: Path) -> None:
+def test_a_base_is_on_the_host_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, quick: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
     for name in ("config.json", "model.safetensors"):
@@ -574,10 +574,10 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, qu
     add(kdtui, tmp_path, "--python", quick)
     there = tmp_path / "there" / "blobs" / package.Tree.of(folder).key
     there.mkdir(parents=True)
-    for name, said in (("config.json", "is not there yet"), ("model.safetensors", "is there")):
+    for name, message in (("config.json", "is not on the host yet"), ("model.safetensors", "is on the host")):
         (there / name).write_text(name)
         found = kdtui("host", "check", "far", "--base", folder, "--json").rows
-        assert [row["found"] for row in found if row["name"] == "base"] == [f"model {said}"]
+        assert [row["found"] for row in found if row["name"] == "base"] == [f"model {message}"]
 
 
 @pytest.mark.usefixtures("server")
@@ -608,7 +608,7 @@ def test_a_host_installs_the_tested_versions() -> None:
     assert wanted == {name: pinned[name] for name in wanted}
 
 
-def test_the_package_that_is_sent_is_small_and_the_same_each_time() -> None:
+def test_the_sent_package_is_small_and_reproducible() -> None:
     first = package.code()
     package.code.cache_clear()
     assert package.code() == first

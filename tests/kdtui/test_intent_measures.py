@@ -1,4 +1,4 @@
-"""How near the intents of a run come to those of people, and what other names for the same bundles are worth."""
+"""The similarity of a run's intents to those of people, and the scores of other names for the same bundles."""
 
 from collections.abc import Callable
 from math import isnan
@@ -30,7 +30,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its file is damaged, say."""
+    """Make the encoder unusable, as with a damaged file."""
 
     def fail() -> None:
         raise ModelError("the sentence encoder is damaged")
@@ -39,7 +39,7 @@ def no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_with(db: Database, name: Callable[[str], str]) -> Run:
-    """A run with the bundles of people, under other names."""
+    """Store a run with the bundles of people under other names."""
     run = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
         bundles = tuple(PredictedBundle((), each.positions, name(each.intent), 1.0) for each in session.bundles)
@@ -62,7 +62,7 @@ def test_intents_of_the_same_meaning_are_near_though_they_share_no_word(db: Data
         assert cosine.measure("camping", "camping") == pytest.approx(1)
 
 
-def test_the_cosine_stands_beside_the_other_measures_of_intents(db: Database, kdtui: Kdtui) -> None:
+def test_the_cosine_is_shown_next_to_the_other_measures_of_intents(db: Database, kdtui: Kdtui) -> None:
     same, other = run_with(db, lambda intent: intent), run_with(db, lambda _: "phone protection")
     scores = shown(kdtui, same)["scores"]
     assert (scores["intent_f1"], scores["intent_cosine"]) == (1, pytest.approx(1))
@@ -87,7 +87,7 @@ def test_each_intent_is_encoded_once_and_kept(db: Database, kdtui: Kdtui, monkey
 
 
 @pytest.mark.usefixtures("no_encoder")
-def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db: Database, kdtui: Kdtui) -> None:
+def test_without_the_encoder_only_the_cosine_is_missing(db: Database, kdtui: Kdtui) -> None:
     run = run_with(db, lambda intent: intent)
     found = shown(kdtui, run)
     assert (found["scores"]["intent_f1"], found["scores"]["intent_cosine"]) == (1, None)
@@ -99,7 +99,7 @@ def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db:
     assert "there is no cosine of intents" in table.err
 
 
-def test_floors_without_an_encoder_are_computed_again_when_it_is_there(
+def test_floors_without_an_encoder_are_computed_again_once_it_is_usable(
     kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ("evaluate", "--floors-only", "--split", "valid", "--json")
@@ -118,7 +118,7 @@ def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, 
     result = kdtui("evaluate", "--resume", 1, "--json")
     row = next(row for row in result.rows if row["name"] == "shipped")
     assert tuple(row["intent_floors"]) == FLOORS
-    # The pattern student finds the same bundles, and names them by their category.
+    # The pattern student finds the same bundles and names them by category.
     patterns = next(row for row in result.rows if row["name"] == "patterns")
     assert row["pair_f1"] == patterns["pair_f1"]
     assert row["intent_floors"]["category"] == {

@@ -1,4 +1,4 @@
-"""Adapters other than the shipped one that write intents alone are asked as they were trained, and nothing else."""
+"""Adapters that only write intents, except the shipped one, are asked as they were trained, and not otherwise."""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def writer(db: Database, outdoor: Path, tmp_path: Path) -> Path:
-    """An adapter that writes intents alone, beside a dataset without any knowledge."""
+    """An adapter that only writes intents, and a dataset without any knowledge."""
     list(import_dataset(db, outdoor, "outdoor"))
     return Path(shutil.copy(shipped_adapter(), tmp_path / "writer.gguf"))
 
@@ -42,7 +42,7 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--knowledge", "rule"], "is shown no knowledge; leave out --knowledge"),
         (["--knowledge", "pattern", "--sample", "x"], "is shown no knowledge; leave out --knowledge and --sample"),
@@ -50,11 +50,11 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
         (["--strategy", "aicl"], "categories and titles make likely; leave out --strategy"),
     ],
 )
-def test_what_it_has_no_use_for_is_refused(writer: Path, kdtui: Kdtui, options: list[str], said: str) -> None:
+def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, options: list[str], message: str) -> None:
     for command in (("generate", "o05"), ("evaluate", "--split", "valid")):
         result = kdtui(*command, "--dataset", "outdoor", "--adapter", writer, *options)
         assert result.code == 1
-        assert said in result.err
+        assert message in result.err
         assert "writer writes intents alone" in result.err
     assert kdtui("run", "ls", "--json").rows == []
 

@@ -1,4 +1,4 @@
-"""`kdtui evaluate --judge`: a model rates intents, and each of its calls is kept and paid for once."""
+"""`kdtui evaluate --judge`: a model rates intents, and each of its calls is stored and paid for once."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def calls(db: Database) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("run")
-def test_the_mean_rating_stands_in_the_table_with_its_count(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_the_mean_rating_is_in_the_table_with_its_count(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     url, handler = serve(lambda fake, number: fake.complete(rating(1 + number % 4)))
     judged = kdtui("evaluate", "--resume", 1, "--judge", f"{url}#m", "--json")
     count = intents(db)
@@ -110,7 +110,7 @@ def test_a_rating_is_read_from_what_models_write_around_it(answer: str) -> None:
         "4",
     ],
 )
-def test_what_is_no_whole_number_of_the_scale_is_no_rating(answer: str) -> None:
+def test_only_whole_numbers_of_the_scale_are_ratings(answer: str) -> None:
     with pytest.raises(ModelError):
         read_rating(answer)
 
@@ -126,7 +126,7 @@ def test_no_answer_gives_anything_but_a_rating_or_a_refusal(answer: str) -> None
 
 
 @pytest.mark.usefixtures("run")
-def test_answers_of_no_use_are_counted_and_paid_for_again_only_if_that_is_wanted(
+def test_unusable_answers_are_counted_and_paid_for_again_only_on_request(
     db: Database, kdtui: Kdtui, serve: Serve
 ) -> None:
     good: list[bool] = []
@@ -151,14 +151,14 @@ def test_answers_of_no_use_are_counted_and_paid_for_again_only_if_that_is_wanted
 
 
 @pytest.mark.usefixtures("run")
-def test_a_budget_stops_the_judge_and_the_same_command_goes_on(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_a_budget_stops_the_judge_and_the_same_command_resumes(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     url, handler = serve(lambda fake, _: fake.complete(rating(2)))
     command = ("evaluate", "--resume", 1, "--judge", f"{url}#m", "--json")
     count = intents(db)
     stopped = kdtui(*command, "--max-calls", 2)
     assert stopped.code == 1
     assert "stopped rating intents: the next call might pass the budget" in stopped.err
-    # What is known is printed all the same.
+    # Known results are still printed.
     [ratings] = [row["ratings"] for row in stopped.rows if row["ratings"] is not None]
     assert (ratings["mean"], ratings["n"], ratings["intents"]) == (2, 2, count)
     assert len(handler.asked) == 2
@@ -177,7 +177,7 @@ def test_without_a_server_the_scores_are_printed_and_the_command_fails(kdtui: Kd
     assert "127.0.0.1:9" in result.err
 
 
-def test_what_is_under_way_at_an_interrupt_is_kept(
+def test_running_calls_are_kept_at_an_interrupt(
     db: Database, run: Run, serve: Serve, database_of_the_test: Path
 ) -> None:
     def reply(fake: Fake, _: int) -> None:
@@ -205,15 +205,15 @@ def test_what_is_under_way_at_an_interrupt_is_kept(
 
 
 @pytest.mark.usefixtures("run")
-def test_a_model_that_is_here_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_local_model_judges_too_and_is_asked_once(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     path = make_model(tmp_path / "tiny.gguf")
     command = ("evaluate", "--resume", 1, "--judge", path, "--json")
     first = kdtui(*command)
     [ratings] = [row["ratings"] for row in first.rows if row["ratings"] is not None]
     assert (ratings["judge"], ratings["n"], ratings["failed"]) == ("tiny", intents(db), 0)
     assert 1 <= ratings["mean"] <= 5
-    told = [read_rating(call["response"]) for call in calls(db)]
-    assert sum(told) / len(told) == pytest.approx(ratings["mean"])
+    scores = [read_rating(call["response"]) for call in calls(db)]
+    assert sum(scores) / len(scores) == pytest.approx(ratings["mean"])
     assert {(call["step"], call["cost"]) for call in calls(db)} == {("judge", 0)}
     assert all(call["prompt_tokens"] > 50 for call in calls(db))
     again = kdtui(*command)
@@ -223,7 +223,7 @@ def test_a_model_that_is_here_judges_too_and_is_asked_once(db: Database, kdtui: 
 
 @pytest.mark.usefixtures("run")
 def test_an_intent_that_the_judge_cannot_read_is_counted_as_failed(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
-    # As many products as no context holds.
+    # More products than any context holds.
     bundle = [{"items": [], "positions": [1] * 2000, "intent": "x", "confidence": 1.0}]
     db.execute("UPDATE predictions SET bundles = ? WHERE rowid = 1", [json.dumps(bundle)])
     db.conn.commit()

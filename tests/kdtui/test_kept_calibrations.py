@@ -1,4 +1,4 @@
-"""A calibration gives way to nothing worse; those that are kept are listed, shown and deleted."""
+"""A calibration is never replaced by a worse one; stored calibrations are listed, shown and deleted."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
+from kdtui.workflows.student.calibrate import sessions_to_learn_from
+from kdtui.workflows.student.cross_validation import JudgedStrategy
+from kdtui.workflows.student.earlier_calibration import CalibrationsCompared, EarlierCalibration, compare_calibrations
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import UNCALIBRATED, Calibration
@@ -26,7 +28,7 @@ SESSIONS = 26
 
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path, tmp_path: Path) -> None:
-    """Demo sessions of few products, all of them for validation."""
+    """Demo sessions with few products, all of them for validation."""
     lines = [few_products(json.loads(line)) for line in outdoor.read_text().splitlines()]
     usable = [line for line in lines if len(line["items"]) > 1 and line["bundles"]][:SESSIONS]
     path = tmp_path / "sessions.jsonl"
@@ -41,7 +43,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def calibrate(kdtui: Kdtui, model: Path) -> Callable[..., Any]:
-    """Calibrate the strategy of pairs, quickly."""
+    """Calibrate the strategy of pairs quickly."""
     return lambda *options: kdtui("calibrate", "--student", model, "--strategy", "pairs", *options)
 
 
@@ -51,14 +53,14 @@ def known(db: Database, model: Path) -> StoredCalibration:
 
 
 def as_good_as(db: Database, f1: float, *, model: str | None = None) -> None:
-    """Have the calibration that is kept look as if it had done so well on each session."""
+    """Set the stored pair F1 of the calibration on each session."""
     [[by_session]] = db.execute("SELECT session_f1 FROM calibrations").fetchall()
     db.execute("UPDATE calibrations SET session_f1 = ?", [json.dumps(dict.fromkeys(json.loads(by_session), f1))])
     if model is not None:
         db.execute("UPDATE calibrations SET model = ?", [model])
 
 
-def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
+def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
     calibrate: Callable[..., Any], db: Database, model: Path
 ) -> None:
     assert calibrate().code == 0
@@ -66,7 +68,7 @@ def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
     before = known(db, model)
     result = calibrate("--limit", 20, "--seed", 3)
     assert result.code == 0, result.err
-    assert "pairs: the earlier calibration, over 26 sessions, stays; on these 20 sessions its pair F1 is 1.000" in (
+    assert "pairs: the earlier calibration, over 26 sessions, is kept; on these 20 sessions its pair F1 is 1.000" in (
         result.err
     )
     assert (
@@ -91,13 +93,13 @@ def test_a_worse_calibration_is_replaced(calibrate: Callable[..., Any], db: Data
     assert set(after.session_f1 or ()) == {each.id for each in sessions_to_learn_from(db, "outdoor", 20)}
 
 
-def test_a_calibration_of_other_weights_is_judged_by_what_the_student_says_now(
+def test_a_calibration_of_other_weights_is_judged_by_present_scores(
     calibrate: Callable[..., Any], db: Database
 ) -> None:
     """How it did on each session is not known of the weights that there are now."""
     calibrate()
     as_good_as(db, 1.0, model="[]")
-    assert "(on 20 of them it was judged as it is, which may favour it)" in calibrate("--limit", 20).err
+    assert "(it may have been fitted on 20 of them, which may favour it)" in calibrate("--limit", 20).err
 
 
 def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
@@ -111,21 +113,21 @@ def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
     assert (after.weights, after.pair_f1, after.session_f1) == (before.weights, before.pair_f1, before.session_f1)
 
 
-def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
+def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
     settings = settings_for(str(model))
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
     before = calibrations(db, "outdoor", settings)
     keep_calibrations(db, "outdoor", settings, [], "pairs")
     db.execute("UPDATE calibrations SET session_f1 = NULL")
     result = kdtui("calibrate", "--student", model, "--strategy", "list")
-    assert "pairs stays chosen: it was not tried on these sessions" in result.err
+    assert "pairs remains the chosen strategy: it was not tried on these sessions" in result.err
     after = calibrations(db, "outdoor", settings)
     assert after["pairs"].weights == before["pairs"].weights
     assert resolved(db, "outdoor", settings).strategy == "pairs"
 
 
-def judged(f1: list[float]) -> Judged:
-    return Judged(Calibration(UNCALIBRATED), [], f1, 0.0)
+def judged(f1: list[float]) -> JudgedStrategy:
+    return JudgedStrategy(Calibration(UNCALIBRATED), [], f1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +146,17 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
     new: list[float], fitted_on: int, is_kept: bool
 ) -> None:
     ids = [str(number) for number in range(20)]
-    earlier = Earlier(Calibration(UNCALIBRATED), fitted_on, dict.fromkeys(ids, 0.5))
-    compared, f1 = compare("pairs", earlier, judged(new), ids)
+    earlier = EarlierCalibration(Calibration(UNCALIBRATED), fitted_on, dict.fromkeys(ids, 0.5))
+    compared, f1 = compare_calibrations("pairs", earlier, judged(new), ids)
     assert compared.is_kept == is_kept
     assert f1 == [0.5] * 20
 
 
 def test_a_comparison_is_a_sentence() -> None:
-    said = Compared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
-    assert said == (
-        "pairs: the earlier calibration, over 90 sessions, stays; on these 20 sessions its pair F1 is 0.610 (on 20 of "
-        "them it was judged as it is, which may favour it), and that of the new one 0.600"
+    message = CalibrationsCompared("pairs", True, 90, 20, (0.61, 0.6), 20).in_words
+    assert message == (
+        "pairs: the earlier calibration, over 90 sessions, is kept; on these 20 sessions its pair F1 is 0.610 (it may "
+        "have been fitted on 20 of them, which may favour it), and that of the new one is 0.600"
     )
 
 
@@ -187,7 +189,7 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
 
 
 class Terminal(StringIO):
-    """Standard input that somebody types."""
+    """Standard input that a user types."""
 
     def isatty(self) -> bool:
         return True
@@ -209,7 +211,7 @@ def test_deleting_is_confirmed(
     assert "Delete it? [y/N]" in result.err
 
 
-def test_a_calibration_whose_weights_are_no_numbers_is_named(
+def test_a_calibration_whose_weights_are_not_numbers_is_named(
     calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
 ) -> None:
     calibrate()
@@ -221,7 +223,8 @@ def test_a_calibration_whose_weights_are_no_numbers_is_named(
         assert result.code == 1
         does_it = f"delete it with: kdtui calibrate rm {number}"
         assert (
-            f"calibration {number} of the strategy pairs cannot be used, for its weights are no numbers" in result.err
+            f"calibration {number} of the strategy pairs cannot be used, since its weights are not numbers"
+            in result.err
         )
         assert does_it in result.err
         assert kdtui("calibrate", "show", number).code == 0

@@ -1,4 +1,4 @@
-"""Scores of floors are cached until the sessions or the code change."""
+"""Scores of floors are computed once and stored, until the sessions or the code change."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +8,9 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors
-from kdtui.workflows.runs.evaluate import ResultRow
+from kdtui.workflows.runs.evaluate import ScoreRow
 from kdtui.workflows.runs.floors import FLOOR_NAMES, floors_over, score_floors
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.database import open_database
 from store.sqlite import Database
 from tests.result_rows import scores_alone
@@ -52,7 +52,7 @@ def test_each_subset_has_its_own_floors(kdtui: Kdtui, computed: list[int]) -> No
     assert computed == [7, 3, 3, 4]
 
 
-def test_floors_are_computed_again_when_the_code_or_the_sessions_change(
+def test_floors_are_computed_again_when_the_code_or_the_sessions_have_changed(
     kdtui: Kdtui, db: Database, outdoor: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
@@ -65,7 +65,7 @@ def test_floors_are_computed_again_when_the_code_or_the_sessions_change(
     assert db.execute("SELECT count(*) FROM floors").fetchone() == (1,), "what is of no use any more is replaced"
 
 
-def test_edited_scores_are_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
+def test_edited_floors_are_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     for scores in ("[", '[["x", {"n": 1}]]', '{"a": 1}'):
         db.execute("UPDATE floors SET scores = ?", [scores])
@@ -79,10 +79,13 @@ def test_floors_are_shown_while_another_program_writes(
     """The scores are not stored, and the next command computes them again."""
     other = open_database(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
-    rows = list(floors_over(db, Scored("outdoor", "test")))
+    rows = list(floors_over(db, ScoredSessions("outdoor", "test")))
     assert [row.name for row in rows] == list(FLOOR_NAMES)
     other.execute("COMMIT")
-    again: list[ResultRow] = [*floors_over(db, Scored("outdoor", "test")), *floors_over(db, Scored("outdoor", "test"))]
+    again: list[ScoreRow] = [
+        *floors_over(db, ScoredSessions("outdoor", "test")),
+        *floors_over(db, ScoredSessions("outdoor", "test")),
+    ]
     assert [row.name for row in again] == list(FLOOR_NAMES) * 2
     assert computed == [7, 7]
     other.close()

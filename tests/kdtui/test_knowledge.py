@@ -28,7 +28,7 @@ def mined(db: Database, outdoor: Path) -> Database:
     return db
 
 
-def test_patterns_come_back_from_the_store_as_they_were_mined(mined: Database) -> None:
+def test_stored_patterns_are_as_they_were_mined(mined: Database) -> None:
     patterns = [decode_piece(piece, Pattern) for piece in find_knowledge(mined, dataset="outdoor", format="pattern")]
     assert len(patterns) > 20
     strongest = patterns[0]
@@ -36,7 +36,7 @@ def test_patterns_come_back_from_the_store_as_they_were_mined(mined: Database) -
     assert all(0 < pattern.precision <= 1 for pattern in patterns)
 
 
-def test_mining_again_keeps_the_numbers_of_what_stays(mined: Database) -> None:
+def test_mining_again_keeps_the_numbers_of_existing_patterns(mined: Database) -> None:
     before = {piece.statement: piece.id for piece in find_knowledge(mined, dataset="outdoor")}
     mine_patterns(mined, "outdoor", min_support=0.1, replace=True)
     after = {piece.statement: piece.id for piece in find_knowledge(mined, dataset="outdoor")}
@@ -68,7 +68,7 @@ def test_ls_shows_a_table_or_objects(kdtui: Kdtui) -> None:
     assert kdtui("knowledge", "ls", "--format", "rule").out == ""
 
 
-def test_show_tells_all_of_one_piece(mined: Database, kdtui: Kdtui) -> None:
+def test_show_prints_everything_about_a_piece(mined: Database, kdtui: Kdtui) -> None:
     number = find_knowledge(mined)[0].id
     result = kdtui("knowledge", "show", number)
     assert "annotations" in result.out
@@ -95,7 +95,7 @@ def test_an_unknown_dataset_is_named_with_the_nearest(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("mined")
-def test_filters_stand_among_the_words(kdtui: Kdtui) -> None:
+def test_filters_can_be_mixed_with_words(kdtui: Kdtui) -> None:
     rows = kdtui("knowledge", "search", "tent format:pattern precision:>=0.5", "--json").rows
     assert rows
     assert all("Tent" in row["statement"] and row["precision"] >= 0.5 for row in rows)
@@ -105,7 +105,7 @@ def test_filters_stand_among_the_words(kdtui: Kdtui) -> None:
     assert "there is no filter colour:" in wrong.err
 
 
-def test_what_is_rejected_is_shown_when_it_is_asked_for(mined: Database, kdtui: Kdtui) -> None:
+def test_rejected_pieces_are_shown_on_request(mined: Database, kdtui: Kdtui) -> None:
     add_knowledge(mined, "outdoor", "rule", "t", [NewKnowledge("Tents alone", "{}", 0.9, rejected="too bold")])
     for arguments in (["ls"], ["search", "tents"]):
         shown = [row["statement"] for row in kdtui("knowledge", *arguments, "--json").rows]
@@ -162,7 +162,7 @@ def test_a_sample_is_picked_by_hand(mined: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "--pieces", 99_999).code == 1
 
 
-def test_chosen_pieces_are_exported_alone(mined: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+def test_only_chosen_pieces_are_exported(mined: Database, tmp_path: Path, kdtui: Kdtui) -> None:
     number = find_knowledge(mined)[0].id
     assert kdtui("knowledge", "export", "-o", tmp_path / "one", "--pieces", number).code == 0
     [line] = (tmp_path / "one" / "knowledge.jsonl").read_text().splitlines()
@@ -170,7 +170,7 @@ def test_chosen_pieces_are_exported_alone(mined: Database, tmp_path: Path, kdtui
     add_knowledge_of_another_dataset(mined)
     both = kdtui("knowledge", "export", "-o", tmp_path / "two", "--query", "")
     assert both.code == 1
-    assert "the pieces are of several datasets, which have a folder each: other, outdoor" in both.err
+    assert "the pieces are of several datasets, and each needs a folder of its own: other, outdoor" in both.err
 
 
 def add_knowledge_of_another_dataset(db: Database) -> None:
@@ -178,7 +178,7 @@ def add_knowledge_of_another_dataset(db: Database) -> None:
     add_knowledge(db, "other", "rule", "t", [NewKnowledge("Something else", "{}")])
 
 
-def test_show_tells_where_a_piece_was_offered(mined: Database, kdtui: Kdtui) -> None:
+def test_show_lists_where_a_piece_was_used(mined: Database, kdtui: Kdtui) -> None:
     piece = find_knowledge(mined)[0]
     kdtui("sample", "create", "few", "--pieces", piece.id)
     run = start_run(mined, "outdoor", "test", "x", RunSettings("x", ("pattern",), sample="few"))

@@ -110,7 +110,7 @@ def test_existing_files_are_not_overwritten_by_default(kdtui: Kdtui, tmp_path: P
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path]
     refused = kdtui(*export)
     assert (refused.code, card.read_text()) == (1, "of a project")
-    assert "README.md: it is there already; choose another folder, or replace it with --replace" in refused.err
+    assert "README.md: it exists already; choose another folder, or replace it with --replace" in refused.err
     card.unlink()
     assert kdtui(*export).code == 0
     assert kdtui(*export, "--as", "parquet").code == 1
@@ -159,7 +159,7 @@ def test_imported_pieces_keep_their_origin_when_exported_again(
     assert shown["origin"]["imported_at"].startswith("20")
     words = " ".join(kdtui("knowledge", "show", piece.id).out.split())
     assert "imported from dataset outdoor" in words
-    assert "not found here: its measures are those that it came with" in words
+    assert "not found in this store: its measures are the imported ones" in words
     listed = kdtui("knowledge", "search", "origin:outdoor", "--all", "--json", "-n", 9999).rows
     assert {row["id"] for row in listed} == {each.id for each in pieces_of_kitchen(known)}
     assert all(row["origin"]["dataset"] == "outdoor" for row in listed)
@@ -191,7 +191,7 @@ def test_mining_and_distilling_keep_imported_pieces(known: Database, foreign: Pa
 def test_an_import_does_not_change_the_datasets_own_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     before = everything(known, "outdoor")
     result = kdtui("knowledge", "import", foreign, "-d", "outdoor")
-    assert f"0 new, {len(before)} that were there already and stay as they are" in result.err
+    assert f"0 new, {len(before)} that existed already and stay as they are" in result.err
     assert everything(known, "outdoor") == before
     assert kdtui("knowledge", "search", "origin:outdoor", "--json").rows == []
 
@@ -204,7 +204,7 @@ def test_an_imported_piece_that_is_found_again_gets_its_own_measures(
     found = [piece for piece in find_knowledge(known, dataset="other", format="pattern") if piece.own]
     assert found
     assert all(piece.origin is not None for piece in found)
-    assert "found here too" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
+    assert "also found in this store" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
     # It was imported first, and stays whatever is found later.
     result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
     assert "deleted" not in result.err

@@ -1,4 +1,4 @@
-"""What is typed into a search for knowledge, and numbers of pieces."""
+"""Queries for knowledge, and numbers of pieces."""
 
 from contextlib import suppress
 
@@ -38,24 +38,24 @@ QUERIES = st.builds(
 
 
 @given(QUERIES)
-def test_what_is_written_is_read_as_it_was(query: KnowledgeQuery) -> None:
+def test_a_written_query_reads_the_same(query: KnowledgeQuery) -> None:
     assert parse_query(write_query(query)) == query
 
 
 @given(st.text())
-def test_any_text_is_a_search_or_has_one_sentence_against_it(text: str) -> None:
+def test_any_text_is_a_query_or_one_sentence(text: str) -> None:
     with suppress(BadQuery):
         query = parse_query(text)
         assert parse_query(write_query(query)) == query
 
 
 @given(st.text())
-def test_what_is_quoted_is_one_word(text: str) -> None:
+def test_quoted_text_is_one_word(text: str) -> None:
     assert parse_query(quoted(text)).words == ((text.strip(),) if text.strip() else ())
 
 
 @given(QUERIES, st.sampled_from(["format", "dataset", "teacher", "status", "sample"]), st.data())
-def test_a_filter_goes_in_and_out_again(query: KnowledgeQuery, name: str, data: st.DataObject) -> None:
+def test_a_filter_can_be_toggled(query: KnowledgeQuery, name: str, data: st.DataObject) -> None:
     values = {"format": st.sampled_from(FORMATS), "status": st.sampled_from(STATUSES)}.get(name, NAMES)
     value = data.draw(values)
     attribute = "statuses" if name == "status" else f"{name}s"
@@ -74,7 +74,7 @@ def test_words_and_filters_mix() -> None:
     assert query.bounds == (Bound("support", ">", 0.02), Bound("precision", "<=", 0.5))
 
 
-def test_what_is_not_finished_is_read_as_far_as_it_goes() -> None:
+def test_an_unfinished_query_is_read_as_far_as_possible() -> None:
     assert parse_query('teacher:"large mo').teachers == ("large mo",)
     assert parse_query('"two wor').words == ("two wor",)
     assert parse_query("format:th status:rej").formats == ("thought",)
@@ -94,13 +94,13 @@ def test_what_is_not_finished_is_read_as_far_as_it_goes() -> None:
         ("teacher:", "teacher: needs a value, such as teacher:annotations"),
     ],
 )
-def test_what_means_nothing_says_why(text: str, problem: str) -> None:
+def test_an_invalid_query_says_why(text: str, problem: str) -> None:
     with pytest.raises(BadQuery) as caught:
         parse_query(f"words {text}")
     assert problem in str(caught.value)
 
 
-def test_a_colon_that_is_no_filters_is_a_part_of_the_word() -> None:
+def test_a_colon_without_a_filter_is_a_part_of_the_word() -> None:
     assert parse_query('16:9 "statement:tent" :x').words == ("16:9", "statement:tent", ":x")
 
 
@@ -115,6 +115,6 @@ def test_ranges_of_numbers() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "4-2", "1-", "-3", "1-99999999999", "1.5", "²", "9" * 30])
-def test_what_is_no_number_is_one_sentence(text: str) -> None:
+def test_an_invalid_number_is_one_sentence(text: str) -> None:
     with pytest.raises(KdtuiError, match="write them as 3,17,40-52"):
         parse_numbers(text)

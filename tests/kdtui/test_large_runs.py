@@ -1,4 +1,4 @@
-"""Evaluations of many sessions: answers are stored together where they cost nothing, and nothing piles up in memory."""
+"""Evaluations of many sessions: free answers are stored together, and memory stays bounded."""
 
 import os
 import signal
@@ -28,10 +28,10 @@ from kdtui.tui.places.runs.form import Wanted
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors, kept_scores, runs
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
-from kdtui.workflows.runs.evaluate import answer_split, evaluate, score_run, split_to_score
+from kdtui.workflows.runs.evaluate import answer_split, evaluate_split, score_run, split_to_score
 from kdtui.workflows.runs.floors import floors_over
 from kdtui.workflows.runs.runs import compare_runs
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.generate import SessionAnswered
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
@@ -62,7 +62,7 @@ def run(db: Database) -> Run:
 
 @pytest.fixture
 def other(db: Database) -> Iterator[Database]:
-    """Another process, as far as the store can tell."""
+    """Another connection, which looks like another process to the store."""
     assert db.path is not None
     with closing(open_database(db.path)) as found:
         yield found
@@ -76,12 +76,12 @@ def made_up(answer: Answer, *, costs_nothing: bool) -> SessionStudent:
 
 
 def scores(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table without what a session cost, which is never the same twice."""
+    """Return the rows of a table without the costs of a session, which always differ."""
     return [{name: row[name] for name in ("name", *(field.name for field in fields(Scores)))} for row in rows]
 
 
 def many(db: Database, count: int) -> None:
-    """A dataset of the training sessions, and of so many copies of the others."""
+    """A dataset of the training sessions, and of many copies of the others."""
     every = list(iter_sessions(db, "outdoor"))
     train = [session for session in every if session.split == "train"]
     others = [session for session in every if session.split != "train" and session.bundles]
@@ -89,11 +89,11 @@ def many(db: Database, count: int) -> None:
     list(write_dataset(db, "many", "made up", [*train, *copies]))
 
 
-def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> None:
+def test_free_answers_are_stored_many_at_a_time(db: Database) -> None:
     many(db, 400)
     statements: list[str] = []
     sessions = split_to_score(db, "many", "valid")
-    events = evaluate(db, "many", "valid", RunSettings("patterns"), sessions)
+    events = evaluate_split(db, "many", "valid", RunSettings("patterns"), sessions)
     next(events)
     db.conn.set_trace_callback(statements.append)
     answered = sum(isinstance(event, SessionAnswered) for event in events)
@@ -105,14 +105,14 @@ def test_answers_that_cost_nothing_are_stored_many_at_a_time(db: Database) -> No
 def test_an_answer_that_is_shown_is_stored(db: Database, other: Database) -> None:
     many(db, 300)
     seen = 0
-    for event in evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")):
+    for event in evaluate_split(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")):
         if isinstance(event, SessionAnswered):
             seen += 1
             assert seen <= count_answers(other, get_run(other, 1))
 
 
 @pytest.mark.parametrize(("costs_nothing", "seconds", "unstored"), [(False, 0.0, 0), (True, 0.2, 2), (True, 0.6, 0)])
-def test_no_more_is_at_risk_than_half_a_second_of_work_that_costs_nothing(
+def test_at_most_half_a_second_of_free_work_is_at_risk(
     db: Database, other: Database, run: Run, costs_nothing: bool, seconds: float, unstored: int
 ) -> None:
     at_risk = []
@@ -138,7 +138,7 @@ def test_others_can_write_while_a_student_thinks(db: Database, other: Database, 
     assert get_run(db, run.id).note == "written"
 
 
-def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> None:
+def test_available_sessions_are_answered_before_waiting_for_more(db: Database) -> None:
     answered: list[str] = []
     sessions = list(iter_sessions(db, "outdoor", split="train"))
 
@@ -156,7 +156,7 @@ def test_what_has_come_is_answered_before_more_is_waited_for(db: Database) -> No
 
 
 @pytest.mark.parametrize("problem", [ModelError("no memory"), KeyboardInterrupt()])
-def test_what_was_answered_before_a_failure_is_kept(db: Database, run: Run, problem: BaseException) -> None:
+def test_answers_before_a_failure_are_kept(db: Database, run: Run, problem: BaseException) -> None:
     def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
         for number, session in enumerate(sessions):
             if number == 5:
@@ -169,7 +169,7 @@ def test_what_was_answered_before_a_failure_is_kept(db: Database, run: Run, prob
     assert get_run(db, run.id).finished_at is None
 
 
-def test_sessions_that_are_answered_are_not_asked_again(db: Database, run: Run) -> None:
+def test_answered_sessions_are_not_asked_again(db: Database, run: Run) -> None:
     asked: list[str] = []
 
     def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
@@ -199,7 +199,7 @@ main()
 """The program, but that answers are stored one by one: so there is time to kill it in."""
 
 
-def test_a_killed_process_goes_on_and_ends_with_the_same_table(
+def test_a_killed_evaluation_resumes_and_ends_with_the_same_table(
     db: Database, kdtui: Kdtui, database_of_the_test: Path
 ) -> None:
     many(db, 1500)
@@ -228,7 +228,7 @@ def test_a_killed_process_goes_on_and_ends_with_the_same_table(
     }
 
 
-def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
+def test_sessions_are_iterated_over_without_being_held_in_memory(db: Database) -> None:
     many(db, 5000)
     sessions = split_to_score(db, "many", "valid")
     peaks = []
@@ -244,7 +244,7 @@ def test_sessions_are_walked_through_without_being_held(db: Database) -> None:
     assert len(sessions) == 5000
 
 
-def test_a_part_of_a_split_is_the_same_each_time_it_is_walked_through(db: Database) -> None:
+def test_a_part_of_a_split_is_the_same_in_each_iteration(db: Database) -> None:
     for limit, seed in ((None, 0), (3, 0), (3, 1), (3, None), (99, 5)):
         sessions = split_to_score(db, "outdoor", "test", limit, seed)
         assert list(sessions) == list(sessions)
@@ -266,7 +266,7 @@ def test_a_run_is_scored_on_the_sessions_that_it_has_answered(db: Database, run:
 
 @pytest.fixture
 def answered_by(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """For each time that floors were computed, the run whose answers stand for those of the pattern student."""
+    """For each computation of floors, the run whose answers replace those of the pattern student."""
     found: list[int | None] = []
     compute = floors.score_floors
 
@@ -296,7 +296,7 @@ def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui,
     "change",
     ["UPDATE predictions SET bundles = '[]'", "UPDATE runs SET finished_at = NULL", "DELETE FROM predictions LIMIT 1"],
 )
-def test_answers_of_another_version_or_of_fewer_sessions_are_no_floor(
+def test_answers_of_another_version_or_of_fewer_sessions_are_not_a_floor(
     db: Database, kdtui: Kdtui, answered_by: list[int | None], change: str
 ) -> None:
     kdtui("evaluate", "--student", "patterns", "--json")
@@ -313,7 +313,7 @@ def test_a_session_too_large_for_patterns_counts_as_not_valid_in_the_floor(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pattern_student, "MOST_PRODUCTS", 4)
-    rows = {row.name: row.scores for row in floors_over(db, Scored("outdoor", "test"))}
+    rows = {row.name: row.scores for row in floors_over(db, ScoredSessions("outdoor", "test"))}
     assert rows["patterns"].valid < 1 == rows["whole session"].valid
     assert rows["patterns"].sessions == 7
 
@@ -354,7 +354,7 @@ def test_runs_are_compared_without_holding_their_answers(db: Database, monkeypat
     for module in ("store.split_sessions", "kdtui.workflows.runs.evaluate"):
         monkeypatch.setattr(f"{module}._PAGE", 100)
     for _ in range(2):
-        list(evaluate(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))
+        list(evaluate_split(db, "many", "valid", RunSettings("patterns"), split_to_score(db, "many", "valid")))
     one, other = get_run(db, 1), get_run(db, 2)
     peaks = []
     for look in (lambda: compare_runs(db, one, other), lambda: [predictions(db, run) for run in (one, other)]):

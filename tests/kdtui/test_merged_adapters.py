@@ -63,14 +63,14 @@ def test_a_merged_adapter_is_listed_and_says_what_it_was_made_of(kdtui: Kdtui, t
     assert "merged.camping" in kdtui("model", "show", "both").out
 
 
-def test_it_says_the_same_in_peft_and_in_llama_cpp_and_generates(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_gives_the_same_logits_in_peft_and_llama_cpp_and_generates(kdtui: Kdtui, db: Database, two: Path) -> None:
     assert kdtui("model", "merge", "camping=0.7", "kitchen=0.5", "--name", "both").code == 0
     path = named_model(db, "both").path
     there = logits(two, path.parent)
     assert np.abs(there - logits_here(two, path, some_tokens(there.shape[1]))).max() < 1e-3
     answer = kdtui("generate", "o34", "--student", two, "--adapter", "both=0.5", "--strategy", "list", "--json")
     assert answer.rows[0]["bundles"]
-    # Without a word about the base and the form, it is asked as its parts were trained.
+    # Without options for the base and the form, it is asked as its parts were trained.
     mine_patterns(db, "outdoor")
     asked = kdtui("generate", "o34", "--adapter", "both", "--show-prompt", "--json")
     assert asked.code == 0, asked.err
@@ -95,7 +95,7 @@ def test_a_smaller_rank_says_how_much_it_keeps(kdtui: Kdtui, db: Database, two: 
     assert manifest["rank"] == 6
     assert 0.5 < manifest["kept"] < 1
     assert f"small has rank 6 and keeps {manifest['kept']:.2%} of the squared norm of the sum" in result.err
-    # One adapter alone is reduced, too; a rank that it has already changes nothing.
+    # A single adapter can be reduced too; its present rank changes nothing.
     assert "has rank 2 and keeps" in kdtui("model", "merge", "kitchen", "--rank", 2, "--name", "two").err
     assert "same has rank 9; use" in kdtui("model", "merge", "kitchen", "--rank", 9, "--name", "same").err
     assert logits(two, folder_of(db, "same")) == pytest.approx(
@@ -112,7 +112,7 @@ def test_files_and_merged_adapters_are_merged_again(kdtui: Kdtui, db: Database, 
     assert logits(two, folder_of(db, "second")) == pytest.approx(logits(two, folder_of(db, "third")), abs=1e-3)
 
 
-def test_it_can_be_merged_ever_again(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_can_be_merged_repeatedly(kdtui: Kdtui, db: Database, two: Path) -> None:
     assert two.exists()
     names = ["camping", *(f"m{number}" for number in range(14))]
     for before, name in pairwise(names):
@@ -121,7 +121,7 @@ def test_it_can_be_merged_ever_again(kdtui: Kdtui, db: Database, two: Path) -> N
     assert adapter_manifest(named_model(db, "m13").path)["merged"]["m12"]["trained"]["merged"] == "m11"
 
 
-def test_it_goes_with_its_files_and_leaves_those_of_its_parts(kdtui: Kdtui, db: Database, two: Path) -> None:
+def test_it_is_deleted_with_its_files_but_not_those_of_its_parts(kdtui: Kdtui, db: Database, two: Path) -> None:
     kdtui("model", "merge", "camping", "kitchen", "--name", "both")
     folder = folder_of(db, "both")
     assert folder.is_dir()
@@ -132,7 +132,7 @@ def test_it_goes_with_its_files_and_leaves_those_of_its_parts(kdtui: Kdtui, db: 
     assert named_model(db, "camping").path.exists()
 
 
-def test_parts_that_were_trained_to_be_asked_in_other_ways_are_merged_with_a_note(
+def test_parts_that_are_asked_in_different_ways_are_merged_with_a_note(
     kdtui: Kdtui, db: Database, two: Path, tmp_path: Path
 ) -> None:
     trained_adapter(db, tmp_path, "lists", two, 3, {**TRAINED, "form": "list"})
@@ -173,19 +173,19 @@ def test_adapters_of_different_bases_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["camping=0", "kitchen"], "camping: an adapter is merged with a weight such as 0.5, not 0"),
-        (["camping=nan", "kitchen"], "camping: an adapter is merged with a weight such as 0.5, not nan"),
-        (["camping=1e40"], "camping: an adapter is merged with a weight such as 0.5, not 1e+40"),
+        (["camping=0", "kitchen"], "camping: the weight of an adapter is a number such as 0.5, not 0"),
+        (["camping=nan", "kitchen"], "camping: the weight of an adapter is a number such as 0.5, not nan"),
+        (["camping=1e40"], "camping: the weight of an adapter is a number such as 0.5, not 1e+40"),
         (["camping", "camping=0.5"], "camping is named twice"),
         (["camping", "nobody"], "there is no adapter 'nobody'"),
         (["camping", "--name", "none"], "'none' cannot be the name of an adapter"),
         (["camping", "--name", "kitchen"], "there is a model 'kitchen' already"),
         (["camping", "--name", "../x"], "cannot be a name"),
         (["camping", "--name", "smollm2"], "comes with kdtui"),
-        (["none"], "say which adapters to merge"),
+        (["none"], "name the adapters to merge"),
     ],
 )
-def test_what_cannot_be_merged_is_one_sentence_and_leaves_nothing(
+def test_an_impossible_merge_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, two: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     assert two.exists()
@@ -200,7 +200,7 @@ def test_what_cannot_be_merged_is_one_sentence_and_leaves_nothing(
     ("setting", "value"),
     [("use_dora", True), ("bias", "all"), ("modules_to_save", ["lm_head"]), ("target_modules", ["embed_tokens"])],
 )
-def test_what_is_no_plain_adapter_is_refused_by_name(
+def test_an_adapter_that_is_not_plain_is_refused_by_name(
     kdtui: Kdtui, two: Path, tmp_path: Path, setting: str, value: object
 ) -> None:
     assert two.exists()
@@ -211,7 +211,7 @@ def test_what_is_no_plain_adapter_is_refused_by_name(
     assert "embed_tokens" in result.err if setting == "target_modules" else setting in result.err
 
 
-def test_a_rank_beyond_the_base_has_to_be_reduced(kdtui: Kdtui, db: Database, two: Path, tmp_path: Path) -> None:
+def test_a_rank_beyond_the_base_must_be_reduced(kdtui: Kdtui, db: Database, two: Path, tmp_path: Path) -> None:
     trained_adapter(db, tmp_path, "large", two, 5, r=120)
     result = kdtui("model", "merge", "large", "kitchen")
     assert "the ranks add up to 129" in result.err

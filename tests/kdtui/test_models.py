@@ -1,4 +1,4 @@
-"""`kdtui model`: models get names, and are written in fewer bits."""
+"""`kdtui model`: models are named and quantized."""
 
 import json
 import os
@@ -34,7 +34,7 @@ TITLES = ("-t", "Two-person tent", "-t", "Tent pegs", "-t", "Phone case")
 
 
 def hang() -> None:
-    """Stands in for a trial that does not come to an end; another process finds it by its name."""
+    """A stand-in for a trial that never ends; another process finds it by its name."""
     time.sleep(60)
 
 
@@ -43,7 +43,7 @@ def tiny(tmp_path: Path) -> Path:
     return make_model(tmp_path / "tiny.gguf", width=128)
 
 
-def test_the_embedded_student_is_listed_with_what_its_file_says(kdtui: Kdtui) -> None:
+def test_the_embedded_student_is_listed_with_its_metadata(kdtui: Kdtui) -> None:
     [row, shipped, encoder] = kdtui("model", "ls", "--json").rows
     assert (encoder["name"], encoder["kind"], encoder["architecture"]) == ("minilm", "encoder", "bert")
     assert (shipped["name"], shipped["kind"]) == ("shipped", "adapter")
@@ -65,7 +65,7 @@ def test_a_file_gets_a_name_and_answers_by_it(kdtui: Kdtui, tiny: Path) -> None:
     )
 
 
-def test_a_model_in_fewer_bits_is_a_student_of_its_own(kdtui: Kdtui, database_of_the_test: Path) -> None:
+def test_a_quantized_model_is_a_student_of_its_own(kdtui: Kdtui, database_of_the_test: Path) -> None:
     result = kdtui("model", "quantize", "smollm2", "--to", "q4_0")
     assert result.code == 0
     assert result.out == ""
@@ -86,14 +86,14 @@ def test_every_quantization_can_be_read_again(tiny: Path, tmp_path: Path, kind: 
     assert [path.name for path in target.parent.iterdir()] == ["target.gguf"]
 
 
-def test_a_model_that_is_damaged_is_not_quantized_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
+def test_a_damaged_model_is_not_quantized_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
     tiny.write_bytes(tiny.read_bytes()[:-5000])
     with pytest.raises(ModelError, match="cannot"):
         quantize_file(tiny, tmp_path / "made" / "target.gguf", "Q4_0", 1)
     assert not list((tmp_path / "made").glob("*"))
 
 
-def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> None:
+def test_a_deleted_file_is_listed_as_missing(kdtui: Kdtui, tiny: Path) -> None:
     kdtui("model", "add", tiny)
     tiny.unlink()
     [*_, row] = kdtui("model", "ls", "--json").rows
@@ -117,13 +117,13 @@ def test_a_file_that_has_gone_is_listed_as_such(kdtui: Kdtui, tiny: Path) -> Non
         (["rm", "smollm2"], "there is no model 'smollm2'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, tiny: Path, arguments: list[str], message: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, tiny: Path, arguments: list[str], message: str) -> None:
     result = kdtui("model", *[str(tiny) if each == "TINY" else each for each in arguments])
     assert (result.code, len(result.err.splitlines())) == (1, 1)
     assert message in result.err
 
 
-def test_what_suits_a_processor_is_what_llama_cpp_has_kernels_for() -> None:
+def test_the_suitable_quantization_is_one_with_kernels_for_the_processor() -> None:
     assert suitable_quantization(["AVX2", "REPACK"], gpu=False)[0] == "Q4_0"
     assert suitable_quantization(["NEON"], gpu=True)[0] == "Q4_K_M"
     assert "memory" in suitable_quantization([], gpu=False)[1]
@@ -133,7 +133,7 @@ def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monk
     found = {row["name"]: row for row in kdtui("doctor", "--json").rows}
     assert found["decoding"]["state"] == "ok"
     assert "kdtui model quantize smollm2 --to Q4" in found["quantization"]["found"]
-    # A build that crashes ends the trial, and not the doctor.
+    # A crashing build ends the trial, but not the doctor.
     monkeypatch.setattr("models.llama.selftest.main", os.abort)
     result = kdtui("doctor", "--json")
     assert result.code == 1
@@ -170,7 +170,7 @@ def test_an_interrupt_ends_a_quantization_and_leaves_nothing(database_of_the_tes
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of files are POSIX")
-def test_a_full_disk_is_said_of_the_target(database_of_the_test: Path) -> None:
+def test_a_full_disk_is_reported_for_the_target(database_of_the_test: Path) -> None:
     code = 'ulimit -f 20000; exec "$0" -m kdtui model quantize smollm2'
     result = subprocess.run(["bash", "-c", code, sys.executable], capture_output=True, text=True, check=False)
     folder = database_of_the_test.parent / "models"
@@ -179,7 +179,7 @@ def test_a_full_disk_is_said_of_the_target(database_of_the_test: Path) -> None:
     assert not list(folder.iterdir())
 
 
-def test_a_file_that_is_there_is_never_overwritten(kdtui: Kdtui, database_of_the_test: Path) -> None:
+def test_an_existing_file_is_never_overwritten(kdtui: Kdtui, database_of_the_test: Path) -> None:
     folder = database_of_the_test.parent / "models"
     folder.mkdir(parents=True)
     mine = make_model(folder / "mine.gguf", width=128)
@@ -197,7 +197,7 @@ def test_a_file_that_is_there_is_never_overwritten(kdtui: Kdtui, database_of_the
 
 @pytest.fixture
 def hub(tiny: Path) -> Iterator[str]:
-    """As much of a hub as fetching a file needs: repositories `owner/one` and `owner/two`."""
+    """The parts of a hub that fetching needs, with repositories `owner/one` and `owner/two`."""
     files = {
         "owner/one": ["one.gguf", "README.md"],
         "owner/two": ["small.gguf", "large.gguf"],
@@ -237,7 +237,7 @@ def hub(tiny: Path) -> Iterator[str]:
 
 
 def fetch(endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """`kdtui model add` in a process of its own: the hub's library reads its settings when it is imported."""
+    """Run `kdtui model add` in its own process: the hub's library reads its settings when it is imported."""
     return subprocess.run(
         [sys.executable, "-m", "kdtui", "model", "add", *arguments],
         env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
@@ -259,9 +259,9 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
     assert not Path(row["path"]).exists()
 
 
-def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
+def test_a_file_that_a_hub_lacks_is_one_sentence(hub: str) -> None:
     several = fetch(hub, "owner/two")
-    assert "say which file of owner/two, with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
+    assert "name the file of owner/two with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
     assert fetch(hub, "owner/two", "--file", "large.gguf").returncode == 0
     for endpoint, repository, message in (
         (hub, "owner/none", "has no such repository"),
@@ -274,7 +274,7 @@ def test_what_a_hub_does_not_have_is_one_sentence(hub: str) -> None:
         assert len(result.stderr.strip().splitlines()) == 1
 
 
-def test_a_base_is_shown_with_what_its_header_says(kdtui: Kdtui, tiny: Path) -> None:
+def test_a_base_is_shown_with_its_header(kdtui: Kdtui, tiny: Path) -> None:
     kdtui("model", "add", tiny, "--name", "mine")
     [row] = kdtui("model", "show", "mine", "--json").rows
     assert (row["kind"], row["adapter"], row["fits"]) == ("base", None, [])
@@ -305,8 +305,8 @@ def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
         "calibrations": {"with_evidence": {"pairs": pairs}},
         **about_base(LlamaModel(right), right),
     }
-    for name, said in (("known", manifest), ("foreign", None)):
-        path = make_adapter(tmp_path / f"{name}.gguf", manifest=said)
+    for name, expected in (("known", manifest), ("foreign", None)):
+        path = make_adapter(tmp_path / f"{name}.gguf", manifest=expected)
         add_model(db, NamedModel(name, path, "a training", made=False, kind="adapter"))
     add_job(db, "known", tmp_path, TrainingSettings(("a",)), "key")
     [row] = kdtui("model", "show", "known", "--json").rows
@@ -315,8 +315,8 @@ def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
     fits = {each["base"]: each["problem"] for each in row["fits"]}
     assert fits["right"] is None
     assert "trained on other weights than those of other.gguf" in fits["other"]
-    assert fits["wide"] == "it is 128 wide, and the adapter is for one that is 64 wide"
-    assert fits["qwen"] == "it is of the architecture qwen2, not llama"
+    assert fits["wide"] == "its width is 128, and the adapter needs 64"
+    assert fits["qwen"] == "its architecture is qwen2, not llama"
     out = kdtui("model", "show", "known").out
     assert "calibrations.with_evidence.pairs" in out
     assert "bias 1.25, score 0.5" in out
@@ -326,7 +326,7 @@ def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
     assert "right: perhaps; it does not say what it was trained on" in foreign
 
 
-def test_what_is_wrong_with_a_file_is_shown_too(kdtui: Kdtui, db: Database, tiny: Path, tmp_path: Path) -> None:
+def test_the_problem_of_a_file_is_shown_too(kdtui: Kdtui, db: Database, tiny: Path, tmp_path: Path) -> None:
     kdtui("model", "add", tiny, "--name", "gone")
     tiny.unlink()
     broken = tmp_path / "broken.gguf"
@@ -357,7 +357,7 @@ def test_a_name_of_a_training_is_not_given_to_a_model(kdtui: Kdtui, db: Database
     assert (result.code, "there is a training 'camping' already" in result.err) == (1, True)
 
 
-def test_who_looks_at_a_quantization_sees_it_grow_and_can_stop_it(tmp_path: Path) -> None:
+def test_a_quantization_reports_its_progress_and_can_be_stopped(tmp_path: Path) -> None:
     target = tmp_path / "target.gguf"
     steps = quantizing(embedded_student(), target, "F32", 1)
     assert next(steps) >= 0

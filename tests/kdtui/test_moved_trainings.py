@@ -1,6 +1,6 @@
-"""Trainings that go from host to host, and from one machine's store to another's: one copy of each can be started.
+"""Trainings that move between hosts, and between the stores of machines: only one copy of each can be started.
 
-Their trainer is a script, which writes a checkpoint and stops: what is tested is where things are, and who is told.
+Their trainer is a script that writes a checkpoint and stops: these tests are about files and messages.
 """
 
 import json
@@ -42,7 +42,7 @@ def add_hosts(kdtui: Kdtui, folder: Path) -> None:
 
 
 def stopped(kdtui: Kdtui, base: Path, far: Path, name: str = "one") -> Path:
-    """A training that has stopped on `far`, with a checkpoint; its directory there."""
+    """A stopped training on `far` with a checkpoint; its directory on the host."""
     result = kdtui("sft", "launch", "--name", name, "--base", base, "--host", "far")
     assert result.code == 0, result.err
     job = far / "jobs" / name
@@ -52,7 +52,7 @@ def stopped(kdtui: Kdtui, base: Path, far: Path, name: str = "one") -> Path:
 
 @pytest.fixture
 def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Have commands use the store of another machine, which knows the same hosts."""
+    """Switch commands to the store of another machine that knows the same hosts."""
 
     def go() -> None:
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "another" / "kdtui.db"))
@@ -61,22 +61,22 @@ def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return go
 
 
-def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
+def test_an_adopted_training_continues_on_another_host_from_the_same_base(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
     stopped(kdtui, base, far)
     another_machine()
-    # The other machine has no such path as the host has.
+    # The other machine does not have the path of the host.
     shutil.rmtree(far / "blobs")
     assert kdtui("sft", "adopt", "far:one").code == 0
     for where in (["--host", "second"], ["--local"]):
         result = kdtui("sft", "resume", "one", *where)
         assert result.code == 1
-        assert "training 'one' starts from tiny.gguf, and that is not here" in result.err
+        assert "training 'one' starts from tiny.gguf, which is not on this machine" in result.err
         assert "kdtui model add FILE" in result.err
     other = make_model(tmp_path / "other.gguf", seed=1)
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", other)
-    assert (result.code, "does not start from this; its base has another hash" in result.err) == (1, True)
+    assert (result.code, "does not start from this; the hash of its base differs" in result.err) == (1, True)
     named = tmp_path / "called otherwise.gguf"
     shutil.copy(base, named)
     assert kdtui("model", "add", named, "--name", "tiny").code == 0
@@ -87,7 +87,7 @@ def test_what_was_taken_over_goes_on_on_another_host_from_the_same_base(
     assert Path(used).read_bytes() == base.read_bytes()
 
 
-def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
+def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
     job = stopped(kdtui, base, far)
@@ -99,14 +99,14 @@ def test_a_training_from_a_folder_is_taken_over_with_the_folder_named(
     another_machine()
     assert kdtui("sft", "adopt", "far:one").code == 0
     result = kdtui("sft", "resume", "one", "--host", "second")
-    assert "starts from a folder that is not here" in result.err
+    assert "starts from a folder that is not on this machine" in result.err
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", folder)
     assert result.code == 0, result.err
     used = read_object(tmp_path / "second" / "jobs" / "one" / JOB)["base"]
     assert used == str(tmp_path / "second" / "blobs" / key)
 
 
-def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
+def test_a_moved_training_is_not_started_on_its_old_host(
     kdtui: Kdtui,
     base: Path,
     far: Path,
@@ -128,13 +128,13 @@ def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
     assert not job.exists()
     [row] = kdtui("sft", "ls", "--json").rows
     assert (row["state"], row["reason"]) == ("failed", "it continues on host second (other)")
-    # Its training set does not help: whatever a machine remembers, the host knows.
+    # Its training set does not help: the host knows better than the store of a machine.
     (here,) = (tmp_path / "another" / "jobs").iterdir()
     shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
     result = kdtui("sft", "resume", "one")
     is_told = "continues on host second (other) and cannot be started here" in result.err
     assert (result.code, is_told) == (1, True), result.err
-    # It may come back, and its name may be used again.
+    # It may come back, and its name can be used again.
     monkeypatch.setenv("KDTUI_DB", str(first))
     assert kdtui("sft", "resume", "one", "--host", "far").code == 0
     assert (job / "checkpoints").is_dir()
@@ -143,7 +143,7 @@ def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
     assert stopped(kdtui, base, far).exists()
 
 
-def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
+def test_a_training_leaves_a_lost_host_with_the_fetched_files(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, server: sshd.Sshd
 ) -> None:
     stopped(kdtui, base, far)
@@ -152,7 +152,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     kdtui("host", "add", "near", "--local", "--workdir", tmp_path / "near", "--python", sys.executable)
     stand_in.set_up(tmp_path / "near")
     result = kdtui("sft", "resume", "one", "--host", "near")
-    assert (result.code, "if far is gone for good, the same with --from-here" in result.err) == (1, True)
+    assert (result.code, "if far is gone for good, add --from-here" in result.err) == (1, True)
     assert "--from-here needs --local or --host" in kdtui("sft", "resume", "one", "--from-here").err
     result = kdtui("sft", "resume", "one", "--host", "near", "--from-here")
     assert result.code == 0, result.err
@@ -163,7 +163,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     assert [row["host"] for row in kdtui("sft", "ls", "--json").rows] == ["near"]
 
 
-def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
+def test_an_adopted_training_cannot_leave_its_host_without_its_training_set(
     kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None], server: sshd.Sshd
 ) -> None:
     stopped(kdtui, base, far)
@@ -171,10 +171,13 @@ def test_what_was_taken_over_cannot_leave_its_host_without_its_training_set(
     assert kdtui("sft", "adopt", "far:one").code == 0
     server.stop()
     result = kdtui("sft", "resume", "one", "--local", "--from-here")
-    assert (result.code, "the training set of 'one' is not here; only host far has it" in result.err) == (1, True)
+    assert (result.code, "the training set of 'one' is not on this machine; only host far has it" in result.err) == (
+        1,
+        True,
+    )
 
 
-def test_a_store_that_was_lost_is_made_anew_from_the_host(
+def test_a_lost_store_is_restored_from_the_host(
     kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None]
 ) -> None:
     for name in ("one", "two"):

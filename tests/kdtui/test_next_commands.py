@@ -73,7 +73,7 @@ def test_the_doctor_names_a_folder_that_is_not_writable(
     result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
     [finding] = [row for row in result.rows if row["name"] == "database"]
     assert (result.code, finding["state"]) == (1, "missing")
-    assert f"{tmp_path} is no folder that may be written to" in finding["found"]
+    assert f"{tmp_path} is not a writable folder" in finding["found"]
 
 
 @pytest.mark.parametrize(

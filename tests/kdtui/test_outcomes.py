@@ -1,4 +1,4 @@
-"""What a training was worth: its answers against those from before it, and what answers its datasets from then on."""
+"""What a training was worth: its answers compared with earlier ones, and the new default of its datasets."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,8 +8,9 @@ import pytest
 
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.job_state import one_job
-from kdtui.workflows.training.outcomes import Outcome, conclude
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.training.outcome import Outcome
+from kdtui.workflows.training.outcomes import conclude
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
 from store.jobs import get_job
@@ -28,12 +29,12 @@ def outdoor_store(db: Database, outdoor: Path) -> Database:
 
 
 def outcome(db: Database, name: str) -> Outcome:
-    found = conclude(db, one_job(db, name))
+    found = conclude(db, finish_job(db, name))
     assert found is not None
     return found
 
 
-def test_one_that_answers_better_has_helped_and_its_numbers_are_told(
+def test_a_training_that_answers_better_has_helped_and_shows_its_numbers(
     outdoor_store: Database, tmp_path: Path, kdtui: Kdtui
 ) -> None:
     trained(outdoor_store, tmp_path, "good", wrong, right)
@@ -50,7 +51,7 @@ def test_one_that_answers_better_has_helped_and_its_numbers_are_told(
     assert "the training helped on 22 validation sessions" in " ".join(kdtui("sft", "show", "good").out.split())
 
 
-def test_one_that_answers_worse_has_made_it_worse_and_what_was_there_stays(
+def test_a_training_that_answers_worse_made_it_worse_and_the_default_stays(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "bad", right, wrong, began_from="other")
@@ -79,7 +80,7 @@ def test_few_sessions_show_nothing_however_they_agree(outdoor_store: Database, t
     assert default_adapters(outdoor_store) == {}
 
 
-def test_intents_are_compared_with_those_that_it_began_from_and_with_other_names(
+def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
@@ -89,12 +90,12 @@ def test_intents_are_compared_with_those_that_it_began_from_and_with_other_names
     assert default_adapters(outdoor_store) == {"outdoor": "names"}
 
 
-def test_intents_say_nothing_of_a_default_that_they_were_not_compared_with(
+def test_intents_do_not_replace_a_default_that_they_were_not_compared_with(
     outdoor_store: Database, tmp_path: Path
 ) -> None:
     trained(outdoor_store, tmp_path, "first", unnamed, named, form="intents", began_from="shipped")
     outcome(outdoor_store, "first")
-    # It is as good, and not better.
+    # It is as good, but not better.
     trained(outdoor_store, tmp_path, "second", unnamed, named, form="intents", began_from="shipped")
     assert "first stays the default of outdoor" in outcome(outdoor_store, "second").in_words
     assert default_adapters(outdoor_store) == {"outdoor": "first"}
@@ -109,7 +110,7 @@ def test_pairs_are_judged_by_a_threshold_that_other_sessions_choose(outdoor_stor
         pairs = [(a, b) for a in range(1, len(session.items) + 1) for b in range(a + 1, len(session.items) + 1)]
         return {"pairs": [[a, b, margin if any({a, b} <= each for each in bundled) else -1.5] for a, b in pairs]}
 
-    # Both scores are low, and yet they tell the pairs apart.
+    # Both scores are low, but they distinguish the pairs.
     trained(
         outdoor_store, tmp_path, "low", lambda each: scored(each, -1.5), lambda each: scored(each, -1.0), form="pairs"
     )
@@ -118,7 +119,7 @@ def test_pairs_are_judged_by_a_threshold_that_other_sessions_choose(outdoor_stor
     assert found.verdict == "helped"
 
 
-def test_it_is_found_out_once_and_a_default_that_was_unset_stays_unset(outdoor_store: Database, tmp_path: Path) -> None:
+def test_an_outcome_is_computed_once_and_an_unset_default_stays_unset(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "good", wrong, right)
     first = outcome(outdoor_store, "good")
     set_default_adapter(outdoor_store, "outdoor", None)
@@ -127,24 +128,22 @@ def test_it_is_found_out_once_and_a_default_that_was_unset_stays_unset(outdoor_s
 
 
 @pytest.mark.parametrize("broken", ["", "nothing\n[]\n{}\n", '{"session": "gone", "before": {}, "after": {}}\n'])
-def test_answers_that_cannot_be_read_are_no_outcome(
-    outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str
-) -> None:
+def test_unreadable_answers_give_no_outcome(outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str) -> None:
     trained(outdoor_store, tmp_path, "cut", wrong, right)
     (get_job(outdoor_store, "cut").folder / "adapter" / ANSWERS).write_text(broken)
-    assert conclude(outdoor_store, one_job(outdoor_store, "cut")) is None
+    assert conclude(outdoor_store, finish_job(outdoor_store, "cut")) is None
     assert kdtui("sft", "show", "cut", "--json").rows[0]["outcome"] is None
 
 
-def test_a_training_of_which_there_are_no_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
+def test_a_training_without_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "old", wrong, right)
     (get_job(outdoor_store, "old").folder / "adapter" / ANSWERS).unlink()
-    assert conclude(outdoor_store, one_job(outdoor_store, "old")) is None
+    assert conclude(outdoor_store, finish_job(outdoor_store, "old")) is None
 
 
 @pytest.fixture
 def writer(outdoor_store: Database, tmp_path: Path) -> str:
-    """A training of intents that has helped."""
+    """A training of intents that helped."""
     trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
     outcome(outdoor_store, "names")
     return "names"
@@ -159,7 +158,7 @@ def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database,
     assert "has no default adapter" in kdtui("sft", "default", "--none", "--dataset", "outdoor").err
     assert kdtui("sft", "default", writer).code == 0
     assert default_adapters(outdoor_store) == {"outdoor": writer}
-    assert "say of which dataset" in kdtui("sft", "default", "shipped").err
+    assert "name the dataset with --dataset" in kdtui("sft", "default", "shipped").err
     assert kdtui("sft", "default", "shipped", "--dataset", "outdoor").code == 0
     assert default_adapters(outdoor_store) == {}
     assert "there is no adapter 'nmes'; did you mean 'names'?" in kdtui("sft", "default", "nmes").err

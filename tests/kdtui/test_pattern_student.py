@@ -23,7 +23,7 @@ from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING_LEARNED, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.learning import Learning, untold
+from kdtui.workflows.student.learning import LearningProgress, tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from models.embedded import shipped_pair_model
 from models.errors import ModelError
@@ -63,7 +63,7 @@ def bundles(student: PatternStudent, session: Session) -> list[tuple[int, ...]]:
 
 
 @pytest.fixture
-def notes() -> list[str | Learning]:
+def notes() -> list[str | LearningProgress]:
     return []
 
 
@@ -78,7 +78,7 @@ def notes() -> list[str | Learning]:
     ],
 )
 def test_it_bundles_titles_without_a_dataset(
-    titles: list[str], expected: list[tuple[int, ...]], notes: list[str | Learning]
+    titles: list[str], expected: list[tuple[int, ...]], notes: list[str | LearningProgress]
 ) -> None:
     with open_pattern_student(None, None, notes.append) as student:
         assert sorted(bundles(student, of_titles(*titles))) == expected
@@ -86,7 +86,7 @@ def test_it_bundles_titles_without_a_dataset(
 
 
 def test_without_the_encoder_it_compares_words_and_says_so(
-    notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    notes: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
     monkeypatch.setattr("models.llama.embedding.checked_encoder", _damaged)
@@ -310,13 +310,15 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def use(db: Database, notes: list[str | Learning] | None = None) -> None:
-    with open_pattern_student(db, "outdoor", untold if notes is None else notes.append):
+def use(db: Database, notes: list[str | LearningProgress] | None = None) -> None:
+    with open_pattern_student(db, "outdoor", tell_nobody if notes is None else notes.append):
         pass
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_once_and_caches_the_result(db: Database, lessons: list[object], notes: list[str | Learning]) -> None:
+def test_it_learns_once_and_caches_the_result(
+    db: Database, lessons: list[object], notes: list[str | LearningProgress]
+) -> None:
     use(db)
     use(db, notes)
     assert len(lessons) == 1
@@ -346,11 +348,11 @@ def test_it_learns_again_when_the_cache_is_damaged(db: Database, lessons: list[o
 
 @pytest.mark.usefixtures("train")
 def test_it_reports_progress_of_slow_reading(
-    db: Database, notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch
+    db: Database, notes: list[str | LearningProgress], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
     use(db, notes)
-    steps = [each for each in notes if isinstance(each, Learning)]
+    steps = [each for each in notes if isinstance(each, LearningProgress)]
     assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]
     assert steps[0].text.endswith(" sessions of outdoor, once")
 

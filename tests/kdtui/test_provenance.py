@@ -1,4 +1,4 @@
-"""An adapter is used with the base that it was trained on, in any number of bits, and with no other."""
+"""An adapter is used only with the base that it was trained on, in any quantization."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def test_the_manifest_goes_through_the_conversion(adapter: Path, base: Path) -> 
     assert manifest["end_of_answer"] == "<|im_end|>"
 
 
-def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, base: Path, tmp_path: Path) -> None:
+def test_another_quantization_is_the_same_base(kdtui: Kdtui, adapter: Path, base: Path, tmp_path: Path) -> None:
     smaller = tmp_path / "smaller.gguf"
     quantize_file(base, smaller, "Q8_0", 1)
     for student in (base, smaller):
@@ -58,7 +58,7 @@ def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, ba
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3"])
-def test_a_folder_is_the_same_base_as_the_file_that_is_made_of_it(tmp_path: Path, architecture: str) -> None:
+def test_a_folder_is_the_same_base_as_its_gguf_file(tmp_path: Path, architecture: str) -> None:
     base = make_model(tmp_path / "base.gguf", architecture=architecture, norm=1.25)
     model = full_precision(base)
     assert norms_hash(as_folder(model, tmp_path / "whole")) == norms_hash(base)
@@ -68,7 +68,7 @@ def test_a_folder_is_the_same_base_as_the_file_that_is_made_of_it(tmp_path: Path
 
 
 def as_folder(model: PreTrainedModel, folder: Path) -> Path:
-    """A model as a folder of transformers, its weights in two files."""
+    """Write a model as a transformers folder with its weights in two files."""
     folder.mkdir()
     (folder / "config.json").write_text(model.config.to_json_string(use_diff=False))
     weights = list(model.state_dict().items())
@@ -90,7 +90,7 @@ def test_a_folder_whose_adapters_cannot_be_converted_or_without_weights_is_one_s
         norms_hash(tmp_path)
 
 
-def test_the_hash_of_a_file_is_kept_until_the_file_changes(base: Path, tmp_path: Path) -> None:
+def test_the_hash_of_a_file_is_cached_until_the_file_changes(base: Path, tmp_path: Path) -> None:
     cache = tmp_path / "norms"
     first = norms_hash(base, cache)
     assert first == norms_hash(base)

@@ -1,4 +1,4 @@
-"""`--published`: what others have published stands beside a run, where it is about exactly these sessions."""
+"""`--published`: published results are shown next to a run if they are about exactly these sessions."""
 
 import json
 import random
@@ -12,7 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import published
 from kdtui.workflows.runs.published import OfficialSplit, fingerprint, official_split, published_results
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.records import SPLITS
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -30,11 +30,11 @@ def official(db: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(published, "_OFFICIAL", published._OFFICIAL | known)
 
 
-def test_the_official_splits_are_recognized_whatever_the_dataset_is_called(db: Database, real_dataset: Path) -> None:
+def test_official_splits_are_recognized_under_any_name(db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "mine"))
     name = real_dataset.name.title()
     assert [official_split(db, "mine", split) for split in SPLITS] == [OfficialSplit(name, split) for split in SPLITS]
-    rows = {row.name: row for row in published_results(db, Scored.among(db, "mine", "test", None, None))}
+    rows = {row.name: row for row in published_results(db, ScoredSessions.among(db, "mine", "test", None, None))}
     assert len(rows) == 11
     assert rows["GPT-4o-mini, SFT"].scores["set_precision"] == {"Electronic": 0.480, "Clothing": 0.591}[name]
     assert rows["Llama-3.3-70B, few-shot"].scores["gjs"] == {"Electronic": 0.609, "Clothing": 0.721}[name]
@@ -68,13 +68,13 @@ def test_the_order_in_which_sessions_and_products_are_imported_makes_no_differen
 
 
 @pytest.mark.usefixtures("official")
-def test_published_rows_stand_before_the_run_with_their_source_and_blank_where_nothing_is_reported(
+def test_published_rows_come_before_the_run_with_their_source_and_blanks_for_missing_metrics(
     kdtui: Kdtui,
 ) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--published", "--json")
     names = [row["name"] for row in result.rows]
     first = names.index("Freq")
-    # The run is one of the floors here.
+    # In this case the run is one of the floors.
     assert names[first - 1] == "patterns"
     assert names[first + 10 :] == ["Llama-3.3-70B, few-shot", "truth"]
     row = next(row for row in result.rows if row["name"] == "GPT-4o-mini, AICL")
@@ -91,7 +91,7 @@ def test_published_rows_stand_before_the_run_with_their_source_and_blank_where_n
 
 
 @pytest.mark.usefixtures("official")
-def test_a_run_is_shown_beside_published_results_too(kdtui: Kdtui) -> None:
+def test_run_show_has_published_results_too(kdtui: Kdtui) -> None:
     kdtui("evaluate", "--student", "patterns")
     [shown] = kdtui("run", "show", 1, "--published", "--json").rows
     assert [row["name"] for row in shown["published"]][-1] == "Llama-3.3-70B, few-shot"
@@ -103,11 +103,11 @@ def test_a_run_is_shown_beside_published_results_too(kdtui: Kdtui) -> None:
 def test_results_about_other_sessions_are_not_shown(db: Database, kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--student", "patterns", "--published", "--split", "valid")
     assert (result.code, result.out) == (1, "")
-    assert "published results about Electronic are about its test split, and not about its valid split" in result.err
+    assert "published results about Electronic are about its test split, not about its valid split" in result.err
     result = kdtui("evaluate", "--student", "patterns", "--published", "--limit", 3)
     assert (result.code, result.out) == (1, "")
     assert "published results are about all 7 sessions of the test split; leave out --limit" in result.err
-    # It was known before anything was answered.
+    # This was known before any answer.
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 
 
@@ -117,5 +117,5 @@ def test_a_dataset_of_the_same_size_is_not_taken_for_an_official_one(
     list(import_dataset(db, outdoor, "outdoor"))
     monkeypatch.setattr(published, "_OFFICIAL", {(7, "0" * 64): OfficialSplit("Electronic", "test")})
     assert official_split(db, "outdoor", "test") is None
-    with pytest.raises(KdtuiError, match="it is no split of the official datasets"):
-        published_results(db, Scored.among(db, "outdoor", "test", None, None))
+    with pytest.raises(KdtuiError, match="it is not a split of the official datasets"):
+        published_results(db, ScoredSessions.among(db, "outdoor", "test", None, None))

@@ -16,8 +16,8 @@ import pytest
 
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TransportError
+from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
-from kdtui.workflows.training.on_host import ConnectionLost, follow
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
 from models.sft.processes import stop_trainer
 from models.sft.state import job_status, starter, trainer
@@ -110,8 +110,8 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
 def test_a_followed_log_continues_after_a_lost_connection(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.on_host._LOOK", 0.5)
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)
     (job / "id").write_text("key")
@@ -119,7 +119,7 @@ def test_a_followed_log_continues_after_a_lost_connection(
     (job / "log").write_text("one\ntwo\n")
     add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
     found, states, losses = b"", [], 0
-    for event in follow(db, get_job(db, "long")):
+    for event in follow_on_host(db, get_job(db, "long")):
         if isinstance(event, StatusSeen):
             states.append(event.status.state)
             continue
@@ -140,15 +140,15 @@ def test_a_followed_log_continues_after_a_lost_connection(
     assert (states[0], states[-1], losses) == ("running", "done", 1)
     server.stop()
     with pytest.raises(TransportError, match="nothing listens"):
-        list(follow(db, get_job(db, "long")))
+        list(follow_on_host(db, get_job(db, "long")))
 
 
 @needs_sshd
 def test_a_followed_log_continues_after_a_frozen_network(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.on_host._LOOK", 0.5)
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
     monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)
@@ -159,7 +159,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
     assert server.process is not None
     found, frozen, lost = b"", list[int](), 0
     try:
-        for event in follow(db, get_job(db, "long")):
+        for event in follow_on_host(db, get_job(db, "long")):
             if isinstance(event, ConnectionLost):
                 lost += 1
                 continue
@@ -380,7 +380,7 @@ def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["launch", "--name", "x", "--host", "nowhere"], "there is no host 'nowhere'"),
         (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local and --host contradict each other"),
@@ -393,7 +393,7 @@ def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base
     ],
 )
 @pytest.mark.usefixtures("imported")
-def test_a_wrong_command_gives_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_a_wrong_command_gives_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("sft", *arguments)
     assert result.code in (1, 2)
-    assert said in result.err
+    assert message in result.err

@@ -174,8 +174,8 @@ def test_a_student_sees_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> None
     [
         (["--knowledge", "idea"], "there is no format 'idea' of knowledge; there are: pattern, rule, thought"),
         (["--student", "smollm2", "--knowledge", "rule", "--sample", "nothing"], "there is no sample 'nothing'"),
-        (["--student", "smollm2", "--sample", "nothing"], "say which with --knowledge"),
-        (["--student", "smollm2", "-k", "3"], "say which with --knowledge"),
+        (["--student", "smollm2", "--sample", "nothing"], "name the formats with --knowledge"),
+        (["--student", "smollm2", "-k", "3"], "name the formats with --knowledge"),
     ],
 )
 def test_missing_knowledge_is_reported(kdtui: Kdtui, arguments: list[str], problem: str) -> None:

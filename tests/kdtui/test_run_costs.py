@@ -1,4 +1,4 @@
-"""What a session of a run costs: kept as it is answered, shown with the run, and nothing where nothing is known."""
+"""The cost of a session of a run: stored with each answer, shown with the run, and missing if unknown."""
 
 import json
 import stat
@@ -12,7 +12,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import energy
 from kdtui.workflows.runs.energy import EnergyMeter
-from kdtui.workflows.runs.evaluate import evaluate, split_to_score
+from kdtui.workflows.runs.evaluate import evaluate_split, split_to_score
 from kdtui.workflows.runs.peak_memory import PeakMemory
 from kdtui.workflows.runs.session_measures import session_measures
 from kdtui.workflows.student.generate import SessionAnswered
@@ -33,7 +33,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with a package of processors, its cores, memory beside it, and what is on the board besides."""
+    """A machine with a processor package, its cores, its memory, and the whole board."""
     folder = tmp_path / "powercap"
     for zone, name in (
         ("intel-rapl", None),
@@ -76,7 +76,7 @@ def test_tokens_of_an_endpoint_are_those_that_it_counts_and_money_is_by_the_pric
     row = row_of(result.rows, get_run(db, 1).name)
     assert (row["prompt_tokens"], row["completion_tokens"]) == (110, 20)
     assert row["money"] == pytest.approx((110 * 2 + 20 * 10) / 1e6)
-    # What a server takes is not known here.
+    # The costs of a server are unknown on this machine.
     assert (row["joules"], row["meters"], row["peak_memory_bytes"]) == (None, None, None)
     assert row["seconds"] > 0
     assert row_of(result.rows, "truth")["money"] is None
@@ -94,7 +94,7 @@ def test_tokens_of_an_endpoint_are_those_that_it_counts_and_money_is_by_the_pric
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_a_server_does_not_tell_is_not_made_up(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+def test_values_that_a_server_does_not_report_stay_unknown(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         fake.complete(GOOD, usage=(100, 20) if number == 0 else None)
 
@@ -113,7 +113,7 @@ def test_what_a_server_does_not_tell_is_not_made_up(db: Database, kdtui: Kdtui, 
 
 
 @pytest.mark.usefixtures("imported", "unmetered")
-def test_a_model_that_is_here_has_tokens_and_memory_and_a_student_without_one_reads_nothing(kdtui: Kdtui) -> None:
+def test_a_local_model_has_tokens_and_memory_and_a_student_without_one_reads_nothing(kdtui: Kdtui) -> None:
     shipped = row_of(kdtui("evaluate", "--limit", 2, "--json").rows, "shipped")
     assert shipped["prompt_tokens"] > 50
     assert shipped["completion_tokens"] > 1
@@ -126,7 +126,7 @@ def test_a_model_that_is_here_has_tokens_and_memory_and_a_student_without_one_re
 
 
 @pytest.mark.usefixtures("imported")
-def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
+def test_the_energy_of_a_run_is_the_sum_of_its_stretches(
     db: Database, kdtui: Kdtui, powercap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(powercap))
@@ -141,7 +141,7 @@ def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
     [shown] = kdtui("run", "show", 1, "--json").rows
     assert (shown["cost"]["joules"], shown["cost"]["peak_memory_bytes"]) == (2.5, 9)
     assert "2.5 J of the whole machine, by rapl" in kdtui("run", "show", 1).out
-    # What was measured in two ways is not added up.
+    # Measurements by different meters are not added.
     db.execute("UPDATE run_stretches SET meters = 'rapl+nvidia-smi' WHERE id = 2")
     db.conn.commit()
     assert kdtui("run", "show", 1, "--json").rows[0]["cost"]["joules"] is None
@@ -150,19 +150,19 @@ def test_the_energy_of_a_run_is_that_of_the_stretches_in_which_it_was_answered(
 
 
 @pytest.mark.usefixtures("imported")
-def test_costs_are_noted_while_a_run_is_under_way_so_that_a_killed_one_keeps_them(db: Database) -> None:
+def test_costs_are_stored_during_a_run_so_that_a_killed_one_keeps_them(db: Database) -> None:
     sessions = split_to_score(db, "outdoor", "train")
-    events = evaluate(db, "outdoor", "train", RunSettings("patterns"), sessions)
+    events = evaluate_split(db, "outdoor", "train", RunSettings("patterns"), sessions)
     next(event for event in events if isinstance(event, SessionAnswered))
     noted = "SELECT run_id, sessions, peak_memory_bytes > 0 FROM run_stretches"
     assert db.execute(noted).fetchall() == [(1, 1, 1)]
-    # Closed in the middle, as by an interrupt, it notes what has been answered since.
+    # Closed in the middle, as by an interrupt, it stores the costs of the last answers.
     next(event for event in events if isinstance(event, SessionAnswered))
     events.close()  # type: ignore[attr-defined]
     assert db.execute(noted).fetchall() == [(1, 2, 1)]
 
 
-def test_energy_is_that_of_packages_and_memory_and_goes_on_where_a_counter_begins_anew(
+def test_energy_sums_packages_and_memory_and_survives_a_counter_overflow(
     powercap: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(powercap))
@@ -177,9 +177,9 @@ def test_energy_is_that_of_packages_and_memory_and_goes_on_where_a_counter_begin
         assert meter.read()[0] == pytest.approx(51 + 70)
 
 
-def test_a_counter_that_may_not_be_read_leaves_energy_unknown(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_counter_leaves_energy_unknown(powercap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(powercap))
-    # As where root alone may read it; tests may be run by root.
+    # As if only root could read it; root can run the tests.
     (powercap / "intel-rapl:0" / "energy_uj").unlink()
     with EnergyMeter() as meter:
         assert meter.read() == (None, None)
@@ -202,12 +202,12 @@ def test_the_energy_of_gpus_is_their_power_over_time(tmp_path: Path, monkeypatch
         assert meter.read()[1] == "nvidia-smi"
 
 
-def test_a_gpu_that_tells_no_power_leaves_energy_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_without_a_power_meter_leaves_energy_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "POWERCAP", tmp_path / "none")
     nvidia_smi(tmp_path / "bin", "echo '0, [N/A]'; echo '0, 30'; echo '0, 30'")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     meter = EnergyMeter()
-    # All that it says has been read when it is closed.
+    # All of its output has been read when it is closed.
     assert meter._gpus is not None
     meter._gpus._thread.join(PATIENCE)
     assert meter.read() == (None, None)
@@ -215,8 +215,8 @@ def test_a_gpu_that_tells_no_power_leaves_energy_unknown(tmp_path: Path, monkeyp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a peak that was before leaves this one unknown")
-def test_the_peak_of_memory_is_that_since_the_beginning() -> None:
-    # Filled, for memory that is only set aside is not held.
+def test_peak_memory_counts_from_the_beginning() -> None:
+    # Filled, because memory that is only reserved does not count.
     earlier = b"x" * 300_000_000
     held = len(earlier)
     del earlier

@@ -104,7 +104,7 @@ def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) 
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_runs_over_other_sessions_cannot_be_compared(kdtui: Kdtui, db: Database, outdoor: Path) -> None:
+def test_runs_over_different_sessions_cannot_be_compared(kdtui: Kdtui, db: Database, outdoor: Path) -> None:
     assert kdtui("evaluate", "--student", "patterns", "--split", "valid").code == 0
     result = kdtui("run", "compare", 1, 3)
     assert result.code == 1

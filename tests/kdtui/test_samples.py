@@ -202,7 +202,7 @@ def test_a_sample_by_query_or_numbers_excludes_rejected_pieces_by_default(known:
         assert pieces_of(known, name) == sorted(kept)
         assert result.err == (
             f"sample {name} has {len(kept)} pieces of knowledge; {len(rejected)} rejected pieces are left out, since "
-            "no student is shown such (--all takes them)\n"
+            "they are never shown to a student (--all includes them)\n"
         )
         assert kdtui("sample", "create", f"{name}-all", *arguments, "--all").code == 0
         assert pieces_of(known, f"{name}-all") == sorted([*kept, *rejected])
@@ -265,7 +265,7 @@ def test_a_name_can_be_used_only_once(kdtui: Kdtui) -> None:
 def test_a_format_without_knowledge_says_so(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "bare"))
     advice = "kdtui knowledge mine --dataset bare, or kdtui knowledge distill --dataset bare"
-    assert f"dataset 'bare' has no knowledge yet that could be drawn; find some with: {advice}" in (
+    assert f"dataset 'bare' has no knowledge to draw from yet; make some with: {advice}" in (
         kdtui("sample", "create", "x").err
     )
     refused = kdtui("sample", "create", "x", "--format", "rule")

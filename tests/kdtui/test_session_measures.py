@@ -1,4 +1,4 @@
-"""What each session contributes to the measures of its run."""
+"""The contribution of each session to the measures of its run."""
 
 from collections.abc import Callable
 from math import isnan
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
 from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
@@ -52,7 +52,7 @@ def test_the_measures_of_a_run_are_ratios_of_sums_over_its_sessions(db: Database
 
 
 def mixed_run(db: Database, *, intent: str) -> Run:
-    """Sessions that are answered rightly, wrongly, with nothing, and not at all."""
+    """A run with right, wrong, empty and missing answers."""
     sessions = list(iter_sessions(db, "outdoor", split="test"))
     run = start_run(db, "outdoor", "test", "by hand", RunSettings("patterns"))
     right = tuple(PredictedBundle((), each.positions, each.intent and intent, 1.0) for each in sessions[0].bundles)
@@ -84,6 +84,6 @@ def test_a_run_without_intents_has_no_measures_of_intents(db: Database, kdtui: K
 def test_a_run_over_some_sessions_of_a_split_has_records_of_those(db: Database, kdtui: Kdtui) -> None:
     kdtui("evaluate", "--student", "patterns", "--split", "train", "--limit", 5)
     run = get_run(db, 1)
-    wanted = [session.id for session in Scored.by(summary_of(db, 1)).sessions(db)]
+    wanted = [session.id for session in ScoredSessions.by(summary_of(db, 1)).sessions(db)]
     assert [record.session for record in session_measures(db, run)] == wanted
     assert len(wanted) == 5

@@ -1,4 +1,4 @@
-"""A router goes out to a folder with its adapters, and comes in from one, checked."""
+"""A router is exported to a folder with its adapters, and imported from one after checks."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from kdtui.distill.routing import fit_router, make_router
+from kdtui.workflows.adapters.exchange_router import export_router
 from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.adapters.share_router import export_router
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.models import NamedModel, add_model
@@ -51,7 +51,7 @@ def folder(before: Path, database_of_the_test: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(before / "out", tmp_path / "out"))
 
 
-def test_the_folder_is_read_by_people_and_names_nothing_of_this_machine(before: Path) -> None:
+def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) -> None:
     folder = before / "out"
     assert {path.name for path in folder.iterdir()} == {"1-one", "2-two", "README.md", "SHA256SUMS", "router.json"}
     router = json.loads((folder / "router.json").read_text())
@@ -63,7 +63,7 @@ def test_the_folder_is_read_by_people_and_names_nothing_of_this_machine(before: 
     assert "| `one` | `1-one` |" in (folder / "README.md").read_text()
 
 
-def test_what_comes_in_answers_as_what_went_out(folder: Path, kdtui: Kdtui) -> None:
+def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: Kdtui) -> None:
     added = kdtui("model", "add", folder, "--name", "given")
     assert added.code == 0, added.err
     assert "use it with: --adapter routed:given" in added.err
@@ -76,16 +76,16 @@ def test_what_comes_in_answers_as_what_went_out(folder: Path, kdtui: Kdtui) -> N
         assert received["adapter"]["name"] == sent["adapter"]["name"]
 
 
-def test_an_export_is_replaced_only_where_it_is_asked_for_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
+def test_an_export_is_replaced_only_on_request_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
     again = ("model", "export", "routed:both", "--output", folder, "--licence", "apache-2.0")
-    assert "it is there already" in kdtui(*again).err
+    assert "it exists already" in kdtui(*again).err
     result = kdtui(*again, "--replace")
     assert (result.code, result.out) == (0, ""), result.err
     assert "with 2 adapters" in result.err
     (folder / "mine.txt").write_text("notes")
     refused = kdtui(*again, "--replace")
     assert refused.code == 1
-    assert "beside a router it holds 'mine.txt'" in refused.err
+    assert "next to a router it holds 'mine.txt'" in refused.err
     (folder / "mine.txt").rename(folder / "1-one" / "mine.txt")
     assert "'mine.txt', which would be lost" in kdtui(*again, "--replace").err
     assert (folder / "1-one" / "mine.txt").read_text() == "notes"
@@ -102,44 +102,44 @@ def with_folder(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
-        (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is no router"),
-        (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is no router"),
+        (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is not a router"),
+        (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is not a router"),
         (lambda folder: (folder / "router.json").write_bytes(b" " * 5_000_000), "larger than a router can be"),
-        (lambda folder: change(folder, kind="adapter"), "this is no router, but 'adapter'"),
+        (lambda folder: change(folder, kind="adapter"), "this is not a router, but 'adapter'"),
         (lambda folder: change(folder, more=1), "unknown field"),
         (lambda folder: change(folder, routes=[]), "two to 100 routes"),
         (lambda folder: change(folder, mean={}), "of different features"),
         (lambda folder: change(folder, spread={"ln(products)": 0}), "is above 0"),
         (lambda folder: change(folder, centres={"a": [1], "b": [1, 2]}), "different numbers of dimensions"),
-        (lambda folder: with_folder(folder, ".."), "is no folder beside it"),
-        (lambda folder: with_folder(folder, "/etc"), "is no folder beside it"),
-        (lambda folder: with_folder(folder, "a/../.."), "is no folder beside it"),
+        (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "3-gone"), "there is no such folder"),
         (lambda folder: shutil.rmtree(folder / "2-two"), "there is no such folder"),
         (lambda folder: (folder / "2-two" / "adapter_model.safetensors").write_bytes(b"cut"), "adapter_model"),
     ],
 )
 def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
-    folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], said: str
+    folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], message: str
 ) -> None:
     damage(folder)
     before = [row["name"] for row in kdtui("model", "ls", "--json").rows]
     result = kdtui("model", "add", folder, "--name", "given")
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
     assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == before
     assert [row["name"] for row in kdtui("router", "ls", "--json").rows] == ["both"]
 
 
-def test_a_folder_that_is_a_link_is_no_adapter(folder: Path, kdtui: Kdtui) -> None:
+def test_a_linked_folder_is_not_an_adapter(folder: Path, kdtui: Kdtui) -> None:
     (folder / "2-two").rename(folder.parent / "elsewhere")
     (folder / "2-two").symlink_to(folder.parent / "elsewhere")
     assert "there is no such folder" in kdtui("model", "add", folder).err
 
 
-def test_a_name_that_is_taken_is_refused_before_anything_is_copied(folder: Path, kdtui: Kdtui) -> None:
+def test_a_taken_name_is_refused_before_anything_is_copied(folder: Path, kdtui: Kdtui) -> None:
     result = kdtui("model", "add", folder, "--name", "both")
     assert result.code == 1
     assert "there is a router 'both' already" in result.err

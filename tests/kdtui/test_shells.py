@@ -82,14 +82,14 @@ LONG = "head -c 300000 /dev/zero | tr '\\0' x"
 @pytest.mark.usefixtures("server")
 def test_start_up_files_do_not_disturb_commands(home: Path, start_up: str, greeting: str) -> None:
     (home / ".bashrc").write_text(f"{start_up}\n")
-    done, told = asyncio.run(
+    done, reply = asyncio.run(
         ran("sh", "-c", 'cat; printf "%s|" "$@"; echo err >&2; exit 7', "sh", *HOSTILE, data=b"in")
     )
     assert done.out.decode() == "in" + "".join(f"{each}|" for each in HOSTILE)
     assert (done.code, done.err) == (7, "err\n")
-    assert greeting in told
-    assert bool(greeting) == bool(told)
-    assert "\x1b" not in told
+    assert greeting in reply
+    assert bool(greeting) == bool(reply)
+    assert "\x1b" not in reply
     assert asyncio.run(streamed("printf", "%s|", *HOSTILE)) == "".join(f"{each}|" for each in HOSTILE).encode()
 
 
@@ -109,7 +109,7 @@ def test_other_shells_run_the_same_commands(server: sshd.Sshd, home: Path, shell
 
 
 @pytest.mark.parametrize(
-    ("start_up", "said"),
+    ("start_up", "message"),
     [
         ("exit", "its shell ended with exit code 0 before it ran our command (it prints nothing)"),
         (
@@ -128,14 +128,14 @@ def test_other_shells_run_the_same_commands(server: sshd.Sshd, home: Path, shell
     ids=lambda value: str(value)[:30],
 )
 @pytest.mark.usefixtures("server")
-def test_start_up_files_that_keep_a_command_from_running_are_named(
-    home: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_startup_files_that_prevent_a_command_are_named(
+    home: Path, start_up: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("shell.STARTS", "transport.STARTS", "ssh._OPENS"):
-        monkeypatch.setattr(f"kdtui.jobs.{module}", 0.5 if "0.5" in said else 30.0)
+        monkeypatch.setattr(f"kdtui.jobs.{module}", 0.5 if "0.5" in message else 30.0)
     (home / ".bashrc").write_text(f"{start_up}\n")
     problem = refused("true")
-    assert said in problem
+    assert message in problem
     assert "such as ~/.bashrc" in problem
     assert "[ -t 0 ] || return" in problem
     assert "is it up" not in problem
@@ -144,7 +144,7 @@ def test_start_up_files_that_keep_a_command_from_running_are_named(
 
 
 @pytest.mark.parametrize(
-    ("start_up", "said"),
+    ("start_up", "message"),
     [
         ("exit 4", "its shell ended with exit code 4 before it ran our command"),
         ("cat >/dev/null", "that is meant for our command|has not run our command after 1 seconds"),
@@ -153,18 +153,18 @@ def test_start_up_files_that_keep_a_command_from_running_are_named(
     ],
 )
 def test_start_up_files_that_changed_since_are_named_too(
-    home: Path, kdtui: Kdtui, tmp_path: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
+    home: Path, kdtui: Kdtui, tmp_path: Path, start_up: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
     # A shared connection runs no command of its own.
     assert kdtui("host", "connect", "far").code == 0
     try:
         (home / ".bashrc").write_text(f"{start_up}\n")
-        assert re.search(said, refused("true"))
+        assert re.search(message, refused("true"))
         for module in ("shell", "transport") if start_up.startswith("cat") else ():
             # A stream keeps its input open.
             monkeypatch.setattr(f"kdtui.jobs.{module}.STARTS", 1.0)
-        with pytest.raises(TransportError, match=said):
+        with pytest.raises(TransportError, match=message):
             asyncio.run(streamed("true"))
     finally:
         assert kdtui("host", "rm", "far", "--yes").code == 0

@@ -1,4 +1,4 @@
-"""The student that comes along: the embedded one with an adapter, used where nothing else is named."""
+"""The shipped student: the embedded one with an adapter, used if no other is named."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-def test_it_answers_where_no_student_is_named(kdtui: Kdtui) -> None:
+def test_it_answers_if_no_student_is_named(kdtui: Kdtui) -> None:
     usual = kdtui("generate", "o05", "--json")
     assert usual.code == 0, usual.err
     assert usual.rows == kdtui("generate", "o05", "--student", "shipped", "--json").rows
@@ -37,9 +37,7 @@ def test_it_answers_where_no_student_is_named(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_session_of_too_many_products_does_not_keep_others_from_an_answer(
-    kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_of_too_many_products_does_not_block_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.distill.pattern_student.MOST_PRODUCTS", 4)
     # Of six and of three products.
     result = kdtui("generate", "o01", "o05", "--json")
@@ -80,7 +78,7 @@ def test_it_needs_no_dataset(kdtui: Kdtui) -> None:
     assert result.rows[0]["session"] == "titles"
 
 
-def test_without_a_dataset_titles_alone_are_bundled_and_named(kdtui: Kdtui) -> None:
+def test_without_a_dataset_titles_are_bundled_and_named(kdtui: Kdtui) -> None:
     [row] = kdtui("generate", *TITLES, "--title", "Screen protector", "--json").rows
     assert sorted(bundle["positions"] for bundle in row["bundles"]) == [[1, 2], [3, 4]]
     assert all(bundle["intent"] for bundle in row["bundles"])
@@ -93,17 +91,17 @@ def test_with_a_dataset_titles_alone_are_bundled(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_other_sessions_show_is_told_where_there_are_some(kdtui: Kdtui, db: Database) -> None:
-    told = kdtui("generate", "o05", "--json").rows
+def test_evidence_of_other_sessions_is_shown_if_there_is_any(kdtui: Kdtui, db: Database) -> None:
+    output = kdtui("generate", "o05", "--json").rows
     db.execute("UPDATE sessions SET split = NULL WHERE split = 'train'")
     db.conn.commit()
     result = kdtui("generate", "o05", "--json")
     assert result.code == 0, result.err
-    assert result.rows != told
+    assert result.rows != output
 
 
 @pytest.mark.usefixtures("imported")
-def test_its_adapter_goes_with_any_quantization_of_its_base_and_with_no_other(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_its_adapter_fits_any_quantization_of_only_its_base(kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("model", "quantize", "smollm2", "--to", "Q4_0").code == 0
     result = kdtui("generate", "o05", "--student", "smollm2-q4_0", "--adapter", "shipped", "--json")
     assert result.code == 0, result.err
@@ -113,17 +111,17 @@ def test_its_adapter_goes_with_any_quantization_of_its_base_and_with_no_other(kd
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["generate", *TITLES, "--strategy", "list"], "for other strategies use --student smollm2"),
         (["model", "quantize", "shipped"], "shipped is smollm2 with an adapter"),
         (["generate", *TITLES, "--adapter", "none", "--adapter", "none"], "there is no adapter 'none'"),
     ],
 )
-def test_what_it_cannot_be_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_an_impossible_use_of_it_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui(*arguments)
     assert (result.code, len(result.err.splitlines())) == (1, 1)
-    assert said in result.err
+    assert message in result.err
 
 
 def test_it_is_listed_with_the_models(kdtui: Kdtui) -> None:
@@ -152,7 +150,7 @@ def test_its_two_files_are_the_same_adapter(tmp_path: Path) -> None:
     assert again.fields[MANIFEST_KEY].contents() == shipped.fields[MANIFEST_KEY].contents()
 
 
-def test_it_says_what_it_is_made_of() -> None:
+def test_its_manifest_says_what_it_was_made_from() -> None:
     manifest = json.loads((SHIPPED_FOLDER / MANIFEST).read_text())
     assert manifest["datasets"] == ["electronic", "clothing"]
     assert "/" not in manifest["base"]

@@ -145,8 +145,8 @@ def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
 
-    def tell(command: str, said: str) -> None:
-        (tmp_path / "bin" / command).write_text(f"#!/bin/sh\necho '{said}'\n")
+    def tell(command: str, message: str) -> None:
+        (tmp_path / "bin" / command).write_text(f"#!/bin/sh\necho '{message}'\n")
         (tmp_path / "bin" / command).chmod(0o755)
 
     return tell
@@ -168,12 +168,12 @@ def test_a_damaged_slurm_launch_file_cannot_be_cancelled(
         list(cancel_on_slurm(tmp_path, grace=0))
 
 
-@pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
+@pytest.mark.parametrize(("variables", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
 def test_a_slurm_step_has_the_processors_of_its_job(
-    tmp_path: Path, told_by_slurm: Callable[[str, str], None], said: dict[str, str], processors: str
+    tmp_path: Path, told_by_slurm: Callable[[str, str], None], variables: dict[str, str], processors: str
 ) -> None:
     told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")
     script = slurm_script(HostSettings(launcher="slurm", processes=2), str(tmp_path), "python3", "code.zip")
-    environment = os.environ | {"SLURM_CPUS_ON_NODE": "4"} | said
+    environment = os.environ | {"SLURM_CPUS_ON_NODE": "4"} | variables
     done = subprocess.run(["bash"], input=script, text=True, capture_output=True, check=False, env=environment)
     assert done.stdout == f"{processors}\n"

@@ -1,4 +1,4 @@
-"""A model as the teacher: every call kept and paid for once, within a budget, whatever the server does."""
+"""A model as the teacher: every call is stored and paid for once, within a budget, whatever the server does."""
 
 import json
 import os
@@ -53,7 +53,7 @@ def calls(db: Database) -> list[dict[str, Any]]:
     return list(db.query("SELECT * FROM calls ORDER BY id"))
 
 
-def test_errors_are_told_by_type() -> None:
+def test_errors_are_described_by_type() -> None:
     def bundle(*positions: int) -> WrittenBundle:
         return WrittenBundle(0, positions, "x", 1.0, complete=True)
 
@@ -69,7 +69,7 @@ def test_errors_are_told_by_type() -> None:
 
 
 def test_rules_keep_only_categories_that_are_there() -> None:
-    told = {
+    content = {
         "explanations": [],
         "rules": [
             {"rule": "Tents with\nmats", "categories": ["mats", "TENTS"], "together": True},
@@ -77,22 +77,22 @@ def test_rules_keep_only_categories_that_are_there() -> None:
             {"rule": "  ", "categories": [], "together": None},
         ],
     }
-    rules = read_rules(json.dumps(told), SESSION)
+    rules = read_rules(json.dumps(content), SESSION)
     assert [(rule.text, rule.together, rule.categories) for rule in rules] == [
         ("Tents with mats", True, (B, A)),
         ("No phones", None, ()),
     ]
 
 
-def test_a_thought_that_names_what_is_not_there_is_refused() -> None:
+def test_a_thought_that_names_missing_products_is_refused() -> None:
     bundle = {"products": [2, 1, 2], "intent": "i", "why": "w."}
-    told = {"products": ["a"], "bundles": [bundle], "left_out": ""}
-    thought = read_thought("```json\n" + json.dumps(told) + "\n```", SESSION)
+    content = {"products": ["a"], "bundles": [bundle], "left_out": ""}
+    thought = read_thought("```json\n" + json.dumps(content) + "\n```", SESSION)
     assert thought.steps[0].positions == (1, 2)
     assert thought.products == ("a", "thing 1", "thing 2", "thing 3")
     bundle["products"] = [1, 9]
     with pytest.raises(ModelError, match="names product 9, and there are 4"):
-        read_thought(json.dumps(told), SESSION)
+        read_thought(json.dumps(content), SESSION)
 
 
 JSON = st.recursive(
@@ -102,16 +102,16 @@ JSON = st.recursive(
 
 @given(st.text() | JSON.map(json.dumps))
 def test_any_answer_is_knowledge_or_one_sentence(text: str) -> None:
-    said = ""
+    problem = ""
     for read in (read_rules, read_thought):
         try:
             read(text, SESSION)
         except ModelError as error:
-            said = str(error)
-    assert "\n" not in said
+            problem = str(error)
+    assert "\n" not in problem
 
 
-def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
+def test_knowledge_has_its_teacher_call_session_and_parents(
     db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
 ) -> None:
     url, fake = serve(knowing(train))
@@ -133,7 +133,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
     assert f"teacher {teacher}" in out
-    # The rule that it was given, and the pattern that this was made with.
+    # The rule that it was given, and the pattern that the rule was made with.
     given = next(piece for piece in (*thoughts, *rejected) if parents_of(db, piece.id))
     out = kdtui("knowledge", "show", given.id).out
     assert "├── rule " in out or "└── rule " in out
@@ -144,7 +144,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
 
 
 @pytest.mark.usefixtures("train")
-def test_what_was_answered_is_never_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_answered_questions_are_never_asked_again(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, fake = serve(good)
     distil = ["knowledge", "distill", "--teacher", f"{url}#m"]
     assert kdtui(*distil, "--format", "rule").code == 0
@@ -173,7 +173,7 @@ def test_a_dry_run_says_what_it_would_cost_and_asks_nothing(train: list[Session]
 
 @pytest.mark.parametrize("limit", [0, 1, 5, 23])
 @pytest.mark.usefixtures("train")
-def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui, limit: int) -> None:
+def test_a_budget_of_calls_is_never_exceeded(db: Database, serve: Serve, kdtui: Kdtui, limit: int) -> None:
     url, fake = serve(good)
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
     assert result.code == 1
@@ -201,7 +201,7 @@ def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
 
 
 @pytest.mark.usefixtures("train")
-def test_a_budget_of_money_is_never_passed(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+def test_a_budget_of_money_is_never_exceeded(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     url, _ = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(400, 900)))
     result = kdtui(
         "knowledge", "distill", "--teacher", f"{url}#m", "--prompt-price", 1, "--answer-price", 10, "--max-cost", 0.1
@@ -215,7 +215,7 @@ def test_a_budget_of_money_is_never_passed(db: Database, serve: Serve, kdtui: Kd
 @pytest.mark.usefixtures("train")
 def test_a_budget_holds_for_scripts_of_many_tokens(db: Database, serve: Serve, kdtui: Kdtui) -> None:
     def costly(fake: Fake, _: int) -> None:
-        # A token for every byte is the most that a tokenizer makes.
+        # A tokenizer makes at most a token for every byte.
         tokens = sum(len(message["content"].encode()) for message in fake.body["messages"])
         fake.complete(json.dumps(answer_for(fake)), usage=(tokens, 1024))
 
@@ -225,7 +225,7 @@ def test_a_budget_holds_for_scripts_of_many_tokens(db: Database, serve: Serve, k
     assert 1 < sum(row["cost"] for row in calls(db)) <= 2
 
 
-def test_storms_of_errors_pass(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
+def test_bursts_of_errors_are_survived(train: list[Session], serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def stormy(fake: Fake, number: int) -> None:
         if number % 3 == 0:
             fake.send({"error": {"message": "slow down"}}, 429, {"Retry-After": "0.01"})
@@ -290,13 +290,13 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "refuses the key in the variable OTHER_KEY holds (key … is bad)"),
+        (401, "refuses the key in the variable OTHER_KEY (key … is bad)"),
         (404, "has no model 'm'"),
         (402, "has no credit left for the key in OTHER_KEY (key … is bad)"),
         (429, "has no credit left for the key in OTHER_KEY (key … is bad)"),
     ],
 )
-def test_what_every_call_would_meet_ends_the_run_and_the_same_command_goes_on(
+def test_a_permanent_error_ends_the_run_and_the_same_command_resumes(
     db: Database,
     train: list[Session],
     serve: Serve,
@@ -333,14 +333,14 @@ def test_a_server_that_hangs_is_given_up_and_not_asked_again(db: Database, serve
         "knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--timeout", 2, "--concurrency", 4
     )
     assert "did not answer in 2 seconds" in result.err
-    # On a busy machine a good answer may come too late as well.
+    # On a busy machine a good answer can come too late as well.
     assert Counter(row["status"] for row in calls(db))["failed"] >= 1
     assert len(fake.asked) == len(calls(db))
     assert fake.asked.count(fake.asked[0]) == 1
 
 
 @pytest.mark.usefixtures("train")
-def test_a_server_without_schemas_is_asked_in_words_alone(serve: Serve, kdtui: Kdtui, db: Database) -> None:
+def test_a_server_without_schemas_gets_them_in_words(serve: Serve, kdtui: Kdtui, db: Database) -> None:
     def plain(fake: Fake, number: int) -> None:
         if "response_format" in fake.body:
             fake.send({"error": {"message": "response_format is not supported"}}, 400)
@@ -362,27 +362,27 @@ WRAPPED: dict[str, Callable[[str], Any]] = {
 
 @pytest.mark.parametrize("kind", WRAPPED)
 @pytest.mark.usefixtures("train")
-def test_an_answer_is_knowledge_whatever_is_around_it(db: Database, serve: Serve, kdtui: Kdtui, kind: str) -> None:
+def test_an_answer_is_read_whatever_surrounds_it(db: Database, serve: Serve, kdtui: Kdtui, kind: str) -> None:
     url, fake = serve(lambda fake, _: fake.complete(WRAPPED[kind](json.dumps(answer_for(fake)))))
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--limit", 4)
     assert result.code == 0, result.err
     assert len(calls(db)) == 16
     assert find_knowledge(db, format="rule")
-    # Thoughts are not repeated to who had them.
-    said = [message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"]
-    assert said
-    assert not [text for text in said if "<think>" in text]
+    # Thoughts are not sent back to the model.
+    expected = [
+        message["content"] for body in fake.asked for message in body["messages"] if message["role"] == "assistant"
+    ]
+    assert expected
+    assert not [text for text in expected if "<think>" in text]
 
 
-def test_a_stream_that_nobody_asked_for_is_an_answer(
-    db: Database, train: list[Session], serve: Serve, kdtui: Kdtui
-) -> None:
+def test_an_unrequested_stream_is_an_answer(db: Database, train: list[Session], serve: Serve, kdtui: Kdtui) -> None:
     def streaming(fake: Fake, _: int) -> None:
         text = json.dumps(answer_for(fake))
         events: list[Any] = [{"choices": [{"delta": {"content": part}}]} for part in (text[:9], text[9:])]
         events.append({"choices": [{"delta": {}, "finish_reason": "stop"}]})
-        told = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
-        lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, told)]
+        content = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5}}
+        lines = [f"data: {json.dumps(event)}\n\n" for event in (*events, content)]
         fake.send("".join([*lines, "data: [DONE]\n\n"]).encode(), headers={"X-Kind": "text/event-stream"})
 
     url, _ = serve(streaming)
@@ -393,7 +393,7 @@ def test_a_stream_that_nobody_asked_for_is_an_answer(
 
 
 @pytest.mark.usefixtures("train")
-def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
+def test_the_dialect_of_a_server_is_learned_by_one_call_and_reported_once(
     db: Database, serve: Serve, kdtui: Kdtui
 ) -> None:
     def modern(fake: Fake, number: int) -> None:
@@ -418,9 +418,9 @@ def test_how_a_server_has_to_be_asked_is_learned_by_one_call_and_said_once(
 
 
 @pytest.mark.usefixtures("train")
-def test_no_more_calls_are_under_way_than_asked_for(serve: Serve, kdtui: Kdtui) -> None:
+def test_no_more_calls_run_than_requested(serve: Serve, kdtui: Kdtui) -> None:
     def slow(fake: Fake, number: int) -> None:
-        # The first waits for the next, and each for what more there may be.
+        # The first waits for the next one, and each for possible further ones.
         if not number:
             until(lambda: type(fake).at_once > 1)
         sleep(0.02)
@@ -444,13 +444,13 @@ def test_calls_keep_to_the_pace(
     monkeypatch.setattr(AsyncLimiter, "acquire", acquire)
     url, fake = serve(good)
     kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--limit", 9, *pace)
-    # Each call takes its share of what a minute allows.
+    # Each call uses its share of the rate limit.
     assert len(fake.asked) == len(taken) == 9
     assert all(1 / 10_000 < share < 1 / 100 for share in taken)
 
 
 @pytest.mark.usefixtures("train")
-def test_prompts_of_ones_own_take_the_place_of_ours(
+def test_custom_prompts_replace_ours(
     serve: Serve, kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
@@ -470,12 +470,12 @@ def test_prompts_of_ones_own_take_the_place_of_ours(
     ("arguments", "problem"),
     [
         (["--teacher", "gpt"], "there is no student 'gpt'"),
-        (["--teacher", "http://user:pw@h/v1#m"], "a key has no place in the address"),
+        (["--teacher", "http://user:pw@h/v1#m"], "the address of an endpoint must not contain a key"),
         (["--teacher", "http://127.0.0.1:9/v1"], "cannot be reached"),
     ],
 )
 @pytest.mark.usefixtures("train")
-def test_a_teacher_that_is_none_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_an_invalid_teacher_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("knowledge", "distill", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err
@@ -486,14 +486,16 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import distil_with_model
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 from models.endpoint.chat_server import Endpoint
-from models.endpoint.teacher import Pace
+from models.endpoint.teacher import RequestLimits
 from store.database import open_database
 
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
-    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    limits = RequestLimits(8)
+    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), limits, Prices(), Budget())
     for _ in distil_with_model(db, job):
         pass
 
@@ -529,7 +531,7 @@ def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
     rows = calls(db)
     assert Counter(row["key"] for row in rows) == charged
     assert len(rows) == 4 * len(train)
-    # What was under way at a kill is asked again, and nothing else.
+    # Only the calls that ran at a kill are made again.
     assert len(fake.asked) <= len(rows) + 8 * len(moments)
     resumed = all_knowledge(db)
     with db.atomic():
@@ -543,7 +545,7 @@ def all_knowledge(db: Database) -> set[tuple[str, str, str]]:
     return {(row["format"], row["statement"], row["status"]) for row in db.query("SELECT * FROM knowledge")}
 
 
-def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session], serve: Serve) -> None:
+def test_an_interrupt_keeps_running_calls(db: Database, train: list[Session], serve: Serve) -> None:
     started, interrupted = threading.Event(), threading.Event()
 
     def slow(fake: Fake, number: int) -> None:
@@ -568,9 +570,9 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
 def test_a_real_server_teaches(
     llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A small model says the same again and again, as long as it may.
+    # A small model repeats itself up to its limit.
     monkeypatch.setattr("kdtui.workflows.calls.asker.ANSWER_TOKENS", 128)
-    # The session of the fewest products: all that it is told is to be read, and as much to be written.
+    # The session with the fewest products, so that prompts and answers are short.
     (tmp_path / "one.jsonl").write_text(outdoor.read_text(encoding="utf-8").splitlines()[4], encoding="utf-8")
     list(import_dataset(db, tmp_path / "one.jsonl", "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", llama_server, "--limit", 1, "--format", "thought")
@@ -578,5 +580,5 @@ def test_a_real_server_teaches(
     assert len(rows) == 1
     assert rows[0]["status"] == "answered"
     assert rows[0]["prompt_tokens"] > 100
-    # A small model may say what is no thought: then the command says so.
+    # A small model can write an invalid thought. Then the command says so.
     assert result.code == 0 or "gave no knowledge" in result.err

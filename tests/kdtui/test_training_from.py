@@ -1,4 +1,4 @@
-"""Trainings that begin from an adapter: what they take over from it, and where they go with it."""
+"""Trainings that begin from an adapter: what they inherit, and how they reach a host."""
 
 import json
 import shutil
@@ -35,14 +35,14 @@ def folder(db: Database, name: str) -> Path:
 
 @pytest.fixture
 def lists(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A training of lists of rank 4 that is done."""
+    """A finished training of lists with rank 4."""
     train_here(monkeypatch)
     result = launch(kdtui, base, "lists", "--form", "list", "--epochs", 1, "--rank", 4, "--alpha", 6)
     assert result.code == 0, result.err
     return "lists"
 
 
-def test_it_takes_over_what_nobody_says_and_tells_what_it_began_from_and_whether_it_helped(
+def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     lists: str, kdtui: Kdtui, base: Path, db: Database
 ) -> None:
     result = kdtui("sft", "launch", "--name", "more", "--from", lists, "--epochs", 1, "--follow")
@@ -58,13 +58,13 @@ def test_it_takes_over_what_nobody_says_and_tells_what_it_began_from_and_whether
     assert shown["outcome"]["source"]["name"] == lists
     manifest = json.loads((folder(db, "more") / "adapter" / "manifest.json").read_text())
     assert manifest["began_from"] == lists
-    # What it began from is gone, and it is whole all the same.
+    # Its source is gone, but it is complete.
     assert kdtui("sft", "rm", lists, "--yes").code == 0
     assert kdtui("generate", "o34", "--adapter", "more").code == 0
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--form", "pairs"), "'lists' was trained to write lists of bundles, and not to answer about pairs"),
         (("--rank", "16"), "'lists' has rank 4, and a training from it keeps that; leave out --rank"),
@@ -73,36 +73,36 @@ def test_it_takes_over_what_nobody_says_and_tells_what_it_began_from_and_whether
         (("--base", "smollm2"), "lists: it was trained with another chat template than that of"),
     ],
 )
-def test_what_contradicts_the_adapter_is_refused(
-    lists: str, kdtui: Kdtui, db: Database, options: tuple[str, ...], said: str
+def test_options_that_contradict_the_adapter_are_refused(
+    lists: str, kdtui: Kdtui, db: Database, options: tuple[str, ...], message: str
 ) -> None:
     result = kdtui("sft", "launch", "--name", "other", "--from", lists, *options)
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
     assert len(result.err.splitlines()) == 1
     assert not (folder(db, lists).parent / "other").exists()
 
 
-def test_other_knowledge_is_said_and_trained_with(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_other_knowledge_is_announced_and_trained_with(lists: str, kdtui: Kdtui, db: Database) -> None:
     mine_patterns(db, "outdoor")
     result = kdtui("sft", "launch", "--name", "other", "--from", lists, "--knowledge", "pattern", "--dry-run")
     assert result.code == 0, result.err
     assert "adapter lists was trained with no knowledge; this training has patterns" in result.err
 
 
-def test_what_is_missing_of_the_adapter_is_named(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_missing_files_of_the_adapter_are_named(lists: str, kdtui: Kdtui, db: Database) -> None:
     (folder(db, lists) / "adapter" / "adapter_model.safetensors").unlink()
     result = kdtui("sft", "launch", "--name", "other", "--from", lists)
     assert (result.code, "adapter_model.safetensors is missing" in result.err) == (1, True)
 
 
-def test_one_that_is_not_done_is_refused(lists: str, kdtui: Kdtui, db: Database) -> None:
+def test_an_unfinished_training_is_refused_as_a_source(lists: str, kdtui: Kdtui, db: Database) -> None:
     (folder(db, lists) / "exit_code").write_text("1")
     result = kdtui("sft", "launch", "--name", "other", "--from", lists)
     assert (result.code, "training 'lists' has no adapter to begin from yet; it is failed" in result.err) == (1, True)
 
 
-def test_a_folder_and_a_file_are_begun_from_too(
+def test_a_training_can_begin_from_a_folder_or_a_file(
     lists: str, kdtui: Kdtui, db: Database, tmp_path: Path, base: Path
 ) -> None:
     adapter = shutil.copytree(folder(db, lists) / "adapter", tmp_path / "copied")
@@ -128,7 +128,7 @@ def test_the_shipped_adapter_is_the_same_from_its_gguf_file(tmp_path: Path) -> N
     assert json.loads((tmp_path / "manifest.json").read_text())["form"] == "intents"
 
 
-def test_the_shipped_adapter_can_be_begun_from(db: Database) -> None:
+def test_a_training_can_begin_from_the_shipped_adapter(db: Database) -> None:
     source = find_source(db, "shipped")
     assert (source.rank, source.alpha, source.base) == (8, 8.0, "smollm2")
     assert source.trained is not None
@@ -144,7 +144,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     ) in result.err
     assert "teach little" not in result.out
     assert "teach little" not in kdtui("sft", "launch", "--name", "few", "--dry-run", "--from", "shipped").err
-    # None that is here was trained for that.
+    # No local adapter was trained for that.
     assert "teach little" not in kdtui("sft", "launch", "--name", "few", "--dry-run", "--form", "list").err
 
 
@@ -158,12 +158,12 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
     here = folder(db, "far-one")
     brought = {path.name: path.read_bytes() for path in (there / "start").iterdir()}
     assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
-    # It comes home with the training to a client that has never had it.
+    # A client that never had it fetches it with the training.
     shutil.rmtree(here / "start")
     (here / "train.jsonl").unlink()
     kdtui("sft", "resume", "far-one", "--local")
     assert brought == {path.name: path.read_bytes() for path in (here / "start").iterdir()}
 
 
-def test_the_help_tells_the_rates_that_are_used() -> None:
+def test_the_help_shows_the_default_learning_rates() -> None:
     assert (float(sft_launch.RATE), float(sft_launch.CONTINUED_RATE)) == (LEARNING_RATE, CONTINUED_LEARNING_RATE)

@@ -15,7 +15,7 @@ from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.training.dataset import training_examples, validation_examples
 from models.prompt_format import pair_question
@@ -32,7 +32,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["pairs", "list"])
-def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) -> None:
+def test_every_epoch_has_all_sessions_with_products_in_another_order(db: Database, form: Any) -> None:
     settings = TrainingSettings(("outdoor",), form, epochs=2)
     lines = list(training_examples(db, settings))
     sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
@@ -71,7 +71,7 @@ def test_intents_are_learned_after_the_products_of_their_bundle(db: Database) ->
     assert all("epoch" not in line for line in validation_examples(db, settings))
 
 
-def test_a_session_without_an_intent_teaches_none(db: Database, tmp_path: Path) -> None:
+def test_a_session_without_an_intent_is_left_out(db: Database, tmp_path: Path) -> None:
     file = tmp_path / "some.jsonl"
     items = [{"id": "a", "title": "Tent"}, {"id": "b", "title": "Pegs"}]
     sessions = [
@@ -92,7 +92,7 @@ def test_questions_include_evidence_from_other_sessions(db: Database) -> None:
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
     train = list(iter_sessions(db, "outdoor", split="train"))
-    with open_pattern_student(db, "outdoor", untold) as student:
+    with open_pattern_student(db, "outdoor", tell_nobody) as student:
         unseen = student.unseen_probabilities(train)
     with_evidence = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""A piece of knowledge is tried on a session, without it and with it alone."""
+"""A piece of knowledge is tried on a session, without it and with only it."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_a_pattern_is_tried_on_a_session_that_it_joins_products_of(store: Databa
 
 
 @pytest.mark.parametrize("student", ["shipped", "patterns"])
-def test_a_student_that_has_evidence_of_its_own_is_not_asked(store: Database, student: str) -> None:
+def test_a_student_with_evidence_of_its_own_is_replaced(store: Database, student: str) -> None:
     trial = trial_of(store, 1, RunSettings(student))
     assert trial.without == RunSettings("smollm2")
     assert trial.having == RunSettings("smollm2", ("pattern",), sample="only-1")
@@ -48,7 +48,7 @@ def test_a_piece_is_tried_again_with_the_same_sample(store: Database) -> None:
     assert trial_of(store, 2, RunSettings("mine")) == trial_of(store, 2, RunSettings("mine"))
 
 
-def test_a_sample_of_that_name_with_other_pieces_is_left_alone(store: Database) -> None:
+def test_a_sample_of_that_name_with_other_pieces_is_unchanged(store: Database) -> None:
     save_sample(store, "only-1", [], [1, 2], replace=False)
     with pytest.raises(KdtuiError, match="sample only-1 holds other pieces than 1"):
         trial_of(store, 1, RunSettings("mine"))

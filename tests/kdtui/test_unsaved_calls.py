@@ -1,4 +1,4 @@
-"""Answers of a teacher are kept while another process is writing to the store, and after."""
+"""Answers of a teacher are kept while another process is writing to the store, and afterwards."""
 
 import asyncio
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from kdtui.workflows.calls.asker import PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
+from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, store_unsaved_calls, waiting_calls
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import RequestLimits, Teacher
@@ -34,13 +34,13 @@ def distil(url: str, *options: object) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.usefixtures("demo")
-def test_answers_that_are_paid_for_wait_until_they_can_be_stored(
+def test_paid_answers_wait_until_they_can_be_stored(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database
 ) -> None:
     url, fake = taught
     with writing(database_of_the_test) as end:
         process = distil(url)
-        folder = Path(said(process, "answers that are paid for wait in").split(" wait in ")[1].split(" until ")[0])
+        folder = Path(said(process, "paid answers wait in").split(" wait in ")[1].split(" until ")[0])
         assert folder.parent == database_of_the_test.parent
         assert list(folder.glob("*.json"))
         end()
@@ -59,7 +59,7 @@ def test_answers_outlive_the_process_that_paid_for_them(
     url, fake = taught
     with writing(database_of_the_test) as end:
         process = distil(url, "--concurrency", 1)
-        said(process, "answers that are paid for wait in")
+        said(process, "paid answers wait in")
         process.kill()
         process.communicate(timeout=60)
         end()
@@ -68,13 +68,13 @@ def test_answers_outlive_the_process_that_paid_for_them(
     again = distil(url)
     _, err = again.communicate(timeout=60)
     assert again.returncode == 0, err
-    # The first one is answered by the file, and not asked again.
+    # The first call is answered from the file, and not made again.
     assert len(fake.asked) == 4
     assert db.execute("SELECT count(*), count(response) FROM calls").fetchone() == (4, 4)
     assert not database_of_the_test.with_name(f"{database_of_the_test.name}-unsaved-calls").exists()
 
 
-def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
+def test_an_interrupted_wait_keeps_the_answer(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database
 ) -> None:
     class CalledOff(Exception):
@@ -95,15 +95,15 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
     with writing(database_of_the_test), pytest.raises(CalledOff):
         asyncio.run(ask())
     assert len(waiting_calls(database_of_the_test)) == 1
-    assert take_in(db) == 1
+    assert store_unsaved_calls(db) == 1
     assert waiting_calls(database_of_the_test) == []
     assert db.execute("SELECT status FROM calls").fetchall() == [("answered",)]
 
 
-def test_a_file_that_is_damaged_is_left_where_it_is(database_of_the_test: Path, db: Database) -> None:
+def test_a_damaged_file_is_left_where_it_is(database_of_the_test: Path, db: Database) -> None:
     call = PaidCall(key="k", teacher="t", step="s", request="{}", response="r", seconds=1.0, attempts=1)
     set_aside(database_of_the_test, call)
     damaged = folder_of(database_of_the_test) / "other.json"
     damaged.write_text("{")
-    assert take_in(db) == 1
+    assert store_unsaved_calls(db) == 1
     assert waiting_calls(database_of_the_test) == [damaged]

@@ -161,11 +161,11 @@ def test_thoughts_of_the_nearest_sessions_by_vectors_are_shown(kdtui: Kdtui, db:
     ("arguments", "message"),
     [
         (["knowledge", "for", "o34", "--near", "smollm2"], "kdtui data embed --dataset outdoor --with smollm2"),
-        (["generate", "o34", "--student", "smollm2", "--near", "smollm2"], "say which with --knowledge"),
+        (["generate", "o34", "--student", "smollm2", "--near", "smollm2"], "name the formats with --knowledge"),
         (["data", "embed", "--with", "nothing"], "there is no student 'nothing'"),
         (["data", "embed", "--with", "none.gguf"], "none.gguf: No such file or directory"),
         (["data", "embed", "--with", "patterns"], "makes no vectors"),
-        (["data", "embed", "--with", "http://me:secret@host/v1#m"], "put it into OPENAI_API_KEY"),
+        (["data", "embed", "--with", "http://me:secret@host/v1#m"], "put the key into OPENAI_API_KEY"),
         (["data", "embed", "--with", "http://127.0.0.1:9/v1#m"], "http://127.0.0.1:9/v1 cannot be reached"),
         (["data", "embed", "--with", "smollm2", "--dataset", "none"], "there is no dataset 'none'"),
     ],

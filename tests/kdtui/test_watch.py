@@ -1,4 +1,4 @@
-"""A training on a host that is watched: a text in its log is looked for there."""
+"""A watched training on a host: a text is searched for in its log on the host."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +24,7 @@ from store.sqlite import Database
         (Search("", 0), None),
     ],
 )
-def test_a_text_is_looked_for_on_the_host(
+def test_a_text_is_searched_for_on_the_host(
     db: Database, database_of_the_test: Path, host: Host, search: Search, offset: int | None
 ) -> None:
     there = Path(host.workdir) / "jobs" / "long"

@@ -1,4 +1,4 @@
-"""A workdir that cannot be written says why, and is not taken for a Python that is missing."""
+"""An unwritable workdir is reported with the reason, and is not mistaken for a missing Python."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ Kdtui = Callable[..., Any]
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """A file system of its own that can only be read."""
+    """A separate read-only file system."""
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(folder)], check=False)
     if mounted.returncode:
@@ -43,25 +43,23 @@ def refused(kdtui: Kdtui, host: Host) -> str:
     return str(found["disk"]["found"])
 
 
-def test_one_below_what_can_only_be_read_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path) -> None:
+def test_a_workdir_on_a_read_only_file_system_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path) -> None:
     with read_only(tmp_path / "frozen"):
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
-        said = refused(kdtui, host)
-        assert "Read-only file system" in said
-        assert "that file system can only be read; add the host again with another --workdir" in said
+        message = refused(kdtui, host)
+        assert "Read-only file system" in message
+        assert "that file system can only be read; add the host again with another --workdir" in message
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
-def test_one_with_a_file_in_its_place_says_so(
-    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, below: str
-) -> None:
+def test_a_workdir_that_is_a_file_says_so(kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, below: str) -> None:
     (tmp_path / "a file").write_text("mine")
     add_host(db, replace(host, workdir=f"{tmp_path}/a file{below}"))
     assert "a file is in the place of a folder; move it away, or add the host again" in refused(kdtui, host)
     assert (tmp_path / "a file").read_text() == "mine"
 
 
-def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, host: Host) -> None:
+def test_a_workdir_that_cannot_be_created_says_so(kdtui: Kdtui, db: Database, host: Host) -> None:
     add_host(db, replace(host, workdir="/proc/no/such"))
     assert "its workdir /proc/no/such cannot be written (mkdir: " in refused(kdtui, host)
 
@@ -75,7 +73,7 @@ def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, hos
         ("Input/output error", "add the host again with another --workdir"),
     ],
 )
-def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(
+def test_the_reason_why_a_workdir_cannot_be_created_comes_with_advice(
     kdtui: Kdtui, db: Database, host: Host, server: sshd.Sshd, tmp_path: Path, problem: str, advice: str
 ) -> None:
     tools = tmp_path / "tools"
@@ -86,12 +84,12 @@ def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(
     server.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
     server.start()
     add_host(db, host)
-    said = refused(kdtui, host)
-    assert problem in said
-    assert said.endswith(advice) or f"; {advice}" in said
+    message = refused(kdtui, host)
+    assert problem in message
+    assert message.endswith(advice) or f"; {advice}" in message
 
 
-def test_one_that_was_made_read_only_since_says_so_where_a_training_is_started(
+def test_a_workdir_that_became_read_only_says_so_at_a_start(
     kdtui: Kdtui, db: Database, host: Host, tmp_path: Path
 ) -> None:
     add_host(db, host)
@@ -111,27 +109,27 @@ def test_one_that_was_made_read_only_since_says_so_where_a_training_is_started(
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("exit 127", "does not run there, and ends with exit code 127 (pyenv: no such version)"),
         ("exit 1", "does not run there, and ends with exit code 1 (pyenv: no such version)"),
         ("kill -9 $$", "was ended there by signal 9"),
     ],
 )
-def test_a_python_that_is_there_and_does_not_run_is_not_called_missing(
-    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, python: str, said: str
+def test_a_broken_python_is_not_called_missing(
+    kdtui: Kdtui, db: Database, host: Host, tmp_path: Path, python: str, message: str
 ) -> None:
     script = tmp_path / "python"
     script.write_text(f"#!/bin/sh\necho 'pyenv: no such version' >&2\n{python}\n")
     script.chmod(0o755)
     add_host(db, replace(host, settings=HostSettings(python=str(script))))
     [found] = [row["found"] for row in kdtui("host", "check", host.name, "--json").rows if row["name"] == "python"]
-    assert said in found
+    assert message in found
     assert "there is no Python" not in found
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_training_that_a_host_refuses_is_said_to_be_prepared_and_not_perhaps_started(
+def test_a_refused_training_is_reported_as_prepared_not_as_possibly_started(
     kdtui: Kdtui, db: Database, host: Host, base: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "a file").write_text("mine")

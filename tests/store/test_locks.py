@@ -9,7 +9,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.waiting import WAITING, Waiting
+from kdtui.workflows.waiting import WAITING, WaitNotice
 from store.calls import record_call
 from store.database import open_database
 from store.errors import Busy, explain
@@ -83,7 +83,7 @@ def test_waiting_can_be_cancelled(database_of_the_test: Path, db: Database) -> N
     def cancel() -> None:
         raise Cancelled
 
-    waiter = open_database(database_of_the_test, on_wait=Waiting(lambda _: None, cancel))
+    waiter = open_database(database_of_the_test, on_wait=WaitNotice(lambda _: None, cancel))
     with writing(database_of_the_test), pytest.raises(Cancelled), waiter.waiting(math.inf):
         _call(waiter, "a")
     # The connection still works.
@@ -107,7 +107,7 @@ def test_a_write_transaction_sees_all_earlier_writes(db: Database, database_of_t
 
 def test_the_user_is_notified_once_and_again_after_a_minute() -> None:
     notes: list[str] = []
-    waiting = Waiting(notes.append)
+    waiting = WaitNotice(notes.append)
     for seconds in (1.0, 2.0, 59.0, 61.5, 62.0, 1.0):
         waiting(seconds)
     assert notes == [WAITING, f"{WAITING}, for 1 minute now", WAITING]

@@ -4,6 +4,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kdtui.workflows.student.command_options import option_words
+
 
 def command_line(
     words: Sequence[str],
@@ -19,14 +21,9 @@ def command_line(
         database: the store, where it is not the one that a command opens by itself.
     """
     chosen = {**(options or {}), "--db": None if database is None else str(database)}
-    # An option's value goes after "=" where it could be taken for an option.
-    given = [
-        part
-        for name, values in chosen.items()
-        if values is not None
-        for value in ([values] if isinstance(values, str) else values)
-        for part in ([f"{name}={value}"] if value.startswith("-") else [name, value])
-    ]
+    given = option_words(
+        {name: [values] if isinstance(values, str) else values for name, values in chosen.items() if values is not None}
+    )
     plain = [] if argument is None else [argument] if isinstance(argument, str) else list(argument)
     if any(each.startswith("-") for each in plain):
         arguments = ["kdtui", *words, *given, "--", *plain]

@@ -21,9 +21,9 @@ from models.llama.cancellation import Cancellation
 from store.records import Session
 
 if TYPE_CHECKING:
-    from kdtui.workflows.student.explain import Explanation
+    from kdtui.workflows.student.explain import PromptExplanation
     from kdtui.workflows.student.generate import GenerateEvent
-    from kdtui.workflows.student.learning import Learning
+    from kdtui.workflows.student.learning import LearningProgress
     from kdtui.workflows.student.session_student import SessionStudent
     from store.predictions import Prediction
     from store.sqlite import Database
@@ -90,7 +90,7 @@ class NoteTaken(GenerationMessage):
 class StudentLearns(GenerationMessage):
     """Before it answers the student learns from the training sessions, once."""
 
-    def __init__(self, request: GenerationRequest, learning: "Learning") -> None:
+    def __init__(self, request: GenerationRequest, learning: "LearningProgress") -> None:
         super().__init__(request)
         self.learning = learning
 
@@ -106,7 +106,7 @@ class AnswerEnded(GenerationMessage):
 class Explained(GenerationMessage):
     """What the student is asked about the session."""
 
-    def __init__(self, request: GenerationRequest, explanation: "Explanation") -> None:
+    def __init__(self, request: GenerationRequest, explanation: "PromptExplanation") -> None:
         super().__init__(request)
         self.explanation = explanation
 
@@ -194,14 +194,14 @@ class GenerationThread:
         request.post(GenerationStopped(request, None))
 
     def _is_answered(self, student: "SessionStudent", request: GenerationRequest) -> bool:
-        from kdtui.workflows.student.generate import BundleGrew, generate
+        from kdtui.workflows.student.generate import BundleGrew, generate_bundles
         from models.student_protocol import Noted
 
         if request.explains:
             request.post(Explained(request, student.explain(request.session)))
             return True
         request.post(StudentReady(request))
-        with closing(cast("Generator[GenerateEvent]", generate(student, [request.session]))) as events:
+        with closing(cast("Generator[GenerateEvent]", generate_bundles(student, [request.session]))) as events:
             for event in events:
                 if self._unwanted(request):
                     return False
@@ -233,5 +233,5 @@ class GenerationThread:
         return request.cancelled or self._is_closing
 
 
-def _tell(request: GenerationRequest, message: "str | Learning") -> None:
+def _tell(request: GenerationRequest, message: "str | LearningProgress") -> None:
     request.post(NoteTaken(request, message) if isinstance(message, str) else StudentLearns(request, message))

@@ -49,9 +49,9 @@ def tell_waiting(
     Args:
         post: must be safe to call from a thread; its messages have to reach the app.
     """
-    from kdtui.workflows.waiting import Waiting
+    from kdtui.workflows.waiting import WaitNotice
 
-    return Waiting(lambda sentence: post(StoreBusy(sentence)), check)
+    return WaitNotice(lambda sentence: post(StoreBusy(sentence)), check)
 
 
 class Unwanted(Exception):

@@ -12,11 +12,11 @@ from textual.message import Message
 from kdtui.bundling.subset import subset_in_words
 from kdtui.text import counted, one_line
 from kdtui.tui.core.task import Task
-from kdtui.workflows.student.learning import Learning
+from kdtui.workflows.student.learning import LearningProgress
 from kdtui.workflows.student.settings import student_name
 
 if TYPE_CHECKING:
-    from kdtui.workflows.student.calibrate import Result
+    from kdtui.workflows.student.calibrate import CalibrationResult
     from store.records import RunSettings
     from store.sqlite import Database
 
@@ -49,10 +49,10 @@ class CalibrationTask(Task):
         self._judged: Counter[str] = Counter()
         self._said: list[str] = []
         self._about = ""
-        self._results: list[Result] = []
+        self._results: list[CalibrationResult] = []
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.student.calibrate import calibrate, sessions_to_learn_from
+            from kdtui.workflows.student.calibrate import calibrate_strategies, sessions_to_learn_from
             from store.sessions import split_size
 
             sessions = sessions_to_learn_from(db, dataset, limit, seed)
@@ -60,13 +60,14 @@ class CalibrationTask(Task):
             self._about = counted(len(sessions), "validation session")
             if limit is not None:
                 self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
-            yield from calibrate(db, dataset, settings, strategies, sessions, self.report)
+            yield from calibrate_strategies(db, dataset, settings, strategies, sessions, self.report)
 
         super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
 
     def note(self, event: object) -> None:
         """Note what has been judged, left out, or found."""
-        from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, Compared, SessionJudged, StrategyLeftOut
+        from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, SessionJudged, StrategyLeftOut
+        from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
 
         match event:
             case SessionJudged(strategy):
@@ -75,13 +76,13 @@ class CalibrationTask(Task):
                 self._said.append(event)
             case StrategyLeftOut(strategy, reason):
                 self._said.append(f"{strategy} is left out; {reason}")
-            case Compared() | ChoiceStays():
+            case CalibrationsCompared() | ChoiceStays():
                 self._said.append(event.in_words)
             case Calibrated():
                 self._results = event.results
         done = [f"{name} {self._judged[name]:,}" for name in self._strategies if self._judged[name]]
         self.step = f"{', '.join(done)} of {counted(self._sessions, 'session')}" if done else ""
-        if isinstance(event, Learning) and event.done < event.total:
+        if isinstance(event, LearningProgress) and event.done < event.total:
             self.step = event.in_short
 
     @property

@@ -1,4 +1,4 @@
-"""The default adapter of a dataset, as a person sets and unsets it."""
+"""Set and unset the default adapter of a dataset."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,24 +13,24 @@ from store.sqlite import Database
 
 
 def make_default(db: Database, adapter: str, datasets: Sequence[str] = ()) -> list[str]:
-    """Have datasets answered with an adapter where none is named; with the shipped one as if they had no default.
+    """Make an adapter the default of datasets. The shipped adapter removes their default.
 
     Args:
-        datasets: without any, those that the adapter was trained on.
+        datasets: if empty, those that the adapter was trained on.
 
     Returns:
         The datasets.
 
     Raises:
         KdtuiError: there is no such adapter, or it does not say what it was trained on.
-        NotFound: there is no such dataset, or the adapter has no name here.
+        NotFound: there is no such dataset, or the adapter has no name in this store.
     """
-    # Whether there is one, and whether its training is done.
+    # Check that it exists, and that its training is done.
     adapter_file(db, adapter)
     if not datasets:
         datasets = _trained_on(db, adapter)
         if not datasets:
-            raise KdtuiError("say of which dataset, with --dataset")
+            raise KdtuiError("name the dataset with --dataset")
     for dataset in datasets:
         set_default_adapter(db, dataset, None if adapter == SHIPPED else adapter)
     return list(datasets)
@@ -46,23 +46,23 @@ def _trained_on(db: Database, adapter: str) -> tuple[str, ...]:
 
 
 def drop_default(db: Database, datasets: Sequence[str] = ()) -> dict[str, str]:
-    """Have datasets answered by the shipped student again.
+    """Remove the default adapter of datasets, so that the shipped student answers them.
 
     Args:
-        datasets: without any, all that have a default adapter.
+        datasets: if empty, all that have a default adapter.
 
     Returns:
-        The adapters that were the default, by dataset.
+        The removed default adapters, by dataset.
 
     Raises:
         KdtuiError: one has none.
         NotFound: there is no such dataset.
     """
-    there = default_adapters(db)
+    defaults = default_adapters(db)
     for dataset in datasets:
         set_default_adapter(db, dataset, None)
-    if missing := [dataset for dataset in datasets if dataset not in there]:
+    if missing := [dataset for dataset in datasets if dataset not in defaults]:
         raise KdtuiError(f"dataset {missing[0]!r} has no default adapter; the shipped student answers it")
-    for dataset in there if not datasets else ():
+    for dataset in defaults if not datasets else ():
         set_default_adapter(db, dataset, None)
-    return {dataset: adapter for dataset, adapter in there.items() if not datasets or dataset in datasets}
+    return {dataset: adapter for dataset, adapter in defaults.items() if not datasets or dataset in datasets}

@@ -1,4 +1,4 @@
-"""An adapter goes out to a folder that PEFT, llama.cpp, vLLM and kdtui load as it is."""
+"""Export an adapter to a folder that PEFT, llama.cpp, vLLM and kdtui can load."""
 
 import shutil
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from kdtui.workflows.manage_models import is_repository, known_models, slug
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.runs.session_measures import measures_of
 from models.adapters.conversion import convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
@@ -46,18 +46,18 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 KIND = "adapter"
-"""What an exported folder holds, as its manifest says it."""
+"""The kind of an exported folder in its manifest."""
 
 _MEASURES = ("pair_f1", "strict_precision", "strict_recall")
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An adapter that was written to a folder.
+    """An adapter that was exported to a folder.
 
     Attributes:
         files: their names.
-        base: what the base is called there.
+        base: the name of the base in the export.
         is_on_hub: whether that is the id of a repository, which programs can fetch.
     """
 
@@ -74,10 +74,12 @@ class Exported:
 
     @property
     def note(self) -> str | None:
-        """What keeps others from using it, and what to do; None for nothing."""
+        """What prevents others from using it, and what to do; None if nothing does."""
         if self.is_on_hub:
             return None
-        return f"{self.base} is no id of a hub, so others have to find the base by themselves; name it with --base"
+        return (
+            f"{self.base} is not the id of a hub model, so others have to find the base themselves; name it with --base"
+        )
 
 
 def export_adapter(
@@ -89,23 +91,23 @@ def export_adapter(
     base: str | None = None,
     replace: bool = False,
 ) -> Exported:
-    """Write an adapter into a folder: for PEFT, for llama.cpp, and with a card; whole, or not at all.
+    """Write an adapter into a folder for PEFT and llama.cpp, with a card; completely or not at all.
 
     Nothing in it names a folder of this machine.
 
     Args:
         adapter: its name, or its GGUF file.
-        base: the id of the base on a hub; None for the one that is known, or its name.
-        replace: take the place of an earlier export that is in the folder.
+        base: the hub id of the base; None for the known one, or its name.
+        replace: replace an earlier export in the folder.
 
     Raises:
-        KdtuiError: there is no such adapter, it is no adapter, or the folder cannot be written.
-        ModelError: the files of the adapter cannot be read, or it is no plain LoRA.
+        KdtuiError: there is no such adapter, it is not an adapter, or the folder cannot be written.
+        ModelError: the files of the adapter cannot be read, or it is not a plain LoRA.
     """
     _check_kind(db, adapter)
     target = check_target(folder, replace=replace)
     if base is not None and not is_repository(base):
-        raise KdtuiError(f"{base!r} is no id of a model on a hub; it looks like OWNER/NAME")
+        raise KdtuiError(f"{base!r} is not the id of a hub model; it looks like OWNER/NAME")
     source = adapter_source(db, adapter)
     config = {} if source.folder is None else read_object(source.folder / CONFIG)
     public = base or public_base(db, source.manifest, config)
@@ -127,36 +129,36 @@ def export_adapter(
 
 
 def check_target(folder: Path, *, replace: bool) -> Path:
-    """Where an export goes, if it can.
+    """Return the folder of an export, if it can be written.
 
     Raises:
-        BadFile: there is something in the way.
+        BadFile: it holds something else.
     """
     target = folder.resolve()
     if target.exists() and not target.is_dir():
-        raise BadFile(folder, "this is no folder; name one, which the files are written into")
+        raise BadFile(folder, "this is not a folder; name a folder to write the files into")
     try:
-        there = sorted(path.name for path in target.iterdir()) if target.exists() else []
-        listed = (target / SUMS).read_text("utf-8", "replace") if SUMS in there else ""
+        files = sorted(path.name for path in target.iterdir()) if target.exists() else []
+        listed = (target / SUMS).read_text("utf-8", "replace") if SUMS in files else ""
     except OSError as error:
         raise BadFile(folder, str(error.strerror)) from error
-    if there and not replace:
-        raise BadFile(folder, "it is there already; choose another folder, or replace it with --replace")
-    if there and not {SUMS, CONFIG, MANIFEST} <= {*there}:
-        raise BadFile(folder, f"it holds {there[0]!r}, and no adapter that was exported; choose another folder")
-    others = sorted({*there} - {SUMS, *(line.partition("  ")[2] for line in listed.splitlines())})
+    if files and not replace:
+        raise BadFile(folder, "it exists already; choose another folder, or replace it with --replace")
+    if files and not {SUMS, CONFIG, MANIFEST} <= {*files}:
+        raise BadFile(folder, f"it holds {files[0]!r}, and not an exported adapter; choose another folder")
+    others = sorted({*files} - {SUMS, *(line.partition("  ")[2] for line in listed.splitlines())})
     if others:
-        raise BadFile(folder, f"beside an adapter it holds {others[0]!r}, which would be lost; choose another folder")
+        raise BadFile(folder, f"next to an adapter it holds {others[0]!r}, which would be lost; choose another folder")
     return target
 
 
 def _check_kind(db: "Database", adapter: str) -> None:
-    """Refuse what is no adapter, and say what to do instead."""
+    """Refuse models that are not adapters, and say what to do instead."""
     row = None if is_file(adapter) else next((row for row in known_models(db) if row.name == adapter), None)
     if row is not None and row.kind != "adapter":
         what = "a base" if row.kind == "base" else "a sentence encoder"
         raise KdtuiError(
-            f"{adapter} is {what}, and only adapters are exported; its file is whole by itself, and can be given to "
+            f"{adapter} is {what}, and only adapters are exported; its file is complete and can be given to "
             f"others as it is: {row.path}"
         )
 
@@ -171,10 +173,10 @@ def _write_weights(source: AdapterSource, config: Mapping[str, Any], base: str, 
 
 
 def _manifest(db: "Database", adapter: str, source: AdapterSource, base: str) -> dict[str, Any]:
-    """What the adapter says itself, and what is known here of its training and its scores."""
+    """Return what the adapter says itself, and what is known here about its training and its scores."""
     manifest = {**source.manifest, "kind": KIND, "name": source.name, "base": base}
     since = None if is_file(adapter) else named_since(db, adapter)
-    # One that was taken in says itself what is to be known of its training, which was elsewhere.
+    # An imported adapter describes its training, which was elsewhere, itself.
     if "data" not in manifest and since is not None:
         manifest |= _training(db, adapter, manifest, since)
     if scores := [_score(db, summary) for summary in _validations(db, adapter, since)]:
@@ -184,51 +186,51 @@ def _manifest(db: "Database", adapter: str, source: AdapterSource, base: str) ->
 
 
 def _training(db: "Database", adapter: str, manifest: Mapping[str, Any], since: str) -> dict[str, Any]:
-    """The data and the settings of a training here, as far as they are still as they were then."""
-    there = {each.name: each for each in list_datasets(db) if each.created_at <= since}
-    names = [name for name in manifest.get("datasets") or () if name in there]
-    found: dict[str, Any] = {
+    """Return the data and the settings of a local training, as far as they have not changed since."""
+    current = {each.name: each for each in list_datasets(db) if each.created_at <= since}
+    names = [name for name in manifest.get("datasets") or () if name in current]
+    facts: dict[str, Any] = {
         "data": {
-            name: {"sessions": there[name].train, "sha256": fingerprint(iter_sessions(db, name, split="train"))}
+            name: {"sessions": current[name].train, "sha256": fingerprint(iter_sessions(db, name, split="train"))}
             for name in names
         }
     }
     if isinstance(sample := manifest.get("sample"), str):
         with suppress(NotFound):
-            found["sample_drawn"] = how_drawn(get_sample(db, sample))
+            facts["sample_drawn"] = how_drawn(get_sample(db, sample))
     with suppress(NotFound, ModelError):
         job = read_job(get_job(db, adapter).folder / JOB)
-        told = ("batch_tokens", "longest", "precision")
-        found["settings"] = {
-            **{name: value for name, value in asdict(job).items() if name in told},
+        kept = ("batch_tokens", "longest", "precision")
+        facts["settings"] = {
+            **{name: value for name, value in asdict(job).items() if name in kept},
             "lora": asdict(job.lora),
             "optimizer": asdict(job.optimizer),
         }
-    return found
+    return facts
 
 
 def _validations(db: "Database", adapter: str, since: str | None) -> list[RunSummary]:
-    """The latest whole run over validation sessions of each dataset, with this adapter alone and in full."""
+    """Return the latest complete run over validation sessions of each dataset with only this adapter, at scale 1."""
     latest: dict[str, RunSummary] = {}
     for summary in list_runs(db):
         run = summary.run
-        alone = run.settings.adapters == ((adapter, 1.0),) or (adapter == run.settings.student == SHIPPED)
-        # Another adapter may have had the name before.
-        if run.split == "valid" and alone and summary.is_over and (since is None or run.created_at >= since):
+        is_alone = run.settings.adapters == ((adapter, 1.0),) or (adapter == run.settings.student == SHIPPED)
+        # Another adapter can have had the name before.
+        if run.split == "valid" and is_alone and summary.is_over and (since is None or run.created_at >= since):
             latest[run.dataset] = summary
     return list(latest.values())
 
 
 def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
-    """What a run scores: each measure with its 95 % interval."""
+    """Return the scores of a run: each measure with its 95 % confidence interval."""
     # Imported here: scipy takes a while.
     from kdtui.statistics.estimates import estimate_cells
     from kdtui.statistics.sessions import Cell
 
-    sessions = Scored.by(summary).sessions(db)
-    found = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
-    told = {}
+    sessions = ScoredSessions.by(summary).sessions(db)
+    measured = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
+    scores = {}
     for measure in _MEASURES:
-        [value] = estimate_cells([Cell.of([each[measure] for each in found])], within=(0, 1))
-        told[measure] = [round(number, 4) for number in (value.mean, value.low, value.high)]
-    return {"dataset": summary.run.dataset, "n": len(found), "student": summary.run.name, **told}
+        [value] = estimate_cells([Cell.of([each[measure] for each in measured])], within=(0, 1))
+        scores[measure] = [round(number, 4) for number in (value.mean, value.low, value.high)]
+    return {"dataset": summary.run.dataset, "n": len(measured), "student": summary.run.name, **scores}

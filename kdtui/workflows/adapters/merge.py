@@ -1,4 +1,4 @@
-"""Several adapters of one base become one, which is used by its own name."""
+"""Merge several adapters of one base into one, which is used by its own name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.merge_request import check_merge, merged_name
 from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _ASKED = ("form", "target", "knowledge", "neighbours", "budget")
-"""Settings of trainings that say how a student is asked."""
+"""Training settings that determine how a student is asked."""
 
 _DIFFERS = {
     "norms_sha256": "trained on other weights",
@@ -37,13 +37,13 @@ _DIFFERS = {
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """An adapter that was made of others.
+    """An adapter that was merged from others.
 
     Attributes:
         rank: of all its matrices.
-        ranks: of those that it was made of.
-        kept: share of the squared norm of the whole sum; None where the rank was not reduced.
-        notes: what is to be known of it, each a sentence without a full stop.
+        ranks: of the merged adapters.
+        kept: share of the squared norm of the whole sum; None if the rank was not reduced.
+        notes: what the user should know about it, each a sentence without a full stop.
     """
 
     model: "NamedModel"
@@ -66,18 +66,18 @@ class Merged:
 def merge_adapters(
     db: "Database", adapters: Sequence[tuple[str, float]], name: str | None, folder: Path, *, rank: int | None = None
 ) -> Merged:
-    """Make one adapter of the weighted sum of several, and give it a name.
+    """Merge the weighted sum of several adapters into one, and name it.
 
     Args:
         adapters: names or GGUF files, each with its weight.
         folder: of the models that the program makes.
-        rank: to be reduced to; None for the exact sum, whose rank is the sum of the ranks.
+        rank: of the result; None for the exact sum, whose rank is the sum of the ranks.
 
     Raises:
         KdtuiError: there is no such adapter, they are for different bases, or the name cannot be used.
-        ModelError: a file cannot be read or written, or an adapter is no plain LoRA.
+        ModelError: a file cannot be read or written, or an adapter is not a plain LoRA.
     """
-    # Imported here: a list of models needs neither.
+    # Imported here: listing models does not need them.
     from models.adapters.folder import write_adapter, write_json
     from models.adapters.merging import reduced, weighted_sum
 
@@ -94,7 +94,7 @@ def merge_adapters(
     most = largest_rank(whole)
     if max(delta.rank for delta in made.values()) > most:
         raise KdtuiError(
-            f"the ranks add up to {sum(ranks):,}, and no weight that is changed has a side of more than {most:,}; "
+            f"the ranks add up to {sum(ranks):,}, and no changed weight has a side of more than {most:,}; "
             f"reduce the sum with --rank {most} or less"
         )
     first = sources[0][0]
@@ -103,8 +103,8 @@ def merge_adapters(
     config = {} if first.folder is None else read_object(first.folder / CONFIG)
     made_rank = max(delta.rank for delta in made.values())
     manifest = {"name": name, **_manifest(sources, ranks), "rank": made_rank, "kept": kept}
-    told = " + ".join(source.name if weight == 1 else f"{source.name} x {weight:g}" for source, weight in sources)
-    with new_adapter(db, name, folder, f"merged: {told}") as part:
+    parts = " + ".join(source.name if weight == 1 else f"{source.name} x {weight:g}" for source, weight in sources)
+    with new_adapter(db, name, folder, f"merged: {parts}") as part:
         write_adapter(part, made, shape, public_base(db, manifest, config))
         write_json(part / BASE_CONFIG, base_config_of(known))
         write_json(part / MANIFEST, manifest)
@@ -113,7 +113,7 @@ def merge_adapters(
 
 
 def _check_one_base(sources: Sequence[AdapterSource]) -> None:
-    """Refuse adapters of which two are for different bases, as far as they say what they were trained on."""
+    """Refuse two adapters for different bases, as far as they say what they were trained on."""
     for one, other in combinations(sources, 2):
         reason = None
         if one.info.architecture != other.info.architecture or (
@@ -130,7 +130,7 @@ def _check_one_base(sources: Sequence[AdapterSource]) -> None:
 
 
 def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two manifests contradict each other. The weights of a base that was not here are not known."""
+    """Return whether two manifests contradict each other. The weights of a base that was not local are unknown."""
     if key == "norms_sha256" and None in (one.get(key), other.get(key)):
         named = [str(each.get("base")) for each in (one, other)]
         return all(map(is_repository, named)) and named[0] != named[1]
@@ -138,20 +138,20 @@ def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[int]) -> dict[str, Any]:
-    """What is to be known of the sum: its base, what it was made of, and how a student with it is asked."""
+    """Describe the sum: its base, the merged adapters, and how a student with it is asked."""
     manifests = [source.manifest for source, _ in sources]
     telling = next((each for each in manifests if names_base(each)), manifests[0])
     merged = {}
     for number, ((source, weight), rank) in enumerate(zip(sources, ranks, strict=True), start=1):
-        # Two files may have one name.
+        # Two files can have the same name.
         key = source.name if source.name not in merged else f"{source.name} ({number})"
         weights = source.gguf if source.folder is None else source.folder / WEIGHTS
         trained = {name: value for name, value in source.manifest.items() if name not in (*ABOUT_BASE, "versions")}
         if isinstance(trained.get("merged"), Mapping):
-            # In a line: what was merged again and again would be nested ever more deeply.
+            # In a line: repeated merges would be nested ever more deeply.
             trained["merged"] = " + ".join(map(str, trained["merged"]))
         merged[key] = {"weight": weight, "rank": rank, "sha256": file_sha256(weights), "trained": trained}
-    # What was taken in says itself what it was trained on, which no dataset here need be.
+    # An imported adapter names its training data itself, which need not be a dataset in this store.
     data = [each["data"] for each in manifests if isinstance(each.get("data"), Mapping)]
     return {
         **_asked(manifests),
@@ -164,7 +164,7 @@ def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[in
 
 
 def _asked(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How a student is asked with all of these adapters; empty where they were trained in different ways."""
+    """Return how a student is asked with all of these adapters; empty if they were trained in different ways."""
     trained = [training_of(each) for each in manifests]
     known = [each for each in trained if each is not None]
     if len(known) < len(trained) or len({tuple(getattr(each, name) for name in _ASKED) for each in known}) != 1:

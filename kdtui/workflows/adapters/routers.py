@@ -1,4 +1,4 @@
-"""Routers: fitted to what several adapters score on validation sessions, and compared with simpler ways to use them."""
+"""Routers: fitted to the scores of several adapters on validation sessions, and compared with simpler methods."""
 
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,18 @@ from kdtui.statistics.sessions import Cell
 from kdtui.text import counted
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import ROUTED
-from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, answered_by, evaluate, resume, split_to_score
-from kdtui.workflows.runs.runs import bundles_of
+from kdtui.workflows.runs.evaluate import (
+    EvaluateEvent,
+    RunBegun,
+    answered_by,
+    evaluate_split,
+    resume_run,
+    split_to_score,
+)
+from kdtui.workflows.runs.runs import predicted_bundles
 from kdtui.workflows.student.adapters import adapter_file, trained_with
 from kdtui.workflows.student.as_trained import settings_as_trained
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.routed import features_of, load_router
 from models.embedded import SHIPPED
@@ -50,10 +57,10 @@ VOTE = "vote by pair"
 ORACLE = "oracle"
 
 LEAST_SESSIONS = 2
-"""Sessions, of which one is judged by the others."""
+"""Sessions that cross-validation needs."""
 
 _NOTHING = 1e-9
-"""Gains below are those of rounding."""
+"""Smaller gains are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +74,21 @@ class RouteBegun:
 
 @dataclass(frozen=True, slots=True)
 class RouterRow:
-    """How well sessions are answered in one way: pair F1."""
+    """The pair F1 of one way to answer sessions."""
 
     name: str
     estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A router beside simpler ways to use the same adapters, over the same sessions.
+class RouterReport:
+    """A router compared with simpler ways to use the same adapters, over the same sessions.
 
     Attributes:
-        rows: each route, the best one, one at random, the vote, the router, and the oracle, which cannot be had.
+        rows: each route, the best one, a random one, the vote, the router, and the oracle, which is a bound.
         gain: of the router over the best single route.
-        reached: the share of the oracle's gain over the best route that the router reaches; None where there is none.
-        took: how many sessions each route got from the router.
+        reached: the share of the oracle's gain over the best route that the router reaches; None if there is none.
+        took: sessions that each route got from the router.
     """
 
     rows: tuple[RouterRow, ...]
@@ -92,18 +99,18 @@ class Report:
 
     @property
     def in_words(self) -> str:
-        """What the numbers say, in a sentence or two."""
+        """The meaning of the numbers in a sentence or two."""
         gain = self.gain
         interval = f"{gain.difference:+.3f} of pair F1 ({gain.low:+.3f} to {gain.high:+.3f})"
         over = f"over {counted(self.sessions, 'session')}"
         if gain.is_claimed:
             verb = "gains" if gain.difference > 0 else "loses"
-            said = f"the router {verb} {interval} against the best single adapter {over}"
+            sentence = f"the router {verb} {interval} against the best single adapter {over}"
         else:
-            said = f"router and best single adapter differ by {interval} {over}, which is noise"
+            sentence = f"router and best single adapter differ by {interval} {over}, which is noise"
         if self.reached is None:
-            return f"{said}; no choice of adapters could be better than the best one"
-        return f"{said}; it reaches {self.reached:.0%} of what perfect choices would gain"
+            return f"{sentence}; no choice of adapters could be better than the best one"
+        return f"{sentence}; it reaches {self.reached:.0%} of the gain of perfect choices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +118,10 @@ class RouterTrained:
     """The router is stored."""
 
     router: Router
-    report: Report
+    report: RouterReport
 
 
-RouterEvent: TypeAlias = RouteBegun | EvaluateEvent | RouterTrained | Report
+RouterEvent: TypeAlias = RouteBegun | EvaluateEvent | RouterTrained | RouterReport
 
 
 def train_router(
@@ -125,20 +132,20 @@ def train_router(
     *,
     limit: int | None = None,
     replace_old: bool = False,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[RouterEvent]:
     """Have each adapter answer the validation sessions of the datasets, fit a router to the scores, and store it.
 
-    Runs over these sessions that are there already are used. The last event is `RouterTrained`.
+    Existing runs over these sessions are used. The last event is `RouterTrained`.
 
     Args:
         limit: sessions of each dataset, drawn by chance; None for all.
-        replace_old: whether a router of this name may be replaced.
+        replace_old: whether to replace a router of this name.
 
     Raises:
         NotFound: there is no such dataset.
         StoreError: there is such a router.
-        KdtuiError: an adapter cannot be one of a router, or there are too few sessions.
+        KdtuiError: an adapter cannot be used by a router, or there are too few sessions.
         ModelError: a model cannot be loaded, or fails.
     """
     checked_name(name)
@@ -163,9 +170,9 @@ def fit_to_runs(
     *,
     limit: int | None = None,
     replace_old: bool = False,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> RouterTrained:
-    """Fit a router to what its routes have answered, and store it.
+    """Fit a router to the answers of its routes, and store it.
 
     Args:
         routes: a name and settings for each.
@@ -173,7 +180,7 @@ def fit_to_runs(
         limit: sessions of each dataset, drawn by chance; None for all.
 
     Raises:
-        StoreError: there is such a router, which is not to be replaced.
+        StoreError: there is such a router, and `replace_old` is not set.
         KdtuiError: there are too few sessions.
     """
     sessions = {dataset: split_to_score(db, dataset, "valid", limit) for dataset in runs}
@@ -207,23 +214,22 @@ def fit_to_runs(
 
 
 def compare_routes(
-    db: Database, name: str, dataset: str, split: Split, *, limit: int | None = None, tell: Tell = untold
+    db: Database, name: str, dataset: str, split: Split, *, limit: int | None = None, tell: Tell = tell_nobody
 ) -> Iterator[RouterEvent]:
-    """Compare a router with the other ways on sessions that it was not fitted to; the last event is a `Report`.
+    """Compare a router with simpler methods on sessions that it was not fitted to; the last event is a `RouterReport`.
 
-    Runs over these sessions that are there already are used. The router's answers are those of the adapters that it
-    chooses.
+    Existing runs over these sessions are used. The router's answers are those of the adapters that it chooses.
 
     Raises:
         NotFound: there is no such router, or no such dataset.
-        KdtuiError: an adapter of it is gone, or it was fitted to these sessions.
+        KdtuiError: one of its adapters is gone, or it was fitted to these sessions.
         ModelError: a model cannot be loaded, or fails.
     """
     router = load_router(db, name)
     if split == "valid" and dataset in router.datasets:
         raise KdtuiError(
-            f"router {name!r} was fitted to the validation sessions of {dataset}, and kdtui router show {name} says "
-            "what it is worth on them by cross-validation; choose another split"
+            f"router {name!r} was fitted to the validation sessions of {dataset}; kdtui router show {name} shows its "
+            "cross-validation on them; choose another split"
         )
     sessions = split_to_score(db, dataset, split, limit)
     runs = []
@@ -245,10 +251,10 @@ def compare_routes(
 
 
 def routes_of(db: Database, adapters: Sequence[str]) -> list[tuple[str, RunSettings]]:
-    """The routes of adapters, each asked as it was trained.
+    """Return the routes of adapters, each asked as it was trained.
 
     Raises:
-        KdtuiError: there are fewer than two, one is no adapter that writes lists, or they are of different bases.
+        KdtuiError: there are fewer than two, one is not an adapter that writes lists, or they are of different bases.
     """
     names = list(dict.fromkeys(adapters))
     if len(names) < 2:
@@ -283,16 +289,16 @@ def _answered(
     sessions: SplitSessions,
     tell: Tell,
 ) -> Generator[RouterEvent, None, Run]:
-    """Have a route answer sessions, as far as no run has its answers; the run that has them."""
+    """Have a route answer the sessions that no earlier run of it has answered, and return the run with its answers."""
     wanted = replace(settings, limit=limit, seed=None if limit is None else 0)
-    found = _earlier_run(db, dataset, split, wanted)
-    if found is not None and found.is_over:
-        return found.run
-    if found is not None:
-        yield from resume(db, found.run, sessions, tell)
-        return found.run
+    earlier = _earlier_run(db, dataset, split, wanted)
+    if earlier is not None and earlier.is_over:
+        return earlier.run
+    if earlier is not None:
+        yield from resume_run(db, earlier.run, sessions, tell)
+        return earlier.run
     run = None
-    for event in evaluate(db, dataset, split, wanted, sessions, tell=tell):
+    for event in evaluate_split(db, dataset, split, wanted, sessions, tell=tell):
         if isinstance(event, RunBegun):
             run = event.run
         yield event
@@ -301,13 +307,13 @@ def _answered(
 
 
 def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings) -> RunSummary | None:
-    """The newest run with these settings, over all sessions or as many, since the adapter is as it is now."""
+    """Return the newest run with these settings since the adapter last changed, over all or the same sessions."""
     path = adapter_file(db, settings.adapters[0][0])
     for summary in reversed(list_runs(db)):
         run = summary.run
         over_all = replace(settings, limit=None, seed=None)
         has_answers = run.settings == settings or (run.settings == over_all and summary.is_over)
-        # Runs know the second in which they began.
+        # Runs store their beginning in whole seconds.
         is_later = int(path.stat().st_mtime) <= datetime.fromisoformat(run.created_at).timestamp()
         if (run.dataset, run.split) == (dataset, split) and has_answers and is_later:
             return summary
@@ -315,13 +321,15 @@ def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings
 
 
 def _by_session(db: Database, sessions: Iterable[Session], runs: Sequence[Run]) -> list[list[list[frozenset[int]]]]:
-    """The bundles of each run for each session; none where it has no answer."""
-    found = [{session.id: bundles_of(answer) for session, answer in answered_by(db, run, sessions)} for run in runs]
-    return [[answers.get(session.id, []) for answers in found] for session in sessions]
+    """Return the bundles of each run for each session; empty if it has no answer."""
+    answers_of_runs = [
+        {session.id: predicted_bundles(answer) for session, answer in answered_by(db, run, sessions)} for run in runs
+    ]
+    return [[answers.get(session.id, []) for answers in answers_of_runs] for session in sessions]
 
 
 def _scores(sessions: Sequence[Session], answers: Sequence[Sequence[list[frozenset[int]]]]) -> Matrix:
-    """(sessions, routes): pair F1."""
+    """Return (sessions, routes): pair F1."""
     return np.array(
         [
             [pair_f1(truth, bundles) for bundles in of_routes]
@@ -331,7 +339,7 @@ def _scores(sessions: Sequence[Session], answers: Sequence[Sequence[list[frozens
 
 
 def _votes(sessions: Sequence[Session], answers: Sequence[Sequence[list[frozenset[int]]]]) -> Vector:
-    """(sessions,): pair F1 of what the routes agree on."""
+    """Return (sessions,): pair F1 of the bundles that the routes agree on."""
     return np.array(
         [
             pair_f1(true_bundles(session), vote(of_routes, len(session.items)))
@@ -341,7 +349,7 @@ def _votes(sessions: Sequence[Session], answers: Sequence[Sequence[list[frozense
 
 
 def _centres(db: Database, sessions: Mapping[str, SplitSessions], tell: Tell) -> dict[str, tuple[float, ...]]:
-    """The mean direction of the sessions of each dataset, where there are several that can be told apart by it."""
+    """Return the mean direction of the sessions of each dataset, if there are several datasets to distinguish."""
     centres: dict[str, tuple[float, ...]] = {}
     if len(sessions) < 2:
         return centres
@@ -360,7 +368,7 @@ def _report(
     best: Vector,
     voted: Vector,
     took: dict[str, int],
-) -> Report:
+) -> RouterReport:
     oracle = scores.max(axis=1)
     ways = {
         **{name: scores[:, number] for number, name in enumerate(names)},
@@ -378,4 +386,4 @@ def _report(
     [gain] = compare_cells([CellPair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None
-    return Report(tuple(rows), gain, reached, took, len(scores))
+    return RouterReport(tuple(rows), gain, reached, took, len(scores))

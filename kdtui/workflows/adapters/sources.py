@@ -1,4 +1,4 @@
-"""Where the files of an adapter are, what they hold, and what to call its base elsewhere."""
+"""The files of an adapter, their content, and the public name of its base."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """An adapter that is here.
+    """An adapter on this machine.
 
     Attributes:
-        name: of the adapter; of one that is named by its file, that of the file.
+        name: of the adapter; for one that is named by its file, the name of the file.
         gguf: its file for llama.cpp.
-        folder: its files for PEFT; None where it has none.
-        info: what its file says.
-        shape: of its base; None where neither the adapter nor a base that is here tells.
+        folder: its files for PEFT; None if it has none.
+        info: the metadata of its file.
+        shape: of its base; None if neither the adapter nor a local base says it.
     """
 
     name: str
@@ -46,28 +46,27 @@ class AdapterSource:
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """What it was trained with; empty where that is not known."""
+        """What it was trained with; empty if unknown."""
         return self.info.manifest
 
     def known_shape(self) -> "BaseShape":
-        """The shape of its base.
+        """Return the shape of its base.
 
         Raises:
-            KdtuiError: it is not known.
+            KdtuiError: it is unknown.
         """
         if self.shape is None:
             base = self.manifest.get("base") or "what it was trained on"
             raise KdtuiError(
-                f"adapter {self.name!r} needs a GGUF of its base, {base}, and none is here; add it with: "
-                "kdtui model add FILE"
+                f"adapter {self.name!r} needs a GGUF file of its base, {base}; add it with: kdtui model add FILE"
             )
         return self.shape
 
     def deltas(self) -> dict[str, Delta]:
-        """What it adds to each module.
+        """Return what it adds to each module.
 
         Raises:
-            KdtuiError: the shape of its base is not known, which a file for llama.cpp needs.
+            KdtuiError: the shape of its base is unknown, which a file for llama.cpp needs.
             ModelError: the files cannot be read.
         """
         if self.folder is not None:
@@ -76,7 +75,7 @@ class AdapterSource:
 
 
 def adapter_source(db: "Database", adapter: str) -> AdapterSource:
-    """The adapter of this name, or in this GGUF file.
+    """Return the adapter of this name, or in this GGUF file.
 
     Raises:
         KdtuiError: there is no such adapter.
@@ -85,7 +84,7 @@ def adapter_source(db: "Database", adapter: str) -> AdapterSource:
     gguf = adapter_file(db, adapter)
     info = adapter_info(gguf)
     if not info.weights:
-        raise KdtuiError(f"{gguf}: this is no adapter, for it changes nothing of a base")
+        raise KdtuiError(f"{gguf}: this is not an adapter, since it changes no weight of a base")
     folder = None if is_file(adapter) else _peft_folder(db, adapter, gguf)
     name = gguf.stem if is_file(adapter) else adapter
     if folder is not None and (folder / BASE_CONFIG).is_file():
@@ -96,28 +95,28 @@ def adapter_source(db: "Database", adapter: str) -> AdapterSource:
 
 
 def _peft_folder(db: "Database", name: str, gguf: Path) -> Path | None:
-    """Where the PEFT files of an adapter with a name are."""
+    """Return the folder with the PEFT files of a named adapter."""
     if name == SHIPPED:
         return SHIPPED_FOLDER
-    # That of a training is beside its file; what the program has made or taken in has all in one folder.
+    # The folder of a training is next to its file. Made and imported adapters have all files in one folder.
     own = [model for model in named_models(db) if model.name == name and own_files(model) == gguf.parent]
     folders = [gguf.parent if own else gguf.parent / ADAPTER]
     return next((folder for folder in folders if (folder / CONFIG).is_file()), None)
 
 
 def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """What to call the base of an adapter elsewhere: its id on a hub, where that is known, or its name without folders.
+    """Return the public name of the base of an adapter: its hub id if known, or its name without folders.
 
     Args:
         config: the PEFT configuration; may be empty.
     """
-    told = str(manifest.get("base") or config.get("base_model_name_or_path") or "unknown")
-    if is_repository(told) and not told.endswith(".gguf") and not Path(told).exists():
-        return told
-    name = bare_name(told)
+    named = str(manifest.get("base") or config.get("base_model_name_or_path") or "unknown")
+    if is_repository(named) and not named.endswith(".gguf") and not Path(named).exists():
+        return named
+    name = bare_name(named)
     embedded = embedded_student()
     norms = norms_hash(embedded, user_cache_path("kdtui") / "norms")
-    # In any number of bits.
+    # In any quantization.
     if name == embedded.name or manifest.get("norms_sha256") == norms:
         return HUB_ID
     for model in named_models(db):
@@ -128,14 +127,14 @@ def public_base(db: "Database", manifest: Mapping[str, Any], config: Mapping[str
 
 
 def bare_name(text: str) -> str:
-    """The last part of a path of any system; other text as it is."""
+    """Return the last part of a path of any system; other text unchanged."""
     if text.startswith(("/", "~", "./", "../")) or text.endswith(".gguf"):
         text = PurePosixPath(text).name
     return PureWindowsPath(text).name if PureWindowsPath(text).is_absolute() else text
 
 
 def without_paths(content: Any) -> Any:
-    """JSON without the folders of this machine: of each path, its last part is left."""
+    """Replace each path in JSON by its last part."""
     if isinstance(content, Mapping):
         return {bare_name(str(key)): without_paths(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
@@ -144,16 +143,16 @@ def without_paths(content: Any) -> Any:
 
 
 def base_config_of(source: AdapterSource) -> dict[str, Any]:
-    """What transformers says of the base of an adapter, as far as it is known.
+    """Return the transformers configuration of the base of an adapter, as far as it is known.
 
     Raises:
-        KdtuiError: the shape of the base is not known.
+        KdtuiError: the shape of the base is unknown.
     """
     from models.adapters.folder import shape_config
 
     if source.folder is not None and (source.folder / BASE_CONFIG).is_file():
         from models.files.json_files import read_object
 
-        found: dict[str, Any] = without_paths(read_object(source.folder / BASE_CONFIG))
-        return found
+        config: dict[str, Any] = without_paths(read_object(source.folder / BASE_CONFIG))
+        return config
     return shape_config(source.known_shape())

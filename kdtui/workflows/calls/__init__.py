@@ -1,1 +1,1 @@
-"""Paid calls to models: asked within a budget, kept, and never paid for twice."""
+"""Paid calls to models: made within a budget, stored, and never paid for twice."""

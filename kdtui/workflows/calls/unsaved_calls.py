@@ -1,7 +1,7 @@
-"""Answers of teachers that could not be stored yet: they are paid for, and wait in files beside the store.
+"""Paid answers of teachers that could not be stored yet, in files next to the store.
 
-A file is written when the store has been busy for a second, or refuses, and goes when its answer is stored: by the
-process that paid for it, or by the next one that asks a teacher. To store an answer twice changes nothing.
+A file is written when the store has been busy for a second, or refuses the call. It is deleted when its answer is
+stored: by the process that paid for it, or by the next one that asks a teacher. Storing an answer twice is harmless.
 """
 
 from contextlib import suppress
@@ -15,7 +15,7 @@ from store.calls import is_recorded, record_call
 from store.sqlite import Database
 
 _FOLDER = "-unsaved-calls"
-"""Behind the name of the store."""
+"""Suffix of the folder, after the name of the store."""
 
 
 class PaidCall(Struct, frozen=True, kw_only=True):
@@ -43,12 +43,12 @@ class PaidCall(Struct, frozen=True, kw_only=True):
 
 
 def folder_of(store: Path) -> Path:
-    """Where the answers wait for a store."""
+    """Return the folder with the waiting answers of a store."""
     return store.with_name(store.name + _FOLDER)
 
 
 def set_aside(store: Path, call: PaidCall) -> Path:
-    """Write a call to a file, and return which.
+    """Write a call to a file, and return its path.
 
     Raises:
         OSError: it cannot be written.
@@ -60,36 +60,36 @@ def set_aside(store: Path, call: PaidCall) -> Path:
     return path
 
 
-def drop(path: Path) -> None:
-    """Delete the file of a call that is stored, and the folder with the last one."""
+def delete_unsaved_call(path: Path) -> None:
+    """Delete the file of a stored call, and the folder with the last one."""
     path.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()
 
 
 def waiting_calls(store: Path) -> list[Path]:
-    """The files of calls that are not stored yet."""
+    """Return the files of calls that are not stored yet."""
     return sorted(folder_of(store).glob("*.json"))
 
 
-def take_in(db: Database) -> int:
-    """Store what waits in files, and return how many that were. What cannot be read is left where it is.
+def store_unsaved_calls(db: Database) -> int:
+    """Store the calls that wait in files, and return their number. Unreadable files are left where they are.
 
     Raises:
         Busy: another process is writing.
     """
     if db.path is None or not (paths := waiting_calls(db.path)):
         return 0
-    taken = []
+    stored = []
     with db.atomic():
         for path in paths:
-            # Another process may have taken it meanwhile.
+            # Another process can have stored it meanwhile.
             with suppress(OSError, msgspec.MsgspecError):
                 call = msgspec.json.decode(path.read_bytes(), type=PaidCall)
-                # It may have been stored just before its process was ended.
+                # It can have been stored just before its process ended.
                 if not is_recorded(db, call.key, call.response, call.error):
                     call.record(db)
-                taken.append(path)
-    for path in taken:
-        drop(path)
-    return len(taken)
+                stored.append(path)
+    for path in stored:
+        delete_unsaved_call(path)
+    return len(stored)

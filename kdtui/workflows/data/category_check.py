@@ -1,8 +1,8 @@
-"""Finds datasets whose category names were cut in two when they were imported.
+"""Find datasets whose category names were cut in two by an earlier import.
 
-Until 2026-12 the reader of BundleRec directories took every comma for one between two levels, so that
-"Clothing, Shoes & Jewelry" became "Clothing" > "Shoes & Jewelry". How a stored dataset was read is not recorded, so the
-names of the published datasets that have a comma are looked for in their cut form.
+Until 2026-12 the reader of BundleRec directories took every comma as a separator of two levels, so "Clothing, Shoes &
+Jewelry" became "Clothing" > "Shoes & Jewelry". The reader of a stored dataset is not recorded, so this searches for the
+cut forms of the names with commas in the published datasets.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ _NAMES_WITH_COMMAS = (
 
 
 def datasets_with_cut_categories(db: Database) -> Iterator[tuple[str, int]]:
-    """Each dataset with cut category names, and how many of its items have one."""
+    """Yield each dataset with cut category names, and the number of its items that have one."""
     cut = [msgspec.json.encode(name.split(", ")).decode().strip("[]") for name in _NAMES_WITH_COMMAS]
     for dataset in dataset_names(db):
         if count := count_items_with_categories(db, dataset, cut):

@@ -1,4 +1,4 @@
-"""Vectors for the sessions of a dataset, so that the nearest ones can be found by what their words mean."""
+"""Vectors for the sessions of a dataset, to find the nearest sessions by meaning."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,12 +25,12 @@ SessionEmbedder: TypeAlias = Callable[[Sequence[Session]], Vectors]
 """Makes the vectors of sessions, (sessions, dimensions), each of length one."""
 
 _AT_ONCE = 64
-"""Sessions whose vectors are made, and stored, together."""
+"""Sessions whose vectors are made and stored together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """So many sessions of the dataset have a vector by now."""
+    """The number of sessions of the dataset that have a vector by now, and of all sessions."""
 
     done: int
     total: int
@@ -38,14 +38,14 @@ class Embedded:
 
 @contextmanager
 def open_embedder(db: Database, model: str) -> Iterator[Embedder]:
-    """The embedding model of that name: minilm, smollm2, one that kdtui model ls shows, a GGUF file, or URL#MODEL.
+    """Open the embedding model of that name: minilm, smollm2, a named model, a GGUF file, or URL#MODEL.
 
     Raises:
         KdtuiError: there is no such model.
         ModelError: it cannot be loaded or reached.
     """
     if model == PATTERNS:
-        raise KdtuiError("the pattern student is no language model, and makes no vectors")
+        raise KdtuiError("the pattern student is not a language model and makes no vectors")
     if is_endpoint(model):
         check_address(model)
         url, _, name = model.partition("#")
@@ -58,12 +58,12 @@ def open_embedder(db: Database, model: str) -> Iterator[Embedder]:
 
 @contextmanager
 def session_embedder(db: Database, dataset: str, model: str, *, wait: bool = False) -> Iterator[SessionEmbedder]:
-    """What makes the vectors of sessions by that model.
+    """Provide a function that makes the vectors of sessions with that model.
 
-    Those of the shipped encoder are means of vectors of texts, which the store keeps for whoever compares products.
+    Those of the shipped encoder are means of vectors of texts, which the store keeps for comparing products too.
 
     Args:
-        wait: for other writers, to keep the vectors of texts.
+        wait: whether to wait for other writers, to keep the vectors of texts.
 
     Raises:
         KdtuiError: there is no such model.
@@ -78,22 +78,22 @@ def session_embedder(db: Database, dataset: str, model: str, *, wait: bool = Fal
 
 
 def is_outdated(db: Database, dataset: str, model: str) -> bool:
-    """Whether the vectors of sessions that are kept under this name are those of the encoder of another version.
+    """Return whether the stored vectors of sessions come from another version of the encoder.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    # Those of sessions are means of those of texts, which are kept before them.
+    # Vectors of sessions are means of those of texts, which are stored first.
     return model == ENCODER and not has_text_vectors(db, dataset, ENCODER_SHA256)
 
 
 def embed_dataset(db: Database, dataset: str, model: str, *, anew: bool = False) -> Iterator[Embedded]:
-    """Make the vectors of all sessions that have none yet; each batch is stored when it is done.
+    """Make the vectors of all sessions that have none yet. Each batch is stored when it is done.
 
-    Those that the shipped encoder made in another version of the program are made again.
+    Vectors by the shipped encoder of another version are made again.
 
     Args:
-        anew: make those again that there are.
+        anew: make existing vectors again.
 
     Raises:
         NotFound: there is no such dataset.

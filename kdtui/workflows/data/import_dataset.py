@@ -1,4 +1,4 @@
-"""A file or directory becomes a dataset."""
+"""Import a file or directory as a dataset."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -21,12 +21,12 @@ _BLOCK: tuple[Split, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
 def import_dataset(
     db: Database, path: Path, name: str, *, seed: int = 0, replace: bool = False
 ) -> Iterator[WriteProgress]:
-    """Import a BundleRec directory or a JSON Lines file or pipe, in one transaction, yielding what is written so far.
+    """Import a BundleRec directory or a JSON Lines file or pipe in one transaction, yielding what is written so far.
 
-    Sessions with bundles that come without a split are split 7:1:2 by `seed`; sessions without bundles are in none.
+    Sessions with bundles but without a split are split 7:1:2 by `seed`; sessions without bundles are in no split.
 
     Raises:
-        BadFile: the file or directory is not as it should be; nothing was imported.
+        BadFile: the file or directory is invalid; nothing was imported.
         StoreError: the name is taken and `replace` is not set; nothing was imported.
     """
     source = str(path.resolve())
@@ -44,7 +44,7 @@ def import_dataset(
             yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
     except DuplicateSession as error:
         if not path.is_file():
-            # What came through a pipe cannot be read again.
+            # A pipe cannot be read again.
             raise
         first, second, *_ = jsonl.lines_of_session(path, error.session)
         raise BadFile(path, f"session {error.session!r} comes twice (first in line {first:,})", second) from None
@@ -53,7 +53,7 @@ def import_dataset(
 
 
 def imported_in_words(written: WriteProgress, dataset: str) -> str:
-    """What an import has written, in a sentence without a full stop."""
+    """Describe an import in a sentence without a full stop."""
     sentence = (
         f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "
         f"{counted(written.bundles, 'bundle')} as dataset {dataset}"
@@ -66,11 +66,11 @@ def imported_in_words(written: WriteProgress, dataset: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """What there is to import.
+    """A file or directory to import.
 
     Attributes:
-        format: what it is called.
-        has_splits: whether it says which splits its sessions are in; None where only reading all of it would tell.
+        format: its name for users.
+        has_splits: whether it has splits; None if only reading all of it would tell.
     """
 
     format: str
@@ -78,11 +78,11 @@ class DatasetSource:
 
 
 _FIRST_LINE = 1_000_000
-"""Bytes of a file that are looked at, to tell what it is."""
+"""Bytes of a file that are read to detect its format."""
 
 
 def look_at_source(path: Path) -> DatasetSource:
-    """What a path holds, by the names of its files, or the beginning of the file; its mistakes are found by an import.
+    """Detect the format of a path by its file names, or by the beginning of the file. An import finds its errors.
 
     Raises:
         BadFile: there is nothing to import.
@@ -107,7 +107,7 @@ def look_at_source(path: Path) -> DatasetSource:
 
 
 def what_goes_with(contents: DatasetContents) -> str:
-    """What is lost with a dataset, as a list in words."""
+    """List in words what is lost with a dataset."""
     counts = (
         (contents.sessions, "session", ""),
         (contents.knowledge, "piece of knowledge", "pieces of knowledge"),
@@ -121,10 +121,10 @@ def what_goes_with(contents: DatasetContents) -> str:
 
 
 def split_sessions(sessions: Iterable[tuple[Session, bool]], seed: int) -> Iterator[Session]:
-    """Give a split to each session that has bundles and comes without one, told by the flag beside it.
+    """Give a split to each session with bundles whose flag says that it has none.
 
     Every ten such sessions in a row have seven training, one validation and two test sessions in an order drawn by
-    `seed`, so a file of any size is split 7:1:2 while it streams by.
+    `seed`, so a file of any size is split 7:1:2 while it is streamed.
     """
     draw = random.Random(seed)
     block: list[Split] = []

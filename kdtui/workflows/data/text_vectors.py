@@ -1,4 +1,4 @@
-"""Vectors of titles and category names by the shipped encoder: found in the store, or made and kept there."""
+"""Vectors of titles and category names by the shipped encoder: read from the store, or made and stored."""
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -19,28 +19,29 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _REMEMBERED = 20_000
-"""Vectors that are held in memory, 32 MB: categories come again and again."""
+"""Vectors in memory, 32 MB: categories are repeated often."""
 
 _AT_ONCE = 256
-"""Texts whose vectors are made, and kept, together."""
+"""Texts whose vectors are made and stored together."""
 
 _UNKEPT = 4 * _AT_ONCE
-"""Vectors that wait to be kept, while others are writing; older ones are given up."""
+"""Vectors that wait to be stored while another process is writing; older ones are dropped."""
 
 _PAUSE = 1.0
-"""Seconds between two writes of fewer than that."""
+"""Seconds between two writes of fewer than `_AT_ONCE` vectors."""
 
 _STORED = "<f2"
 
 
 class TextVectors:
-    """Gives the vectors of texts. It is quick for texts that are kept: nothing of llama.cpp is imported for them.
+    """Gives the vectors of texts. Stored texts are quick: llama.cpp is not imported for them.
 
     Args:
-        db: the store; it belongs to the thread that calls.
-        dataset: where the vectors are kept; None for texts of no dataset, whose vectors are not kept.
+        db: the store; it belongs to the calling thread.
+        dataset: where the vectors are stored; None for texts of no dataset, whose vectors are not stored.
         warn: gets one sentence, once, if the encoder cannot be used.
-        wait: whether to wait for other writers instead of keeping nothing; for who has come to fill the store.
+        wait: whether to wait for other writers rather than store nothing; for callers whose purpose is to fill the
+            store.
     """
 
     def __init__(
@@ -64,18 +65,18 @@ class TextVectors:
         self.close()
 
     def close(self) -> None:
-        """Keep what is not kept yet, if nobody has to wait for it, and free the encoder."""
+        """Store the remaining vectors, if no other process is writing, and free the encoder."""
         self._keep()
         if self._encoder is not None:
             self._encoder.close()
             self._encoder = None
 
     def __call__(self, texts: Sequence[str]) -> Vectors | None:
-        """As `required`; None where a text is not kept and the encoder cannot be used, the first time with a warning.
+        """Like `required`; None if a text is not stored and the encoder cannot be used, the first time with a warning.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled; what was made before is kept.
-            NotFound: there is no such dataset any more.
+            Cancelled: the work was cancelled; vectors that were made before are stored.
+            NotFound: the dataset no longer exists.
         """
         try:
             return self.required(texts)
@@ -86,31 +87,31 @@ class TextVectors:
             return None
 
     def required(self, texts: Sequence[str]) -> Vectors:
-        """(texts, 384), each of length one.
+        """Return (texts, 384), each of length one.
 
-        Texts that differ in control characters and blanks alone have the same vector; one without any word has a vector
-        too, which says nothing. For many sessions, ask for the texts of all at once.
+        Texts that differ only in control characters and blanks have the same vector. A text without words has a
+        meaningless vector too. For many sessions, ask for the texts of all at once.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled; what was made before is kept.
-            ModelError: a text is not kept, and the encoder cannot be used.
-            NotFound: there is no such dataset any more.
+            Cancelled: the work was cancelled; vectors that were made before are stored.
+            ModelError: a text is not stored, and the encoder cannot be used.
+            NotFound: the dataset no longer exists.
         """
         lines = [one_line(text) for text in texts]
         hashes = [text_hash(line) for line in lines]
         wanted = dict(zip(hashes, lines, strict=True))
-        found = {hash: self._known[hash] for hash in wanted if hash in self._known}
-        if lacking := [hash for hash in wanted if hash not in found]:
-            found.update(self._from_store(lacking))
-        if lacking := [hash for hash in wanted if hash not in found]:
-            found.update(self._made(lacking, [wanted[hash] for hash in lacking]))
-        self._remember(found)
+        vectors = {hash: self._known[hash] for hash in wanted if hash in self._known}
+        if lacking := [hash for hash in wanted if hash not in vectors]:
+            vectors.update(self._from_store(lacking))
+        if lacking := [hash for hash in wanted if hash not in vectors]:
+            vectors.update(self._made(lacking, [wanted[hash] for hash in lacking]))
+        self._remember(vectors)
         if not hashes:
             return np.empty((0, ENCODER_DIMENSIONS), np.float32)
-        return np.stack([found[hash] for hash in hashes])
+        return np.stack([vectors[hash] for hash in hashes])
 
-    def _remember(self, found: dict[bytes, Vectors]) -> None:
-        self._known.update(found)
+    def _remember(self, vectors: dict[bytes, Vectors]) -> None:
+        self._known.update(vectors)
         for oldest in list(self._known)[: max(0, len(self._known) - _REMEMBERED)]:
             del self._known[oldest]
 
@@ -118,30 +119,30 @@ class TextVectors:
         if self._db is None or self._dataset is None:
             return {}
         stored = kept_text_vectors(self._db, self._dataset, ENCODER_SHA256, hashes)
-        # What is damaged is made again.
+        # Damaged vectors are made again.
         size = ENCODER_DIMENSIONS * np.dtype(_STORED).itemsize
         usable = {hash: blob for hash, blob in stored.items() if isinstance(blob, bytes) and len(blob) == size}
         if not usable:
             return {}
         rows = np.frombuffer(b"".join(usable.values()), _STORED).reshape(-1, ENCODER_DIMENSIONS).astype(np.float32)
         with np.errstate(invalid="ignore"):
-            # A sum is no number where one of its terms is none, and takes less time than to look at each.
+            # A sum is not finite if one of its terms is not. This is faster than checking each number.
             sums: list[float] = rows.sum(axis=1).tolist()
             known = zip(usable, scaled_to_one(rows), sums, strict=True)
         return {hash: row for hash, row, total in known if isfinite(total)}
 
     def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors]:
-        found: dict[bytes, Vectors] = {}
+        vectors: dict[bytes, Vectors] = {}
         for first in range(0, len(hashes), _AT_ONCE):
-            # As they are read again: an answer does not depend on whether its vectors were kept.
+            # As rounded as stored ones, so that an answer does not depend on whether its vectors were stored.
             stored = self._opened().embed(lines[first : first + _AT_ONCE]).astype(_STORED)
             part = hashes[first : first + _AT_ONCE]
-            found.update(zip(part, scaled_to_one(stored.astype(np.float32)), strict=True))
+            vectors.update(zip(part, scaled_to_one(stored.astype(np.float32)), strict=True))
             if self._dataset is not None:
                 self._unkept.update((hash, row.tobytes()) for hash, row in zip(part, stored, strict=True))
                 if self._wait or len(self._unkept) >= _AT_ONCE or monotonic() - self._tried >= _PAUSE:
                     self._keep()
-        return found
+        return vectors
 
     def _opened(self) -> "LocalEmbedder":
         if self._error is not None:
@@ -153,7 +154,7 @@ class TextVectors:
             try:
                 self._encoder = shipped_embedder()
             except ModelError as error:
-                # It is not read again for each session.
+                # Do not try to load it again for each session.
                 self._error = error
                 raise
         return self._encoder
@@ -172,5 +173,5 @@ class TextVectors:
 
 
 def text_hash(line: str) -> bytes:
-    """What a text of one line is kept under, 16 bytes."""
+    """Return the key of a text of one line in the store, 16 bytes."""
     return blake2b(line.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -1,1 +1,1 @@
-"""Knowledge: find it, ask teachers for it, sample it, export and import it."""
+"""Knowledge: mine it, distil it from teachers, sample it, export and import it."""

@@ -1,4 +1,4 @@
-"""All that is known of a piece of knowledge: what it says, where it comes from, and where it was used."""
+"""What is known about a piece of knowledge: its content, its origin, and its uses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ _SHAPES: dict[Format, type[Pattern] | type[Rule] | type[Thought]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a piece comes from.
+class PieceOrigin:
+    """The origin of a piece.
 
     Attributes:
         sessions: ids of the training sessions.
@@ -35,39 +35,39 @@ class Origin:
 
     piece: Knowledge
     sessions: tuple[str, ...]
-    parents: "tuple[Origin, ...]"
+    parents: "tuple[PieceOrigin, ...]"
 
 
 @dataclass(frozen=True, slots=True)
 class PieceDetails:
-    """What is known of a piece.
+    """What is known about a piece.
 
     Attributes:
-        content: the piece in the shape of its format; None where it is in another one.
-        samples: names of those that hold it.
-        runs: numbers of the runs that it was offered to: of its dataset, with its format, after it was there.
-        trainings: names of those that it was offered to.
+        content: the piece as its format; None if it cannot be decoded.
+        samples: names of the samples with it.
+        runs: numbers of the runs that could use it: of its dataset, with its format, after it was stored.
+        trainings: names of the trainings that could use it.
     """
 
     piece: Knowledge
     content: Content | None
-    origin: Origin
+    origin: PieceOrigin
     samples: tuple[str, ...]
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
 
     @property
     def is_in_words_of_a_model(self) -> bool:
-        """Whether its texts are what a model wrote. Others are put together from titles and intents of the dataset."""
-        # One that was imported has no call, but the name of a teacher behind an address.
+        """Whether a model wrote its texts. Others are composed from titles and intents of the dataset."""
+        # An imported piece has no call, but its teacher has an address in its name.
         return self.piece.call_id is not None or " at " in self.piece.teacher
 
 
 def about_piece(db: Database, number: int) -> PieceDetails:
-    """All that is known of a piece, and quickly found.
+    """Return what is known about a piece and quick to find.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no piece of that number.
     """
     piece = get_knowledge(db, number)
     samples = samples_with(db, number)
@@ -82,32 +82,32 @@ def about_piece(db: Database, number: int) -> PieceDetails:
 
 
 def scores_of_uses(db: Database, about: PieceDetails) -> Iterator[RunRow]:
-    """How well the runs did that a piece was offered to."""
+    """Score the runs that could use a piece."""
     from store.runs import summary_of
 
     yield from score_runs(db, [summary_of(db, number) for number in about.runs])
 
 
-def origin_of(db: Database, piece: Knowledge) -> Origin:
-    """Where a piece comes from, back to the first."""
+def origin_of(db: Database, piece: Knowledge) -> PieceOrigin:
+    """Return the origin of a piece, back to the first pieces."""
     return _origin(db, piece, frozenset())
 
 
-def told_origin(piece: Knowledge) -> str | None:
-    """Where a piece was imported from, and whose its measures are; None where it was not imported."""
+def origin_in_words(piece: Knowledge) -> str | None:
+    """Say where a piece was imported from, and whose its measures are; None if it was not imported."""
     origin = piece.origin
     if origin is None:
         return None
     dataset = f"dataset {origin.dataset}" if origin.dataset is not None else "a file that names no dataset"
-    own = "found here too" if piece.own else "not found here: its measures are those that it came with"
+    own = "also found in this store" if piece.own else "not found in this store: its measures are the imported ones"
     return f"imported from {dataset} ({origin.file}) at {origin.imported_at[:16].replace('T', ' ')}; {own}"
 
 
-def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> Origin:
-    # Patterns come from nothing else, rules from patterns, thoughts from rules; but a file can be edited.
+def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> PieceOrigin:
+    # Rules come from patterns and thoughts from rules, so there is no cycle; but an edited file can have one.
     below |= {piece.id}
     parents = [parent for parent in parents_of(db, piece.id) if parent.id not in below]
-    return Origin(
+    return PieceOrigin(
         piece, tuple(sessions_of_piece(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents)
     )
 

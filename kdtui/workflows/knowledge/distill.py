@@ -1,4 +1,4 @@
-"""A teacher's knowledge of the training sessions becomes rules and thoughts."""
+"""Distil the annotations of the training sessions into rules and thoughts."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -19,10 +19,10 @@ DISTILLED: tuple[Format, ...] = ("rule", "thought")
 """Formats that are distilled; patterns are mined."""
 
 LEAST_SESSIONS = 2
-"""Sessions that a rule must have been found in: what was seen once may be chance."""
+"""Sessions that a rule must have been found in: a single one can be chance."""
 
 LEAST_PRECISION = 0.5
-"""Below it a rule is wrong more often than right."""
+"""Below this precision, a rule is wrong more often than right."""
 
 
 def distil_annotations(
@@ -34,7 +34,7 @@ def distil_annotations(
     *,
     replace: bool = False,
 ) -> Iterator[Distilled]:
-    """Compose rules and thoughts from the bundles of the training sessions, and store them beside earlier ones.
+    """Compose rules and thoughts from the bundles of the training sessions, and store them next to earlier ones.
 
     Args:
         limit, seed: as in `training_sessions`.
@@ -61,19 +61,19 @@ def compose_findings(
     sessions = training_sessions(db, dataset, limit, seed)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
-        found = [(rule, session.id) for session in sessions for rule in annotations.derive_rules(session)]
-        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
+        rules = [(rule, session.id) for session in sessions for rule in annotations.derive_rules(session)]
+        pieces["rule"] = list(rule_pieces(consolidate(rules), sessions))
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions))
     return Findings(dataset, annotations.TEACHER, pieces)
 
 
 def training_sessions(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
-    """The sessions that knowledge is distilled from.
+    """Return the sessions that knowledge is distilled from.
 
     Args:
-        limit: how many, drawn by chance; None for all.
-        seed: by which they are drawn.
+        limit: sessions at most, drawn by chance; None for all.
+        seed: of the draw.
 
     Raises:
         NotFound: there is no such dataset.
@@ -91,10 +91,10 @@ def training_sessions(db: Database, dataset: str, limit: int | None = None, seed
 def rule_pieces(
     rules: Sequence[ConsolidatedRule], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
 ) -> Iterator[NewKnowledge]:
-    """The rules with what they do on the training sessions that they do not come from.
+    """Yield the rules with their results on the training sessions that they do not come from.
 
     Args:
-        least_sessions: in which a rule must have been found.
+        least_sessions: that a rule must have been found in.
     """
     for each, trial in zip(rules, try_rules(rules, sessions), strict=True):
         measured = bool(each.rule.categories)

@@ -1,8 +1,8 @@
-"""A model of one's own as the teacher: its answers for the training sessions, and what people say of them.
+"""Distil with one's own model as the teacher: its answers to the training sessions, compared with what people bundled.
 
-A small model cannot say why. So its bundles and intents are taken, and the rest is composed as for the annotations: a
-thought goes from the products to its own bundles, and is kept where these are right; rules are about the products that
-it put together wrongly, or not.
+A small model cannot say why. So only its bundles and intents are used, and the rest is composed as for the annotations:
+a thought goes from the products to its own bundles and is kept if these are right; rules are about the products that it
+wrongly put together or kept apart.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ from store.subsets import draw_subset
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """So many of the sessions have been answered before."""
+    """The number of sessions that were answered before."""
 
     answered: int
     of: int
@@ -41,7 +41,7 @@ DistillEvent: TypeAlias = Begun | GenerateEvent | Distilled
 
 
 def student_as_teacher(db: Database, dataset: str, student: str) -> str:
-    """What the knowledge that a student gives calls its teacher."""
+    """Return the teacher name of a student."""
     return student_name(_settings(db, dataset, student, None, 0))
 
 
@@ -55,14 +55,14 @@ def distil_with_student(
     *,
     replace: bool = False,
 ) -> Iterator[DistillEvent]:
-    """Have the training sessions answered, each answer kept as it comes, and compose rules and thoughts.
+    """Have the student answer the training sessions, storing each answer, and compose rules and thoughts.
 
-    The answers are those of a run over the train split; one that was broken off goes on. What is found is stored beside
-    what the student gave before.
+    The answers are a run over the train split; an interrupted run is resumed. New pieces are stored next to earlier
+    ones.
 
     Args:
         limit, seed: as in `training_sessions`.
-        replace: delete what it gave before and is not found again, if it has answered all sessions.
+        replace: delete earlier pieces that are not rules again, if the student has answered all sessions.
 
     Raises:
         NotFound: there is no such dataset.
@@ -79,13 +79,13 @@ def distil_with_student(
             # A run begins when the student is ready.
             if run is None or run.settings != settings:
                 run = start_run(db, dataset, "train", ready.name, settings)
-            # By chance, so that those are a fair sample that have an answer where this is broken off.
+            # In random order, so that an interrupted run has answered a fair sample.
             yield from answer_split(db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready)
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
-        found = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
-        pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
+        rules = [(rule, session.id) for session in sessions for rule in _rules(session, answers.get(session.id))]
+        pieces["rule"] = list(rule_pieces(consolidate(rules), sessions))
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions, answers))
     is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)

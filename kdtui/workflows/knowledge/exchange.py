@@ -1,4 +1,4 @@
-"""Knowledge goes out to a folder, and comes in from one."""
+"""Export knowledge to a folder, and import it from one."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -47,69 +47,71 @@ def export_knowledge(
     licence: str | None = None,
     replace: bool = False,
 ) -> int:
-    """Write knowledge with a card into a folder, and return how many pieces. What is rejected goes too.
+    """Write knowledge with a card into a folder, and return the number of pieces. Rejected pieces are written too.
 
     Args:
-        pieces: the numbers of those that are wanted; None for all.
-        replace: take the place of what has these names there.
+        pieces: the numbers of the pieces; None for all.
+        replace: replace existing files of these names.
 
     Raises:
-        NotFound: there is no such dataset, or no such sample.
-        KdtuiError: there is no knowledge, or pyarrow is missing.
-        BadFile: the folder cannot be written, or has something of these names.
+        NotFound: existing_files is no such dataset, or no such sample.
+        KdtuiError: existing_files is no knowledge, or pyarrow is missing.
+        BadFile: the folder cannot be written, or has files of these names.
     """
     lines: list[KnowledgeLine] = []
     wanted = None if pieces is None else set(pieces)
     for format in formats:
         lines += (line for line in _lines(db, dataset, format, sample) if wanted is None or line.id in wanted)
     if not lines:
-        raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
-    there = [path for path in (folder / CARD, *(knowledge_file(folder, each) for each in FILE_KINDS)) if path.exists()]
-    if there and not replace:
-        raise BadFile(there[0], "it is there already; choose another folder, or replace it with --replace")
+        raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows all of it")
+    existing_files = [
+        path for path in (folder / CARD, *(knowledge_file(folder, each) for each in FILE_KINDS)) if path.exists()
+    ]
+    if existing_files and not replace:
+        raise BadFile(existing_files[0], "it exists already; choose another folder, or replace it with --replace")
     if folder.exists() and not folder.is_dir():
-        raise BadFile(folder, "this is no folder; name one, which the files are written into")
+        raise BadFile(folder, "this is not a folder; name a folder to write the files into")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
-    # The name of the file or folder alone: where it was is nobody's business.
+    # Only the name of the file or folder: its path is private.
     source = Path(dataset_source(db, dataset)).name
     text = knowledge_card(dataset, source, lines, kind, prompts_hash(), licence)
     write_lines(knowledge_file(folder, kind), encode_knowledge(lines, kind))
     for other in set(FILE_KINDS) - {kind}:
-        # It would be read instead.
+        # An import would read it instead.
         knowledge_file(folder, other).unlink(missing_ok=True)
     write_lines(folder / CARD, [text.encode()])
     return len(lines)
 
 
 def dataset_of(db: Database, pieces: Iterable[int]) -> str:
-    """The one dataset that pieces are of.
+    """Return the only dataset of some pieces.
 
     Raises:
-        NotFound: none of them is there.
-        KdtuiError: they are of several.
+        NotFound: there is no such piece.
+        KdtuiError: they are of several datasets.
     """
     names = sorted({share.dataset for share in count_shares(db, pieces)})
     if not names:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     if len(names) > 1:
-        raise KdtuiError(f"the pieces are of several datasets, which have a folder each: {', '.join(names)}")
+        raise KdtuiError(f"the pieces are of several datasets, and each needs a folder of its own: {', '.join(names)}")
     return names[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import.
+    """The result of an import.
 
     Attributes:
-        new: pieces that were not there.
+        new: new pieces.
         again: pieces that had been imported from the same dataset before.
-        known: pieces that were there already, and stay as they are.
+        known: pieces that existed already, and stay as they are.
         sources: the datasets that the pieces were exported from, as far as the file says.
         without_session: pieces that name training sessions, none of which the dataset has.
-        without_category: pieces about categories, one of which at least no product of the dataset has.
+        without_category: pieces about at least one category that no product of the dataset has.
     """
 
     new: int
@@ -121,16 +123,17 @@ class Imported:
 
     @property
     def pieces(self) -> int:
-        """How many pieces the file has."""
+        """The number of pieces in the file."""
         return self.new + self.again + self.known
 
     def sentences(self, dataset: str) -> Iterator[str]:
-        """What a person has to know of it."""
+        """Yield what the user should know about it."""
         source = f" from {' and '.join(self.sources)}" if self.sources else ""
-        said = [f"{self.new:,} new"]
-        said += [f"{self.again:,} imported again"] if self.again else []
-        said += [f"{self.known:,} that were there already and stay as they are"] if self.known else []
-        yield f"imported {counted(self.pieces, 'piece')} of knowledge{source} into dataset {dataset}: {', '.join(said)}"
+        parts = [f"{self.new:,} new"]
+        parts += [f"{self.again:,} imported again"] if self.again else []
+        parts += [f"{self.known:,} that existed already and stay as they are"] if self.known else []
+        pieces = counted(self.pieces, "piece")
+        yield f"imported {pieces} of knowledge{source} into dataset {dataset}: {', '.join(parts)}"
         if self.without_session:
             named = counted(self.without_session, "piece comes", "pieces come")
             yield f"{named} from training sessions that are not in dataset {dataset}"
@@ -140,14 +143,14 @@ class Imported:
 
 
 def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
-    """Add the knowledge of a folder or a file to a dataset, all or nothing, with where it comes from.
+    """Add the knowledge of a folder or a file to a dataset with its origin, all of it or nothing.
 
-    What the dataset knows already stays as it is. Sessions that the dataset does not have, with the same
-    products, are left out; so are parents that are not in the file.
+    Pieces that the dataset has already stay as they are. Sessions that the dataset lacks, or that have other products
+    in it, are left out; so are parents that are not in the file.
 
     Raises:
         NotFound: there is no such dataset.
-        BadFile: it holds something else.
+        BadFile: the file holds something else.
         KdtuiError: pyarrow is missing.
     """
     dataset_id(db, dataset)
@@ -158,7 +161,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
     with db.atomic():
         numbers: dict[int, int] = {}
         imports: dict[str | None, int] = {}
-        # Patterns before rules before thoughts: what a piece was given is there before it.
+        # Patterns before rules before thoughts, so that parents come before their children.
         for format in FORMATS:
             for line in (each for each in lines if each.format == format):
                 piece = NewKnowledge(
@@ -188,7 +191,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
 
 
 def _lines(db: Database, dataset: str, format: Format, sample: str | None) -> Iterator[KnowledgeLine]:
-    """The pieces of a format, those that are kept first."""
+    """Yield the pieces of a format, kept ones first."""
     sessions, parents = sessions_by_knowledge(db, dataset, format), parents_by_knowledge(db, dataset, format)
     keys = session_keys(db, dataset, (session for each in sessions.values() for session in each))
     for status in STATUSES:
@@ -210,7 +213,7 @@ def _lines(db: Database, dataset: str, format: Format, sample: str | None) -> It
                 tuple(keys[session] for session in sessions.get(piece.id, ())),
                 dataset,
                 None if piece.origin is None else piece.origin.dataset,
-                # Where the file was is nobody's business.
+                # The path of the file is private.
                 None if piece.origin is None else Path(piece.origin.file).name,
                 None if piece.origin is None else piece.origin.imported_at,
             )

@@ -1,14 +1,14 @@
-"""What a teacher has found, and what storing it does to what it said before.
+"""The findings of a teacher, and the effect of storing them on its earlier pieces.
 
-Findings are stored beside what is there. What was there and is not found again goes only where somebody has agreed,
-after being told how much that is; and never where no finding can be used instead.
+Findings are stored next to existing pieces. Pieces that are not found again are deleted only if the user has agreed,
+knowing how many they are, and never if no finding can be used instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kdtui.text import counted, one_line
-from kdtui.workflows.knowledge.pieces import what_hangs_on
+from kdtui.workflows.knowledge.pieces import dependents_in_words
 from store.knowledge import NewKnowledge
 from store.knowledge_removal import dependents_of
 from store.knowledge_renewal import Renewal, compare_findings, renew_knowledge, replaceable_pieces
@@ -18,7 +18,7 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a teacher has found in a dataset, by format."""
+    """The findings of a teacher in a dataset, by format."""
 
     dataset: str
     teacher: str
@@ -27,11 +27,12 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """What came out of one format, and what that did to what was there.
+    """The result of one format, and its effect on earlier pieces.
 
     Attributes:
-        is_replaced: whether what was not found again is gone, and what is rejected by the findings is rejected.
-        is_whole: whether all sessions were looked at that should have been.
+        is_replaced: whether pieces that were not found again are deleted, and pieces that the findings reject are
+            rejected.
+        is_whole: whether all sessions were used.
     """
 
     format: Format
@@ -41,41 +42,45 @@ class Distilled:
 
     @property
     def kept(self) -> int:
-        """How many findings are to be used."""
+        """The number of usable findings."""
         return self.renewal.kept
 
     @property
     def rejected(self) -> int:
-        """How many findings are kept apart, with the reason."""
+        """The number of rejected findings, which are stored with a reason."""
         return self.renewal.rejected
 
     @property
     def aftermath(self) -> str:
-        """What happened to the pieces of before, as the rest of a sentence; empty where they are all found again."""
+        """What happened to earlier pieces, as the rest of a sentence; empty if all are found again."""
         missing, worse, better = len(self.renewal.missing), len(self.renewal.worse), self.renewal.better
         again = [f"kept {better:,} that had been rejected"] if better else []
         if self.is_replaced:
-            said = [f"deleted {missing:,} that {'was' if missing == 1 else 'were'} not found again"] if missing else []
-            said += [f"rejected {worse:,} that had been kept"] if worse else []
-            return " and ".join([*said, *again])
-        said = [f"{missing:,} of before {'was' if missing == 1 else 'were'} not found again"] if missing else []
-        said += [f"{worse:,} of before would be rejected now"] if worse else []
-        if not said:
+            changes = (
+                [f"deleted {missing:,} that {'was' if missing == 1 else 'were'} not found again"] if missing else []
+            )
+            changes += [f"rejected {worse:,} that had been kept"] if worse else []
+            return " and ".join([*changes, *again])
+        changes = (
+            [f"{missing:,} earlier {'one was' if missing == 1 else 'ones were'} not found again"] if missing else []
+        )
+        changes += [f"{worse:,} earlier {'one' if worse == 1 else 'ones'} would be rejected now"] if worse else []
+        if not changes:
             return "".join(again)
         why = "" if self.is_whole else ", since not all sessions gave an answer"
         why = why if self.renewal.can_replace else ", since no finding can be used instead"
         stays = "it stays as it is" if missing + worse == 1 else "they stay as they are"
-        return "; ".join([f"{' and '.join(said)}; {stays}{why}", *again])
+        return "; ".join([f"{' and '.join(changes)}; {stays}{why}", *again])
 
 
 def store_findings(
     db: Database, findings: Findings, *, replace: bool = False, is_whole: bool = True
 ) -> Iterator[Distilled]:
-    """Store what was found, format by format.
+    """Store findings format by format.
 
     Args:
-        replace: whether what was not found again goes, where something was found.
-        is_whole: whether all sessions were looked at; if not, nothing goes.
+        replace: delete pieces that are not found again, if there are findings.
+        is_whole: whether all sessions were used; if not, nothing is deleted.
 
     Raises:
         NotFound: there is no such dataset.
@@ -88,11 +93,11 @@ def store_findings(
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """What would go if findings took the place of what is there.
+    """What would be lost if findings replaced earlier pieces.
 
     Attributes:
-        numbers: of the pieces that would go, or that may go.
-        sentence: how many these are and what hangs on them; empty where there are none.
+        numbers: of the pieces that would be lost, or could be.
+        sentence: how many they are and what depends on them; empty if there are none.
     """
 
     numbers: tuple[int, ...] = field(default=(), repr=False)
@@ -103,7 +108,7 @@ class Loss:
 
 
 def loss_by(db: Database, findings: Findings) -> Loss:
-    """What would go if these findings took the place of what is there.
+    """Return what would be lost if these findings replaced earlier pieces.
 
     Raises:
         NotFound: there is no such dataset.
@@ -119,7 +124,7 @@ def loss_by(db: Database, findings: Findings) -> Loss:
             total = len(replaceable_pieces(db, findings.dataset, format, findings.teacher))
             reason = "it is" if len(renewal.missing) == 1 else "they are"
             parts.append(
-                f"{len(renewal.missing):,} of the {counted(total, format)} that are here would be deleted, since "
+                f"{len(renewal.missing):,} of the existing {counted(total, format)} would be deleted, since "
                 f"{reason} not found again"
             )
         if renewal.worse:
@@ -127,26 +132,26 @@ def loss_by(db: Database, findings: Findings) -> Loss:
     return _loss(db, numbers, "; ".join(parts))
 
 
-def largest_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> Loss:
-    """What may go at most, where it is not known yet what a teacher will find.
+def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> Loss:
+    """Return what could be lost at most, before it is known what a teacher will find.
 
     Raises:
-        NotFound: there is no such dataset.
+        NotFound: earlier is no such dataset.
     """
     numbers: list[int] = []
     parts: list[str] = []
     for format in formats:
-        there = replaceable_pieces(db, dataset, format, teacher)
-        if there:
-            numbers += there
-            parts.append(counted(len(there), format))
-    said = (
-        f"dataset {dataset} has {' and '.join(parts)} of {one_line(teacher)}; what is not found again would be deleted"
+        earlier = replaceable_pieces(db, dataset, format, teacher)
+        if earlier:
+            numbers += earlier
+            parts.append(counted(len(earlier), format))
+    sentence = (
+        f"dataset {dataset} has {' and '.join(parts)} of {one_line(teacher)}; those not found again would be deleted"
     )
-    return _loss(db, numbers, said)
+    return _loss(db, numbers, sentence)
 
 
-def _loss(db: Database, numbers: Sequence[int], said: str) -> Loss:
+def _loss(db: Database, numbers: Sequence[int], sentence: str) -> Loss:
     if not numbers:
         return Loss()
-    return Loss(tuple(numbers), f"{said}. {what_hangs_on(dependents_of(db, numbers))}")
+    return Loss(tuple(numbers), f"{sentence}. {dependents_in_words(dependents_of(db, numbers))}")

@@ -1,4 +1,4 @@
-"""Training bundles become knowledge of the first format, frequent patterns."""
+"""Mine the training bundles for frequent patterns, the first format of knowledge."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def mine_patterns(
     max_size: int = DEFAULT_SIZE,
     replace: bool = False,
 ) -> Distilled:
-    """Mine the training sessions of a dataset, and store the patterns beside earlier ones.
+    """Mine the training sessions of a dataset, and store the patterns next to earlier ones.
 
     Args:
         replace: delete earlier ones that are not found again.
@@ -48,11 +48,11 @@ def find_patterns(
     """Mine the training sessions of a dataset. Nothing is stored.
 
     Args:
-        levels: depths of categories, all of which the products must have; None for the usual ones that they have.
+        levels: category depths that all products must have; None for the usual ones that they have.
 
     Raises:
         NotFound: there is no such dataset.
-        KdtuiError: it has no training session with bundles, its categories are not so deep, or nothing is found.
+        KdtuiError: it has no training session with bundles, its categories are not deep enough, or nothing is patterns.
     """
     sessions = list(iter_sessions(db, dataset, split="train"))
     if not sessions:
@@ -66,8 +66,8 @@ def find_patterns(
                 f"level {level} cannot be mined: the deepest category in the training sessions of dataset {dataset!r} "
                 f"has {counted(deepest, 'level')}"
             )
-    found = mine(sessions, levels=levels or DEFAULT_LEVELS, min_support=min_support, max_size=max_size)
-    if not found:
+    patterns = mine(sessions, levels=levels or DEFAULT_LEVELS, min_support=min_support, max_size=max_size)
+    if not patterns:
         raise KdtuiError(
             f"no pattern of dataset {dataset!r} has a support of {min_support:g} at these levels, so nothing was "
             "changed; lower --min-support, or mine other levels with --level"
@@ -81,12 +81,12 @@ def find_patterns(
             pattern.lift,
             pattern.precision,
         )
-        for pattern in found
+        for pattern in patterns
     ]
     return Findings(dataset, TEACHER, {"pattern": pieces})
 
 
 def _deepest(sessions: Sequence[Session]) -> int:
-    """Levels of the deepest main category."""
+    """Return the number of levels of the deepest main category."""
     items = (item for session in sessions for item in session.items)
     return max((len(item.categories[0]) for item in items if item.categories), default=0)

@@ -1,4 +1,4 @@
-"""Pieces of knowledge that are searched for, and what would be lost with them."""
+"""Search for pieces of knowledge, and say what depends on them."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -23,83 +23,83 @@ _ALL = 2**62
 def search_pieces(
     db: Database, query: KnowledgeQuery, sort: KnowledgeSort = "support", *, reverse: bool = False, limit: int
 ) -> list[Knowledge]:
-    """The first pieces that a search finds. By the match, all hits are put in order, however many.
+    """Return the first pieces that a search finds. Sorting by the match ranks all hits, however many.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
     return pieces_by_number(db, list(islice(_numbers(db, query, sort, reverse=reverse), limit)))
 
 
 def why_nothing_found(db: Database, query: KnowledgeQuery) -> str:
-    """Why a search finds nothing, and what finds something.
+    """Say why a search finds nothing, and what would find something.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
     if not search_pieces(db, KnowledgeQuery(), limit=1):
         return "there is no knowledge yet; kdtui knowledge mine finds patterns in training bundles"
     other = len(numbers_of(db, replace(query, statuses=())))
     if other and query.statuses == ("kept",):
         are = "piece is rejected" if other == 1 else "pieces are rejected"
-        return f"no kept knowledge is like that, but {other:,} {are}; --all shows these too"
+        return f"no kept knowledge matches, but {other:,} {are}; --all shows these too"
     if other:
-        return f"no knowledge like that is rejected; {counted(other, 'piece is', 'pieces are')} kept"
-    return "no knowledge is like that; kdtui knowledge ls --all shows what there is"
+        return f"no rejected knowledge matches; {counted(other, 'piece is', 'pieces are')} kept"
+    return "no knowledge matches; kdtui knowledge ls --all shows all of it"
 
 
 def numbers_of(db: Database, query: KnowledgeQuery) -> list[int]:
-    """The numbers of all that a search finds.
+    """Return the numbers of all pieces that a search finds.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
     return list(_numbers(db, query, "support", reverse=False))
 
 
 def pieces_named(db: Database, numbers: str | None, query: str | None) -> list[int]:
-    """The numbers of the pieces that a person names by numbers, such as 3,17,40-52, or by a search, or both.
+    """Return the numbers of the pieces that a user names by numbers, such as 3,17,40-52, by a search, or both.
 
     Raises:
-        KdtuiError: the numbers are none, the query means nothing, or it finds nothing.
-        NotFound: the query names what is not there, or no piece has any of the numbers.
+        KdtuiError: the numbers or the query cannot be parsed, or the query finds nothing.
+        NotFound: the query names something that does not exist, or no piece has any of the numbers.
     """
-    found: set[int] = set()
+    numbers_found: set[int] = set()
     if numbers is not None:
-        found.update(existing_among(db, parse_numbers(numbers)))
-        if not found:
+        numbers_found.update(existing_among(db, parse_numbers(numbers)))
+        if not numbers_found:
             raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     if query is not None:
         matching = numbers_of(db, parse_query(query))
         if not matching:
             what = f"matches {query}" if query.strip() else "is stored yet"
-            raise KdtuiError(f"no knowledge {what}; kdtui knowledge ls --all shows what there is")
-        found.update(matching)
-    return sorted(found)
+            raise KdtuiError(f"no knowledge {what}; kdtui knowledge ls --all shows all of it")
+        numbers_found.update(matching)
+    return sorted(numbers_found)
 
 
 def _numbers(db: Database, query: KnowledgeQuery, sort: KnowledgeSort, *, reverse: bool) -> Iterator[int]:
-    found = 0
+    count = 0
     for part in search_knowledge(db, query, sort, reverse=reverse, ranked=_ALL):
-        # The end may be told before the middle.
-        if part.first == found:
-            found += len(part.ids)
+        # The last part can come before the middle ones.
+        if part.first == count:
+            count += len(part.ids)
             yield from part.ids
 
 
-def what_hangs_on(found: Dependents) -> str:
-    """What else is lost with pieces of knowledge, as sentences."""
+def dependents_in_words(dependents: Dependents) -> str:
+    """Say in sentences what else is lost with pieces of knowledge."""
     parts = []
-    if found.samples:
-        names = ", ".join(one_line(name) for name in found.samples)
-        parts.append(f"Samples lose {found.sampled:,} of them: {names}.")
-    if found.asked:
-        parts.append(f"A model was asked for {found.asked:,} of them; its answers stay.")
-    if found.imported:
-        parts.append(f"{found.imported:,} of them {'was' if found.imported == 1 else 'were'} imported.")
-    if found.children:
-        parts.append(f"{counted(found.children, 'other piece loses', 'other pieces lose')} an origin.")
-    if found.sessions:
-        link = counted(found.sessions, "link to a training session goes", "links to training sessions go")
+    if dependents.samples:
+        names = ", ".join(one_line(name) for name in dependents.samples)
+        parts.append(f"Samples lose {dependents.sampled:,} of them: {names}.")
+    if dependents.asked:
+        parts.append(f"A model was asked for {dependents.asked:,} of them; its answers stay.")
+    if dependents.imported:
+        parts.append(f"{dependents.imported:,} of them {'was' if dependents.imported == 1 else 'were'} imported.")
+    if dependents.children:
+        parts.append(f"{counted(dependents.children, 'other piece loses', 'other pieces lose')} an origin.")
+    if dependents.sessions:
+        link = counted(dependents.sessions, "link to a training session goes", "links to training sessions go")
         parts.append(f"{link} too.")
-    return " ".join(parts) or "Nothing else names them."
+    return " ".join(parts) or "Nothing depends on them."

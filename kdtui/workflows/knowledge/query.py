@@ -1,10 +1,10 @@
-"""What is typed into a search for knowledge: words, and filters such as `format:rule` or `support:>0.02`.
+"""The query language of a search for knowledge: words, and filters such as `format:rule` or `support:>0.02`.
 
     cables teacher:"large model" support:>0.02 "case: red"
 
-Several filters of one name mean any of their values; filters of different names, and words, have all to be met. What
-has a blank in it, or a colon that is no filter's, goes in double quotes; two of them in quotes are one. Formats and
-statuses may be shortened.
+Several filters of one name match any of their values. Words and filters of different names must all match. Text with a
+blank, or with a colon that belongs to no filter, goes in double quotes; two quotes inside quotes stand for one. Formats
+and statuses can be shortened.
 """
 
 import re
@@ -27,12 +27,12 @@ _PLAIN = re.compile(r'[^\s":]+')
 
 
 class BadQuery(KdtuiError):
-    """A search that means nothing; the message says why."""
+    """A query that cannot be parsed; the message says why."""
 
 
 @dataclass(slots=True)
 class _Part:
-    """A part between blanks: the name of a filter, if it has one, and what remains without quotes."""
+    """A part between blanks: the name of its filter, if it has one, and its text without quotes."""
 
     name: str | None
     text: str
@@ -46,41 +46,41 @@ class _Found:
 
 
 def parse_query(text: str) -> KnowledgeQuery:
-    """What a search looks for.
+    """Parse a query.
 
     Raises:
-        BadQuery: there is no such filter, or it has no value that it could have.
+        BadQuery: there is no such filter, or its value is invalid.
     """
-    found = _Found()
+    parsed = _Found()
     for part in _parts(text):
         if part.name is None:
             if part.text.strip():
-                found.words.append(part.text.strip())
+                parsed.words.append(part.text.strip())
             continue
         name = part.name.lower()
         if name not in FILTERS:
             raise BadQuery(f"there is no filter {part.name}: (there are: {', '.join(FILTERS)}); quote it to find it")
         if name in MEASURES:
-            found.bounds.append(_bound(name, part.text))
+            parsed.bounds.append(_bound(name, part.text))
         elif part.text:
-            found.values.setdefault(name, []).append(part.text)
+            parsed.values.setdefault(name, []).append(part.text)
         else:
             raise BadQuery(f"{name}: needs a value, such as {name}:{_example(name)}")
-    values = found.values
+    values = parsed.values
     return KnowledgeQuery(
-        tuple(found.words),
+        tuple(parsed.words),
         _chosen("format", FORMATS, values.get("format", ())),
         tuple(dict.fromkeys(values.get("dataset", ()))),
         tuple(dict.fromkeys(values.get("teacher", ()))),
         _chosen("status", STATUSES, values.get("status", ())),
         tuple(dict.fromkeys(values.get("sample", ()))),
-        tuple(dict.fromkeys(found.bounds)),
+        tuple(dict.fromkeys(parsed.bounds)),
         tuple(dict.fromkeys(values.get("origin", ()))),
     )
 
 
 def write_query(query: KnowledgeQuery) -> str:
-    """A search as it could have been typed."""
+    """Write a query as a user could have typed it."""
     parts = [quoted(word) for word in query.words]
     filters: Mapping[str, Sequence[str]] = {
         "format": query.formats,
@@ -100,7 +100,7 @@ def write_query(query: KnowledgeQuery) -> str:
 def toggled(
     query: KnowledgeQuery, name: Literal["format", "dataset", "status", "teacher", "sample"], value: str
 ) -> str:
-    """The search with a filter, or without it where it has it, as it could have been typed."""
+    """Return the query with a filter added, or removed if it was there, as a user could have typed it."""
     import msgspec
 
     attribute = "statuses" if name == "status" else f"{name}s"
@@ -110,7 +110,7 @@ def toggled(
 
 
 def quoted(text: str) -> str:
-    """A word or a value as it is typed: in quotes where it needs them."""
+    """Quote a word or a value if necessary."""
     return text if _PLAIN.fullmatch(text) else '"' + text.replace('"', '""') + '"'
 
 
@@ -130,7 +130,7 @@ def _parts(text: str) -> list[_Part]:
 
 
 def _content(text: str, at: int) -> tuple[str, int]:
-    """What there is up to the next blank outside of quotes, and where that is. A quote may be left open at the end."""
+    """Return the text up to the next blank outside of quotes, and its end. The last quote can be left open."""
     content = ""
     in_quotes = False
     while at < len(text) and (in_quotes or not text[at].isspace()):

@@ -73,16 +73,16 @@ def create_sample(
         formats: None for all that a dataset has.
         ratio: above 0, at most 1.
         student: whose zero-shot answers say how difficult a session is.
-        teacher: whose rules and thoughts are drawn; None for those of all teachers. Patterns are mined without one.
-        add_to: a sample that the new one also holds all of.
+        teacher: whose rules and thoughts are drawn; None for those of all teachers. Patterns have no teacher.
+        add_to: a sample whose pieces are added.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
         StoreError: the name is taken.
-        KdtuiError: the ratio is none, there is no knowledge of a format, or no answers to judge difficulty by.
+        KdtuiError: the ratio is invalid, there is no knowledge of a format, or no answers to judge difficulty by.
     """
     if not 0 < ratio <= 1:
-        raise KdtuiError(f"a ratio is above 0 and at most 1, not {ratio:g}")
+        raise KdtuiError(f"a ratio must be above 0 and at most 1, not {ratio:g}")
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
     pieces = pieces_of(db, add_to) if add_to is not None else []
     for dataset in datasets:
@@ -92,14 +92,14 @@ def create_sample(
         if not wanted:
             name_it = f"--dataset {shlex.quote(dataset)}"
             raise KdtuiError(
-                f"dataset {dataset!r} has no knowledge yet that could be drawn; find some with: "
+                f"dataset {dataset!r} has no knowledge to draw from yet; make some with: "
                 f"kdtui knowledge mine {name_it}, or kdtui knowledge distill {name_it}"
             )
         for format in wanted:
-            found = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
-            if not found:
+            candidates = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
+            if not candidates:
                 raise KdtuiError(explain_missing_knowledge(db, dataset, format, None))
-            pieces += take_from_front(order, found, ratio)
+            pieces += take_from_front(order, candidates, ratio)
             draws.append(Draw(dataset, format, strategy, ratio, seed))
     chosen = sorted(set(pieces))
     save_sample(db, name, draws, chosen, replace=replace)
@@ -108,17 +108,17 @@ def create_sample(
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """A sample that was picked by hand: how many pieces it has, and how many were left out, since they are rejected."""
+    """A sample that was picked by hand: the number of its pieces, and of rejected pieces that were left out."""
 
     pieces: int
     left_out: int
 
     def sentence(self, name: str) -> str:
-        """The same for a person."""
+        """Return the same as a sentence."""
         left_out = ""
         if self.left_out:
             rejected = counted(self.left_out, "rejected piece is", "rejected pieces are")
-            left_out = f"; {rejected} left out, since no student is shown such (--all takes them)"
+            left_out = f"; {rejected} left out, since they are never shown to a student (--all includes them)"
         return f"sample {name} has {counted(self.pieces, 'piece')} of knowledge{left_out}"
 
 
@@ -131,33 +131,33 @@ def pick_sample(
     rejected: bool = False,
     replace: bool = False,
 ) -> Picked:
-    """Store a sample of just these pieces; numbers that are not there are left out.
+    """Store a sample of exactly these pieces. Unknown numbers are left out.
 
     Args:
-        add_to: a sample that the new one also holds all of.
-        rejected: take those that are rejected, too.
+        add_to: a sample whose pieces are added.
+        rejected: include rejected pieces.
 
     Raises:
-        NotFound: none of the pieces is there, or the other sample.
+        NotFound: none of the pieces exists, or the other sample does not.
         StoreError: the name is taken.
-        KdtuiError: all of them are rejected, and such are not to be taken.
+        KdtuiError: all of them are rejected, and `rejected` is not set.
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
     held = pieces_of(db, add_to) if add_to is not None else []
-    there = existing_among(db, pieces)
-    if not there:
+    existing_pieces = existing_among(db, pieces)
+    if not existing_pieces:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
-    wanted = there if rejected else kept_among(db, there)
+    wanted = existing_pieces if rejected else kept_among(db, existing_pieces)
     if not wanted:
         raise KdtuiError(
-            f"all of it is rejected ({counted(len(there), 'piece')}), and no student is shown such; take it all the "
-            "same with --all"
+            f"all of it is rejected ({counted(len(existing_pieces), 'piece')}), and rejected pieces are never shown to "
+            "a student; include them with --all"
         )
     draws += [
         Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in count_shares(db, wanted)
     ]
     save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
-    return Picked(get_sample(db, name).pieces, len(there) - len(wanted))
+    return Picked(get_sample(db, name).pieces, len(existing_pieces) - len(wanted))
 
 
 def _order(
@@ -178,7 +178,7 @@ def _order(
 
 
 def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], student: str) -> dict[str, float]:
-    """Pair F1 of a student's answers for training sessions, without any knowledge."""
+    """Return the pair F1 of a student's answers to training sessions without any knowledge."""
     run = latest_run(db, dataset, "train", student)
     if run is None:
         return {}
@@ -196,12 +196,12 @@ def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], s
 def _pieces(
     db: Database, dataset: str, sessions: Sequence[Session], format: Format, teacher: str | None
 ) -> dict[int, list[str]]:
-    """Each kept piece of a format, of one teacher or all, with the training sessions that it came from."""
+    """Return the kept pieces of a format, of one teacher or all, with the training sessions that each came from."""
     kept = find_knowledge(db, dataset=dataset, format=format, teacher=teacher)
     if format != "pattern":
         origin = sessions_by_knowledge(db, dataset, format)
         return {piece.id: origin.get(piece.id, []) for piece in kept}
-    # A pattern comes from all the bundles that it was counted in: too many to store.
+    # A pattern comes from all bundles that it was counted in: too many to store.
     holders: dict[tuple[str, ...], set[int]] = {}
     for number, session in enumerate(sessions):
         bundled = {position for bundle in true_bundles(session) for position in bundle}
@@ -210,12 +210,12 @@ def _pieces(
             path = item.categories[0] if item.categories else ()
             for level in range(1, len(path) + 1):
                 holders.setdefault(path[:level], set()).add(number)
-    found = {}
+    sessions_of_piece = {}
     for piece in kept:
         paths = msgspec.json.decode(piece.content, type=Pattern).categories
         shared = set.intersection(*(holders.get(path, set()) for path in paths))
-        found[piece.id] = [sessions[number].id for number in sorted(shared)]
-    return found
+        sessions_of_piece[piece.id] = [sessions[number].id for number in sorted(shared)]
+    return sessions_of_piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +223,7 @@ class SampleShape:
     """What is in a sample.
 
     Attributes:
-        formats: how many pieces of each.
+        formats: pieces of each format.
         lengths: pieces by the length of their statements, in tokens, roughly.
         products: the training sessions that the pieces come from, by the number of their products.
         without_session: pieces that name no session that they come from.
@@ -236,10 +236,10 @@ class SampleShape:
 
 
 def sample_shape(db: Database, name: str) -> SampleShape:
-    """What is in a sample.
+    """Describe what is in a sample.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no sample of that name.
     """
     tokens: Counter[int] = Counter()
     for characters, count in count_lengths(db, name).items():
@@ -254,7 +254,7 @@ def sample_shape(db: Database, name: str) -> SampleShape:
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How many pieces two samples have in common, and how many each has."""
+    """The number of pieces that two samples share, and the number that each has."""
 
     common: int
     first: int
@@ -262,15 +262,15 @@ class Overlap:
 
     @property
     def jaccard(self) -> float:
-        """The pieces that both have, as a share of those that either has."""
+        """The shared pieces, divided by the pieces that either sample has."""
         together = self.first + self.second - self.common
         return self.common / together if together else 0.0
 
 
 def overlap(db: Database, one: str, other: str) -> Overlap:
-    """How many pieces two samples have in common.
+    """Count the pieces that two samples share.
 
     Raises:
-        NotFound: one of them is not there.
+        NotFound: one of them does not exist.
     """
     return Overlap(count_shared(db, one, other), get_sample(db, one).pieces, get_sample(db, other).pieces)

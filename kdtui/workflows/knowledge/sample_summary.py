@@ -1,16 +1,16 @@
-"""How samples were drawn, in words. It is apart from what draws them, which takes long to import."""
+"""How samples were drawn, in words. Apart from the module that draws them, which imports slowly."""
 
 from kdtui.text import counted
 from store.samples import Sample
 
 BY_HAND = "hand"
-"""The strategy of what was picked piece by piece."""
+"""The strategy of samples that were picked by hand."""
 
 
 def how_drawn(sample: Sample) -> str:
-    """How a sample was drawn; what its parts have in common is said once."""
+    """Say how a sample was drawn. What its parts have in common is said once."""
     ways: dict[str, list[str]] = {}
-    # How many were picked is known where there is nothing else in it.
+    # The number of picked pieces is known only if the sample has no other pieces.
     sources = {(draw.dataset, draw.strategy) for draw in sample.draws}
     picked = counted(sample.pieces, "piece") if len(sources) == 1 else "pieces"
     for draw in sample.draws:

@@ -1,4 +1,4 @@
-"""A piece of knowledge tried out: one student answers one session without the piece, and with nothing but it."""
+"""Try a piece of knowledge: a student answers one session without the piece, and with only it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from store.sessions import draw_sessions
 from store.sqlite import Database
 
 _LOOKED_AT = 20_000
-"""Sessions of a split, at most, of which one is looked for that the piece says something about."""
+"""Sessions of a split at most that are searched for one that the piece is about."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """Whom to ask about what.
+class PieceTrial:
+    """The students to compare, and the session to ask them about.
 
     Attributes:
         session: its id.
         without: the settings without the piece.
-        having: the same with a sample that holds the piece alone.
+        having: the same with a sample of only the piece.
     """
 
     dataset: str
@@ -38,16 +38,16 @@ class Trial:
     having: RunSettings
 
 
-def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
-    """How to try a piece, on a session that it does not come from; its sample is made if it is not there.
+def trial_of(db: Database, number: int, usual: RunSettings) -> PieceTrial:
+    """Say how to try a piece, on a session that it does not come from. Its sample is made if it does not exist.
 
     Args:
-        usual: whom one asks usually; the embedded student in place of one that is shown no knowledge, or that is told
-            other evidence as soon as a sample is named.
+        usual: the usual student. The embedded student replaces one that is shown no knowledge, or whose evidence
+            changes as soon as a sample is named.
 
     Raises:
         NotFound: there is no such piece.
-        KdtuiError: it says nothing about any session that is left to try it on, or its sample has been changed.
+        KdtuiError: it is about no session that is left to try it on, or its sample has been changed.
     """
     about = about_piece(db, number)
     piece = about.piece
@@ -64,16 +64,16 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> Trial:
         pick_sample(db, sample, [number])
     else:
         if held != [number]:
-            raise KdtuiError(f"sample {sample} holds other pieces than {number}; delete it, and it is made anew")
+            raise KdtuiError(f"sample {sample} holds other pieces than {number}; delete it, and it is made again")
     without = replace(usual, knowledge=(), sample=None, domains="own", neighbours=None, budget=None, near=None)
     without = replace(without, limit=None, seed=None)
     if usual.student in (PATTERNS, SHIPPED):
         without = RunSettings(NAME)
-    return Trial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))
+    return PieceTrial(piece.dataset, session.id, without, replace(without, knowledge=(piece.format,), sample=sample))
 
 
 def _sessions(db: Database, dataset: str, content: Content | None) -> Iterator[Session]:
-    """Sessions that knowledge does not come from, and that this is about."""
+    """Yield sessions that the knowledge is about and does not come from."""
     splits: tuple[Split, ...] = ("valid", "test")
     for split in splits:
         for session in draw_sessions(db, dataset, split, _LOOKED_AT):
@@ -85,7 +85,7 @@ def _is_about(content: Content | None, session: Session) -> bool:
     match content:
         case Pattern():
             return bool(patterns_for(session, [content], 1))
-        # One without categories is about whatever there is, as a thought is.
+        # A rule without categories is about any session, as a thought is.
         case Rule() if content.categories:
             return bool(applies_to(content, session))
     return True

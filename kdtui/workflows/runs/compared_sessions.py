@@ -1,4 +1,4 @@
-"""How two runs did on each of many sessions, in some tens of bytes a session."""
+"""The scores of two runs on many sessions, in some tens of bytes per session."""
 
 from array import array
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from typing import TypeAlias, overload
 
 @dataclass(frozen=True, slots=True)
 class SessionScores:
-    """How two runs did on a session: pair F1 of each, and whether its set of bundles is the true one.
+    """The scores of two runs on a session: pair F1 of each, and whether its bundles are exactly the true ones.
 
     Attributes:
-        products, bundles: how many the session has.
+        products, bundles: of the session.
     """
 
     session: str
@@ -22,7 +22,7 @@ class SessionScores:
 
     @property
     def difference(self) -> float:
-        """By how much the second one is better."""
+        """How much better the second run is."""
         return self.f1[1] - self.f1[0]
 
 
@@ -30,7 +30,7 @@ _Key: TypeAlias = Callable[[SessionScores], float | str]
 
 
 class ComparedSessions(Sequence[SessionScores]):
-    """The scores of sessions, in the order in which they are added, or in another one of the same."""
+    """The scores of sessions, in the order of insertion or sorted."""
 
     def __init__(self) -> None:
         self._ids: list[str] = []
@@ -40,7 +40,7 @@ class ComparedSessions(Sequence[SessionScores]):
         self._order: array[int] | None = None
 
     def add(self, row: SessionScores) -> None:
-        """Add a session. It is seen in those orders alone that are made afterwards."""
+        """Add a session. Only sorted views that are made afterwards contain it."""
         self._ids.append(row.session)
         self._products.append(row.products)
         self._bundles.append(row.bundles)
@@ -49,13 +49,13 @@ class ComparedSessions(Sequence[SessionScores]):
             self._exact[which].append(row.exact[which])
 
     def in_order(self, key: _Key, *, descending: bool = False) -> "ComparedSessions":
-        """The same sessions, sorted; of equal ones the first added comes first."""
-        found = ComparedSessions()
-        found._ids, found._products, found._bundles = self._ids, self._products, self._bundles
-        found._f1, found._exact = self._f1, self._exact
+        """Return the same sessions, sorted; equal ones keep the order of insertion."""
+        view = ComparedSessions()
+        view._ids, view._products, view._bundles = self._ids, self._products, self._bundles
+        view._f1, view._exact = self._f1, self._exact
         every = range(len(self._ids))
-        found._order = array("q", sorted(every, key=lambda number: key(self._added(number)), reverse=descending))
-        return found
+        view._order = array("q", sorted(every, key=lambda number: key(self._added(number)), reverse=descending))
+        return view
 
     def __len__(self) -> int:
         return len(self._ids if self._order is None else self._order)

@@ -1,4 +1,4 @@
-"""What a session of a run costs: seconds, tokens, energy, memory, and money where prices are known."""
+"""What a session of a run costs: seconds, tokens, energy, memory, and money if prices are known."""
 
 import sqlite3
 from collections.abc import Generator, Iterable, Iterator
@@ -18,19 +18,19 @@ from store.runs import Run, RunSummary
 from store.sqlite import Database
 
 _PAUSE = 1.0
-"""Seconds between two notes of what has been measured."""
+"""Seconds between two records of the measurements."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunCost:
-    """What a session of a run takes on average; None where that is not known.
+    """The mean cost of a session of a run; None if unknown.
 
     Attributes:
-        seconds: from its turn to its answer; several may be answered at a time.
-        prompt_tokens, completion_tokens: over the answers of which they are known.
-        joules: that the machine takes, with all that runs on it.
-        meters: by which these are measured.
-        peak_memory_bytes: the most that the process has held in the whole run.
+        seconds: from its start to its answer; several sessions can be answered at a time.
+        prompt_tokens, completion_tokens: over the answers with known tokens.
+        joules: of the whole machine, with everything that runs on it.
+        meters: that measured them.
+        peak_memory_bytes: of the process, in the whole run.
         money: by the prices that the run was given.
     """
 
@@ -43,41 +43,41 @@ class RunCost:
     money: float | None = None
 
     def to_json(self) -> dict[str, object]:
-        """A flat object."""
+        """Return a flat object."""
         return asdict(self)
 
     @property
     def in_words(self) -> list[tuple[str, str]]:
-        """What is known besides the seconds: the name of a cost, and how much it is."""
-        found = []
+        """The known costs except the seconds, as pairs of a name and a value."""
+        costs = []
         if self.prompt_tokens is not None and self.completion_tokens is not None:
-            told = f"{self.prompt_tokens:,.0f} read, {self.completion_tokens:,.0f} written"
-            found.append(("tokens a session", told))
+            tokens = f"{self.prompt_tokens:,.0f} read, {self.completion_tokens:,.0f} written"
+            costs.append(("tokens a session", tokens))
         if self.joules is not None:
-            found.append(("energy a session", f"{self.joules:,.3g} J of the whole machine, by {self.meters}"))
+            costs.append(("energy a session", f"{self.joules:,.3g} J of the whole machine, by {self.meters}"))
         if self.peak_memory_bytes is not None:
-            found.append(("peak memory", megabytes(self.peak_memory_bytes)))
+            costs.append(("peak memory", megabytes(self.peak_memory_bytes)))
         if self.money is not None:
-            found.append(("price of a session", cost_text(self.money)))
-        return found
+            costs.append(("price of a session", cost_text(self.money)))
+        return costs
 
 
 NOT_KNOWN = RunCost()
-"""Of what no model was asked for."""
+"""The cost of rows that used no model."""
 
 
 def megabytes(count: int) -> str:
-    """So many bytes, for people."""
+    """Format a number of bytes for users."""
     return f"{count / 1e6:,.0f} MB"
 
 
 def prices_of(settings: RunSettings) -> Prices:
-    """The prices that a run was given."""
+    """Return the prices that a run was given."""
     return Prices(settings.prompt_price, settings.answer_price)
 
 
 def costs_of(db: Database, summaries: Iterable[RunSummary]) -> dict[int, RunCost]:
-    """What runs cost, by their numbers."""
+    """Return the costs of runs, by their numbers."""
     wanted = list(summaries)
     tokens = token_totals(db, wanted[0].run.id if len(wanted) == 1 else None)
     worked = stretches(db)
@@ -87,7 +87,7 @@ def costs_of(db: Database, summaries: Iterable[RunSummary]) -> dict[int, RunCost
 def _cost(summary: RunSummary, tokens: TokenTotals | None, worked: list[Stretch]) -> RunCost:
     measured = [each for each in worked if each.joules is not None and each.sessions]
     meters = {each.meters for each in measured}
-    # Of stretches that were measured in different ways, one counts what the other leaves out.
+    # Stretches with different meters measure different things and cannot be added.
     joules = sum(each.joules or 0.0 for each in measured) if len(meters) == 1 else None
     peaks = [each.peak_memory_bytes for each in worked if each.peak_memory_bytes is not None]
     prompt = completion = money = None
@@ -107,11 +107,11 @@ def _cost(summary: RunSummary, tokens: TokenTotals | None, worked: list[Stretch]
 
 
 def measured(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterator[GenerateEvent]:
-    """The events of a run under way; meanwhile energy and memory are measured, and noted beside its answers.
+    """Yield the events of a running run. Meanwhile measure energy and memory, and store them with its answers.
 
-    A note that others would have to wait for is left for later: what is measured is not worth that.
+    A record that would make other processes wait is postponed: measurements are not worth that.
     """
-    # Of what a server takes, this machine knows nothing.
+    # The costs of a server cannot be measured on this machine.
     is_here = not is_endpoint(run.settings.student)
     with ExitStack() as stack:
         meter = stack.enter_context(EnergyMeter()) if is_here else None
@@ -140,7 +140,7 @@ def measured(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterato
                         noted = monotonic()
                 yield event
         finally:
-            # What it stores at its end is to be stored before.
+            # Let it store its last answers first.
             if isinstance(events, Generator):
                 events.close()
             if sessions and not db.conn.in_transaction:

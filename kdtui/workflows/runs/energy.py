@@ -1,7 +1,7 @@
-"""The energy that this machine takes, where it can be read: of processors by RAPL, of NVIDIA GPUs by nvidia-smi.
+"""The energy that this machine uses, if it can be read: of processors by RAPL, of NVIDIA GPUs by nvidia-smi.
 
-Both count whatever runs on the machine. RAPL is read by root only on many systems, and there nothing is known of the
-processors.
+Both count everything that runs on the machine. On many systems only root can read RAPL. Then the energy of the
+processors is unknown.
 """
 
 import subprocess
@@ -13,14 +13,14 @@ from time import monotonic
 from types import TracebackType
 
 POWERCAP = Path("/sys/class/powercap")
-"""Where Linux tells the energy of processors."""
+"""Where Linux reports the energy of processors."""
 
 _SAMPLE_MS = 500
-"""Milliseconds between two looks at the power of GPUs."""
+"""Milliseconds between two samples of the power of GPUs."""
 
 
 class EnergyMeter(AbstractContextManager["EnergyMeter"]):
-    """Adds up energy from its beginning on."""
+    """Adds up energy from its creation on."""
 
     def __init__(self) -> None:
         self._processors = _Rapl.found()
@@ -37,17 +37,17 @@ class EnergyMeter(AbstractContextManager["EnergyMeter"]):
             self._gpus.close()
 
     def read(self) -> tuple[float | None, str | None]:
-        """Joules so far, and by which meters; None where there is none. Counters are to be read every few minutes."""
-        found = {
+        """Return the joules so far, and the meters; None if there is none. Read the counters every few minutes."""
+        readings = {
             "rapl": None if self._processors is None else self._processors.read(),
             "nvidia-smi": None if self._gpus is None else self._gpus.read(),
         }
-        known = {name: joules for name, joules in found.items() if joules is not None}
+        known = {name: joules for name, joules in readings.items() if joules is not None}
         return (sum(known.values()), "+".join(known)) if known else (None, None)
 
 
 class _Rapl:
-    """The counters of the processors' packages, and of the memory beside them."""
+    """The counters of the processor packages and of their memory."""
 
     def __init__(self, zones: list[Path]) -> None:
         self._last = {zone: _number(zone / "energy_uj") for zone in zones}
@@ -56,8 +56,8 @@ class _Rapl:
 
     @classmethod
     def found(cls) -> "_Rapl | None":
-        """None where there is none, or one may not be read: a part would be taken for the whole."""
-        # A package holds its cores; what else is on the board (psys) holds the packages.
+        """Return None if there is no counter, or one cannot be read: a part must not be taken for the whole."""
+        # A package includes its cores, and the whole board (psys) includes the packages.
         zones = [zone for zone in POWERCAP.glob("intel-rapl:*") if _name(zone).startswith(("package", "dram"))]
         try:
             return cls(zones) if zones else None
@@ -68,7 +68,7 @@ class _Rapl:
         try:
             for zone, before in self._last.items():
                 now = _number(zone / "energy_uj")
-                # A counter begins anew at its end.
+                # A counter wraps around at its end.
                 round_trip = _number(zone / "max_energy_range_uj") if now < before else 0
                 self._joules += (now - before + round_trip) / 1e6
                 self._last[zone] = now
@@ -78,7 +78,7 @@ class _Rapl:
 
 
 class _NvidiaSmi:
-    """The power of all GPUs, looked at again and again, times the seconds between."""
+    """The power of all GPUs, sampled repeatedly and multiplied by the seconds between samples."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -91,7 +91,7 @@ class _NvidiaSmi:
 
     @classmethod
     def started(cls) -> "_NvidiaSmi | None":
-        """None where there is no such program."""
+        """Return None if there is no such program."""
         program = which("nvidia-smi")
         if program is None:
             return None
@@ -105,7 +105,7 @@ class _NvidiaSmi:
                     stderr=subprocess.DEVNULL,
                     text=True,
                     errors="replace",
-                    # An interrupt of the terminal is for those who evaluate.
+                    # An interrupt from the terminal is for the evaluation, not for the meter.
                     start_new_session=True,
                 )
             )
@@ -129,7 +129,7 @@ class _NvidiaSmi:
             try:
                 self._add(index.strip(), float(power), monotonic())
             except ValueError:
-                # It has no such meter, or says what is wrong.
+                # The GPU has no such meter, or the line is an error message.
                 with self._lock:
                     self._is_unreadable = True
                 return

@@ -1,4 +1,4 @@
-"""A student answers a split; its answers are kept, and scored."""
+"""Have a student answer a split, and store and score its answers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,8 +15,8 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, measured
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
-from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import check_settings
@@ -29,7 +29,7 @@ from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
 _AT_RISK = 0.5
-"""Seconds of work that costs nothing and may be lost with the process."""
+"""Seconds of free work that can be lost if the process ends."""
 
 _PAGE = 1000
 """Sessions whose answers are looked up at once."""
@@ -37,10 +37,10 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class RunBegun:
-    """The student is ready, and begins to answer, or goes on with it.
+    """The student is ready, and begins or resumes answering.
 
     Attributes:
-        answered: how many of the sessions have an answer already.
+        answered: sessions that have an answer already.
     """
 
     run: Run
@@ -49,19 +49,19 @@ class RunBegun:
 
 
 class NothingAnswered(ModelError):
-    """The student failed before its first answer; its run is not kept."""
+    """The student failed before its first answer. Its run is not kept."""
 
 
 EvaluateEvent: TypeAlias = RunBegun | GenerateEvent
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
-    """One row of the table: who, how well, and for how much.
+class ScoreRow:
+    """A row of a table of scores: a student, its scores, and its costs.
 
     Attributes:
-        intent_floors: what other names for the same bundles are worth; see `kdtui.workflows.runs.intent_floors`.
-        ratings: what a judge says of the intents; None where none was asked.
+        intent_floors: scores of other names for the same bundles; see `kdtui.workflows.runs.intent_floors`.
+        ratings: of the intents by a judge; None without a judge.
     """
 
     name: str
@@ -71,7 +71,7 @@ class ResultRow:
     ratings: Ratings | None = None
 
     def to_json(self) -> dict[str, object]:
-        """An object; null where a metric has no session or no hit to average over, or a cost is not known."""
+        """Return an object; null if a metric has no session or no hit to average, or a cost is unknown."""
         return {
             "name": self.name,
             **scores_to_json(self.scores),
@@ -81,18 +81,18 @@ class ResultRow:
 
 
 def scores_to_json(scores: Scores) -> dict[str, object]:
-    """A flat object; null where a metric has no session or no hit to average over."""
+    """Return a flat object; null if a metric has no session or no hit to average."""
     return {key: None if isinstance(value, float) and isnan(value) else value for key, value in asdict(scores).items()}
 
 
 def split_to_score(
     db: Database, dataset: str, split: Split, limit: int | None = None, seed: int | None = 0
 ) -> SplitSessions:
-    """So many sessions of a split, or all; they are read when they are walked through.
+    """Return the sessions of a split, or some of them. They are read while they are iterated over.
 
     Args:
-        limit: how many; None for all.
-        seed: by which they are drawn; None for the first as imported, which is what runs of earlier versions have.
+        limit: sessions at most; None for all.
+        seed: of the draw; None for the first ones as imported, which runs of earlier versions have.
 
     Raises:
         NotFound: there is no such dataset.
@@ -104,14 +104,14 @@ def split_to_score(
     return sessions
 
 
-def evaluate(
+def evaluate_split(
     db: Database,
     dataset: str,
     split: Split,
     settings: RunSettings,
     sessions: Collection[Session],
     tags: Sequence[str] = (),
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[EvaluateEvent]:
     """Answer the sessions of a split in a new run, which begins when the student is ready.
 
@@ -122,9 +122,9 @@ def evaluate(
         tell: gets what takes long before the run begins, or cannot be done as usual.
 
     Raises:
-        KdtuiError: the settings are refused, or what they need is not there.
+        KdtuiError: the settings are refused, or need something that does not exist.
         ModelError: the model cannot be loaded, or fails: `NothingAnswered` before the first answer.
-        StoreError: a tag is none.
+        StoreError: a tag is invalid.
     """
     check_settings(settings, dataset)
     check_tags(tags)
@@ -137,13 +137,15 @@ def evaluate(
         except ModelError as error:
             if count_answers(db, run):
                 raise
-            # A server that is not there, say: there is nothing to go on with.
+            # The server cannot be reached, for example: there is nothing to resume.
             delete_run(db, run.id)
             raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
-def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = untold) -> Iterator[EvaluateEvent]:
-    """Go on with a run; nothing is done where there is nothing left. Otherwise as `evaluate`."""
+def resume_run(
+    db: Database, run: Run, sessions: Collection[Session], tell: Tell = tell_nobody
+) -> Iterator[EvaluateEvent]:
+    """Resume a run; a complete one is left unchanged. Otherwise like `evaluate_split`."""
     answered = count_answers(db, run)
     if run.finished_at is not None and answered >= len(sessions):
         return
@@ -155,25 +157,26 @@ def resume(db: Database, run: Run, sessions: Collection[Session], tell: Tell = u
 def answer_split(
     db: Database, run: Run, sessions: Iterable[Session], student: SessionStudent
 ) -> Iterator[GenerateEvent]:
-    """Answer the sessions that the run has no answer for yet, each stored before it is yielded.
+    """Answer the sessions that the run has no answer for yet. Each is stored before it is yielded.
 
-    The answers of a student that costs nothing are stored together, those of about half a second of work at a time: to
-    commit each would take longer than to find it. All others are stored at once.
+    The answers of a student that costs nothing are stored together, about half a second of work at a time: committing
+        each
+    of them would take longer than computing it. Other answers are stored at once.
     """
     events: list[GenerateEvent] = []
     work, began = 0.0, monotonic()
 
     def keep() -> list[GenerateEvent]:
-        """Store the answers among the events, and hand all of these over."""
+        """Store the answers among the events, and return all events."""
         kept, events[:] = events[:], []
         if answers := [event.prediction for event in kept if isinstance(event, SessionAnswered)]:
-            # They may be paid for, and have taken their time: however long others write, they are not given up.
+            # They may be paid for, and they took time: wait for other writers, however long that takes.
             with db.waiting(inf):
                 add_predictions(db, run, answers)
         return kept
 
     try:
-        for event in generate(student, _unanswered(db, run, sessions)):
+        for event in generate_bundles(student, _unanswered(db, run, sessions)):
             if not events:
                 work, began = 0.0, monotonic()
             events.append(event)
@@ -183,13 +186,13 @@ def answer_split(
                 yield from keep()
         yield from keep()
     finally:
-        # Whatever ended it, what has been answered is kept.
+        # Store the answers, whatever ended the loop.
         keep()
     finish_run(db, run)
 
 
 def _unanswered(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[Session]:
-    """Those of the sessions that the run has no answer for."""
+    """Yield the sessions that the run has no answer for."""
     if isinstance(sessions, SplitSessions):
         yield from sessions.without(partial(answered_among, db, run))
         return
@@ -199,14 +202,14 @@ def _unanswered(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator
 
 
 def pages_of(sessions: Iterable[Session]) -> Iterator[list[Session]]:
-    """The sessions in parts of which each is looked up in one query."""
+    """Yield the sessions in parts that are each looked up in one query."""
     remaining = iter(sessions)
     while page := list(islice(remaining, _PAGE)):
         yield page
 
 
-def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRow:
-    """The row of a run over those of the sessions that it has answered.
+def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ScoreRow:
+    """Score a run over the sessions that it has answered.
 
     Raises:
         KdtuiError: it has answered none of them.
@@ -217,12 +220,12 @@ def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRo
             sums.add(session, answer.bundles)
     scores = sums.scores()
     if not scores.sessions:
-        raise KdtuiError(f"run {run.id} has no answers yet; go on with: kdtui evaluate --resume {run.id}")
-    return ResultRow(run.name, scores)
+        raise KdtuiError(f"run {run.id} has no answers yet; resume it with: kdtui evaluate --resume {run.id}")
+    return ScoreRow(run.name, scores)
 
 
 def answered_by(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[tuple[Session, Prediction]]:
-    """Those of the sessions that a run has answered, with its answers."""
+    """Yield the sessions that a run has answered, with its answers."""
     for page in pages_of(sessions):
         answers = predictions_for(db, run, [session.id for session in page])
         yield from ((session, answers[session.id]) for session in page if session.id in answers)

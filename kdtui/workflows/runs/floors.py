@@ -1,4 +1,4 @@
-"""Floors over the sessions of runs: computed once, and kept in the store until what computes them changes."""
+"""Score the floors over the sessions of runs. They are stored until the code that computes them changes."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -15,10 +15,10 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
-from kdtui.workflows.runs.evaluate import ResultRow, answered_by
+from kdtui.workflows.runs.evaluate import ScoreRow, answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
@@ -45,16 +45,16 @@ _COMPUTED_BY = (
 
 
 FLOOR_NAMES = (*floors.NAMES, PATTERNS, "truth")
-"""The rows that need no model, in their order; the pattern student takes the longest."""
+"""The rows that need no language model, in their order; the pattern student takes the longest."""
 
 _COMPARED = 100
-"""Answers of a run that are compared with those of today, before the others are taken for the same."""
+"""Answers of a run that are compared with present ones, before the others are assumed to be the same."""
 
 
-class Checked(Collection[Session]):
-    """Sessions that call a function before each step through them; what it raises ends the walk.
+class CheckedSessions(Collection[Session]):
+    """Sessions that call a function before each step of an iteration. An error from it ends the iteration.
 
-    A hundred thousand take minutes, and whoever asked for them may be gone by then.
+    A hundred thousand sessions take minutes, and the caller may no longer need the result.
     """
 
     def __init__(self, sessions: Collection[Session], check: Callable[[], None]) -> None:
@@ -68,19 +68,20 @@ class Checked(Collection[Session]):
         return session in self._sessions
 
     def __iter__(self) -> Iterator[Session]:
-        """Each session, after the check."""
+        """Yield each session, after the check."""
         for session in self._sessions:
             self._check()
             yield session
 
 
-def unchecked() -> None:
-    """The check of who waits to the end."""
+def no_check() -> None:
+    """Check nothing, for callers that always wait for the end."""
 
 
-def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unchecked) -> list[ResultRow]:
-    """The rows that need no model, over these sessions, in the order of `FLOOR_NAMES`; unless they are kept, it takes
-    about a second for a thousand sessions.
+def floors_over(db: Database, scored: ScoredSessions, *, check: Callable[[], None] = no_check) -> list[ScoreRow]:
+    """Return the floors over these sessions, in the order of `FLOOR_NAMES`.
+
+    Unless they are stored, this takes about a second for a thousand sessions.
 
     Args:
         check: called before each session; it raises an error to end the work.
@@ -91,35 +92,35 @@ def floors_over(db: Database, scored: Scored, *, check: Callable[[], None] = unc
     """
     subset = (scored.limit, scored.seed)
     kept = kept_floors(db, scored.dataset, scored.split, subset, _version())
-    if kept is not None and (rows := _decoded(kept)) is not None:
+    if kept is not None and (rows := _decoded_rows(kept)) is not None:
         return rows
     sessions = scored.sessions(db)
     answered = _answered_before(db, scored, sessions)
-    rows = score_floors(db, scored.dataset, Checked(sessions, check), answered)
+    rows = score_floors(db, scored.dataset, CheckedSessions(sessions, check), answered)
     if any(lacks_cosine(row.scores) for row in rows):
         return rows
     if answered is not None:
-        # The floor is that run, which need not be scored by itself.
+        # The floor and that run have the same scores, so the run need not be scored again.
         failed = sum(count_failures(db, [answered.id]).get(answered.id, {}).values())
         keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
-    keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded(rows))
+    keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded_rows(rows))
     return rows
 
 
 def score_floors(
     db: Database, dataset: str, sessions: Collection[Session], answered: Run | None = None
-) -> list[ResultRow]:
-    """The rows that need no model: whole session, categories, the pattern student where it can learn, and the truth.
+) -> list[ScoreRow]:
+    """Score the floors: whole session, categories, the pattern student if it can learn, and the truth.
 
     Args:
-        answered: a run in which the pattern student has answered these sessions; None to have it answer them.
+        answered: a run in which the pattern student answered these sessions; None to have it answer them now.
     """
     with ExitStack() as stack:
         learned: Iterator[tuple[Session, Sequence[BundleWithIntent] | None]] | None = None
         if answered is not None:
             learned = ((session, answer.bundles) for session, answer in answered_by(db, answered, sessions))
         else:
-            # A dataset without training sessions has no learned floor; the other rows stand.
+            # A dataset without training sessions has no learned floor. The other rows remain.
             with suppress(KdtuiError):
                 student = stack.enter_context(open_student(db, dataset, RunSettings(PATTERNS)))
                 learned = answers_of(student, sessions)
@@ -127,45 +128,45 @@ def score_floors(
         sums = {name: AnswerSums(cosine.measure) for name in FLOOR_NAMES if name != PATTERNS or learned is not None}
         answers = ((session, None) for session in sessions) if learned is None else learned
         for session, bundles in cosine.ahead(answers, lambda bundles: bundles):
-            for name, found in zip(floors.NAMES, floors.floors_of(session), strict=True):
-                sums[name].add(session, [Bundle(tuple(sorted(each))) for each in found])
+            for name, floor_bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
+                sums[name].add(session, [Bundle(tuple(sorted(each))) for each in floor_bundles])
             if learned is not None:
                 sums[PATTERNS].add(session, bundles)
             sums["truth"].add(session, minimal_bundles(session.bundles))
-    return [ResultRow(name, each.scores()) for name, each in sums.items()]
+    return [ScoreRow(name, each.scores()) for name, each in sums.items()]
 
 
 def answers_of(
     student: SessionStudent, sessions: Iterable[Session]
 ) -> Iterator[tuple[Session, Sequence[BundleWithIntent] | None]]:
-    """The sessions with the answers of a student: None for one that it cannot answer."""
+    """Yield the sessions with the answers of a student: None for one that it cannot answer."""
     for event in student.answer(sessions):
         if isinstance(event, Answered | Refused):
             yield cast("Session", event.key), event.bundles if isinstance(event, Answered) else None
 
 
-def _answered_before(db: Database, scored: Scored, sessions: Collection[Session]) -> Run | None:
-    """A run in which the pattern student has answered all of these sessions as it would today, if there is one."""
+def _answered_before(db: Database, scored: ScoredSessions, sessions: Collection[Session]) -> Run | None:
+    """Return a run in which the pattern student answered all of these sessions as it would now, if there is one."""
     for run in plain_runs(db, scored.dataset, scored.split, PATTERNS):
         if (
             run.finished_at is not None
-            and Scored.of(run, scored.split_size or len(sessions)) == scored
+            and ScoredSessions.of(run, scored.split_size or len(sessions)) == scored
             and count_answers(db, run) >= len(sessions)
         ):
             return run if _answers_alike(db, scored, run) else None
     return None
 
 
-def _answers_alike(db: Database, scored: Scored, run: Run) -> bool:
-    """Whether the pattern student answers some of the sessions as it did in a run, which may be of another version."""
-    sessions = Scored(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
+def _answers_alike(db: Database, scored: ScoredSessions, run: Run) -> bool:
+    """Return whether the pattern student answers some sessions as it did in a run, which can be of another version."""
+    sessions = ScoredSessions(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
     few = list(islice(sessions.sessions(db), _COMPARED))
-    before = {session.id: _as_told(answer.bundles) for session, answer in answered_by(db, run, few)}
+    before = {session.id: _comparable(answer.bundles) for session, answer in answered_by(db, run, few)}
     with open_student(db, scored.dataset, RunSettings(PATTERNS)) as student:
-        return all(before.get(session.id) == _as_told(bundles) for session, bundles in answers_of(student, few))
+        return all(before.get(session.id) == _comparable(bundles) for session, bundles in answers_of(student, few))
 
 
-def _as_told(bundles: Iterable[BundleWithIntent] | None) -> list[tuple[tuple[int, ...], str]] | None:
+def _comparable(bundles: Iterable[BundleWithIntent] | None) -> list[tuple[tuple[int, ...], str]] | None:
     return None if bundles is None else [(bundle.positions, bundle.intent) for bundle in bundles]
 
 
@@ -174,15 +175,15 @@ def _version() -> str:
     return code_version(_COMPUTED_BY)
 
 
-def _encoded(rows: Iterable[ResultRow]) -> str:
-    # What is no number becomes null.
+def _encoded_rows(rows: Iterable[ScoreRow]) -> str:
+    # Values that are not finite become null.
     return msgspec.json.encode([(row.name, asdict(row.scores)) for row in rows]).decode()
 
 
-def _decoded(text: str) -> list[ResultRow] | None:
-    """The rows; None where somebody has edited them."""
+def _decoded_rows(text: str) -> list[ScoreRow] | None:
+    """Decode the rows; None if somebody has edited them."""
     try:
-        found = msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
-        return [ResultRow(name, as_scores(values)) for name, values in found]
+        decoded = msgspec.json.decode(text, type=list[tuple[str, dict[str, Any]]])
+        return [ScoreRow(name, as_scores(values)) for name, values in decoded]
     except msgspec.MsgspecError:
         return None

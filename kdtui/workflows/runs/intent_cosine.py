@@ -1,4 +1,4 @@
-"""How near intents are to each other by the shipped sentence encoder. Each is encoded once, and its vector is kept."""
+"""The similarity of intents by the shipped sentence encoder. Each is encoded once, and its vector is stored."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from models.unit_vectors import Vectors
 
 MOST_SESSIONS = 2_000
-"""Sessions whose intents are compared by their vectors: those of more may take hours to encode."""
+"""Sessions whose intents are compared by vectors at most: encoding the intents of more can take hours."""
 
 _AHEAD = 64
-"""Sessions whose intents are read at once."""
+"""Sessions whose intents are encoded at once."""
 
 _Answer = TypeVar("_Answer")
 
 
 class IntentCosine(AbstractContextManager["IntentCosine"]):
-    """Gives the cosine of two intents. Nothing is imported or loaded before there are two.
+    """Computes the cosine of two intents. Nothing is imported or loaded before the first pair.
 
     Args:
-        dataset: where the vectors are kept.
-        sessions: about how many it is asked.
+        dataset: where the vectors are stored.
+        sessions: that are compared, about.
 
     Attributes:
-        measure: of two texts, -1..1; nan where the encoder cannot be used. None where there are too many sessions.
+        measure: of two texts, -1..1; nan if the encoder cannot be used. None if there are too many sessions.
     """
 
     def __init__(self, db: Database, dataset: str, sessions: int) -> None:
@@ -50,7 +50,7 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
         self.close()
 
     def close(self) -> None:
-        """Keep what is not kept yet, and free the encoder."""
+        """Store the remaining vectors, and free the encoder."""
         if self._vectors is not None:
             self._vectors.close()
             self._vectors = None
@@ -60,7 +60,7 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
         answered: Iterable[tuple[Session, _Answer]],
         bundles_of: Callable[[_Answer], Iterable[BundleWithIntent] | None],
     ) -> Iterator[tuple[Session, _Answer]]:
-        """The same sessions and answers; the intents of many are read at once, which is much quicker."""
+        """Yield the same sessions and answers, encoding the intents of many at once, which is much faster."""
         if self.measure is None:
             yield from answered
             return
@@ -75,11 +75,11 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
             yield from part
 
     def read(self, texts: list[str]) -> "Vectors | None":
-        """(texts, dimensions), each of length one; None where the encoder cannot be used.
+        """Return (texts, dimensions), each of length one; None if the encoder cannot be used.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled.
-            NotFound: there is no such dataset any more.
+            Cancelled: the work was cancelled.
+            NotFound: the dataset no longer exists.
         """
         if self._has_failed:
             return None
@@ -96,11 +96,13 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
 
     def _of(self, one: str, other: str) -> float:
         vectors = self.read([one, other])
-        # Vectors are of length one to a few digits.
+        # Vectors have length one only up to rounding.
         return nan if vectors is None else min(1.0, max(-1.0, float(vectors[0] @ vectors[1])))
 
 
 def lacks_cosine(scores: Scores) -> bool:
-    """Whether the encoder could not be used when these were computed. It may be there the next time, so they are not to
-    be kept."""
+    """Return whether the encoder could not be used when these scores were computed.
+
+    It may be usable the next time, so the scores must not be stored.
+    """
     return has_intent_scores(scores) and isnan(scores.intent_cosine) and scores.sessions <= MOST_SESSIONS

@@ -1,7 +1,7 @@
-"""What a run's own bundles would be called without a language model: the floors that its intents have to beat.
+"""Names for a run's own bundles without a language model: the floors of its intents.
 
 The bundles are the same, and only their names differ: by the category that the products share, and by the intent of the
-training bundle that is nearest to them.
+nearest training bundle.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from kdtui.distill.nearest_intent import NearestIntents, Vectors
 
 CATEGORY, NEAREST = "category", "nearest"
-"""What the floors are called: the shared category, and the intent of the nearest training bundle."""
+"""The names of the floors: the shared category, and the intent of the nearest training bundle."""
 
 IN_WORDS = {CATEGORY: "· named by category", NEAREST: "· named as nearest bundle"}
-"""What tables call them, below the run whose bundles these are."""
+"""Their labels in tables, below the run with these bundles."""
 
 _AT_ONCE = 64
 """Sessions whose bundles are named together."""
 
 
 def intent_floors(db: Database, run: Run, sessions: Collection[Session]) -> dict[str, IntentScores]:
-    """The scores of the intents of each floor, over those of the sessions that the run has answered.
+    """Score the intents of each floor over the sessions that the run has answered.
 
-    The nearest bundle is left out where no training bundle has an intent, or the encoder cannot be used; both are where
-    there are more than `MOST_SESSIONS`.
+    The nearest bundle is left out if no training bundle has an intent, or the encoder cannot be used. Both floors are
+    left out for more than `MOST_SESSIONS`.
 
     Raises:
-        NotFound: there is no such dataset any more.
+        NotFound: the dataset no longer exists.
     """
     if len(sessions) > MOST_SESSIONS:
         return {}
@@ -72,14 +72,15 @@ def _by_category(bundles: Sequence[Sequence[Item]]) -> list[str]:
 def _bundles_of(
     db: Database, run: Run, sessions: Collection[Session]
 ) -> Iterator[tuple[Session, list[frozenset[int]]]]:
-    """The sessions that the run has answered, with the positions of its bundles."""
+    """Yield the sessions that the run has answered, with the positions of its bundles."""
     for session, answer in answered_by(db, run, sessions):
         yield session, [frozenset(each.positions) for each in answer.bundles or ()]
 
 
 def nearest_intents(db: Database, dataset: str, cosine: IntentCosine) -> "NearestIntents | None":
-    """What finds the intent of the nearest training bundle; None where no training bundle has one, or the encoder
-    cannot be used.
+    """Return an object that finds the intent of the nearest training bundle.
+
+    None if no training bundle has an intent, or the encoder cannot be used.
 
     Raises:
         NotFound: there is no such dataset.

@@ -1,4 +1,4 @@
-"""A model behind an endpoint rates the intents of a run. Every call is kept in the ledger, and paid for once."""
+"""Have a model behind an endpoint rate the intents of a run. Every call is stored in the ledger, and paid for once."""
 
 import asyncio
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -8,9 +8,11 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_prompt, read_rating
-from kdtui.workflows.calls.asker import BudgetReached, PaidCalls, Tally, Unusable, read_answer
+from kdtui.workflows.calls.answers import UnusableAnswer, read_answer
+from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
-from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.calls.tally import Tally
+from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.model_names import check_address
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
@@ -24,18 +26,18 @@ from store.runs import Run
 from store.sqlite import Database
 
 _PATIENCE = 60.0
-"""Seconds that calls under way are waited for when the work is broken off: they are paid for."""
+"""Seconds to wait for running calls when the work is stopped: they are paid for."""
 
 BUDGET_REACHED = "the next call might pass the budget"
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Who rates intents, and for how much at most.
+    """The model that rates intents, and the budget.
 
     Attributes:
-        answer_tokens: of an answer at most; None for as many as usual.
-        retry_failed: whether to pay again for answers that were of no use.
+        answer_tokens: of an answer at most; None for the usual limit.
+        retry_failed: whether to pay again for unusable answers.
     """
 
     endpoint: Endpoint
@@ -48,7 +50,7 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """So many intents are done."""
+    """The number of intents that are done."""
 
     done: int
     tally: Tally
@@ -56,7 +58,7 @@ class Rated:
 
 @dataclass(frozen=True, slots=True)
 class NotRated:
-    """An intent has no rating."""
+    """An intent without a rating."""
 
     session: str
     reason: str
@@ -74,10 +76,10 @@ def judge_at(
     answer_tokens: int | None = None,
     retry_failed: bool = False,
 ) -> Judge:
-    """The judge behind an address, URL#MODEL.
+    """Return the judge at an address, URL#MODEL.
 
     Raises:
-        KdtuiError: the address is none, or the budget could not be kept to.
+        KdtuiError: the address is invalid, or the budget cannot be kept.
     """
     check_address(address)
     check_budget(budget, prices, of="judge-")
@@ -88,19 +90,18 @@ def judge_at(
 
 
 def count_intents(db: Database, run: Run, sessions: Collection[Session]) -> int:
-    """How many intents a run has on these sessions."""
+    """Count the intents of a run on these sessions."""
     return sum(1 for _ in intents_of(db, run, sessions))
 
 
 def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: Judge) -> Generator[JudgeEvent]:
-    """Have the intents of a run rated, many at a time; the last event is what came out.
+    """Have the intents of a run rated, many at a time. The last event is the result.
 
-    Closing the iterator, or an interrupt, asks nothing more, and lets the calls that are under way end: they are paid
-    for.
+    Closing the iterator, or an interrupt, starts no more calls and lets the running calls end: they are paid for.
 
     Raises:
         KdtuiError: a prompt of the user's own cannot be used.
-        ModelError: the server is not there, or the model is not named.
+        ModelError: the server cannot be reached, or the model is not named.
     """
     waiting = intents_of(db, run, sessions)
     ratings: list[int] = []
@@ -148,7 +149,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
 
 
 def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterator[tuple[str, list[Item], str]]:
-    """Of each bundle of a run that has an intent: the session, the products, and the intent."""
+    """Yield the session, the products and the intent of each bundle with an intent."""
     for session, answer in answered_by(db, run, sessions):
         for bundle in answer.bundles or ():
             if bundle.intent.strip():
@@ -156,18 +157,18 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
 
 
 async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
-    """One rating; an answer that is of no use is asked for once more where that is wanted."""
+    """Get one rating. An unusable answer is asked for once more, if requested."""
     while True:
         call = await ledger.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
-        except Unusable as error:
+        except UnusableAnswer as error:
             if ledger.gives_up(error.call):
                 raise
 
 
 async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> PaidCalls:
-    await when_free(db, partial(take_in, db))
+    await when_free(db, partial(store_unsaved_calls, db))
     teacher = Teacher(judge.endpoint, judge.pace, notice)
     try:
         return PaidCalls(
@@ -190,7 +191,7 @@ async def _first_of(running: "set[asyncio.Task[int]]") -> "tuple[set[asyncio.Tas
 
 
 async def _close(ledger: PaidCalls, running: "set[asyncio.Task[int]]") -> None:
-    """Ask nothing more, and wait for what is under way, unless that takes too long or is interrupted again."""
+    """Start no more calls, and wait for the running ones, unless that takes too long or is interrupted again."""
     ledger.gate.close()
     try:
         if running:

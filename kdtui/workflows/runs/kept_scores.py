@@ -1,4 +1,4 @@
-"""Scores of runs as they are kept in the store, until the code changes that they depend on."""
+"""Stored scores of runs, valid until the code that computes them changes."""
 
 from dataclasses import asdict
 from functools import cache
@@ -18,7 +18,7 @@ _COMPUTED_BY = (
     ("kdtui.workflows.runs", "evaluate.py"),
     ("kdtui.workflows.runs", "intent_cosine.py"),
 )
-"""What the scores of runs depend on, beside their answers."""
+"""What the scores of runs depend on, apart from their answers."""
 
 
 @cache
@@ -27,15 +27,16 @@ def _code() -> str:
 
 
 def _version(failed: int) -> str:
-    # An answer never changes, but one that failed may be replaced by another.
+    # An answer never changes, but a failure can be replaced by an answer.
     return f"{_code()} but {failed}" if failed else _code()
 
 
 def kept_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores | None:
-    """The scores of a run over so many sessions that it has answered; None where they are not kept.
+    """Return the stored scores of a run over its answered sessions; None if there are none.
 
     Args:
-        failed: how many of those have no bundles, but a reason.
+        answered: sessions that the run has answered.
+        failed: how many of those have a failure in place of bundles.
     """
     text = kept_scores(db, run.id, answered, _version(failed))
     if text is None:
@@ -43,21 +44,21 @@ def kept_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores
     try:
         return as_scores(msgspec.json.decode(text, type=dict[str, Any]))
     except msgspec.MsgspecError:
-        # Somebody has edited them.
+        # Somebody edited them.
         return None
 
 
 def keep_scores_of(db: Database, run: Run, scores: Scores, failed: int) -> None:
-    """Keep the scores of a run over all sessions that it has answered; `failed` as for `kept_scores_of`."""
-    # What is no number becomes null.
+    """Store the scores of a run over all sessions that it has answered; `failed` as for `kept_scores_of`."""
+    # Values that are not finite become null.
     text = msgspec.json.encode(asdict(scores)).decode()
     keep_scores(db, run.id, scores.sessions, _version(failed), text)
 
 
 def as_scores(values: dict[str, Any]) -> Scores:
-    """Scores from their values, in which null stands for what is no number.
+    """Decode scores from their values, in which null stands for nan.
 
     Raises:
-        msgspec.MsgspecError: they are others.
+        msgspec.MsgspecError: they are other values.
     """
     return msgspec.convert({key: nan if value is None else value for key, value in values.items()}, Scores)

@@ -1,4 +1,4 @@
-"""The most memory that this process has held since a moment, where the system tells it."""
+"""The peak memory of this process since a moment, if the system reports it."""
 
 import sys
 from pathlib import Path
@@ -7,14 +7,14 @@ _SELF = Path("/proc/self")
 
 
 class PeakMemory:
-    """Knows the peak from its beginning on; weights that are in memory then are a part of it."""
+    """Measures the peak from its creation on, including weights that are in memory then."""
 
     def __init__(self) -> None:
         self._is_anew = _begin_anew()
         self._before = _peak_bytes()
 
     def read(self) -> int | None:
-        """Bytes; None where the system does not tell, or the peak may have been before."""
+        """Return bytes; None if the system does not report them, or the peak may have been earlier."""
         peak = _peak_bytes()
         if peak is None or self._before is None:
             return None
@@ -22,7 +22,7 @@ class PeakMemory:
 
 
 def _begin_anew() -> bool:
-    """Have Linux forget the peak so far; whether that was done."""
+    """Reset the peak on Linux, and return whether that worked."""
     try:
         (_SELF / "clear_refs").write_text("5", encoding="ascii")
     except OSError:
@@ -31,7 +31,7 @@ def _begin_anew() -> bool:
 
 
 def _peak_bytes() -> int | None:
-    """The peak that the system knows."""
+    """Return the peak that the system reports."""
     try:
         for line in (_SELF / "status").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("VmHWM:"):
@@ -45,5 +45,5 @@ def _peak_bytes() -> int | None:
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Bytes on macOS, and kilobytes elsewhere.
+    # Bytes on macOS, kilobytes on other systems.
     return peak if sys.platform == "darwin" else peak * 1024

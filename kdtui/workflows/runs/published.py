@@ -1,6 +1,6 @@
-"""Results that others have published, and whether a split is the one that they are about.
+"""Published results, and whether a split is the one that they are about.
 
-A split is recognized by what is scored, not by what a user calls the dataset: the sessions with their products and true
+A split is recognized by the scored data, not by the name of the dataset: the sessions with their products and true
 bundles.
 """
 
@@ -18,7 +18,7 @@ from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.records import Session, Split
 from store.sessions import iter_sessions, split_size
 from store.sqlite import Database
@@ -26,17 +26,17 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class OfficialSplit:
-    """A split of a dataset on which the field compares its methods.
+    """A split of a dataset on which published methods are compared.
 
     Attributes:
-        dataset: how papers call it.
+        dataset: its name in papers.
     """
 
     dataset: str
     split: Split
 
 
-# Of the data as the authors of AICL (Sun et al., SIGIR 2024) released it: sessions, and what `fingerprint` gives.
+# The data that the authors of AICL (Sun et al., SIGIR 2024) released: number of sessions, and `fingerprint`.
 _OFFICIAL = {
     (623, "03c039acf92f0bcd61c3461e8217de2ad3ef8a1a54c0f15204d5f262eb568b4b"): OfficialSplit("Electronic", "train"),
     (90, "0881d328b19ba067a0661214d5466328e19aa36d823134b60e68a6936d9d441a"): OfficialSplit("Electronic", "valid"),
@@ -52,12 +52,12 @@ DATASETS = tuple(dict.fromkeys(each.dataset for each in _OFFICIAL.values()))
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
-    """A method as somebody else has measured it.
+    """A method with published results.
 
     Attributes:
         tag: a word for the source.
-        source: where the numbers stand: publication, table and year.
-        scores: by the fields of `kdtui.bundling.metrics.Scores`, those that are reported.
+        source: publication, table and year.
+        scores: the reported ones, by the fields of `kdtui.bundling.metrics.Scores`.
     """
 
     name: str
@@ -66,7 +66,7 @@ class PublishedRow:
     scores: Mapping[str, float]
 
     def to_json(self) -> dict[str, object]:
-        """A flat object with the keys of a `ResultRow`; null where a metric is not reported."""
+        """Return a flat object with the keys of a `ScoreRow`; null if a metric is not reported."""
         return {
             "name": self.name,
             **{each.name: self.scores.get(each.name) for each in fields(Scores)},
@@ -85,7 +85,7 @@ class _Results(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def fingerprint(sessions: Iterable[Session]) -> str:
-    """What tells sessions from others by the ids of their products and by their true bundles.
+    """Hash sessions by the ids of their products and by their true bundles.
 
     The order of sessions, products and bundles makes no difference, and neither do titles, categories and intents.
     """
@@ -94,7 +94,7 @@ def fingerprint(sessions: Iterable[Session]) -> str:
 
 
 def official_split(db: Database, dataset: str, split: Split) -> OfficialSplit | None:
-    """The official split that a stored one is; None where it is none.
+    """Return the official split that a stored split is; None if it is not one.
 
     Raises:
         NotFound: there is no such dataset.
@@ -106,25 +106,27 @@ def official_split(db: Database, dataset: str, split: Split) -> OfficialSplit | 
     return _OFFICIAL.get((size, fingerprint(iter_sessions(db, dataset, split=split))))
 
 
-def published_results(db: Database, scored: Scored) -> list[PublishedRow]:
-    """What has been published about exactly these sessions.
+def published_results(db: Database, scored: ScoredSessions) -> list[PublishedRow]:
+    """Return the published results about exactly these sessions.
 
     Raises:
         NotFound: there is no such dataset.
-        KdtuiError: nothing has; the sentence says why.
+        KdtuiError: there are none; the message says why.
     """
-    found = official_split(db, scored.dataset, scored.split)
-    if found is None:
+    official = official_split(db, scored.dataset, scored.split)
+    if official is None:
         raise KdtuiError(
-            f"there are no published results about the {scored.split} split of dataset {scored.dataset!r}: it is no "
+            f"there are no published results about the {scored.split} split of dataset {scored.dataset!r}: it is not a "
             f"split of the official datasets ({', '.join(DATASETS)}); leave out --published"
         )
-    rows = [row for about, row in _all_rows() if about == found]
+    rows = [row for about, row in _all_rows() if about == official]
     if not rows:
-        there_are = ", ".join(dict.fromkeys(about.split for about, _ in _all_rows() if about.dataset == found.dataset))
+        there_are = ", ".join(
+            dict.fromkeys(about.split for about, _ in _all_rows() if about.dataset == official.dataset)
+        )
         raise KdtuiError(
-            f"published results about {found.dataset} are about its {there_are} split, and not about its {found.split} "
-            "split; name the split with --split, or leave out --published"
+            f"published results about {official.dataset} are about its {there_are} split, not about its "
+            f"{official.split} split; name the split with --split, or leave out --published"
         )
     if scored.limit is not None:
         raise KdtuiError(

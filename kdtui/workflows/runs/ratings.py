@@ -1,19 +1,19 @@
-"""What a judge says of the intents of a run."""
+"""Ratings of the intents of a run by a judge."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Ratings:
-    """What a judge says of the intents of a run.
+    """Ratings of the intents of a run by a judge.
 
     Attributes:
-        judge: who rates.
-        mean: of the ratings, 1 to 5; nan where there is none.
-        n: intents that are rated.
-        failed: intents for which the judge gave no usable answer.
-        intents: all that the run has; those that are neither were not asked about.
-        stopped: why not all were asked about; None where all were.
+        judge: its name.
+        mean: of the ratings, 1 to 5; nan if there is none.
+        n: rated intents.
+        failed: intents without a usable answer of the judge.
+        intents: all intents of the run, including those that were not asked about.
+        stopped: why not all were asked about; None if all were.
     """
 
     judge: str
@@ -24,7 +24,7 @@ class Ratings:
     stopped: str | None = None
 
     def to_json(self) -> dict[str, object]:
-        """A flat object."""
+        """Return a flat object."""
         return {
             "judge": self.judge,
             "mean": self.mean if self.n else None,

@@ -1,4 +1,4 @@
-"""Runs that are over, or under way: their scores, what they cost, and two of them compared session by session."""
+"""Finished and running runs: their scores, their costs, and comparisons session by session."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.costs import RunCost, costs_of
-from kdtui.workflows.runs.evaluate import ResultRow, pages_of, score_run, scores_to_json
-from kdtui.workflows.runs.floors import Checked, unchecked
+from kdtui.workflows.runs.evaluate import ScoreRow, pages_of, score_run, scores_to_json
+from kdtui.workflows.runs.floors import CheckedSessions, no_check
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.intent_floors import intent_floors
 from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.student.limits import intent_writer
 from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
@@ -43,17 +43,16 @@ from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
 _PROMPTS = 5
-"""Sessions whose prompts are measured: they are alike, and what is nearest to one takes a while to find."""
+"""Sessions whose prompts are measured: they are alike, and finding the nearest sessions of each takes a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run with its scores over what it has answered; None where there are none, and why.
+    """A run with its scores over the sessions that it has answered; or None and the reason.
 
     Attributes:
         cost: of a session.
-        ratios: of the sample that it took its knowledge from, by which its parts were drawn; empty where it took all,
-            or the sample is gone.
+        ratios: of the parts of its knowledge sample; empty if it used all knowledge, or the sample is gone.
     """
 
     summary: RunSummary
@@ -63,7 +62,7 @@ class RunRow:
     ratios: tuple[float, ...] = ()
 
     def to_json(self) -> dict[str, object]:
-        """A flat object."""
+        """Return a flat object."""
         summary, run = self.summary, self.summary.run
         return {
             "run": run.id,
@@ -94,21 +93,21 @@ class RunRow:
 
 
 def score_runs(
-    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = unchecked
+    db: Database, summaries: Iterable[RunSummary], *, check: Callable[[], None] = no_check
 ) -> Iterator[RunRow]:
-    """Score runs, those one after the other that are about the same sessions.
+    """Score runs, grouping those over the same sessions.
 
     Args:
-        check: called again and again; it raises an error to end the work.
+        check: called repeatedly; it raises an error to end the work.
     """
     summaries = list(summaries)
     ratios, costs = _ratios_of(db), costs_of(db, summaries)
-    groups: dict[Scored, list[RunSummary]] = {}
+    groups: dict[ScoredSessions, list[RunSummary]] = {}
     for summary in summaries:
-        groups.setdefault(Scored.by(summary), []).append(summary)
+        groups.setdefault(ScoredSessions.by(summary), []).append(summary)
     for scored, group in groups.items():
         try:
-            sessions = Checked(scored.sessions(db), check)
+            sessions = CheckedSessions(scored.sessions(db), check)
         except (KdtuiError, StoreError) as error:
             yield from (
                 RunRow(summary, None, str(error), costs[summary.run.id], ratios(summary.run)) for summary in group
@@ -122,28 +121,28 @@ def score_runs(
             yield RunRow(summary, scores, problem, costs[summary.run.id], ratios(summary.run))
 
 
-def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = unchecked) -> Scores:
-    """The scores of a run, which are computed where they are not kept; `check` as for `score_runs`.
+def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = no_check) -> Scores:
+    """Return the scores of a run, computing them if they are not stored; `check` as for `score_runs`.
 
     Raises:
         KdtuiError: it has answered no session, or the split is empty.
     """
-    return _scores_over(db, summary, Checked(Scored.by(summary).sessions(db), check))
+    return _scores_over(db, summary, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
 
 
-def _scores_over(db: Database, summary: RunSummary, sessions: Checked) -> Scores:
-    """The same, over the sessions that the run is about."""
+def _scores_over(db: Database, summary: RunSummary, sessions: CheckedSessions) -> Scores:
+    """Return the scores over the sessions of the run."""
     if (kept := kept_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
         return kept
-    found = score_run(db, summary.run, sessions).scores
-    # More may have been answered meanwhile.
-    if found.sessions == summary.answered and not lacks_cosine(found):
-        keep_scores_of(db, summary.run, found, summary.failed)
-    return found
+    scores = score_run(db, summary.run, sessions).scores
+    # More sessions can have been answered meanwhile.
+    if scores.sessions == summary.answered and not lacks_cosine(scores):
+        keep_scores_of(db, summary.run, scores, summary.failed)
+    return scores
 
 
 def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
-    """What tells by which ratios the parts of a run's sample were drawn that are of its dataset and its formats."""
+    """Return a function that gives the ratios of the parts of a run's sample with its dataset and its formats."""
 
     @cache
     def draws(sample: str) -> tuple[Draw, ...]:
@@ -154,11 +153,11 @@ def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
 
     def ratios(run: Run) -> tuple[float, ...]:
         settings = run.settings
-        found = draws(settings.sample) if settings.sample is not None else ()
+        parts = draws(settings.sample) if settings.sample is not None else ()
         return tuple(
             dict.fromkeys(
                 draw.ratio
-                for draw in found
+                for draw in parts
                 if (settings.domains == "all" or draw.dataset == run.dataset) and draw.format in settings.knowledge
             )
         )
@@ -167,20 +166,20 @@ def _ratios_of(db: Database) -> Callable[[Run], tuple[float, ...]]:
 
 
 def prompt_tokens(db: Database, run: Run) -> float | None:
-    """Tokens of the prompt for a session, about, with the knowledge of today; None where that is not known.
+    """Estimate the tokens of the prompt for a session with the present knowledge; None if unknown.
 
-    Nothing that is kept of a run says what its prompts were: those of a few sessions are made once more.
+    Prompts of runs are not stored, so those of a few sessions are made again.
     """
     settings = run.settings
     if settings.student == PATTERNS:
         return 0.0
     if is_endpoint(settings.student) and settings.strategy == AICL:
-        # It is asked many times for a session, and how often depends on what it answers.
+        # It is asked many times for a session. How often depends on its answers.
         return None
     form: Form = "json" if is_endpoint(settings.student) else "pairs" if settings.strategy == "pairs" else "list"
     try:
         if settings.student == SHIPPED or intent_writer(db, settings) is not None:
-            # It is asked about each bundle for itself, and how many there are is not known before.
+            # It is asked about each bundle separately, and their number is not known beforehand.
             return None
         retrieve = None
         if settings.knowledge or settings.strategy == AICL:
@@ -201,47 +200,47 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
             for session in draw_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
         ]
     except (KdtuiError, ModelError, StoreError):
-        # The knowledge, the sample, the vectors or the adapter are gone.
+        # The knowledge, the sample, the vectors or the adapter no longer exist.
         return None
     return sum(sizes) / len(sizes) if sizes else None
 
 
 @dataclass(frozen=True, slots=True)
-class RunInFull:
-    """All there is to say of a run, but for its answers.
+class RunDetails:
+    """What is known about a run, except its answers.
 
     Attributes:
-        failures: the sessions without an answer, and why; `summary.failed` says how many there are.
-        intent_floors: as in a `ResultRow`.
+        failures: the sessions without an answer, with the reason; `summary.failed` is their full number.
+        intent_floors: as in a `ScoreRow`.
     """
 
     row: RunRow
-    floors: tuple[ResultRow, ...]
+    floors: tuple[ScoreRow, ...]
     failures: tuple[Prediction, ...]
     prompt_tokens: float | None
     intent_floors: Mapping[str, IntentScores]
 
 
-def run_in_full(
+def run_details(
     db: Database,
     summary: RunSummary,
     *,
-    floors: tuple[ResultRow, ...],
+    floors: tuple[ScoreRow, ...],
     most_failures: int | None = None,
-    check: Callable[[], None] = unchecked,
-) -> RunInFull:
-    """A run beside the floors over the same sessions.
+    check: Callable[[], None] = no_check,
+) -> RunDetails:
+    """Return a run with the floors over the same sessions.
 
     Args:
-        most_failures: that are told; None for all.
+        most_failures: that are included; None for all.
         check: as for `score_runs`.
     """
     [row] = score_runs(db, [summary], check=check)
-    found = failures(db, summary.run, most_failures) if summary.failed else ()
+    failed_sessions = failures(db, summary.run, most_failures) if summary.failed else ()
     named: Mapping[str, IntentScores] = {}
     if row.scores is not None and has_intent_scores(row.scores):
-        named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
-    return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
+        named = intent_floors(db, summary.run, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
+    return RunDetails(row, floors, tuple(failed_sessions), prompt_tokens(db, summary.run), named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,22 +248,22 @@ class RunComparison:
     """Two runs, session by session.
 
     Attributes:
-        rows: the sessions that both have answered; an answer without bundles, for whatever reason, has none.
-        alone: how many sessions only the one or the other has answered.
-        results: of each run, its scores over these sessions, and what one of all its sessions cost.
-        won, lost: on how many sessions the second one is better, and worse.
+        rows: the sessions that both have answered; a failed answer has no bundles.
+        alone: sessions that only the first or the second run has answered.
+        results: of each run, its scores over these sessions, and its mean cost over all its sessions.
+        won, lost: sessions on which the second run is better, and worse.
     """
 
     runs: tuple[Run, Run]
     rows: ComparedSessions
     alone: tuple[int, int]
-    results: tuple[ResultRow, ResultRow]
+    results: tuple[ScoreRow, ScoreRow]
     won: int
     lost: int
 
     @property
     def equal(self) -> int:
-        """On how many sessions neither is better."""
+        """The number of sessions on which neither is better."""
         return len(self.rows) - self.won - self.lost
 
     @property
@@ -275,8 +274,7 @@ class RunComparison:
 
 
 def why_incomparable(one: Run, other: Run) -> str | None:
-    """In what the sessions of two runs differ, as a sentence without a full stop; None where they may have some in
-    common."""
+    """Say why two runs cannot share sessions, as a sentence without a full stop; None if they can."""
     if one.dataset != other.dataset:
         about = one.dataset, other.dataset
     elif one.split != other.split:
@@ -287,9 +285,10 @@ def why_incomparable(one: Run, other: Run) -> str | None:
     return f"{different}; only runs over the same sessions can be compared"
 
 
-def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = unchecked) -> RunComparison:
-    """Compare two runs on the sessions that both have answered, those first where the second does worst; `check` as for
-    `score_runs`.
+def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = no_check) -> RunComparison:
+    """Compare two runs on the sessions that both have answered, sorted so that the second run's worst come first.
+
+    `check` as for `score_runs`.
 
     Raises:
         KdtuiError: there are no such sessions.
@@ -305,9 +304,9 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
             for each, answer in zip(sums, answers, strict=True):
                 each.add(session, answer.bundles)
             truth = true_bundles(session)
-            found = [bundles_of(answer) for answer in answers]
-            f1 = pair_f1(truth, found[0]), pair_f1(truth, found[1])
-            exact = set(found[0]) == set(truth), set(found[1]) == set(truth)
+            answered_bundles = [predicted_bundles(answer) for answer in answers]
+            f1 = pair_f1(truth, answered_bundles[0]), pair_f1(truth, answered_bundles[1])
+            exact = set(answered_bundles[0]) == set(truth), set(answered_bundles[1]) == set(truth)
             rows.add(SessionScores(session.id, len(session.items), len(truth), f1, exact))
             won += f1[1] > f1[0]
             lost += f1[1] < f1[0]
@@ -315,7 +314,7 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
         raise KdtuiError(f"runs {one.id} and {other.id} have answered no session in common")
     costs = costs_of(db, [summary_of(db, run.id) for run in (one, other)])
     first, second = (
-        ResultRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
+        ScoreRow(f"run {run.id}: {run.name}", each.scores(), costs[run.id])
         for run, each in zip((one, other), sums, strict=True)
     )
     alone = count_answers(db, one) - len(rows), count_answers(db, other) - len(rows)
@@ -323,10 +322,10 @@ def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None
 
 
 def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Session, tuple[Prediction, Prediction]]]:
-    """The sessions that both runs have answered, with their answers."""
+    """Yield the sessions that both runs have answered, with their answers."""
 
     def only_one(numbers: Sequence[int]) -> set[int]:
-        """Sessions that either has not answered; with few answers most of a split need not be read."""
+        """Return sessions that either has not answered. With few answers, most of a split need not be read."""
         return set(numbers).difference(set(answered_among(db, one, numbers)) & set(answered_among(db, other, numbers)))
 
     for page in pages_of(SplitSessions(db, one.dataset, one.split).without(only_one)):
@@ -341,21 +340,21 @@ def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[PredictedBu
     return [bundle for answer in answers for bundle in answer.bundles or ()]
 
 
-def bundles_of(prediction: Prediction) -> list[frozenset[int]]:
-    """The bundles of an answer that count: those of two products or more."""
+def predicted_bundles(prediction: Prediction) -> list[frozenset[int]]:
+    """Return the bundles of an answer that count: those of two products or more."""
     return [frozenset(bundle.positions) for bundle in prediction.bundles or () if len(bundle.positions) > 1]
 
 
 @dataclass(frozen=True, slots=True)
 class AnsweredTwice:
-    """A session, and what two runs answered; None where a run has been deleted meanwhile."""
+    """A session, and the answers of two runs; None for a run that has been deleted."""
 
     session: Session
     answers: tuple[Prediction | None, Prediction | None]
 
 
 def answered_twice(db: Database, one: Run, other: Run, session: str) -> AnsweredTwice:
-    """A session with the answers of two runs.
+    """Return a session with the answers of two runs.
 
     Raises:
         NotFound: there is no such session.

@@ -1,4 +1,4 @@
-"""The sessions that runs are scored on: only runs over the same ones can be compared."""
+"""The sessions that runs are scored on. Only runs over the same sessions can be compared."""
 
 from dataclasses import dataclass, field
 
@@ -12,12 +12,12 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredSessions:
     """The sessions of a split, or `limit` of them (None: all).
 
     Attributes:
-        seed: by which they are drawn; None where none are left out, and for the first as imported.
-        split_size: of how many sessions they are a part, or all.
+        seed: of the draw; None if none are left out, and for the first ones as imported.
+        split_size: sessions of the whole split.
     """
 
     dataset: str
@@ -27,18 +27,18 @@ class Scored:
     split_size: int = field(default=0, compare=False)
 
     @classmethod
-    def by(cls, summary: RunSummary) -> "Scored":
-        """The sessions of a run."""
+    def by(cls, summary: RunSummary) -> "ScoredSessions":
+        """Return the sessions of a run."""
         return cls.of(summary.run, summary.split_size)
 
     @classmethod
-    def of(cls, run: Run, size: int) -> "Scored":
-        """The sessions of a run, over a split of this size."""
+    def of(cls, run: Run, size: int) -> "ScoredSessions":
+        """Return the sessions of a run, over a split of this size."""
         return cls._of(run.dataset, run.split, run.settings.limit, run.settings.seed, size)
 
     @classmethod
-    def among(cls, db: Database, dataset: str, split: Split, limit: int | None, seed: int | None) -> "Scored":
-        """So many sessions of a split.
+    def among(cls, db: Database, dataset: str, split: Split, limit: int | None, seed: int | None) -> "ScoredSessions":
+        """Return some sessions of a split.
 
         Raises:
             NotFound: there is no such dataset.
@@ -46,24 +46,24 @@ class Scored:
         return cls._of(dataset, split, limit, seed, split_size(db, dataset, split))
 
     @classmethod
-    def _of(cls, dataset: str, split: Split, limit: int | None, seed: int | None, size: int) -> "Scored":
-        # A limit that leaves nothing out makes no difference.
+    def _of(cls, dataset: str, split: Split, limit: int | None, seed: int | None, size: int) -> "ScoredSessions":
+        # A limit that leaves out nothing makes no difference.
         if limit is None or limit >= size:
             return cls(dataset, split, split_size=size)
         return cls(dataset, split, limit, seed, size)
 
     @property
     def in_words(self) -> str:
-        """How many sessions, of how many, and how they were chosen."""
+        """The number of sessions and of the whole split, and how they were chosen."""
         return subset_in_words(self.split, self.limit or self.split_size, self.split_size, self.seed)
 
     @property
     def are_the_first(self) -> bool:
-        """Whether these are the first sessions as imported, as in runs of earlier versions; no command takes them."""
+        """Whether these are the first sessions as imported, as in runs of earlier versions. No command chooses them."""
         return self.limit is not None and self.seed is None
 
     def sessions(self, db: Database) -> SplitSessions:
-        """The sessions, which are read when they are walked through.
+        """Return the sessions, which are read while they are iterated over.
 
         Raises:
             NotFound: there is no such dataset.

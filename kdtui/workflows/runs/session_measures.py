@@ -1,8 +1,8 @@
-"""What each session of a run contributes to the run's measures, for statistics that resample or pair sessions.
+"""The contribution of each session of a run to the run's measures, for statistics that resample or pair sessions.
 
 A measure of a run is a ratio of sums over its sessions: `total` over `weight`. Most measures are means over sessions: a
 session counts once, or not at all. Coverage is a mean over hits, and the measures of intents are means over true
-bundles: a session counts as often as it has some.
+bundles: a session counts once for each of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine
-from kdtui.workflows.runs.scored import Scored
+from kdtui.workflows.runs.scored import ScoredSessions
 from store.predictions import Prediction
 from store.records import Session
 from store.runs import Run, summary_of
@@ -32,31 +32,32 @@ OVER_EVERY_SESSION = (
 """Measures in which each session counts once."""
 
 OVER_ANSWERED_SESSIONS = ("precision", "recall", "recall_2024", "set_precision", "set_recall", "gjs")
-"""Measures in which a session with a predicted bundle counts once, and the others do not."""
+"""Measures in which a session with a predicted bundle counts once, and others do not count."""
 
 OVER_HITS = ("coverage",)
-"""Measures in which a session counts as often as a true bundle of it contains a prediction."""
+"""Measures in which a session counts once for each true bundle that contains a prediction."""
 
 OVER_MATCHED_BUNDLES = ("intent_f1", "intent_rouge_l", "intent_cosine")
 """Measures in which a session counts once for each true bundle that a prediction overlaps; see
-`kdtui.bundling.intent_metrics`. In a run without any intent nothing counts, and nothing by the cosine where the encoder
-cannot be used."""
+`kdtui.bundling.intent_metrics`. In a run without any intent nothing counts; without the encoder, nothing counts in the
+cosine.
+"""
 
 COSTS = ("seconds", "prompt_tokens", "completion_tokens")
-"""What an answer took, where that is known."""
+"""The cost of an answer, if known."""
 
 MEASURES = (*OVER_EVERY_SESSION, *OVER_ANSWERED_SESSIONS, *OVER_HITS, *OVER_MATCHED_BUNDLES, *COSTS)
 
 
 class Part(NamedTuple):
-    """What a session contributes to a measure: a sum of values, and how many they are; 0 where it is left out."""
+    """The contribution of a session to a measure: a sum of values, and their number; 0 if it is left out."""
 
     total: float
     weight: int
 
     @property
     def value(self) -> float:
-        """The measure of this session alone; nan where the session is left out."""
+        """The measure of only this session; nan if the session is left out."""
         return self.total / self.weight if self.weight else nan
 
 
@@ -76,19 +77,19 @@ class SessionMeasures:
     parts: Mapping[str, Part]
 
     def __getitem__(self, measure: str) -> float:
-        """The measure of this session alone; nan where the session is left out."""
+        """Return the measure of only this session; nan if the session is left out."""
         return self.parts[measure].value
 
 
 def session_measures(db: Database, run: Run) -> Iterator[SessionMeasures]:
-    """The measures of the sessions that a run has answered, in the order of the split.
+    """Yield the measures of the sessions that a run has answered, in the order of the split.
 
     Raises:
         NotFound: the run has been deleted.
         KdtuiError: the split is empty.
     """
-    sessions = Scored.by(summary_of(db, run.id)).sessions(db)
-    # It ends at the first intent.
+    sessions = ScoredSessions.by(summary_of(db, run.id)).sessions(db)
+    # This stops at the first intent.
     names_intents = any(
         bundle.intent.strip() for _, answer in answered_by(db, run, sessions) for bundle in answer.bundles or ()
     )
@@ -100,7 +101,7 @@ def session_measures(db: Database, run: Run) -> Iterator[SessionMeasures]:
 def measures_of(
     session: Session, answer: Prediction, *, names_intents: bool, cosine: Callable[[str, str], float] | None = None
 ) -> SessionMeasures:
-    """The measures of one answer.
+    """Return the measures of one answer.
 
     Args:
         names_intents: whether the run has any intent; otherwise the measures of intents leave the session out.
@@ -124,7 +125,7 @@ def measures_of(
 
 
 def value_over(records: Iterable[SessionMeasures], measure: str) -> float:
-    """A measure over sessions; nan where all are left out."""
+    """Return a measure over sessions; nan if all are left out."""
     parts = [record.parts[measure] for record in records]
     return Part(sum(part.total for part in parts), sum(part.weight for part in parts)).value
 

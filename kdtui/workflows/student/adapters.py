@@ -1,9 +1,9 @@
-"""The file of an adapter that a user names, and the settings of its training."""
+"""Find the file of an adapter that a user names, and the settings of its training."""
 
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.student.manifest import training_of
 from models.embedded import SHIPPED, shipped_adapter
@@ -16,7 +16,7 @@ from store.sqlite import Database
 
 
 def adapter_file(db: Database | None, adapter: str) -> Path:
-    """The GGUF file of an adapter: the file itself, that of a training of this name that is done, or the shipped one.
+    """Return the GGUF file of an adapter: the file itself, that of a finished training, or the shipped one.
 
     Raises:
         KdtuiError: there is no such adapter, or the training has none.
@@ -27,7 +27,7 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
         return Path(adapter)
     if db is not None:
         for job in list_jobs(db):
-            if job.name == adapter and (status := one_job(db, adapter).status).state != "done":
+            if job.name == adapter and (status := finish_job(db, adapter).status).state != "done":
                 why = f" ({status.reason})" if status.reason else ""
                 raise KdtuiError(f"training {adapter!r} has no adapter yet; it is {status.state}{why}")
         known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}
@@ -40,8 +40,9 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
 
 
 def trained_with(db: Database | None, adapter: str) -> TrainingSettings | None:
-    """What the manifest of an adapter says of its training; None where it was made elsewhere, or cannot be read: why
-    is said where it is loaded.
+    """Return the training settings in the manifest of an adapter.
+
+    None if it was made elsewhere, or cannot be read: loading it says why.
 
     Raises:
         KdtuiError: there is no such adapter.

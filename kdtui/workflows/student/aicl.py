@@ -1,7 +1,8 @@
-"""AICL (Sun et al., SIGIR 2024): a model works on the nearest training session first, and that is the demonstration.
+"""AICL (Sun et al., SIGIR 2024): a model first works on the nearest training session, which becomes the demonstration.
 
-It detects bundles there, corrects itself, is told its errors until there are none or four times, and states the rules
-that it sees; then it detects the bundles of the session in question. A training session is talked about once.
+There it detects bundles, corrects itself, gets feedback on its errors until there are none or four times, and states
+the rules that it sees. Then it detects the bundles of the session in question. A training session is discussed only
+once.
 """
 
 import asyncio
@@ -21,9 +22,10 @@ from kdtui.distill.conversations import (
 )
 from kdtui.distill.feedback import write_feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.calls.asker import Asker, PaidCalls, read_answer, text_of
+from kdtui.workflows.calls.answers import read_answer, text_of
+from kdtui.workflows.calls.asker import Asker, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.calls.unsaved_calls import take_in
+from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.waiting import when_free
 from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
@@ -39,25 +41,25 @@ from store.sessions import get_session
 from store.sqlite import Database
 
 _ROUNDS = 4
-"""Of feedback, at most."""
+"""Rounds of feedback at most."""
 
 _CONFIDENCE = 0.5
-"""Of every bundle: nothing is known."""
+"""The confidence of every bundle: nothing is known about it."""
 
 
 def answer_by_aicl(
     db: Database, dataset: str, endpoint: Endpoint, nearest: Nearest, sessions: Iterable[Session | None]
 ) -> Iterator[StudentEvent]:
-    """Answer sessions as they come, many at a time; every call is kept, and what was answered is not asked again.
+    """Answer sessions as they come, many at a time. Every call is stored, and no call is repeated.
 
     Args:
-        nearest: finds the training session that is the demonstration.
-        sessions: None where there is none at the moment, but may be later.
+        nearest: finds the training session for the demonstration.
+        sessions: None if there is none at the moment, but there may be more.
 
-    Closing the iterator sends nothing more; what is under way is cancelled.
+    Closing the iterator sends no more calls and cancels the running ones.
 
     Raises:
-        ModelError: the server is not there, or the model is not named.
+        ModelError: the server cannot be reached, or the model is not named.
     """
     source = iter(sessions)
     more = True
@@ -89,10 +91,10 @@ def answer_by_aicl(
 
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
-    await when_free(db, partial(take_in, db))
+    await when_free(db, partial(store_unsaved_calls, db))
     teacher = Teacher(endpoint, RequestLimits(), notice)
     try:
-        # Who has a student answer anew wants an answer where there was none.
+        # A user who asks a student again wants an answer for sessions that failed.
         return PaidCalls(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
     except BaseException:
         await teacher.close()
@@ -118,10 +120,10 @@ async def _close(ledger: PaidCalls, running: "set[asyncio.Task[list[WrittenBundl
 
 @dataclass(slots=True)
 class _Counting:
-    """A desk that adds up the tokens of the calls about a session, whenever they were paid for.
+    """An asker that adds up the tokens of the calls about a session, whenever they were paid for.
 
     Args:
-        counted: keys of the calls that other sessions have been counted for: a demonstration may serve several.
+        counted: keys of the calls that were counted for other sessions: a demonstration can serve several.
     """
 
     desk: Asker
@@ -133,9 +135,9 @@ class _Counting:
         call = await self.desk.ask(step, messages, schema)
         if call.key not in self.counted:
             self.counted.add(call.key)
-            # An estimate is no count.
-            told = UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
-            self.usage = self.usage + told
+            # An estimate is not a count.
+            usage = UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            self.usage = self.usage + usage
         return call
 
 
@@ -169,7 +171,7 @@ async def _bundles(desk: Asker, db: Database, dataset: str, nearest: Nearest, se
 
 
 async def demonstration(desk: Asker, session: Session) -> list[Message]:
-    """The conversation about a training session.
+    """Have the conversation about a training session.
 
     Raises:
         ModelError: the model gives no usable answer.

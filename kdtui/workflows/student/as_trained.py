@@ -1,4 +1,4 @@
-"""An adapter is asked as it was trained: on its base, in its form, and shown the same kinds of knowledge."""
+"""Ask an adapter as it was trained: on its base, in its form, and with the same kinds of knowledge."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,44 +23,43 @@ def settings_as_trained(
     adapters: tuple[tuple[str, float], ...] | None = None,
     **others: Any,
 ) -> RunSettings:
-    """`settings_for`, where what is not said is as the only adapter was trained.
+    """Like `settings_for`, but open settings are taken from the training of the only adapter.
 
-    The form needs no saying: where no strategy is named or calibrated, it is what the adapter was trained for.
+    The form is never needed: without a named or calibrated strategy, it is the one that the adapter was trained for.
 
     Args:
-        student: the shipped one for the base of the adapter; None where nothing is said of it, for the default of the
-            dataset.
-        dataset: whose default adapter is used where neither a student nor an adapter is named.
-        knowledge: None where nothing is said of it.
+        student: the shipped one for the base of the adapter; None for the default of the dataset.
+        dataset: whose default adapter is used if neither a student nor an adapter is named.
+        knowledge: None to take it from the training.
 
     Raises:
-        KdtuiError: there is no such adapter, or no base is here that it fits.
+        KdtuiError: there is no such adapter, or no base on this machine fits it.
     """
     if student is None and adapters is None and (default := default_adapter(db, dataset)) is not None:
         adapters = ((default, 1.0),)
     student = student or SHIPPED
-    said = settings_for(student, knowledge or (), adapters=adapters, **others)
-    if len(said.adapters) != 1 or said.adapters[0][0] == SHIPPED:
-        return said
-    # Imported here: without an adapter there is no training to look at.
+    settings = settings_for(student, knowledge or (), adapters=adapters, **others)
+    if len(settings.adapters) != 1 or settings.adapters[0][0] == SHIPPED:
+        return settings
+    # Imported here: without an adapter there is no training to read.
     from kdtui.workflows.student.adapters import trained_with
     from kdtui.workflows.student.describe_model import student_with
 
-    [(adapter, _)] = said.adapters
-    if (router := router_in(said)) is not None:
+    [(adapter, _)] = settings.adapters
+    if (router := router_in(settings)) is not None:
         from kdtui.workflows.student.routed import base_of_router
 
-        return replace(said, student=base_of_router(db, router, None if student == SHIPPED else student))
+        return replace(settings, student=base_of_router(db, router, None if student == SHIPPED else student))
     trained = trained_with(db, adapter)
     if student == SHIPPED and not is_file(adapter):
-        said = replace(said, student=student_with(db, adapter).student)
-    if knowledge is not None or said.strategy == AICL or trained is None:
-        return said
-    return shown_as_trained(said, trained)
+        settings = replace(settings, student=student_with(db, adapter).student)
+    if knowledge is not None or settings.strategy == AICL or trained is None:
+        return settings
+    return shown_as_trained(settings, trained)
 
 
 def default_adapter(db: "Database", dataset: str | None) -> str | None:
-    """The adapter that a dataset is answered with where none is named; None for the shipped student."""
+    """Return the default adapter of a dataset; None for the shipped student."""
     if dataset is None:
         return None
     from store.default_adapters import default_adapters

@@ -1,5 +1,4 @@
-"""What there is to know of a model: what its file says of itself; of an adapter what it was trained with, and whether
-it fits the bases that are here."""
+"""Describe a model: what its file says; for an adapter, what it was trained with, and which local bases it fits."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
@@ -31,12 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelDetails:
-    """What there is to know of a model.
+    """What is known about a model.
 
     Attributes:
-        header: what the file of a base says of itself, by the keys of GGUF.
-        adapter: what the file of an adapter says of itself; None for a base.
-        training: the name of the training that the adapter comes from, if it is still there.
+        header: the metadata of a base, by the keys of GGUF.
+        adapter: the metadata of an adapter; None for a base.
+        training: the name of the adapter's training, if it still exists.
     """
 
     row: ModelRow
@@ -47,10 +46,10 @@ class ModelDetails:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """Whether an adapter is one for a base.
+    """Whether an adapter fits a base.
 
     Attributes:
-        problem: why it is not.
+        problem: why it does not.
         certain: whether the adapter says what it was trained on; its architecture alone is a guess.
     """
 
@@ -65,18 +64,16 @@ class Fit:
 
 
 def describe_model(db: "Database", name: str) -> ModelDetails:
-    """What there is to know of the model of this name; what is wrong with its file is a part of that.
+    """Describe the model of this name. Problems of its file are a part of the description.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such model.
     """
     rows = list(known_models(db))
     known = next((row for row in rows if row.name == name), None)
     if known is None:
         names = (row.name for row in rows)
-        raise NotFound(
-            f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls shows those that there are')}"
-        )
+        raise NotFound(f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls lists all models')}")
     row = read_model(known)
     if row.problem is not None:
         return ModelDetails(row, {}, training=_training(db, row))
@@ -91,7 +88,7 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
 
 
 def _training(db: "Database", row: ModelRow) -> str | None:
-    """An adapter has the name of its training."""
+    """Return the name of the training of an adapter, which is also its own."""
     if row.kind == "adapter":
         try:
             return get_job(db, row.name).name
@@ -108,14 +105,14 @@ def _header(path: Path) -> dict[str, str]:
 
 
 def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
-    """Whether an adapter is one for each base that is here. What takes longest is kept for the next time."""
+    """Yield whether an adapter fits each base on this machine. Slow results are cached."""
     for known in known_models(db):
         if known.kind == "base":
             yield _fit(details, read_model(known))
 
 
 def _fit(details: ModelDetails, base: ModelRow) -> Fit:
-    """Whether an adapter is one for a base whose file has been read."""
+    """Return whether an adapter fits a base whose file has been read."""
     from models.adapters.provenance import check_adapter, names_base
     from models.llama.model import LlamaModel
 
@@ -135,28 +132,28 @@ def _fit(details: ModelDetails, base: ModelRow) -> Fit:
 
 
 def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
-    """Why the matrices of an adapter have no place in a base."""
+    """Say why the matrices of an adapter do not fit into a base; None if they do."""
     if base.architecture != adapter.architecture:
-        return f"it is of the architecture {base.architecture}, not {adapter.architecture}"
+        return f"its architecture is {base.architecture}, not {adapter.architecture}"
     if base.layers < adapter.layers:
-        return f"it has {counted(base.layers, 'layer')}, and the adapter is for one of {adapter.layers} at least"
+        return f"it has {counted(base.layers, 'layer')}, and the adapter needs at least {adapter.layers}"
     if adapter.width not in (0, base.width):
-        return f"it is {base.width} wide, and the adapter is for one that is {adapter.width} wide"
+        return f"its width is {base.width}, and the adapter needs {adapter.width}"
     return None
 
 
 def student_with(db: "Database", name: str) -> RunSettings:
-    """What it takes to use a model: an adapter needs a base that it fits, and is shown what it was trained with.
+    """Return settings that use a model. An adapter gets a base that it fits, and its knowledge from training.
 
     Raises:
         NotFound: there is no model of that name.
-        KdtuiError: its file cannot be used, or no base is here that it fits.
+        KdtuiError: its file cannot be used, or no base on this machine fits it.
     """
     details = describe_model(db, name)
     if details.row.problem is not None:
         raise KdtuiError(details.row.problem)
     if details.row.kind == "encoder":
-        raise KdtuiError(f"{name} is a sentence encoder: it makes vectors, and answers nothing")
+        raise KdtuiError(f"{name} is a sentence encoder: it makes vectors and cannot answer")
     if name == SHIPPED or details.adapter is None:
         return RunSettings(name)
     settings = RunSettings(_base_for(db, details), adapters=((name, 1.0),))
@@ -165,23 +162,21 @@ def student_with(db: "Database", name: str) -> RunSettings:
 
 
 def _base_for(db: "Database", details: ModelDetails) -> str:
-    """The base that an adapter was trained on, or one that it fits."""
+    """Return the base that an adapter was trained on, or one that it fits."""
     assert details.adapter is not None
     if details.training is not None:
-        # Its folder may be gone, or hold what another version has written.
+        # Its folder can be gone, or written by another version.
         with suppress(ModelError):
             if (trained_on := base_of(get_job(db, details.training))) is not None:
                 return trained_on
     if (fit := _best_fit(db, details)) is None:
         name, base = details.row.name, details.adapter.manifest.get("base", "what it was trained on")
-        raise KdtuiError(
-            f"adapter {name!r} needs a GGUF of its base, {base}, and none is here; add it with: kdtui model add FILE"
-        )
+        raise KdtuiError(f"adapter {name!r} needs a GGUF file of its base, {base}; add it with: kdtui model add FILE")
     return fit.base
 
 
 def base_path(db: "Database", details: ModelDetails) -> Path | None:
-    """The file of a base that is here and that an adapter fits; None where there is none."""
+    """Return the file of a local base that an adapter fits; None if there is none."""
     fit = _best_fit(db, details)
     return None if fit is None else located_model(db, fit.base)
 
@@ -190,7 +185,7 @@ def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
     assert details.adapter is not None
     trained_on = Path(str(details.adapter.manifest.get("base", "")))
     if details.training is None and trained_on.is_absolute() and trained_on.suffix == ".gguf" and trained_on.is_file():
-        # A file without a name, as a training or a merge of trainings may have for its base.
+        # The base of a training, or of a merge of trainings, can be a file without a name.
         row = read_model(ModelRow(str(trained_on), trained_on, "", None, None))
         if (fit := _fit(details, row)).problem is None and fit.certain:
             return fit
@@ -199,7 +194,7 @@ def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
 
 
 def summary_lines(details: ModelDetails) -> list[tuple[str, str]]:
-    """What one wants to know first, as pairs of what and value."""
+    """Return the most important facts as pairs of a label and a value."""
     row, info, adapter = details.row, details.row.info, details.adapter
     lines = [("name", row.name), ("kind", row.kind), ("path", str(row.path)), ("from", row.source)]
     if row.problem is not None:
@@ -224,21 +219,21 @@ def summary_lines(details: ModelDetails) -> list[tuple[str, str]]:
 
 
 def detail_lines(details: ModelDetails) -> list[tuple[str, str]]:
-    """The header of a base, or the manifest of an adapter, in the same way."""
+    """Return the header of a base, or the manifest of an adapter, as such pairs."""
     if details.adapter is None:
         return list(details.header.items())
     return _flat("", details.adapter.manifest) or [("manifest", "none: this adapter was made elsewhere")]
 
 
 def _flat(prefix: str, content: Mapping[str, object]) -> list[tuple[str, str]]:
-    """The lines of a manifest: what is nested comes below what it is in, numbers that belong together on one line."""
+    """Flatten a manifest into lines: nested tables follow their parent, and related numbers share a line."""
     lines = []
     for key, value in content.items():
         if isinstance(value, Mapping) and any(isinstance(each, Mapping) for each in value.values()):
             lines += _flat(f"{prefix}{key}.", value)
         elif isinstance(value, Mapping):
-            told = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
-            lines.append((f"{prefix}{key}", told or "–"))
+            values = ", ".join(f"{name} {_shown(each)}" for name, each in value.items())
+            lines.append((f"{prefix}{key}", values or "–"))
         else:
             lines.append((f"{prefix}{key}", _shown(value)))
     return lines

@@ -1,4 +1,4 @@
-"""What a student is asked about a session, word for word, and the knowledge in it. Importing this is cheap."""
+"""Explain what a student is asked about a session, word for word, and with which knowledge. Importing this is cheap."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
+class PromptExplanation:
     """What a student is asked about a session.
 
     Attributes:
-        how: in a sentence or two, what happens with the prompt and the questions.
+        how: how the prompt and the questions are used, in a sentence or two.
         prompt: as the model reads it; empty for a student that reads none.
-        questions: what is asked behind the prompt, each for itself.
-        knowledge: what of the store is in the prompt, a line each.
-        numbers: of the rules and the thoughts among it.
-        bundles: those that are found without asking, each with its confidence.
+        questions: that follow the prompt, each asked separately.
+        knowledge: in the prompt, a line for each piece.
+        numbers: of its rules and thoughts.
+        bundles: bundles that are found without asking, each with its confidence.
         pairs: how likely each pair of products is to share a bundle, for a student that is asked nothing.
     """
 
@@ -42,8 +42,8 @@ class Explanation:
 
     @property
     def sections(self) -> list[tuple[str, str]]:
-        """All of it to be read, under headings."""
-        found = [
+        """All parts, under headings."""
+        headed = [
             ("how", self.how),
             ("knowledge", "\n".join(self.knowledge) or "none"),
             ("prompt", self.prompt),
@@ -51,11 +51,13 @@ class Explanation:
             ("bundles found", "   ".join(self.bundles)),
             ("pairs", "   ".join(self.pairs)),
         ]
-        return [(heading, text) for heading, text in found if text]
+        return [(heading, text) for heading, text in headed if text]
 
 
-def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, strategy: StrategyName) -> Explanation:
-    """What a language model that is here reads, after its chat template."""
+def explain_model(
+    student: "Student", task: SessionTask, knowledge: Applicable, strategy: StrategyName
+) -> PromptExplanation:
+    """Explain what a local language model reads, after its chat template."""
     if task.intents is not None:
         return _explain_intents(student, task)
     form: Form = "pairs" if strategy == "pairs" else "list"
@@ -74,19 +76,19 @@ def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, 
                 pair_question(one, other, None if evidence is None else float(evidence[one - 1, other - 1]))
                 for one, other in combinations(task.in_order, 2)
             ]
-            how = "The prompt is read once. Behind it each question is put for itself, and yes is weighed against no."
+            how = "The prompt is read once. After it, each question is asked separately, and yes is weighed against no."
             if evidence is not None:
                 how += " The share in a question is how often such products are bundled in the other sessions."
             how += " Products that belong together make the bundles, and the student writes an intent for each."
         case "drafts":
             how = (
-                "The student writes eight lists, by chance, with the products in another order each time; this is the "
+                "The student samples eight lists, with the products in another order each time; this is the "
                 "prompt of the first. What the lists agree on makes the bundles."
             )
         case "list":
-            how = "The student writes the list of bundles behind the prompt, and can write nothing else."
-    # What the questions say of the patterns does not stand in the prompt.
-    return Explanation(
+            how = "The student writes the list of bundles after the prompt, and can write nothing else."
+    # Patterns that the questions use are not in the prompt.
+    return PromptExplanation(
         how,
         student.rendered(task.ask(form, task.in_order)),
         questions=tuple(questions),
@@ -96,12 +98,12 @@ def explain_model(student: "Student", task: SessionTask, knowledge: Applicable, 
     )
 
 
-def _explain_intents(student: "Student", task: SessionTask) -> Explanation:
+def _explain_intents(student: "Student", task: SessionTask) -> PromptExplanation:
     assert task.intents is not None
     assert task.find is not None
     bundles = task.find() if task.products > 1 else ()
     prompt = student.rendered(task.intents.messages) + (task.intents.question(bundles[0].positions) if bundles else "")
-    return Explanation(
+    return PromptExplanation(
         "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
         "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
         prompt,
@@ -118,10 +120,10 @@ def _bundle(bundle: WrittenBundle) -> str:
     return f"{', '.join(map(str, bundle.positions))}: {bundle.confidence:.0%}"
 
 
-def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
-    """What is sent to an endpoint."""
-    how = "These messages are sent; the server puts them into its own chat template, and is told to answer in JSON."
-    return Explanation(
+def explain_endpoint(task: SessionTask, knowledge: Applicable) -> PromptExplanation:
+    """Explain what is sent to an endpoint."""
+    how = "These messages are sent. The server puts them into its own chat template, and must answer in JSON."
+    return PromptExplanation(
         how,
         _conversation(task.ask("json", task.in_order)),
         knowledge=tuple(_lines(knowledge, task, has_hints=True)),
@@ -129,37 +131,37 @@ def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
     )
 
 
-def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
-    """What is sent to an endpoint that learns from the nearest session by a conversation."""
+def explain_aicl(nearest: "Nearest", session: Session) -> PromptExplanation:
+    """Explain what is sent to an endpoint that learns from the nearest session by a conversation."""
     # Imported here: the conversations come with a schema validator.
     from kdtui.distill.conversations import detection_prompt
 
     near = nearest(session, 1)
     how = (
-        "First the model bundles the nearest training session, corrects itself, is told its errors and states rules. "
-        "That conversation stands before this last message; what it says depends on the answers."
+        "First the model bundles the nearest training session, corrects itself, gets its errors and states rules. "
+        "That conversation precedes this last message; its text depends on the answers."
     )
-    return Explanation(
+    return PromptExplanation(
         how,
         _conversation([detection_prompt(session, [])]),
         knowledge=tuple(f"demonstration: session {each}" for each in near),
     )
 
 
-def explain_patterns(student: "PatternStudent", session: Session) -> Explanation:
-    """What the pattern student, which reads nothing, thinks of each pair of products."""
+def explain_patterns(student: "PatternStudent", session: Session) -> PromptExplanation:
+    """Explain how the pattern student, which reads no prompt, judges each pair of products."""
     judged = student.pair_probabilities(session)
     pairs = combinations(range(1, len(session.items) + 1), 2)
-    return Explanation(
-        "There is no prompt. For each pair of products, their categories and titles, and what the training sessions "
-        "say of such products, make a probability. Of several ways to put the products together, the best is chosen.",
+    return PromptExplanation(
+        "There is no prompt. The probability of each pair of products is computed from their categories and titles and "
+        "from the training sessions. The best of several ways to group the products is chosen.",
         "",
         pairs=tuple(f"{one},{other} {judged[one - 1, other - 1]:.0%}" for one, other in pairs),
     )
 
 
 def _lines(knowledge: Applicable, task: SessionTask, *, has_hints: bool) -> Iterable[str]:
-    """What of the knowledge stands in a prompt."""
+    """Yield the knowledge in a prompt."""
     session = task.key
     assert isinstance(session, Session)
     if has_hints:

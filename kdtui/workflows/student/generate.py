@@ -1,4 +1,4 @@
-"""Sessions become bundles."""
+"""Generate the bundles of sessions."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class BundleGrew:
-    """A bundle of the session that is being answered has more of its intent, or is complete."""
+    """A bundle of the current session whose intent has grown, or is complete."""
 
     session: Session
     bundle: WrittenBundle
@@ -24,10 +24,10 @@ class BundleGrew:
 
 @dataclass(frozen=True, slots=True)
 class SessionAnswered:
-    """The answer to a session is whole, or there is none and the prediction says why.
+    """The complete answer to a session, or a prediction that says why there is none.
 
     Attributes:
-        choice: which of several adapters answered, where a router chose.
+        choice: the adapter that answered, if a router chose it.
     """
 
     session: Session
@@ -38,8 +38,8 @@ class SessionAnswered:
 GenerateEvent: TypeAlias = BundleGrew | SessionAnswered | Noted
 
 
-def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
-    """Answer sessions, several at a time; one that the student cannot answer does not stop the others.
+def generate_bundles(student: SessionStudent, sessions: Iterable[Session | None]) -> Iterator[GenerateEvent]:
+    """Answer sessions, several at a time. A session that the student cannot answer does not stop the others.
 
     Args:
         sessions: None stands for "none at the moment".
@@ -47,7 +47,7 @@ def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Ite
     Closing the iterator stops the student within one batch.
 
     Raises:
-        ModelError: the model fails in a way that the next session would meet too.
+        ModelError: the model fails in a way that would affect the next session too.
     """
     for event in student.answer(sessions):
         session = cast("Session", event.key)

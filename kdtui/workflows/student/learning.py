@@ -1,4 +1,4 @@
-"""What a student tells of itself before it answers."""
+"""Notices of a student before it answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,8 +6,12 @@ from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
-class Learning:
-    """The pattern student reads the training sessions of a dataset, once; so many of their texts are read."""
+class LearningProgress:
+    """The pattern student reads the texts of the training sessions of a dataset, once.
+
+    Attributes:
+        done, total: texts that are read, and all texts.
+    """
 
     dataset: str
     sessions: int
@@ -16,18 +20,18 @@ class Learning:
 
     @property
     def text(self) -> str:
-        """What it is doing, without how far it is."""
+        """What it is doing, without the progress."""
         return f"learning from {self.sessions:,} sessions of {self.dataset}, once"
 
     @property
     def in_short(self) -> str:
-        """What it is doing, and how far it is, in a few words."""
+        """What it is doing and its progress, in a few words."""
         return f"learning… {self.done / self.total:.0%}"
 
 
-Tell: TypeAlias = Callable[[str | Learning], object]
-"""Takes how far the student is with what takes long, or a sentence about what it cannot do as usual."""
+Tell: TypeAlias = Callable[[str | LearningProgress], object]
+"""Takes the progress of slow work, or a sentence about what cannot be done as usual."""
 
 
-def untold(_: str | Learning) -> None:
-    """Tells nobody."""
+def tell_nobody(_: str | LearningProgress) -> None:
+    """Ignore a notice."""

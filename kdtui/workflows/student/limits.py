@@ -1,4 +1,4 @@
-"""What a student has no use for, and why: it is refused before anything is loaded. Importing this is cheap."""
+"""What students cannot use, and why; refused before anything is loaded. Importing this is cheap."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def why_no_knowledge(student: str, intent_writer: str | None = None) -> str | None:
-    """Why a student is shown no knowledge, as a clause; None where it is shown some.
+    """Say why a student is shown no knowledge, as a clause; None if it is shown some.
 
     Args:
-        intent_writer: its adapter, if that writes intents alone.
+        intent_writer: its adapter, if that writes only intents.
     """
     if student == PATTERNS:
         return "the pattern student learns from the training sessions and is shown no knowledge"
@@ -28,9 +28,9 @@ def why_no_knowledge(student: str, intent_writer: str | None = None) -> str | No
 
 
 def why_no_strategy(student: str, intent_writer: str | None = None) -> str | None:
-    """Why there is no strategy to choose for a student, as a clause; None where there is. `intent_writer` as above."""
+    """Say why a student has no strategy to choose, as a clause; None if it has. `intent_writer` as above."""
     if student == PATTERNS:
-        return "the pattern student is no language model"
+        return "the pattern student is not a language model"
     if student == SHIPPED:
         return "the shipped student names bundles that are found without it"
     if intent_writer is not None:
@@ -39,25 +39,25 @@ def why_no_strategy(student: str, intent_writer: str | None = None) -> str | Non
 
 
 def why_no_adapter(student: str) -> str | None:
-    """Why a student goes with no adapter, as a clause; None where it does."""
+    """Say why a student takes no adapter, as a clause; None if it does."""
     if student == PATTERNS:
-        return "the pattern student is no language model"
+        return "the pattern student is not a language model"
     if student == SHIPPED:
         return "the shipped student has an adapter of its own"
     if is_endpoint(student):
-        return "an endpoint is told which adapter by the name of its model: URL#MODEL"
+        return "the adapter of an endpoint is named as its model: URL#MODEL"
     return None
 
 
 def intent_writer(db: "Database | None", settings: RunSettings) -> str | None:
-    """What to call the only adapter of these settings if it writes intents alone, of bundles found without it.
+    """Return the label of the only adapter of these settings if it only writes intents, of bundles found without it.
 
     Raises:
         KdtuiError: there is no such adapter.
     """
     if len(settings.adapters) != 1 or settings.student == SHIPPED or router_in(settings) is not None:
         return None
-    # Imported here: without an adapter there is no training to look at.
+    # Imported here: without an adapter there is no training to read.
     from kdtui.workflows.student.adapters import trained_with
 
     adapter = settings.adapters[0][0]
@@ -66,10 +66,10 @@ def intent_writer(db: "Database | None", settings: RunSettings) -> str | None:
 
 
 def check_intent_writer(db: "Database | None", settings: RunSettings) -> None:
-    """Refuse what an adapter that writes intents alone has no use for.
+    """Refuse settings that an adapter that only writes intents cannot use.
 
     Raises:
-        KdtuiError: it is refused, or there is no such adapter.
+        KdtuiError: they are refused, or there is no such adapter.
     """
     if (writer := intent_writer(db, settings)) is None:
         return
@@ -102,4 +102,4 @@ def check_calibratable(db: "Database", settings: RunSettings) -> None:
 
 
 def _writes_intents(adapter: str) -> str:
-    return f"the adapter {adapter} writes intents alone, of bundles that categories and titles make likely"
+    return f"the adapter {adapter} writes only intents, of bundles that categories and titles make likely"

@@ -1,4 +1,4 @@
-"""What the manifest of an adapter says of its training."""
+"""Read the training settings in the manifest of an adapter."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,10 @@ from store.records import TrainingSettings
 
 
 def training_of(manifest: Mapping[str, Any]) -> TrainingSettings | None:
-    """What a manifest says of the training; None for one of another version, or edited: the adapter works without."""
+    """Return the training settings in a manifest.
+
+    None for one of another version, or an edited one: the adapter works without them.
+    """
     try:
         return msgspec.convert(manifest, TrainingSettings)
     except msgspec.ValidationError:

@@ -1,4 +1,4 @@
-"""Load a language model, and make tasks of sessions."""
+"""Load a language model, and make tasks from sessions."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OpenModel:
-    """A language model that is loaded, or is being loaded.
+    """A language model that is loaded or loading.
 
     Attributes:
-        loading: what waits for the model.
+        loading: waits for the model.
         task: makes a task of a session, with the knowledge that the student is given.
-        knowledge: what of it applies to a session.
-        has_evidence: whether tasks tell how likely their pairs are by other sessions.
-        names: whether its adapter writes intents alone, of bundles that tasks find without the model.
+        knowledge: returns the knowledge that applies to a session.
+        has_evidence: whether tasks say how likely their pairs are by other sessions.
+        names: whether its adapter only writes intents, of bundles that tasks find without the model.
     """
 
     loading: "Loading[Student]"
@@ -57,15 +57,15 @@ class OpenModel:
 
     @property
     def student(self) -> "Student":
-        """The model, waited for."""
+        """The model; waits until it is loaded."""
         return self.loading.result()
 
 
 @contextmanager
 def open_model(db: "Database | None", dataset: str | None, settings: RunSettings, tell: Tell) -> Iterator[OpenModel]:
-    """The language model of these settings; otherwise as `open_student`.
+    """Open the language model of these settings; otherwise like `open_student`.
 
-    It may turn out later, where the model is used, that it cannot be loaded.
+    An error of loading can occur later, when the model is used.
     """
     from models.adapters.provenance import adapter_manifest
     from models.llama.loading import Loading
@@ -84,7 +84,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
 
             patterns = stack.enter_context(open_pattern_student(db, dataset, tell))
         if settings.knowledge and not names:
-            # Knowledge is cut to a number of its tokens.
+            # Knowledge is cut to a number of tokens of this model.
             loading.result()
         knowledge = retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
         task: Callable[[Session], SessionTask]
@@ -98,15 +98,15 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
 
 
 def load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
-    """Load a model, and see whether these adapters fit it: otherwise they would be refused by every session.
+    """Load a model, and check that these adapters fit it: otherwise every session would refuse them.
 
     Args:
-        path: its file; None for the embedded one as it is fastest.
+        path: its file; None for the fastest form of the embedded one.
 
     Raises:
-        ModelError: it cannot be loaded, or an adapter is for another one.
+        ModelError: it cannot be loaded, or an adapter is for another model.
     """
-    # Imported here: llama.cpp takes a while, in which others need not wait.
+    # Imported here: llama.cpp takes a while, and other students need not wait for it.
     from models.adapters.provenance import adapter_manifest, check_adapter
     from models.llama.fast_base import open_embedded_student
     from models.llama.student import DEFAULT_CONTEXT, Student
@@ -130,7 +130,7 @@ def load_model(path: Path | None, adapters: Sequence[Adapter], context: int | No
 def _adapter_file(db: "Database | None", adapter: str) -> Path:
     if adapter == SHIPPED:
         return shipped_adapter()
-    # Imported here: it knows all of trainings, which the usual student has no use for.
+    # Imported here: it imports trainings, which the usual student does not need.
     from kdtui.workflows.student.adapters import adapter_file
 
     return adapter_file(db, adapter)
@@ -143,10 +143,10 @@ def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
 def retriever(
     db: "Database | None", dataset: str | None, settings: RunSettings, count: Callable[[str], int]
 ) -> Callable[[Session], Applicable]:
-    """What finds the knowledge that applies to a session with these settings; it may be none.
+    """Return a function that finds the knowledge for a session with these settings; it can be empty.
 
     Args:
-        count: tokens of a text.
+        count: counts the tokens of a text.
     """
     if not settings.knowledge and settings.strategy != AICL:
         return lambda _: Applicable()
@@ -164,15 +164,15 @@ def task_maker(
     *,
     thinks: bool = False,
 ) -> Callable[[Session], SessionTask]:
-    """What makes a task of a session.
+    """Return a function that makes a task of a session.
 
     Args:
-        evidence: how likely the pairs of a session are by other sessions.
+        evidence: says how likely the pairs of a session are by other sessions.
         thinks: whether a thought is written before a list.
     """
 
     def task(session: Session) -> SessionTask:
-        # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
+        # Looked up now: another thread may request the prompt, and a connection belongs to one thread.
         ask = partial(session_prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(_or_refused, evidence, session) if evidence is not None else None
         return SessionTask(session, len(session.items), ask, adapters, known, thinks)
@@ -183,11 +183,11 @@ def task_maker(
 def _task_to_name(
     adapters: tuple[Adapter, ...], write_bundles: Callable[[Session], list[WrittenBundle]], session: Session
 ) -> SessionTask:
-    """A task whose bundles are found without the model, which names them."""
+    """Make a task whose bundles are found without the model, which names them."""
 
     def find() -> list[WrittenBundle]:
-        found = _or_refused(write_bundles, session)
-        return [replace_fields(bundle, intent="", complete=False) for bundle in found]
+        bundles = _or_refused(write_bundles, session)
+        return [replace_fields(bundle, intent="", complete=False) for bundle in bundles]
 
     ask = partial(session_prompt, session, Applicable())
     intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session))
@@ -202,7 +202,7 @@ _Found = TypeVar("_Found")
 
 
 def _or_refused(find: Callable[[Session], _Found], session: Session) -> _Found:
-    """What is found of a session; where nothing can be, the student refuses this session, and no other.
+    """Look something up for a session. If that fails, the student refuses only this session.
 
     Raises:
         ModelError: the session has too many products.

@@ -1,4 +1,4 @@
-"""Which training sessions are nearest, by the words that they share or by their vectors, and what is known of them."""
+"""Find the nearest training sessions, by shared words or by vectors, and the knowledge from them."""
 
 from array import array
 from collections.abc import Callable
@@ -22,11 +22,11 @@ from store.sqlite import Database
 from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
 
 _AT_ONCE = 8192
-"""Vectors that are centred together: 13 MB of those of the sentence encoder."""
+"""Vectors that are centred together: 13 MB for the sentence encoder."""
 
 
 def nearest_for(db: Database, dataset: str, settings: RunSettings) -> Nearest:
-    """What finds the nearest training sessions with these settings.
+    """Return a function that finds the nearest training sessions with these settings.
 
     Raises:
         NotFound: there is no such dataset.
@@ -38,10 +38,10 @@ def nearest_for(db: Database, dataset: str, settings: RunSettings) -> Nearest:
 
 
 def make_retriever(db: Database, dataset: str, settings: RunSettings, count: Callable[[str], int]) -> Retriever:
-    """What finds the knowledge for sessions of a dataset with these settings.
+    """Return an object that finds the knowledge for sessions of a dataset with these settings.
 
     Args:
-        count: tokens of a text.
+        count: counts the tokens of a text.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -53,7 +53,7 @@ def make_retriever(db: Database, dataset: str, settings: RunSettings, count: Cal
 
 
 def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> NearestOfAll:
-    """What finds the nearest training sessions in all datasets that a sample has knowledge of."""
+    """Return a function that finds the nearest training sessions in all datasets that a sample has knowledge of."""
     assert settings.sample is not None
     sources = sample_datasets(db, settings.sample)
     if settings.near is None:
@@ -61,43 +61,44 @@ def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> Neares
     finders = {source: _ByVectors(db, source, settings.near) for source in sources}
 
     def find(session: Session, limit: int) -> list[tuple[str, str]]:
-        found = [
+        nearest = [
             (near, source, id)
             for source, finder in finders.items()
             for near, id in finder.scored(session, limit, without=session.id if source == dataset else None)
         ]
-        found.sort(key=lambda each: -each[0])
-        return [(source, id) for _, source, id in found[:limit]]
+        nearest.sort(key=lambda each: -each[0])
+        return [(source, id) for _, source, id in nearest[:limit]]
 
     return find
 
 
 class _ByVectors:
-    """By the cosine of vectors, measured from the mean of the training sessions."""
+    """Finds sessions by the cosine of vectors, measured from the mean of the training sessions."""
 
     def __init__(self, db: Database, dataset: str, model: str) -> None:
         self._db = db
         self._dataset = dataset
         self._model = model
         self._rows = array("q")
-        if is_outdated(db, dataset, model) or (found := self._read()) is None:
+        if is_outdated(db, dataset, model) or (vectors := self._read()) is None:
             known = ", ".join(vector_models(db, dataset)) or "none"
             raise KdtuiError(
                 f"dataset {dataset!r} has no vectors of {model!r} (it has: {known}); make them with: "
                 f"kdtui data embed --dataset {dataset} --with {model}"
             )
-        # Those of a language model all point the same way; how they differ from the mean tells them apart.
-        self._vectors, self._mean = found
+        # The vectors of a language model all have a similar direction. Their differences from the mean distinguish
+        # them.
+        self._vectors, self._mean = vectors
         for first in range(0, len(self._rows), _AT_ONCE):
             part = self._vectors[first : first + _AT_ONCE]
             part[:] = scaled_to_one(part - self._mean)
 
     def _read(self) -> tuple[Vectors, Vectors] | None:
-        """The vectors, (sessions, dimensions), and their mean; None where there are none.
+        """Return the vectors, (sessions, dimensions), and their mean; None if there are none.
 
-        They are in a file that is gone when this is: the system holds in memory what there is room for.
+        The vectors are in a temporary file that is mapped into memory, so the system holds as much of it as fits.
         """
-        # Closed by what is mapped, which outlives it.
+        # The mapping outlives the file object.
         with TemporaryFile() as file:
             total, dimensions = np.zeros(1, np.float64), 0
             for rows, vectors in training_vectors(self._db, self._dataset, self._model):
@@ -112,7 +113,7 @@ class _ByVectors:
         return np.asarray(mapped), (total / len(self._rows)).astype(np.float32)
 
     def __call__(self, session: Session, limit: int) -> list[str]:
-        """The ids of the nearest training sessions, the nearest first; the session itself is never one of them.
+        """Return the ids of the nearest training sessions, the nearest first, without the session itself.
 
         Raises:
             ModelError: the session is not stored, and the embedding model fails.
@@ -120,10 +121,10 @@ class _ByVectors:
         return [id for _, id in self.scored(session, limit, without=session.id)]
 
     def scored(self, session: Session, limit: int, *, without: str | None) -> list[tuple[float, str]]:
-        """The same with their cosines.
+        """Return the same with their cosines.
 
         Args:
-            without: the id of a training session that is left out; None for none.
+            without: the id of a training session to leave out; None for none.
 
         Raises:
             ModelError: as when it is called.
@@ -131,18 +132,18 @@ class _ByVectors:
         vector = self._vector(session)
         if vector.shape != self._mean.shape:
             raise ModelError(
-                f"{self._model!r} makes vectors of another length than those that are stored; make them again with: "
+                f"{self._model!r} makes vectors of another length than the stored ones; make them again with: "
                 f"kdtui data embed --dataset {self._dataset} --with {self._model} --anew"
             )
         near = self._vectors @ scaled_to_one(vector - self._mean)
         best = (-near).argsort(kind="stable")[: limit + 1]
         ids = session_ids(self._db, [self._rows[number] for number in best])
-        found = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]
-        return [each for each in found if each[1] != without][:limit]
+        scored = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]
+        return [each for each in scored if each[1] != without][:limit]
 
     def _vector(self, session: Session) -> Vectors:
         stored = session_vector(self._db, self._dataset, session.id, self._model)
-        # A session that somebody pastes may bear the id of another.
+        # A pasted session can have the id of another one.
         if stored is not None and get_session(self._db, self._dataset, session.id).items == session.items:
             return stored
         vector: Vectors = self._embed([session])[0]
@@ -150,7 +151,7 @@ class _ByVectors:
 
     @cached_property
     def _embed(self) -> SessionEmbedder:
-        """Loaded for the first session that is not stored, and freed with this."""
+        """The embedder, loaded for the first session that is not stored, and freed with this object."""
         stack = ExitStack()
         finalize(self, stack.close)
         return stack.enter_context(session_embedder(self._db, self._dataset, self._model))

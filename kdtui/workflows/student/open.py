@@ -1,4 +1,4 @@
-"""Who answers: the embedded student, any GGUF file, or the pattern student; each with the knowledge it is given.
+"""Open a student by name: the embedded one, a GGUF file, an endpoint or the pattern student, with its knowledge.
 
 Importing this is cheap, so that a screen or a command can check settings before it loads anything.
 """
@@ -18,8 +18,14 @@ from kdtui.workflows.model_names import (
     is_endpoint,
     router_in,
 )
-from kdtui.workflows.student.explain import Explanation, explain_aicl, explain_endpoint, explain_model, explain_patterns
-from kdtui.workflows.student.learning import Tell, untold
+from kdtui.workflows.student.explain import (
+    PromptExplanation,
+    explain_aicl,
+    explain_endpoint,
+    explain_model,
+    explain_patterns,
+)
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.limits import check_intent_writer
 from kdtui.workflows.student.model import open_model, retriever, task_maker
 from kdtui.workflows.student.session_student import SessionStudent
@@ -43,10 +49,10 @@ if TYPE_CHECKING:
 
 
 _SESSIONS_AT_ONCE = 512
-"""Sessions that the pattern student judges together: more make it hardly faster."""
+"""Sessions that the pattern student judges together: larger batches are hardly faster."""
 
 _PAIRS_AT_ONCE = 20_000
-"""Pairs of products in these: a larger session is judged by itself, and an interrupt does not wait for many."""
+"""Pairs of products in a batch: a larger session is judged by itself, so that an interrupt does not wait long."""
 
 
 @contextmanager
@@ -54,17 +60,17 @@ def open_student(
     db: "Database | None",
     dataset: str | None,
     settings: RunSettings,
-    tell: Tell = untold,
+    tell: Tell = tell_nobody,
 ) -> Iterator[SessionStudent]:
-    """Load a student with its knowledge, and free it afterwards. To be used from one thread.
+    """Load a student with its knowledge, and free it afterwards. Use it from one thread.
 
     Args:
-        db: the store; None where no dataset is needed.
+        db: the store; None if no dataset is needed.
         dataset: whose training sessions, patterns and calibrations the student uses.
         tell: gets what takes long, or cannot be done as usual.
 
     Raises:
-        KdtuiError: the settings are refused, or what they need is not there.
+        KdtuiError: the settings are refused, or need something that does not exist.
         ModelError: the model cannot be loaded.
     """
     check_settings(settings, dataset)
@@ -132,18 +138,20 @@ def open_student(
             strategy = Intents() if opened.names else make_strategy(used, calibration)
             return opened.student.answer(tasks, strategy)
 
-        finds_alone = opened.names or (judge is not None and opened.has_evidence and not judge.needs_scores)
-        if not finds_alone:
-            # What cannot be loaded is to be known now.
+        finds_bundles_first = opened.names or (judge is not None and opened.has_evidence and not judge.needs_scores)
+        if not finds_bundles_first:
+            # Raise an error of loading now.
             opened.loading.result()
 
         def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
             tasks = (None if session is None else task_of(session) for session in sessions)
             return (
-                bundles_first(tasks, lambda: opened.loading.done, answer_tasks) if finds_alone else answer_tasks(tasks)
+                bundles_first(tasks, lambda: opened.loading.done, answer_tasks)
+                if finds_bundles_first
+                else answer_tasks(tasks)
             )
 
-        def explain(session: Session) -> Explanation:
+        def explain(session: Session) -> PromptExplanation:
             return explain_model(opened.student, task_of(session), opened.knowledge(session), used)
 
         yield SessionStudent(name, answer, explain)
@@ -152,7 +160,7 @@ def open_student(
 def shown_prompt(
     db: "Database", dataset: str, settings: RunSettings, session: Session
 ) -> tuple[Applicable, list[Message]]:
-    """The knowledge that these settings give for a session, and the messages that a student would get.
+    """Return the knowledge that these settings give for a session, and the messages that a student would get.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -167,7 +175,7 @@ def _in_batches(
     write_many: "Callable[[Sequence[Session]], Sequence[list[WrittenBundle] | KdtuiError]]",
     sessions: Iterable[Session | None],
 ) -> Iterator[StudentEvent]:
-    """Answer sessions, the first by itself, so that it is there at once, and then twice as many at a time as before."""
+    """Answer sessions in batches: first a single session, so that it is shown at once, then twice as many each time."""
     source = iter(sessions)
     most = 1
     more = True

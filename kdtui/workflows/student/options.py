@@ -1,4 +1,4 @@
-"""What there is to choose from, for who wants bundles generated. Importing this is cheap."""
+"""The choices of a user who wants bundles generated. Importing this is cheap."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -22,14 +22,14 @@ class StudentOptions:
     """What settings can name.
 
     Attributes:
-        students: those that come with the program, and the bases that have names.
+        students: those that come with the program, and the named bases.
         adapters: each with the student that it was trained on.
         samples: by name.
-        formats: of which the dataset has knowledge.
+        formats: that the dataset has knowledge of.
         near: embedding models that the dataset has vectors of.
-        intent_writers: adapters that write intents alone, as far as it was asked for how they were trained.
-        default: how the default adapter of the dataset is asked; None where the shipped student answers it.
-        as_trained: for adapters, how a student with it is asked as it was trained, if that was asked for and is known.
+        intent_writers: adapters that only write intents; only known with `as_trained`.
+        default: settings of the default adapter of the dataset; None if the shipped student answers it.
+        as_trained: settings that ask a student with an adapter as it was trained, if requested and known.
     """
 
     students: tuple[str, ...] = RESERVED
@@ -43,10 +43,10 @@ class StudentOptions:
 
 
 def student_options(db: "Database", dataset: str | None, *, as_trained: bool = False) -> StudentOptions:
-    """What there is to choose from for sessions of a dataset; for None, of those that belong to none.
+    """Return the choices for sessions of a dataset; None for sessions of no dataset.
 
     Args:
-        as_trained: whether to find out how adapters were trained: files are read of those that were trained elsewhere.
+        as_trained: whether to find out how adapters were trained: that reads the files of adapters from elsewhere.
 
     Raises:
         NotFound: there is no such dataset.
@@ -63,7 +63,7 @@ def student_options(db: "Database", dataset: str | None, *, as_trained: bool = F
     routers = _routers(db)
     adapters |= routers
     if as_trained:
-        # Each of their adapters is asked as it was trained, which is not for the user to say.
+        # A router asks each of its adapters as it was trained. The user cannot change that.
         asked = {**asked, **{name: RunSettings(base, adapters=((name, 1.0),)) for name, base in routers.items()}}
     bases = [model.name for model in models if model.kind == "base"]
     formats: tuple[Format, ...] = ()
@@ -84,7 +84,7 @@ def student_options(db: "Database", dataset: str | None, *, as_trained: bool = F
 def _default(db: "Database", dataset: str | None) -> RunSettings | None:
     from kdtui.workflows.student.as_trained import default_adapter, settings_as_trained
 
-    # Why it cannot be used is said where it is.
+    # Using it says why it cannot be used.
     with suppress(KdtuiError, ModelError, StoreError):
         if default_adapter(db, dataset) is not None:
             return settings_as_trained(db, None, None, dataset=dataset)
@@ -92,66 +92,66 @@ def _default(db: "Database", dataset: str | None) -> RunSettings | None:
 
 
 def _routers(db: "Database") -> dict[str, str]:
-    """The routers as adapters, each with the student that its adapters are for."""
+    """Return the routers as adapters, each with the student that its adapters are for."""
     from store.routers import list_routers
 
-    found = {}
+    base_by_router = {}
     for stored in list_routers(db):
-        # Imported only where there is one.
+        # Imported only if there is a router.
         from kdtui.workflows.student.routed import load_router
 
-        # Why it cannot be used is said where it is.
+        # Using it says why it cannot be used.
         with suppress(KdtuiError):
-            found[f"{ROUTED}{stored.name}"] = load_router(db, stored.name).routes[0].settings.student
-    return found
+            base_by_router[f"{ROUTED}{stored.name}"] = load_router(db, stored.name).routes[0].settings.student
+    return base_by_router
 
 
 def _trained(db: "Database") -> dict[str, tuple[str | None, TrainingSettings]]:
-    """The trainings here that have an adapter, each with its base, if that can be a student, and what it is made of."""
+    """Return the trainings whose adapter is on this machine, with their base, if it can be a student, and settings."""
     from store.jobs import list_jobs
 
-    found = {}
+    trained = {}
     for job in list_jobs(db):
-        # Imported only where there is one: a third of a second.
+        # Imported only if there is a training: it takes a third of a second.
         from kdtui.workflows.job_state import base_of, known_status
         from models.sft.job_files import ADAPTER
 
-        # Its folder may be gone, or hold what another version has written.
+        # Its folder can be gone, or written by another version.
         with suppress(KdtuiError, ModelError, OSError):
             if known_status(job).state == "done" and (job.folder / ADAPTER).is_dir():
-                found[job.name] = base_of(job), job.settings
-    return found
+                trained[job.name] = base_of(job), job.settings
+    return trained
 
 
 def _as_trained(
     db: "Database", adapters: Iterable[str], trained: Mapping[str, tuple[str | None, TrainingSettings]]
 ) -> tuple[dict[str, RunSettings], frozenset[str]]:
-    """How a student with each adapter is asked as it was trained, and which of them write intents alone."""
+    """Return the settings that ask each adapter as it was trained, and the adapters that only write intents."""
     from kdtui.workflows.student.settings import shown_as_trained
 
-    found, writers = {}, set()
+    settings_by_adapter, writers = {}, set()
     for name in adapters:
         base, settings = trained.get(name, (None, None))
-        # One that was found on a host may say nothing of itself.
+        # An adopted training can lack its settings.
         if base is not None and settings is not None and settings.datasets:
-            found[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
+            settings_by_adapter[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
             if settings.form == "intents":
                 writers.add(name)
             continue
-        # Why it cannot be used is said where it is.
+        # Using it says why it cannot be used.
         with suppress(KdtuiError, ModelError, StoreError):
             from kdtui.workflows.student.adapters import trained_with
             from kdtui.workflows.student.describe_model import student_with
 
             if (known := trained_with(db, name)) is not None:
-                found[name] = student_with(db, name)
+                settings_by_adapter[name] = student_with(db, name)
                 if known.form == "intents":
                     writers.add(name)
-    return found, frozenset(writers)
+    return settings_by_adapter, frozenset(writers)
 
 
 def combined(offers: Iterable[StudentOptions]) -> StudentOptions:
-    """What any of the datasets offers; what is chosen is checked against its own."""
+    """Combine the options of several datasets. A choice is checked again for its own dataset."""
     first, *others = offers
     formats, near = first.formats, first.near
     for other in others:

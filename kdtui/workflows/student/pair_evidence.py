@@ -1,6 +1,6 @@
-"""The pattern student of a dataset: what comes with the program, adapted to its training sessions.
+"""The pattern student of a dataset: the shipped pair model, adapted to the training sessions.
 
-It learns once, and what it learned is kept in the store until the sessions change.
+It learns once. The result is stored until the sessions change.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kdtui.bundling.truth import MOST_LEARNED_SESSIONS
-from kdtui.workflows.student.learning import Learning, Tell
+from kdtui.workflows.student.learning import LearningProgress, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
 from store.pattern_students import keep_pattern_student, kept_pattern_student
 from store.records import Session
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kdtui.distill.pattern_student import PatternStudent
 
 _VERSION = 3
-"""To be raised when the same sessions teach something else than before."""
+"""Increase this when the same sessions teach something else than before."""
 
 _AT_ONCE = 256
 """Texts that are read between two reports."""
@@ -32,16 +32,16 @@ _AT_ONCE = 256
 
 @contextmanager
 def open_pattern_student(db: Database | None, dataset: str | None, tell: Tell) -> "Iterator[PatternStudent]":
-    """The student that has learned from the training sessions of a dataset. To be used from one thread.
+    """Open the pattern student of a dataset. Use it from one thread.
 
     Args:
-        db: the store; None where no dataset is named.
+        db: the store; None if no dataset is named.
         dataset: None for sessions of no dataset, of which nothing is learned.
         tell: gets what takes long, or cannot be done.
 
     Raises:
         NotFound: there is no such dataset.
-        ModelError: the pair model that comes with the program is missing or damaged.
+        ModelError: the shipped pair model is missing or damaged.
     """
     # Imported here: numpy takes a tenth of a second.
     from kdtui.distill.pair_model import read_pair_model
@@ -72,7 +72,7 @@ def _learned(
             try:
                 return PatternStudent.from_json(text, model, reader)
             except ValueError:
-                # Damaged, or of another version: it is learned again, and replaced.
+                # Damaged, or of another version: learn again, and replace it.
                 pass
         return None
 
@@ -80,7 +80,7 @@ def _learned(
     if (student := kept(fingerprint)) is not None:
         return student
     if not _read(learnable_sessions(train), reader, dataset, tell):
-        # Without the titles it is another student, which is kept for itself.
+        # Without the titles it is another student, which is stored separately.
         fingerprint = _fingerprint(model, train, None)
         if (student := kept(fingerprint)) is not None:
             return student
@@ -94,15 +94,15 @@ def _fingerprint(model: "PairModel", train: list[Session], encoder: str | None) 
 
 
 def _read(sessions: Sequence[Session], reader: "TextReader", dataset: str, tell: Tell) -> bool:
-    """Read the texts of sessions, and tell how far that is; whether they can be read."""
+    """Read the texts of sessions and report progress. Return whether they can be read."""
     from kdtui.distill.pair_features import texts_to_read
 
     texts = list(dict.fromkeys(text for session in sessions for text in texts_to_read(session)))
     for first in range(0, len(texts), _AT_ONCE):
         if len(texts) > _AT_ONCE:
-            tell(Learning(dataset, len(sessions), first, len(texts)))
+            tell(LearningProgress(dataset, len(sessions), first, len(texts)))
         if reader(texts[first : first + _AT_ONCE]) is None:
             return False
     if len(texts) > _AT_ONCE:
-        tell(Learning(dataset, len(sessions), len(texts), len(texts)))
+        tell(LearningProgress(dataset, len(sessions), len(texts), len(texts)))
     return True

@@ -15,7 +15,7 @@ from kdtui.distill.routing import AdapterChoice, Router, session_features
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import absolute_name, located_model, router_in
 from kdtui.workflows.student.adapters import adapter_file, trained_with
-from kdtui.workflows.student.explain import Explanation, explain_model
+from kdtui.workflows.student.explain import PromptExplanation, explain_model
 from kdtui.workflows.student.learning import Tell
 from kdtui.workflows.student.model import load_model, retriever, task_maker
 from kdtui.workflows.student.pair_evidence import open_pattern_student
@@ -30,15 +30,15 @@ from store.routers import get_router
 from store.sqlite import Database
 
 _REMEMBERED = 1000
-"""Sessions whose choice is remembered: it is asked for by whoever answers, and by whoever shows the answer."""
+"""Sessions whose choice is cached: both answering and showing the answer need it."""
 
 
 def load_router(db: Database, name: str) -> Router:
-    """The router of this name.
+    """Load the router of this name.
 
     Raises:
         NotFound: there is none.
-        KdtuiError: it was made by a version with other routers.
+        KdtuiError: it was made by an incompatible version.
     """
     stored = get_router(db, name)
     try:
@@ -50,10 +50,10 @@ def load_router(db: Database, name: str) -> Router:
 
 
 def base_of_router(db: Database, name: str, asked: str | None) -> str:
-    """The student whose adapters a router chooses from.
+    """Return the student whose adapters a router chooses from.
 
     Args:
-        asked: what a user named as the student; None for nothing.
+        asked: the student that the user named; None for none.
 
     Raises:
         NotFound: there is no such router.
@@ -65,9 +65,9 @@ def base_of_router(db: Database, name: str, asked: str | None) -> str:
     return base
 
 
-def adapters_there(db: Database, router: Router) -> tuple[dict[str, Path], dict[str, str]]:
-    """The files of the adapters of a router by the names of its routes, and why others are missing."""
-    there: dict[str, Path] = {}
+def available_adapters(db: Database, router: Router) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the adapter files of a router by the names of its routes, and the reasons why others are missing."""
+    available: dict[str, Path] = {}
     missing: dict[str, str] = {}
     for route in router.routes:
         [(adapter, _)] = route.settings.adapters
@@ -77,14 +77,14 @@ def adapters_there(db: Database, router: Router) -> tuple[dict[str, Path], dict[
             missing[route.name] = str(error)
             continue
         if path.is_file():
-            there[route.name] = path
+            available[route.name] = path
         else:
             missing[route.name] = f"{path}: there is no such file"
-    return there, missing
+    return available, missing
 
 
 def features_of(patterns: PatternStudent, session: Session, centres: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """What a router sees of a session, as the pattern student of its dataset does.
+    """Return the features of a session for a router, from the pattern student of its dataset.
 
     Raises:
         KdtuiError: the session has too many products.
@@ -94,28 +94,28 @@ def features_of(patterns: PatternStudent, session: Session, centres: Mapping[str
 
 @contextmanager
 def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: Tell) -> Iterator[SessionStudent]:
-    """Load the base of a router with all adapters that are there; otherwise as `open_student`.
+    """Load the base of a router with all available adapters; otherwise like `open_student`.
 
     Raises:
         NotFound: there is no such router.
-        KdtuiError: none of its adapters is there, or one is shown knowledge and no dataset is named.
+        KdtuiError: none of its adapters is available, or one is shown knowledge and no dataset is named.
         ModelError: the base cannot be loaded, or an adapter is for another one.
     """
     name = router_in(settings)
     assert name is not None
     router = load_router(db, name)
-    there, missing = adapters_there(db, router)
-    if not there:
-        raise KdtuiError(f"router {name!r}: none of its adapters is there; {next(iter(missing.values()))}")
+    available, missing = available_adapters(db, router)
+    if not available:
+        raise KdtuiError(f"router {name!r}: none of its adapters is available; {next(iter(missing.values()))}")
     for gone, why in missing.items():
-        tell(f"router {name!r} goes without {gone}, its sessions go to others: {why}")
+        tell(f"router {name!r} lacks {gone}, and gives its sessions to other adapters: {why}")
     if dataset is not None and dataset not in router.datasets:
         known = ", ".join(router.datasets)
-        tell(f"router {name!r} has not seen {dataset}; it chooses by what it learned from {known}")
-    routes = [route for route in router.routes if route.name in there]
+        tell(f"router {name!r} was not fitted on {dataset}; it chooses by what it learned from {known}")
+    routes = [route for route in router.routes if route.name in available]
     if dataset is None and (asks := [route.name for route in routes if route.settings.knowledge]):
-        raise KdtuiError(f"{asks[0]} is shown knowledge; say which dataset it is taken from, with --dataset")
-    adapters = {route.name: (Adapter(there[route.name]),) for route in routes}
+        raise KdtuiError(f"{asks[0]} is shown knowledge; name the dataset that it comes from with --dataset")
+    adapters = {route.name: (Adapter(available[route.name]),) for route in routes}
     base = located_model(db, settings.student)
     loaded = [adapter for each in adapters.values() for adapter in each]
     load = partial(load_model, base, loaded, settings.context, user_cache_path("kdtui"))
@@ -126,11 +126,11 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
             try:
                 features = features_of(patterns, session, router.centres)
             except KdtuiError:
-                # It has too many products to judge their pairs: as the average session.
+                # It has too many products to judge their pairs. Treat it as the average session.
                 features = router.mean
-            return router.choose(features, there)
+            return router.choose(features, available)
 
-        # What cannot be loaded is to be known now.
+        # Raise an error of loading now.
         student = loading.result()
         knowledge: dict[str, Callable[[Session], Applicable]] = {}
         make: dict[str, Callable[[Session], SessionTask]] = {}
@@ -149,9 +149,9 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
             tasks = (None if session is None else task(session) for session in sessions)
             return student.answer(tasks, make_strategy("list", None))
 
-        def explain(session: Session) -> Explanation:
+        def explain(session: Session) -> PromptExplanation:
             choice = choose(session)
-            found = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
-            return replace(found, how=f"The router {name} chose: {choice.in_words}. {found.how}")
+            explanation = explain_model(student, task(session), knowledge[choice.route.name](session), "list")
+            return replace(explanation, how=f"The router {name} chose: {choice.in_words}. {explanation.how}")
 
         yield SessionStudent(student_name(settings), answer, explain, choose=choose)

@@ -1,4 +1,4 @@
-"""The settings of a student: made of what a user names, named in a table, and checked before anything loads."""
+"""The settings of a student: made from what a user names, labelled for tables, and checked before anything loads."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +27,7 @@ from store.records import FORMATS, RunSettings, TrainingSettings
 from store.similar import suggestion
 
 _LARGEST_SCALE = 1e38
-"""About the largest number of 32 bits, with which llama.cpp computes."""
+"""About the largest 32-bit float, which llama.cpp uses."""
 
 
 DEFAULT_STRATEGY: StrategyName = "list"
@@ -49,11 +49,11 @@ def settings_for(
     near: str | None = None,
     domains: Literal["own", "all"] = "own",
 ) -> RunSettings:
-    """Settings for a student as a user names it; files are named in full, to be found from any folder.
+    """Make settings for a student as a user names it. Files become absolute paths.
 
     Args:
-        seed: by which `limit` sessions are drawn; None for 0.
-        adapters: instead of the one that the shipped student has; None for that one.
+        seed: of the draw of `limit` sessions; None for 0.
+        adapters: in place of the adapter of the shipped student; None for that one.
     """
     located = tuple((absolute_name(adapter), scale) for adapter, scale in adapters or ())
     if student == SHIPPED and adapters is not None:
@@ -76,33 +76,33 @@ def settings_for(
     )
 
 
-def base_name(settings: RunSettings) -> str:
-    """What to call the model of a student, without what is added to it."""
+def base_label(settings: RunSettings) -> str:
+    """Label the model of a student, without adapters and knowledge."""
     if is_endpoint(settings.student):
         address, _, model = settings.student.partition("#")
-        # A password, which check_settings refuses, is no part of a name.
+        # A password, which check_settings refuses, is not part of a label.
         host = address.split("/")[2].rpartition("@")[2]
         return f"{model} at {host}" if model else host
     return Path(settings.student).stem if is_file(settings.student) else settings.student
 
 
 def adapter_names(settings: RunSettings) -> list[str]:
-    """What to call the adapters of a student, each with its scale where that is not 1."""
+    """Label the adapters of a student, each with its scale unless it is 1."""
     return [Path(path).stem + ("" if scale == 1 else f" x {scale:g}") for path, scale in settings.adapters]
 
 
 def student_name(settings: RunSettings) -> str:
-    """What to call a student with these settings."""
+    """Label a student with these settings."""
     usual = "pairs" if settings.student == SHIPPED else DEFAULT_STRATEGY
     strategy = [settings.strategy] if settings.strategy not in (None, usual) else []
     knowledge = [f"{'+'.join(settings.knowledge)} of {settings.sample}"] if settings.sample else settings.knowledge
     near = [f"near by {Path(settings.near).stem}"] if settings.near else []
     near += ["all domains"] if settings.domains == "all" else []
-    return " + ".join([base_name(settings), *adapter_names(settings), *knowledge, *near, *strategy])
+    return " + ".join([base_label(settings), *adapter_names(settings), *knowledge, *near, *strategy])
 
 
 def check_settings(settings: RunSettings, dataset: str | None) -> None:
-    """Refuse what no student can do, before anything is loaded.
+    """Refuse settings that no student can use, before anything is loaded.
 
     Raises:
         KdtuiError: the settings contradict each other, or need a dataset and there is none.
@@ -131,13 +131,13 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if about_knowledge and not settings.knowledge:
         options = " and ".join(about_knowledge)
         verb = "is" if len(about_knowledge) == 1 else "are"
-        # An endpoint that is asked by AICL is shown none.
+        # An endpoint that is asked by AICL is shown no knowledge.
         is_shown_none = is_endpoint(settings.student) and settings.strategy == AICL
-        what = f"leave out {options}" if is_shown_none else "say which with --knowledge"
+        what = f"leave out {options}" if is_shown_none else "name the formats with --knowledge"
         raise KdtuiError(f"{options} {verb} about knowledge that a student is shown; {what}")
     if settings.domains == "all" and settings.sample is None:
         raise KdtuiError(
-            "--domains all shows what a sample has of several datasets; name one with --sample, or draw one with: "
+            "--domains all shows a sample of several datasets; name one with --sample, or draw one with: "
             "kdtui sample create NAME --dataset ONE --dataset ANOTHER"
         )
     if settings.student == PATTERNS and (settings.strategy or settings.adapters or settings.context):
@@ -146,11 +146,11 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         _check_routed(settings, router, about_knowledge)
     for path, scale in settings.adapters:
         if not abs(scale) <= _LARGEST_SCALE:
-            raise KdtuiError(f"{path}: an adapter acts with a number such as 0.5, not {scale:g}")
+            raise KdtuiError(f"{path}: the scale of an adapter is a number such as 0.5, not {scale:g}")
     if is_endpoint(settings.student):
         if settings.strategy not in (None, AICL) or settings.adapters or settings.context:
             raise KdtuiError(
-                "an endpoint answers in its own way; leave out --strategy (but aicl), --adapter and --context, and "
+                "an endpoint answers in its own way; leave out --strategy (except aicl), --adapter and --context, and "
                 "name an adapter that it serves as the model: URL#MODEL"
             )
         if settings.strategy == AICL and settings.knowledge:
@@ -168,16 +168,18 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     check_budget(Budget(), prices)
     if prices.are_known and not is_endpoint(settings.student):
         raise KdtuiError(
-            "--prompt-price and --answer-price are those of an endpoint, and this student is free; leave them out"
+            "--prompt-price and --answer-price are for an endpoint, and this student is free; leave them out"
         )
     if dataset is None and (settings.knowledge or settings.strategy == AICL):
-        raise KdtuiError("say which dataset to learn from, with --dataset")
+        raise KdtuiError("name the dataset to learn from with --dataset")
 
 
 def _check_routed(settings: RunSettings, router: str, about_knowledge: Sequence[str]) -> None:
-    """Refuse what a router decides by itself."""
+    """Refuse settings that a router decides by itself."""
     if len(settings.adapters) > 1 or settings.adapters[0][1] != 1:
-        raise KdtuiError(f"router {router!r} chooses one of its adapters; give no other --adapter, and no scale")
+        raise KdtuiError(
+            f"router {router!r} chooses one of its adapters; leave out other --adapter options, and the scale"
+        )
     if settings.knowledge or about_knowledge:
         named = " and ".join([*(["--knowledge"] if settings.knowledge else []), *about_knowledge])
         raise KdtuiError(f"router {router!r} shows each adapter what it was trained with; leave out {named}")
@@ -186,15 +188,17 @@ def _check_routed(settings: RunSettings, router: str, about_knowledge: Sequence[
 
 
 def uses_evidence(settings: RunSettings) -> bool:
-    """Whether a question about a pair says how likely it is by the other sessions of the dataset; of a sample only its
-    own patterns may be used."""
+    """Return whether questions about pairs say how likely a pair is by the other sessions of the dataset.
+
+    A sample shows only its own patterns.
+    """
     return "pattern" in settings.knowledge and settings.sample is None
 
 
 def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
-    """The settings with the knowledge that the prompts of a training showed.
+    """Return the settings with the knowledge that the prompts of a training showed.
 
-    Those for intents alone show none: the patterns that such a training names are what bundles are found by.
+    Trainings for intents show none: bundles are found from the patterns that they name.
     """
     if trained.target or trained.form == "intents" or not trained.knowledge:
         return settings

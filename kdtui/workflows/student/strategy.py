@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 
 def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
-    """The settings with the strategy that they will use: to be stored, so that a run goes on as it began."""
+    """Return the settings with the strategy that they will use, to be stored, so that a run resumes as it began."""
     if settings.student == PATTERNS or is_endpoint(settings.student):
         return settings
-    # AICL is a way to ask, and what is asked is a list.
+    # AICL is a way to ask for a list.
     return settings if settings.strategy == AICL else replace(settings, strategy=strategy_for(db, dataset, settings)[0])
 
 
 def strategy_for(
     db: "Database | None", dataset: str | None, settings: RunSettings
 ) -> "tuple[StrategyName, Calibration | None]":
-    """The strategy of these settings, or the one that was chosen for this student, and how it is calibrated."""
+    """Return the strategy of these settings, or else the one chosen for this student, and its calibration."""
     if settings.strategy == AICL:
         return DEFAULT_STRATEGY, None
     from store.calibrations import calibrations
@@ -44,12 +44,12 @@ def strategy_for(
     strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
     if strategy is None:
         strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY
-    found = stored.get(strategy)
-    return cast("StrategyName", strategy), None if found is None else weights_of(found)
+    calibration = stored.get(strategy)
+    return cast("StrategyName", strategy), None if calibration is None else weights_of(calibration)
 
 
 def weights_of(stored: "StoredCalibration") -> "Calibration":
-    """The weights of a calibration.
+    """Return the weights of a calibration.
 
     Raises:
         KdtuiError: they cannot be used.
@@ -59,20 +59,22 @@ def weights_of(stored: "StoredCalibration") -> "Calibration":
     from models.pairs.calibration import Calibration
 
     try:
-        found = msgspec.json.decode(stored.weights, type=Calibration)
+        weights = msgspec.json.decode(stored.weights, type=Calibration)
     except msgspec.MsgspecError:
-        found = None
-    if found is None or not found.is_finite or (found.pairs is None and stored.strategy != "list"):
+        weights = None
+    if weights is None or not weights.is_finite or (weights.pairs is None and stored.strategy != "list"):
         raise KdtuiError(
-            f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, for its weights are no "
+            f"calibration {stored.number} of the strategy {stored.strategy} cannot be used, since its weights are not "
             f"numbers; delete it with: kdtui calibrate rm {stored.number}"
         )
-    return found
+    return weights
 
 
 def _is_trained_for_pairs(db: "Database | None", settings: RunSettings) -> bool:
-    """Whether the only adapter of these settings was trained on questions about pairs, or on intents, which take the
-    bundles from what is known of the pairs."""
+    """Return whether the only adapter of these settings was trained on questions about pairs, or on intents.
+
+    Intent writers get their bundles from the evidence for pairs.
+    """
     if settings.student == SHIPPED or len(settings.adapters) != 1 or router_in(settings) is not None:
         return settings.student == SHIPPED
     from kdtui.workflows.student.adapters import trained_with

@@ -1,4 +1,4 @@
-"""Where a cell fails: the errors of its bundles by type, and its pair F1 by what sessions are like."""
+"""Where a cell fails: the errors of its bundles by type, and its pair F1 by properties of the sessions."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +19,10 @@ from kdtui.statistics.sessions import Cell, Resampling
 from store.records import Session
 
 Answers: TypeAlias = Mapping[str, Bundles | None]
-"""The bundles of one seed, by session id; None where the student failed. What is not answered yet is not in it."""
+"""The bundles of one seed by session id; None if the student failed. Unanswered sessions are missing."""
 
 _MOST_LENGTHS = 4
-"""Groups of lengths; of more, each has too few sessions."""
+"""Groups of lengths at most: with more groups, each has too few sessions."""
 
 
 _OVERLAPS = ("none overlap", "some overlap")
@@ -34,13 +34,13 @@ class Errors:
     """Errors of bundles, counted over all seeds.
 
     Attributes:
-        answers: sessions that were answered, once for each seed.
-        failed: of these, in how many the student failed.
-        silent: of these, in how many it found no bundle, failed ones aside.
-        predicted: bundles that it found.
-        types: how many of them are of each type; one can have products too many and lack others, and is of two types.
+        answers: answered sessions, once for each seed.
+        failed: answers in which the student failed.
+        silent: answers without a bundle, except failures.
+        predicted: predicted bundles.
+        types: predicted bundles by error type. A bundle with both extra and missing products has two types.
         true: true bundles of the answered sessions, once for each seed.
-        not_found: of these, how many have no product in any predicted bundle.
+        not_found: true bundles without a product in any predicted bundle.
     """
 
     answers: int
@@ -52,24 +52,24 @@ class Errors:
     not_found: int
 
     def share(self, error_type: ErrorType) -> float:
-        """Of the predicted bundles; nan without any."""
+        """Return the share of the predicted bundles with an error type; nan if there are none."""
         return self.types.get(error_type, 0) / self.predicted if self.predicted else nan
 
     @property
     def share_not_found(self) -> float:
-        """Of the true bundles; nan without any."""
+        """The share of the true bundles that are not found; nan if there are none."""
         return self.not_found / self.true if self.true else nan
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class SessionGroup:
     """Sessions that are alike in one respect.
 
     Attributes:
-        respect: in which, such as "products".
-        label: how they are there, such as "4–5".
-        pair_f1: of the cell, over those that are answered.
-        errors: that it makes there.
+        respect: such as "products".
+        label: their common value, such as "4–5".
+        pair_f1: of the cell, over the answered sessions.
+        errors: of the cell, in these sessions.
     """
 
     respect: str
@@ -79,10 +79,10 @@ class Group:
 
 
 def count_errors(sessions: Iterable[Session], seeds: Sequence[Answers]) -> Errors:
-    """The errors of a cell in some sessions.
+    """Count the errors of a cell in some sessions.
 
     Args:
-        seeds: the answers of each of its seeds; those to other sessions do not count.
+        seeds: the answers of each of its seeds; answers to other sessions do not count.
     """
     types: Counter[ErrorType] = Counter()
     answers = failed = silent = predicted = true = missed = 0
@@ -104,15 +104,15 @@ def count_errors(sessions: Iterable[Session], seeds: Sequence[Answers]) -> Error
 
 def analyse_errors(
     sessions: Sequence[Session], seeds: Sequence[Answers], resampling: Resampling | None = None
-) -> list[Group]:
-    """All sessions, then groups of them: by products, by true bundles that overlap, by products without a category.
+) -> list[SessionGroup]:
+    """Return all sessions as a group, then groups by products, by overlapping true bundles, and by missing categories.
 
     A respect in which all sessions are alike is left out, and so is a group without an answer.
 
     Args:
-        sessions: that are scored; each has a true bundle.
+        sessions: the scored sessions; each has a true bundle.
         seeds: the answers of each seed of the cell.
-        resampling: the draws of sessions; None for the usual ones.
+        resampling: of the sessions; None for the usual one.
     """
     groups = [("all", "sessions", list(range(len(sessions))))]
     for respect, parts in (
@@ -129,9 +129,9 @@ def analyse_errors(
         cell = Cell.of(inside)
         if cell.seeds:
             cells.append((respect, label, places, cell))
-    # Each group by itself: how much seeds differ depends on how many sessions it has.
+    # Each group by itself: the spread of the seeds depends on its number of sessions.
     return [
-        Group(
+        SessionGroup(
             respect,
             label,
             estimate_cells([cell], resampling, within=(0, 1))[0],
@@ -147,19 +147,19 @@ def _pair_f1(session: Session, seed: Answers) -> float:
 
 def _by_products(sessions: Sequence[Session]) -> list[tuple[str, list[int]]]:
     sizes = [len(session.items) for session in sessions]
-    found = []
+    groups = []
     for each in histogram(Counter(sizes), _MOST_LENGTHS):
         places = [at for at, size in enumerate(sizes) if each.low <= size <= (each.high or size)]
         if places:
-            # A round range may reach beyond what there is.
-            there = [sizes[at] for at in places]
-            found.append((Bin(min(there), max(there), len(places)).label, places))
-    return found
+            # A round range can be wider than the sizes in it.
+            own_sizes = [sizes[at] for at in places]
+            groups.append((Bin(min(own_sizes), max(own_sizes), len(places)).label, places))
+    return groups
 
 
-def _by(labels: Sequence[str], found: Sequence[str]) -> list[tuple[str, list[int]]]:
-    places = {label: [at for at, each in enumerate(found) if each == label] for label in labels}
-    return [(label, where) for label, where in places.items() if where]
+def _by(labels: Sequence[str], values: Sequence[str]) -> list[tuple[str, list[int]]]:
+    places = {label: [at for at, each in enumerate(values) if each == label] for label in labels}
+    return [(label, places_of_label) for label, places_of_label in places.items() if places_of_label]
 
 
 def _overlap(session: Session) -> str:

@@ -1,4 +1,4 @@
-"""The measures of a study as tidy rows, one for each cell and session, for other tools to read."""
+"""The measures of a study as tidy rows for other tools, one for each cell and session."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,22 +11,24 @@ from kdtui.workflows.studies.grid import Arm
 from kdtui.workflows.studies.measures import run_measures
 from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.spec import AXES
-from kdtui.workflows.studies.steps import key_of
+from kdtui.workflows.studies.steps import step_key
 from store.runs import get_run
 from store.sqlite import Database
 
 COLUMNS = ("question", *AXES, "run", "session", *MEASURES, *(f"{name}_weight" for name in MEASURES))
-"""A measure of a session is a mean, and its weight says of how many; it is empty where the weight is 0."""
+"""A measure of a session is a mean. Its weight is the number of values; the measure is empty if the weight is 0."""
 
 _AT_ONCE = 50_000
-"""Rows that are in memory at a time."""
+"""Rows that are held in memory at a time."""
 
 
 def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
-    """The rows of all cells that are done, in the order of `COLUMNS`; a cell comes once for each place in a grid.
+    """Yield the rows of all finished cells, in the order of `COLUMNS`.
+
+    A cell comes once for each of its places in a grid.
 
     Raises:
-        KdtuiError: none is done.
+        KdtuiError: no cell is finished.
     """
     if not any(cell.status == "done" for cell in plan.cells):
         raise KdtuiError(f"no cell of study {plan.spec.name} is done yet; there is nothing to export")
@@ -36,7 +38,7 @@ def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
 
 
 def _rows(db: Database, plan: StudyPlan, title: str, arm: Arm) -> Iterator[tuple[Any, ...]]:
-    cell = plan.steps[key_of(arm.cell)]
+    cell = plan.steps[step_key(arm.cell)]
     if cell.status != "done" or cell.stored is None:
         return
     run = get_run(db, int(cell.stored.made))
@@ -48,7 +50,7 @@ def _rows(db: Database, plan: StudyPlan, title: str, arm: Arm) -> Iterator[tuple
 
 
 def write_csv(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
-    """Write rows as CSV; how many there were.
+    """Write rows as CSV, and return their number.
 
     Raises:
         BadFile: the file cannot be written.
@@ -64,7 +66,7 @@ def write_csv(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
 
 
 def write_parquet(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
-    """Write rows as Parquet; how many there were.
+    """Write rows as Parquet, and return their number.
 
     Raises:
         BadFile: the file cannot be written.
@@ -74,9 +76,7 @@ def write_parquet(path: Path, rows: Iterator[tuple[Any, ...]]) -> int:
         import pyarrow as arrow
         from pyarrow import parquet
     except ImportError as error:
-        raise KdtuiError(
-            "to write Parquet, pyarrow is needed; install it with: pip install 'kdtui[parquet]'"
-        ) from error
+        raise KdtuiError("pyarrow is needed to write Parquet; install it with: pip install 'kdtui[parquet]'") from error
     from itertools import islice
 
     from kdtui.errors import BadFile

@@ -1,4 +1,4 @@
-"""What the rest of a study will take: time, by what was done before; calls and their cost; room on the disk."""
+"""Forecast the rest of a study: time, by earlier steps; calls and their cost; disk space."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +13,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration
 from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.studies.knowledge import distillation, teacher_of
-from kdtui.workflows.studies.plan import HERE, PlannedStep, StudyPlan
+from kdtui.workflows.studies.plan import LOCAL, PlannedStep, StudyPlan
 from kdtui.workflows.studies.steps import (
     ANY,
     KINDS,
@@ -25,8 +25,8 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    decoded,
-    kind_of,
+    decoded_step,
+    step_kind,
 )
 from store.jobs import list_jobs
 from store.sessions import split_size
@@ -43,29 +43,29 @@ KIND_NAMES: dict[Kind, str] = {
 }
 
 _LATEST = 50
-"""Steps of a kind that a forecast goes by."""
+"""The newest steps of a kind that a forecast uses."""
 
 _SECONDS: dict[Kind, float] = {"knowledge": 10.0, "sample": 1.0, "mixture": 5.0}
-"""Of steps that take next to nothing, where none was done before."""
+"""Seconds of short steps, used if no earlier step of the kind is known."""
 
 
 @dataclass(slots=True)
 class Forecast:
-    """What is left to do of a study.
+    """The remaining work of a study.
 
     Attributes:
-        seconds: by kind of step, of all of them one after the other, and of trainings by all hosts together; a kind of
-            which nothing is known is missing.
-        training_seconds: of all trainings, if one host alone did them; a host where none was done before is missing.
-        unknown: kinds of steps of which some were never done before in this store.
-        hosts: trainings are shared by these.
-        calls: to be paid for.
-        answered_calls: that were paid for before.
-        cost: of the calls; None where there are no prices, or nobody to pay.
+        seconds: by kind of step: of all steps in turn, and of trainings by all hosts together. Kinds without a known
+            duration are missing.
+        training_seconds: of all trainings if only one host trained them; hosts without a known duration are missing.
+        unknown: kinds with steps whose duration is unknown.
+        hosts: that share the trainings.
+        calls: that have to be paid for.
+        answered_calls: that have been paid for.
+        cost: of the calls; None if there are no prices, or nothing to pay.
         problems: what could not be looked up.
-        over_budget: teachers that would be asked for more than the study allows.
-        disk_bytes: of the adapters; None where none was made before.
-        again: sessions that are answered again, and in how many cells.
+        over_budget: teachers that need more than the study allows.
+        disk_bytes: of the adapters; None if no adapter has been made yet.
+        again: sessions that are answered again, and the number of their cells.
     """
 
     seconds: dict[Kind, float]
@@ -82,13 +82,13 @@ class Forecast:
 
     @property
     def whole_seconds(self) -> float:
-        """Until all is done: what is done here comes one after the other, and hosts train beside it."""
+        """Seconds until everything is done: steps on this machine run in turn, and hosts train in parallel."""
         here = sum(seconds for kind, seconds in self.seconds.items() if kind != "training")
         training = self.seconds.get("training", 0.0)
-        return here + training if self.hosts == (HERE,) else max(here, training)
+        return here + training if self.hosts == (LOCAL,) else max(here, training)
 
     def in_words(self) -> Iterator[str]:
-        """As sentences without a full stop."""
+        """Yield the forecast as sentences without a full stop."""
         sessions, cells = self.again
         if sessions:
             verb = "is" if sessions == 1 else "are"
@@ -96,27 +96,27 @@ class Forecast:
             yield f"{counted(sessions, 'session')} that failed in {where} {verb} tried again"
         if self.seconds or self.unknown:
             unknown = " and ".join(KIND_NAMES[kind] for kind in self.unknown)
-            never = f"; how long {unknown} take is not known: none was done here yet" if unknown else ""
+            never = f"; the duration of {unknown} is unknown: none has been done in this store" if unknown else ""
             if self.whole_seconds >= 1:
                 yield f"about {duration(self.whole_seconds)} left{never}"
             elif never:
                 yield never.removeprefix("; ")
-        if self.hosts != (HERE,) and self.seconds.get("training"):
-            each = [
+        if self.hosts != (LOCAL,) and self.seconds.get("training"):
+            durations = [
                 f"{host} {duration(self.training_seconds[host]) if host in self.training_seconds else 'unknown'}"
                 for host in self.hosts
             ]
-            yield f"all trainings by one host alone: {', '.join(each)}"
+            yield f"all trainings on a single host: {', '.join(durations)}"
         if self.calls or self.answered_calls:
             cost = cost_text(self.cost, is_estimated=True, unknown="unknown: no prices given")
-            before = f"{self.answered_calls:,} more are paid for already"
+            before = f"{self.answered_calls:,} more have been paid for"
             yield f"{counted(self.calls, 'call')} to teachers ({before}), cost {cost}"
         if self.disk_bytes:
             yield f"about {self.disk_bytes / 1e6:,.0f} MB on the disk"
         yield from (*self.problems, *self.over_budget)
 
     def to_json(self, plan: StudyPlan) -> dict[str, Any]:
-        """The plan and its forecast as an object."""
+        """Return the plan and its forecast as an object."""
         return {
             "study": plan.spec.name,
             "split": plan.spec.split,
@@ -136,11 +136,13 @@ class Forecast:
         }
 
 
-def check_budget(left: Forecast) -> None:
-    """Refuse a study before anything is paid for: half of a teacher's knowledge would be of little use.
+def check_study_budget(left: Forecast) -> None:
+    """Refuse a study that exceeds its budget before anything is paid for.
+
+    Half of a teacher's knowledge would be of little use.
 
     Raises:
-        KdtuiError: a teacher would be asked for more than the study allows.
+        KdtuiError: a teacher needs more than the study allows.
     """
     if left.over_budget:
         more = "raise it, or have the teacher asked about fewer sessions"
@@ -148,10 +150,10 @@ def check_budget(left: Forecast) -> None:
 
 
 def forecast(db: Database, plan: StudyPlan, *, retry_failed: bool = False) -> Forecast:
-    """What is left to do of a study. Nothing is written, and teachers are not asked anything that costs.
+    """Forecast the remaining work of a study. Nothing is written, and teachers are asked nothing that costs.
 
     Args:
-        retry_failed: count the sessions, too, that failed in cells that are done. Steps that failed always count.
+        retry_failed: also count the failed sessions of finished cells. Failed steps always count.
     """
     left = [step for step in plan.to_do(retry_failed=True) if retry_failed or step.status != "done"]
     by_kind: dict[Kind, list[PlannedStep]] = defaultdict(list)
@@ -167,7 +169,7 @@ def forecast(db: Database, plan: StudyPlan, *, retry_failed: bool = False) -> Fo
     for kind, steps in by_kind.items():
         if kind == "training":
             if alone and steps:
-                # Each host does as many as it has time for.
+                # Each host trains as many as it has time for.
                 seconds[kind] = 1 / sum(1 / each for each in alone.values())
             elif steps:
                 unknown.append(kind)
@@ -179,20 +181,20 @@ def forecast(db: Database, plan: StudyPlan, *, retry_failed: bool = False) -> Fo
             unknown.append(kind)
         if known:
             seconds[kind] = sum(known) / len(known) * len(steps)
-    found = Forecast(seconds, unknown, plan.spec.hosts, alone)
-    _count_calls(db, plan, by_kind["knowledge"], found)
-    found.disk_bytes = _disk(db, by_kind["training"])
+    result = Forecast(seconds, unknown, plan.spec.hosts, alone)
+    _count_calls(db, plan, by_kind["knowledge"], result)
+    result.disk_bytes = _disk(db, by_kind["training"])
     again = [step.unanswered for step in left if step.status == "done"]
-    found.again = sum(again), len(again)
-    return found
+    result.again = sum(again), len(again)
+    return result
 
 
 @dataclass(frozen=True, slots=True)
 class StepCount:
-    """How many steps of a kind a study takes.
+    """How many steps of a kind a study has.
 
     Attributes:
-        seconds: that those take which are left, about; None where none is, and where it is not known.
+        seconds: of the remaining steps, about; None if none remain, or if it is unknown.
     """
 
     name: str
@@ -204,33 +206,33 @@ class StepCount:
 
 
 def step_counts(plan: StudyPlan, left: Forecast) -> list[StepCount]:
-    """The steps of a plan by kind, in the order in which the study gets to them; a kind without steps is left out."""
-    found = []
+    """Count the steps of a plan by kind, in the order in which they run. Kinds without steps are left out."""
+    counts = []
     for kind in KINDS:
         if count := plan.count(kind):
             again = left.again[1] if kind == "evaluation" else 0
             to_do = count["to do"] + count["failed"] + again
             every = sum(count.values()) - count["not needed"]
             seconds = left.seconds.get(kind) if to_do else None
-            found.append(StepCount(KIND_NAMES[kind], every, count["done"] - again, to_do, count["failed"], seconds))
-    return found
+            counts.append(StepCount(KIND_NAMES[kind], every, count["done"] - again, to_do, count["failed"], seconds))
+    return counts
 
 
 def cells_in_words(plan: StudyPlan) -> str:
-    """How many cells a study has, and how many sessions each answers."""
+    """Say how many cells a study has, and how many sessions each answers."""
     sessions = ", ".join(f"{number:,} of {dataset}" for dataset, number in plan.answered.items())
     part = f"{len(plan.only):,} of " if plan.only else ""
     return f"{part}{counted(len(plan.cells), 'cell')}, each over {sessions} ({plan.spec.split})"
 
 
 def plan_in_words(plan: StudyPlan, left: Forecast) -> list[str]:
-    """A plan and its forecast as sentences without a full stop."""
+    """Describe a plan and its forecast in sentences without a full stop."""
     steps = "; ".join(f"{each.name} {each.done} of {each.every} done" for each in step_counts(plan, left))
     return [*plan.notes, cells_in_words(plan), steps, *left.in_words()]
 
 
 class _Sizes:
-    """How many sessions splits have, looked up once."""
+    """The sizes of splits, each looked up once."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -243,12 +245,12 @@ class _Sizes:
             try:
                 self._known[dataset, split] = split_size(self._db, dataset, split)
             except NotFound:
-                # A step of a dataset that was deleted.
+                # The dataset of the step was deleted.
                 self._known[dataset, split] = 0
         return self._known[dataset, split]
 
     def work(self, step: Step) -> float:
-        """Sessions that a step goes through."""
+        """Return the number of sessions that a step goes through."""
         match step:
             case TrainingStep():
                 share = 1.0 if step.sample is None else step.sample.ratio
@@ -266,7 +268,7 @@ class _Sizes:
 
 
 def _alike(step: Step) -> list[tuple[object, ...]]:
-    """What the time of a session in a step depends on, the closest likeness first."""
+    """Return what the time per session of a step depends on, the closest likeness first."""
     match step:
         case TrainingStep():
             return [(step.base, step.form, step.formats), (step.base, step.form), (step.base,)]
@@ -289,33 +291,33 @@ _Paces = dict[tuple[object, ...], list[float]]
 
 
 def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> _Paces:
-    """Seconds for each session of steps that were done, by likeness.
+    """Return the seconds per session of finished steps, by likeness.
 
     Args:
-        host: where trainings were done; None for steps of another kind.
+        host: where trainings ran; None for steps of another kind.
     """
-    found: _Paces = defaultdict(list)
-    hosts = {job.name: job.host or HERE for job in list_jobs(db)} if host is not None else {}
+    paces: _Paces = defaultdict(list)
+    hosts = {job.name: job.host or LOCAL for job in list_jobs(db)} if host is not None else {}
     for stored in steps_of_kind(db, kind, state="done", most=_LATEST):
         step = _read(stored)
         if step is None or stored.seconds is None or (host is not None and hosts.get(stored.made) != host):
             continue
         if work := sizes.work(step):
             for likeness in _alike(step):
-                found[likeness].append(stored.seconds / work)
-    return found
+                paces[likeness].append(stored.seconds / work)
+    return paces
 
 
 def _read(stored: StoredStep) -> Step | None:
     try:
-        return decoded(stored.settings)
+        return decoded_step(stored.settings)
     except msgspec.MsgspecError:
-        # Another version has done it.
+        # Another version stored it.
         return None
 
 
 def _all_by(paces: _Paces, steps: Sequence[PlannedStep], sizes: _Sizes) -> float | None:
-    """Seconds of all of these steps, one after the other; None where that is not known of some."""
+    """Return the seconds of all of these steps in turn; None if one of them is unknown."""
     each = [_expected(step, paces, sizes) for step in steps]
     known = [seconds for seconds in each if seconds is not None]
     return sum(known) if known and len(known) == len(each) else None
@@ -330,15 +332,18 @@ def _expected(planned: PlannedStep, paces: _Paces, sizes: _Sizes) -> float | Non
 
 
 def _usual(step: Step) -> float | None:
-    """Seconds of a step that takes next to nothing; how long a model takes as a teacher is not known before."""
+    """Return the seconds of a short step; None for others.
+
+    The speed of a model as a teacher is not known beforehand.
+    """
     if isinstance(step, KnowledgeStep) and step.teacher not in (ANY, ANNOTATIONS):
         return None
-    return _SECONDS.get(kind_of(step))
+    return _SECONDS.get(step_kind(step))
 
 
-def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], found: Forecast) -> None:
-    """Look up what would be paid for; a teacher is asked for nothing but its name."""
-    from kdtui.workflows.knowledge.distill_with_model import rehearse
+def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], result: Forecast) -> None:
+    """Count the calls that would be paid for. Teachers are asked only for their names."""
+    from kdtui.workflows.knowledge.rehearse import rehearse
     from models.errors import ModelError
 
     for planned in steps:
@@ -350,25 +355,25 @@ def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], fo
                 continue
             tally = rehearse(db, distillation(options, step))
         except (KdtuiError, ModelError) as problem:
-            found.problems.append(str(problem))
+            result.problems.append(str(problem))
             continue
-        found.calls += tally.paid
-        found.answered_calls += tally.hits
+        result.calls += tally.paid
+        result.answered_calls += tally.hits
         if tally.cost is not None:
-            found.cost = (found.cost or 0.0) + tally.cost
+            result.cost = (result.cost or 0.0) + tally.cost
         for limit, needed, what in (
             (options.max_calls, tally.paid, "calls"),
             (options.max_cost, tally.cost, "cost"),
         ):
             if limit is not None and needed is not None and needed > limit:
-                found.over_budget.append(
+                result.over_budget.append(
                     f"the {step.format}s of {step.dataset} need {needed:,.4g} {what}, and max_{what} of teacher "
                     f"{step.teacher} is {limit:g}"
                 )
 
 
 def _disk(db: Database, steps: list[PlannedStep]) -> int | None:
-    """What the adapters and checkpoints will take, by those that were made before."""
+    """Estimate the bytes of the adapters and checkpoints by earlier ones."""
     from pathlib import Path
 
     from store.errors import NotFound

@@ -1,4 +1,4 @@
-"""The cells of a question: its grid, in which settings that make no difference are left out."""
+"""The cells of a question: its grid, without settings that make no difference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from store.records import Format
 
 LEAST_TO_CALIBRATE, LEAST_TO_ROUTE = 20, 2
-"""Validation sessions that it takes. Here, because where they are from takes long to import; a test compares them."""
+"""Validation sessions that are needed. Defined here since their own modules import slowly; a test compares them."""
 
 _TRAINED = ("sft", "sft+icl", "routed", "merged")
-"""Utilizations that take adapters."""
+"""Utilizations that need adapters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A place in the grid of a question, and the cell that it comes to; several may come to the same one.
+    """A place in the grid of a question, and its cell. Several places can have the same cell.
 
     Attributes:
         at: the value of each axis.
@@ -43,10 +43,10 @@ class Grid:
 
 
 def grids(spec: Spec, validation: Mapping[str, int]) -> list[Grid]:
-    """The grid of each question of a study.
+    """Return the grid of each question of a study.
 
     Args:
-        validation: how many validation sessions with a pair of products each dataset has.
+        validation: validation sessions with a pair of products, by dataset.
     """
     return [_grid(spec, question, validation) for question in spec.question]
 
@@ -56,16 +56,16 @@ def _grid(spec: Spec, question: Question, validation: Mapping[str, int]) -> Grid
     left_out: dict[str, None] = {}
     for values in product(*(values_of(question, axis) for axis in AXES)):
         at = dict(zip(AXES, values, strict=True))
-        found = _cell(spec, at, validation)
-        if isinstance(found, str):
-            left_out[found] = None
+        cell = _cell(spec, at, validation)
+        if isinstance(cell, str):
+            left_out[cell] = None
         else:
-            arms.append(Arm(at, found))
+            arms.append(Arm(at, cell))
     return Grid(question, arms, list(left_out))
 
 
 def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> EvaluationStep | str:
-    """The cell of a place in the grid, or why there is none."""
+    """Return the cell of a place in the grid, or the reason why there is none."""
     dataset, utilization = at["dataset"], at["utilization"]
     formats = formats_of(at["formats"])
     shown = formats if utilization in ("icl", "sft+icl", "merged") else ()
@@ -76,8 +76,10 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
     if utilization in ("routed", "merged") and formats:
         if utilization == "routed" and (why := _why_not_routed(dataset, at["form"], validation)) is not None:
             return why
-        alone: list[tuple[Format, ...]] = [(), *((format,) for format in formats)]
-        mixture = MixtureStep(dataset, utilization, tuple(_training(spec, datasets, each, at) for each in alone))
+        adapter_formats: list[tuple[Format, ...]] = [(), *((format,) for format in formats)]
+        mixture = MixtureStep(
+            dataset, utilization, tuple(_training(spec, datasets, each, at) for each in adapter_formats)
+        )
     elif utilization in _TRAINED:
         training = _training(spec, datasets, formats, at)
     return EvaluationStep(
@@ -90,7 +92,7 @@ def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> E
         shown,
         _sample(spec, datasets, shown, at, is_named=datasets != (dataset,)),
         training,
-        # A list is what a student writes; only answers about pairs have a threshold.
+        # A student writes a list as it is. Only answers about pairs have a threshold.
         is_calibrated=at["form"] == "pairs" and validation[dataset] >= LEAST_TO_CALIBRATE,
         mixture=mixture,
     )
@@ -138,7 +140,7 @@ def _of_domains(datasets: Sequence[str], own: str, domains: str) -> tuple[str, .
 
 
 def _teacher(spec: Spec, formats: Sequence[Format], at: Mapping[str, Any]) -> str:
-    """Patterns are mined, whoever the teacher of rules and thoughts is."""
+    """Return the teacher of rules and thoughts; "any" if there are only patterns, which are mined."""
     if not set(formats) - {"pattern"}:
         return ANY
     teacher = str(at["teacher"])
@@ -154,16 +156,16 @@ def _sample(
     *,
     is_named: bool = False,
 ) -> SampleStep | None:
-    """The sample that knowledge is taken from; None for all of it.
+    """Return the sample that knowledge is taken from; None for all knowledge.
 
     Args:
-        is_named: whether all of it is a sample, too: a student is shown knowledge of other datasets as a sample has it.
+        is_named: whether all knowledge needs a sample too: only a sample can show knowledge of other datasets.
     """
     teacher, ratio = _teacher(spec, formats, at), at["ratio"]
     if not formats or (ratio is None and teacher == ANY and not is_named):
         return None
     if ratio is None or ratio == 1:
-        # Where all is taken, its order makes no difference.
+        # If everything is taken, its order makes no difference.
         return SampleStep(datasets, formats, teacher, "random", 1.0, 0)
     student = at["student"] if at["strategy"] == "difficulty" else None
     return SampleStep(datasets, formats, teacher, at["strategy"], ratio, at["seed"], student)

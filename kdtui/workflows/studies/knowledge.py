@@ -1,4 +1,4 @@
-"""The knowledge that a study needs: mined, composed from the annotations, or asked of a teacher."""
+"""Make the knowledge that a study needs: mined, composed from the annotations, or from a teacher."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,14 +11,14 @@ from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 
 
 def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
-    """The model that is the teacher of a step; None for patterns and for the annotations, which cost nothing.
+    """Return the model that is the teacher of a step; None for patterns and annotations, which cost nothing.
 
     Raises:
-        KdtuiError: the teacher is neither, so there is nobody to ask.
+        KdtuiError: the study has no address for the teacher.
     """
     if step.format == "pattern" or step.teacher in (ANY, ANNOTATIONS):
         return None
@@ -26,22 +26,22 @@ def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
         if options.stored_name == step.teacher:
             return options
     raise KdtuiError(
-        f"dataset {step.dataset!r} has no {step.format}s of teacher {step.teacher!r}, and the study does not say where "
-        f"it is; distil them, or write a table [teachers.NAME] with its address"
+        f"dataset {step.dataset!r} has no {step.format}s of teacher {step.teacher!r}, and the study has no address for "
+        f"it; distil them, or add a table [teachers.NAME] with its address"
     )
 
 
 def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseControl) -> Iterator[tuple[int, int]]:
-    """Mine or distil what a step needs, and store it beside what is there.
+    """Mine or distil the knowledge of a step, and store it next to existing knowledge.
 
     Args:
-        gate: pauses the asking of a model, or ends it, from another thread.
+        gate: pauses or ends the calls to a model from another thread.
 
     Yields:
-        how many sessions are done, and of how many.
+        how many sessions are done, and how many there are.
 
     Raises:
-        KdtuiError: nothing can be found, there is nobody to ask, or the budget does not last.
+        KdtuiError: nothing can be found, there is no address for the teacher, or the budget is too small.
         ModelError: the teacher cannot be reached.
     """
     from kdtui.workflows.knowledge.distill import distil_annotations
@@ -55,19 +55,19 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseCon
         for _ in distil_annotations(db, step.dataset, [step.format]):
             pass
     else:
-        # It closes its gate when it is done, or when the budget is; the study goes on.
+        # The distillation closes its gate at its end, or when the budget is used up. The study continues.
         with gate.branch() as own:
             for event in distil_with_model(db, distillation(options, step), own):
                 if isinstance(event, DistillProgress):
                     yield event.sessions, event.of
                 elif isinstance(event, DistillStopped):
-                    raise KdtuiError(f"teacher {step.teacher}: {event.reason}; what was answered is kept")
+                    raise KdtuiError(f"teacher {step.teacher}: {event.reason}; its answers so far are kept")
 
 
 def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationRequest":
-    """What is asked of a model in a step."""
+    """Return the request to the model of a step."""
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import RequestLimits
 

@@ -1,4 +1,4 @@
-"""What steps and cells are called, in a line."""
+"""Labels of steps and cells, in a line."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from store.records import Format
 
 
 def label(step: Step) -> str:
-    """What is done in a step."""
+    """Say what is done in a step."""
     match step:
         case KnowledgeStep():
             teacher = "" if step.teacher == ANY else f" by {step.teacher}"
@@ -42,28 +42,28 @@ def label(step: Step) -> str:
 
 
 def cell_label(cell: EvaluationStep) -> str:
-    """A cell, without its dataset."""
+    """Label a cell, without its dataset."""
     trained = trained_first(cell)
     seed = trained.seed if trained is not None else cell.sample.seed if cell.sample is not None else 0
     return _student(cell) + (f", seed {seed}" if seed else "")
 
 
 def cell_names(cells: Sequence[EvaluationStep]) -> dict[EvaluationStep, str]:
-    """What the cells of a study are called in lists and commands, each by a name of its own."""
+    """Return the unique names of the cells of a study in lists and commands."""
     with_dataset = len({cell.dataset for cell in cells}) > 1
     labels = {cell: cell_label(cell) for cell in cells}
     several = Counter((cell.dataset, name) for cell, name in labels.items())
     names = {}
     for cell, name in labels.items():
         if several[cell.dataset, name] > 1:
-            # Two files of models may have the same name in different folders.
+            # Two model files can have the same name in different folders.
             name = cell.student + name.removeprefix(model_label(cell.student))
         names[cell] = f"{cell.dataset}: {name}" if with_dataset else name
     return names
 
 
 def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:
-    """How a cell uses knowledge."""
+    """Return how a cell uses knowledge."""
     if isinstance(cell, EvaluationStep) and cell.mixture is not None:
         return cell.mixture.how
     if cell.training is None:
@@ -72,26 +72,26 @@ def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:
 
 
 def formats_of_cell(cell: EvaluationStep | CalibrationStep) -> tuple[Format, ...]:
-    """The formats that a cell uses, in whatever way."""
+    """Return the formats that a cell uses in any way."""
     if isinstance(cell, EvaluationStep) and cell.mixture is not None:
         return tuple(format for each in cell.mixture.trainings for format in each.formats)
     return cell.training.formats if cell.training is not None else cell.shown
 
 
 def trained_first(cell: EvaluationStep | CalibrationStep) -> TrainingStep | None:
-    """The training of a cell; of several, which differ in formats alone, the last one."""
+    """Return the training of a cell. Of several, which differ only in formats, return the last one."""
     if isinstance(cell, EvaluationStep) and cell.mixture is not None:
         return cell.mixture.trainings[-1]
     return cell.training
 
 
 def formats_label(formats: tuple[Format, ...]) -> str:
-    """Formats as the axis `formats` has them."""
+    """Join formats as the axis `formats` does."""
     return "+".join(formats) or NONE
 
 
 def model_label(student: str) -> str:
-    """A base model, without the folder of its file."""
+    """Label a base model, without the folder of its file."""
     return Path(student).stem if is_file(student) else student
 
 
@@ -127,7 +127,7 @@ def _trained(step: TrainingStep) -> str:
 
 
 def _unusual(step: TrainingStep) -> list[str]:
-    """What is not as it is in most trainings."""
+    """Return what differs from most trainings."""
     parts = [] if step.start is None else [f"from {step.start}"]
     if step.rank not in (0, _USUAL_RANK):
         parts.append(f"rank {step.rank}")

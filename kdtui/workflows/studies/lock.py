@@ -1,4 +1,4 @@
-"""One process at a time runs a study on a store: the lock that sees to that, and who holds it."""
+"""The lock that lets only one process at a time run a study on a store, and its holder."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from kdtui.errors import KdtuiError
 from store.sqlite import Database
 
 _PATIENCE = 0.5
-"""Seconds to wait for the lock: who looks whether a study runs holds it for a moment."""
+"""Seconds to wait for the lock: a process that checks whether a study runs holds it for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +20,8 @@ class Runner:
     """The process that runs a study.
 
     Attributes:
-        process: its number; None where the lock does not say.
-        study: the name of the study; empty where the lock does not say.
+        process: its id; None if the lock does not say.
+        study: the name of the study; empty if the lock does not say.
     """
 
     process: int | None
@@ -34,11 +34,11 @@ class Runner:
 
 
 @contextmanager
-def alone(db: Database, study: str) -> Iterator[None]:
-    """Hold the lock of whoever runs studies on this store.
+def study_lock(db: Database, study: str) -> Iterator[None]:
+    """Hold the lock for running studies on this store.
 
     Raises:
-        KdtuiError: another process does so; it says which.
+        KdtuiError: another process holds it; the message says which.
     """
     with _path(db).open("a+", encoding="utf-8") as file:
         deadline = monotonic() + _PATIENCE
@@ -47,8 +47,8 @@ def alone(db: Database, study: str) -> Iterator[None]:
                 runner = _read(_path(db))
                 process = "" if runner.process is None else f" (process {runner.process})"
                 raise KdtuiError(
-                    f"another kdtui runs a study on this database{process}; wait until it is done, or stop it: what it "
-                    "has done is kept"
+                    f"another kdtui runs a study on this database{process}; wait until it is done, or stop it: its "
+                    "results are kept"
                 )
             sleep(0.02)
         file.truncate(0)
@@ -58,7 +58,7 @@ def alone(db: Database, study: str) -> Iterator[None]:
 
 
 def runner_of(db: Database) -> Runner | None:
-    """Who runs a study on this store at the moment; None for nobody."""
+    """Return the process that runs a study on this store at the moment; None if there is none."""
     path = _path(db)
     try:
         with path.open(encoding="utf-8") as file:

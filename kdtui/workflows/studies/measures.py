@@ -1,4 +1,4 @@
-"""The measures of the cells of a study, session by session, as arrays; those of a run are computed once."""
+"""The measures of the cells of a study by session, as arrays. Those of a run are computed once."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -47,7 +47,7 @@ class RunMeasures:
 
     @classmethod
     def of(cls, records: Sequence[SessionMeasures]) -> "RunMeasures":
-        """From the measures of each session."""
+        """Build from the measures of each session."""
         values = np.zeros((len(MEASURES), 2, len(records)))
         for at, record in enumerate(records):
             for place, measure in enumerate(MEASURES):
@@ -55,7 +55,7 @@ class RunMeasures:
         return cls([record.session for record in records], values)
 
     def aligned(self, measure: str, sessions: Mapping[str, int]) -> tuple[Values, Values]:
-        """The value of each session, nan where it is left out or not answered; and its weight.
+        """Return the value of each session, nan if it is left out or not answered, and its weight.
 
         Args:
             sessions: the place of each session.
@@ -70,15 +70,15 @@ class RunMeasures:
         return values, weights
 
     def counts(self, measure: str) -> bool:
-        """Whether any session counts in a measure."""
+        """Return whether any session counts in a measure."""
         return bool(self._values[self._place[measure], 1].any())
 
     def count(self, measure: str) -> int:
-        """How many sessions count in a measure."""
+        """Count the sessions that count in a measure."""
         return int(np.count_nonzero(self._values[self._place[measure], 1]))
 
     def by_session(self) -> Values:
-        """(sessions, measures, 2): the total and the weight of each measure."""
+        """Return (sessions, measures, 2): the total and the weight of each measure."""
         return np.transpose(self._values, (2, 0, 1))
 
     @property
@@ -88,13 +88,13 @@ class RunMeasures:
 
 
 def run_measures(db: Database, run: Run) -> RunMeasures:
-    """The measures of a run; they are computed once, and kept until it has other answers.
+    """Return the measures of a run. They are computed once, and stored until its answers change.
 
     Raises:
         NotFound: the run has been deleted.
         KdtuiError: its split is empty.
     """
-    # An answer never changes, but one that failed may be replaced by another.
+    # An answer never changes, but a failure can be replaced by an answer.
     failed = sum(count_failures(db, [run.id]).get(run.id, {}).values())
     version = f"{_version()} but {failed}" if failed else _version()
     kept = kept_measures(db, run.id, version)
@@ -102,15 +102,15 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
         values = np.frombuffer(kept.values, dtype="<f8")
         if values.size == len(MEASURES) * 2 * len(kept.sessions):
             return RunMeasures(kept.sessions, values.reshape(len(MEASURES), 2, -1))
-    found = RunMeasures.of(list(session_measures(db, run)))
-    # Where the encoder cannot be used now, it may be later.
-    if found.counts("intent_cosine") or not found.counts("intent_f1"):
-        keep_measures(db, run.id, version, KeptMeasures(found.sessions, found.content))
-    return found
+    measures = RunMeasures.of(list(session_measures(db, run)))
+    # If the encoder cannot be used now, it may be usable later.
+    if measures.counts("intent_cosine") or not measures.counts("intent_f1"):
+        keep_measures(db, run.id, version, KeptMeasures(measures.sessions, measures.content))
+    return measures
 
 
 def cell_of(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, int]) -> Cell:
-    """A measure of a cell, by seed and session.
+    """Return a measure of a cell, by seed and session.
 
     Args:
         seeds: the run of each seed.
@@ -121,19 +121,19 @@ def cell_of(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, i
 
 
 def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, RunMeasures]:
-    """The measures of the floors: what needs no model, and what the pattern student finds."""
+    """Measure the floors: the rules without a model, the pattern student, and the truth."""
     from kdtui.workflows.runs.floors import answers_of
     from kdtui.workflows.student.open import open_student
 
-    found: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
+    measures: dict[str, list[SessionMeasures]] = {name: [] for name in floors.NAMES}
     for session in sessions:
         for name, bundles in zip(floors.NAMES, floors.floors_of(session), strict=True):
-            found[name].append(_measured(session, [Bundle(tuple(sorted(each))) for each in bundles]))
-    # A dataset without training sessions has no learned floor; the other rows stand.
+            measures[name].append(_measured(session, [Bundle(tuple(sorted(each))) for each in bundles]))
+    # A dataset without training sessions has no learned floor. The other rows remain.
     with suppress(KdtuiError), open_student(db, dataset, RunSettings(PATTERNS)) as student:
-        found[PATTERNS] = [_measured(session, bundles) for session, bundles in answers_of(student, sessions)]
-    found["truth"] = [_measured(session, minimal_bundles(session.bundles)) for session in sessions]
-    return {name: RunMeasures.of(records) for name, records in found.items()}
+        measures[PATTERNS] = [_measured(session, bundles) for session, bundles in answers_of(student, sessions)]
+    measures["truth"] = [_measured(session, minimal_bundles(session.bundles)) for session in sessions]
+    return {name: RunMeasures.of(records) for name, records in measures.items()}
 
 
 def _measured(session: Session, bundles: Sequence[BundleWithIntent] | None) -> SessionMeasures:

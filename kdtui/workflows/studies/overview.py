@@ -1,4 +1,4 @@
-"""Studies at a glance: how far each is, and what its cells are."""
+"""An overview of studies: their progress, and their cells."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -9,8 +9,8 @@ from kdtui.text import counted
 from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import StudyPlan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
-from kdtui.workflows.studies.spec import parsed
-from kdtui.workflows.studies.steps import EvaluationStep, key_of, needs
+from kdtui.workflows.studies.spec_files import parsed_spec
+from kdtui.workflows.studies.steps import EvaluationStep, needs, step_key
 from models.errors import ModelError
 from store.errors import StoreError
 from store.sqlite import Database
@@ -19,14 +19,14 @@ from store.studies import StoredStudy, get_study, list_studies
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """A study, and how far it is.
+    """A study and its progress.
 
     Attributes:
-        problem: why it cannot be planned any more: a dataset that was deleted, for instance.
-        is_running: whether somebody runs it at the moment.
-        process: the number of the process that does so.
-        can_run: whether anything is left to do that nothing which has failed keeps it from.
-        unanswered: sessions that failed in cells that are done, and that another try may answer.
+        problem: why it cannot be planned any more, such as a deleted dataset.
+        is_running: whether a process runs it at the moment.
+        process: the id of that process.
+        can_run: whether a step is left that needs no failed step.
+        unanswered: failed sessions of finished cells that another try may answer.
     """
 
     name: str
@@ -45,7 +45,7 @@ class StudyRow:
 
     @property
     def state(self) -> str:
-        """Whether it is complete, runs, or is left unfinished; or why it cannot be planned any more."""
+        """Whether it is complete, running or unfinished; or why it cannot be planned any more."""
         if self.problem is not None:
             return self.problem
         if self.is_running:
@@ -54,35 +54,35 @@ class StudyRow:
 
     @property
     def extent(self) -> str:
-        """How much of it is there, whoever runs it."""
+        """Whether it is complete, regardless of whether it runs."""
         if self.done < self.cells:
             return "unfinished"
-        return f"complete but for {counted(self.unanswered, 'session')}" if self.unanswered else "complete"
+        return f"complete except {counted(self.unanswered, 'session')}" if self.unanswered else "complete"
 
     def to_json(self) -> dict[str, Any]:
-        """A flat object."""
+        """Return a flat object."""
         return {**asdict(self), "state": self.state}
 
 
 def study_rows(db: Database) -> list[StudyRow]:
-    """All studies, the oldest first."""
+    """Return all studies, the oldest first."""
     runner = runner_of(db)
     return [_row(db, study, runner) for study in list_studies(db)]
 
 
 def _row(db: Database, study: StoredStudy, runner: Runner | None) -> StudyRow:
     try:
-        plan = make_plan(db, parsed(study.spec, f"study {study.name}"))
+        plan = make_plan(db, parsed_spec(study.spec, f"study {study.name}"))
     except (KdtuiError, ModelError, StoreError) as problem:
         return StudyRow(study.name, study.source, study.created_at, problem=str(problem))
     return study_row(study, plan, runner)
 
 
 def study_row(study: StoredStudy, plan: StudyPlan, runner: Runner | None) -> StudyRow:
-    """A study that can be planned.
+    """Describe a study that can be planned.
 
     Args:
-        runner: who runs a study on the store.
+        runner: the process that runs a study on the store.
     """
     is_running = runner is not None and runner.study == study.name
     return StudyRow(
@@ -102,10 +102,10 @@ def study_row(study: StoredStudy, plan: StudyPlan, runner: Runner | None) -> Stu
 
 
 def _can_run(plan: StudyPlan) -> bool:
-    """Whether anything is left that needs nothing which has failed."""
+    """Return whether a step is left that needs no failed step."""
     lost: set[str] = set()
     for step in plan.steps.values():
-        if step.status == "failed" or any(key_of(need) in lost for need in needs(step.step)):
+        if step.status == "failed" or any(step_key(need) in lost for need in needs(step.step)):
             lost.add(step.key)
         elif step.status == "to do":
             return True
@@ -113,19 +113,19 @@ def _can_run(plan: StudyPlan) -> bool:
 
 
 def open_study(db: Database, name: str) -> tuple[StoredStudy, StudyPlan]:
-    """A study, and its plan.
+    """Return a study and its plan.
 
     Raises:
-        NotFound: there is no study of that name, or no more what it is about.
+        NotFound: there is no study of that name, or its datasets are gone.
         KdtuiError: it cannot be planned any more.
     """
     study = get_study(db, name)
-    return study, make_plan(db, parsed(study.spec, f"study {name}"))
+    return study, make_plan(db, parsed_spec(study.spec, f"study {name}"))
 
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
-    """A cell: how far it is, and how well it does where it is done."""
+    """A cell: its progress, and its scores if it is done."""
 
     label: str
     dataset: str
@@ -138,12 +138,12 @@ class CellRow:
     seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A flat object."""
+        """Return a flat object."""
         return asdict(self)
 
 
 def cell_rows(db: Database, plan: StudyPlan) -> list[CellRow]:
-    """The cells of a study, each scored where it is done."""
+    """Return the cells of a study, each with its scores if it is done."""
     return list(_cell_rows(db, plan))
 
 

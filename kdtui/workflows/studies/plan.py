@@ -1,8 +1,7 @@
-"""The plan of a study: its cells, the steps that these take, and which of them are done."""
+"""The plan of a study: its cells, the steps that they need, and which steps are done."""
 
-import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Literal, TypeAlias
@@ -14,48 +13,33 @@ from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, Grid, grids
 from kdtui.workflows.studies.labels import cell_names, label
 from kdtui.workflows.studies.spec import NOTHING, Spec
 from kdtui.workflows.studies.steps import (
-    ANY,
-    CalibrationStep,
     EvaluationStep,
     Kind,
-    KnowledgeStep,
-    MixtureStep,
-    SampleStep,
     Step,
-    TrainingStep,
-    key_of,
-    kind_of,
     needs,
-    run_settings,
+    step_key,
+    step_kind,
 )
+from kdtui.workflows.studies.store_contents import StoreContents
 from models.errors import PromptTooLong
-from store.calibrations import calibrations
 from store.hosts import get_host
-from store.models import named_models
 from store.predictions import count_failures
-from store.records import Format
-from store.routers import list_routers
-from store.samples import list_samples
 from store.sessions import count_sessions_with_pairs, split_size
 from store.similar import suggestion
 from store.sqlite import Database
 from store.studies import (
     StoredStep,
-    dataset_times,
-    finished_runs,
-    knowledge_kept,
     steps_of,
-    teachers_kept,
 )
 
-HERE = "local"
-"""The host that is this machine."""
+LOCAL = "local"
+"""The name of this machine among the hosts of a study."""
 
 _MOST_NAMED = 12
-"""Cells that a message names."""
+"""Cells that a message names at most."""
 
 Status: TypeAlias = Literal["done", "to do", "failed", "not needed"]
-"""What a step is: over, still to be done, failed when it was tried, or made for nothing that is still to be done."""
+"""The status of a step. "not needed": nothing that still has to be done needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +47,9 @@ class PlannedStep:
     """A step of a study.
 
     Attributes:
-        stored: what is known of it; None where it has never begun.
-        why: why it failed, or why it is to be done again.
-        unanswered: sessions that failed in a cell that is done, and that another try may answer.
+        stored: its stored record; None if it has never begun.
+        why: why it failed, or why it has to be done again.
+        unanswered: failed sessions of a finished cell that another try may answer.
     """
 
     step: Step
@@ -77,23 +61,23 @@ class PlannedStep:
 
     @property
     def kind(self) -> Kind:
-        """What is done in it."""
-        return kind_of(self.step)
+        """The kind of the step."""
+        return step_kind(self.step)
 
 
 def seconds_per_session(cell: PlannedStep, answered: int) -> float | None:
-    """What a cell took for each session, by the clock: several sessions are answered at a time; None where unknown."""
+    """Return the wall-clock seconds of a cell per session; None if unknown. Several sessions are answered at a time."""
     return None if cell.stored is None or cell.stored.seconds is None else cell.stored.seconds / max(1, answered)
 
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """A study, and how far it is.
+    """A study and its progress.
 
     Attributes:
-        steps: by key, each behind those that it needs.
-        answered: for each dataset, how many sessions a cell of the study answers.
-        notes: what a person should know before it begins.
+        steps: by key, each after the steps that it needs.
+        answered: the number of sessions that a cell answers, by dataset.
+        notes: what the user should know before it begins.
         only: the keys of the cells that the plan is narrowed to; empty for all.
     """
 
@@ -106,26 +90,26 @@ class StudyPlan:
 
     @property
     def cells(self) -> list[PlannedStep]:
-        """Those that answer sessions for a question; a cell that several questions have in common comes once."""
-        keys = dict.fromkeys(key_of(arm.cell) for grid in self.grids for arm in grid.arms)
+        """The cells of all questions. A cell that several questions share comes once."""
+        keys = dict.fromkeys(step_key(arm.cell) for grid in self.grids for arm in grid.arms)
         return [self.steps[key] for key in keys]
 
     @property
     def cell_names(self) -> dict[str, str]:
-        """What each cell is called in lists and commands, by its key."""
+        """The name of each cell in lists and commands, by its key."""
         steps = {cell.key: cell.step for cell in self.cells if isinstance(cell.step, EvaluationStep)}
         names = cell_names(list(steps.values()))
         return {key: names[step] for key, step in steps.items()}
 
     def count(self, kind: Kind) -> Counter[Status]:
-        """How many steps of a kind are done, to be done, and so on."""
+        """Count the steps of a kind by status."""
         return Counter(step.status for step in self.steps.values() if step.kind == kind)
 
     def to_do(self, *, retry_failed: bool = False) -> list[PlannedStep]:
-        """The steps that a run of the study takes, each behind those that it needs.
+        """Return the steps that a run of the study does, each after the steps that it needs.
 
         Args:
-            retry_failed: with those that have failed, and cells in which sessions have.
+            retry_failed: include failed steps, and cells with failed sessions.
         """
         return [
             step
@@ -135,12 +119,12 @@ class StudyPlan:
 
     @property
     def unanswered(self) -> int:
-        """How many sessions failed in cells that are done, and may be answered by another try."""
+        """The number of failed sessions of finished cells that another try may answer."""
         return sum(step.unanswered for step in self.steps.values())
 
     @property
     def failed(self) -> int:
-        """How many steps have failed, and are tried again only where that is asked for."""
+        """The number of failed steps. They are tried again only on request."""
         return sum(step.status == "failed" for step in self.steps.values())
 
 
@@ -148,37 +132,37 @@ def make_plan(db: Database, spec: Spec) -> StudyPlan:
     """Plan a study. Nothing is written.
 
     Raises:
-        NotFound: a dataset is not there.
+        NotFound: a dataset does not exist.
         KdtuiError: a dataset has no sessions to answer.
     """
     datasets = spec.datasets()
     answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
     validation = {dataset: count_sessions_with_pairs(db, dataset, "valid") for dataset in datasets}
-    found = grids(spec, validation)
-    if not any(grid.arms for grid in found):
-        raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
-    cells = [arm.cell for grid in found for arm in grid.arms]
-    ordered = list(in_order(cells))
-    known = steps_of(db, [key_of(step) for step in ordered])
+    study_grids = grids(spec, validation)
+    if not any(grid.arms for grid in study_grids):
+        raise KdtuiError("; ".join(reason for grid in study_grids for reason in grid.left_out))
+    cells = [arm.cell for grid in study_grids for arm in grid.arms]
+    ordered = list(steps_in_order(cells))
+    known = steps_of(db, [step_key(step) for step in ordered])
     steps = _with_status(db, cells, ordered, known)
-    failed = _failed_sessions(db, [steps[key_of(cell)] for cell in dict.fromkeys(cells)])
-    notes = _notes(spec, found, validation)
+    failed = _failed_sessions(db, [steps[step_key(cell)] for cell in dict.fromkeys(cells)])
+    notes = _notes(spec, study_grids, validation)
     for key, count in failed.items():
         step = steps[key]
-        lost = [need for need in needs(step.step) if steps[key_of(need)].status != "done"]
+        lost = [need for need in needs(step.step) if steps[step_key(need)].status != "done"]
         if lost:
-            # A new one would be another student.
+            # Making it again would make another student.
             notes.append(
                 f"{label(step.step)}: {counted(count, 'session')} without an answer cannot be answered again, since "
-                f"this is gone: {label(lost[0])}"
+                f"this no longer exists: {label(lost[0])}"
             )
         else:
             steps[key] = replace(step, unanswered=count)
-    return StudyPlan(spec, found, steps, answered, notes)
+    return StudyPlan(spec, study_grids, steps, answered, notes)
 
 
 def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
-    """The keys of the cells of these names.
+    """Return the keys of the cells of these names.
 
     Raises:
         KdtuiError: there is no cell of a name.
@@ -191,11 +175,11 @@ def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys[name] for name in names))
 
 
-def narrowed(plan: StudyPlan, cells: Sequence[str]) -> StudyPlan:
-    """The plan to do nothing but these cells, and what they need.
+def narrowed_plan(plan: StudyPlan, cells: Sequence[str]) -> StudyPlan:
+    """Narrow a plan to some cells and the steps that they need.
 
     Args:
-        cells: their keys; all where there is none.
+        cells: their keys; empty for all cells.
     """
     if not cells:
         return plan
@@ -215,14 +199,14 @@ def _sessions(db: Database, spec: Spec, dataset: str) -> int:
 
 
 def check_models(db: Database, spec: Spec) -> None:
-    """Refuse a study that cannot be run: what is done of it can be looked at without its models and hosts.
+    """Refuse a study whose models or hosts are missing. Its results can be shown without them.
 
     Raises:
-        NotFound: a host is not there.
-        KdtuiError: a student is not there, or cannot be part of a study.
+        NotFound: a host does not exist.
+        KdtuiError: a student does not exist, or cannot be part of a study.
     """
     for host in spec.hosts:
-        if host != HERE:
+        if host != LOCAL:
             get_host(db, host)
     _check_sources(db, spec)
     from kdtui.workflows.model_names import located_model, why_uncalibrated
@@ -247,33 +231,33 @@ def check_models(db: Database, spec: Spec) -> None:
 
 
 def _check_sources(db: Database, spec: Spec) -> None:
-    """Refuse adapters that trainings cannot begin from: they are missing, or were trained in another form."""
-    from kdtui.workflows.training.start_from import Terms, find_source, taken_over
+    """Refuse adapters that no training can begin from: missing ones, and those of another form."""
+    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
 
     for question in spec.question:
         for name in question.from_:
             for form, student in product(question.form, question.student):
                 if name != NOTHING:
-                    taken_over(find_source(db, name), Terms(form=form, base=student))
+                    inherited_terms(find_source(db, name), Terms(form=form, base=student))
 
 
-def _notes(spec: Spec, found: Sequence[Grid], validation: dict[str, int]) -> list[str]:
-    notes = [f"left out: {reason}" for grid in found for reason in grid.left_out]
+def _notes(spec: Spec, study_grids: Sequence[Grid], validation: dict[str, int]) -> list[str]:
+    notes = [f"left out: {reason}" for grid in study_grids for reason in grid.left_out]
     asks_pairs = any("pairs" in question.form for question in spec.question)
     for dataset, sessions in validation.items():
         if asks_pairs and sessions < LEAST_TO_CALIBRATE:
             notes.append(
-                f"{dataset} has too few validation sessions to calibrate students on: their thresholds stay as they are"
+                f"{dataset} has too few validation sessions to calibrate students: their thresholds stay as they are"
             )
     if asks_pairs and spec.split == "valid":
         notes.append("students are calibrated on the split that they answer, which favours those with many weights")
     if spec.split == "train" and any(use != "zero-shot" for each in spec.question for use in each.utilization):
-        notes.append("knowledge comes from the split that is answered: no number says how students do on new sessions")
+        notes.append("knowledge comes from the split that is answered: the numbers do not show results on new sessions")
     return list(dict.fromkeys(notes))
 
 
-def in_order(cells: Sequence[Step]) -> Iterator[Step]:
-    """The steps that cells take, each once, behind those that it needs."""
+def steps_in_order(cells: Sequence[Step]) -> Iterator[Step]:
+    """Yield the steps that cells need, each once, after the steps that it needs."""
     seen: set[Step] = set()
     for cell in cells:
         stack: list[tuple[Step, bool]] = [(cell, False)]
@@ -292,30 +276,32 @@ def in_order(cells: Sequence[Step]) -> Iterator[Step]:
 def _with_status(
     db: Database, cells: Sequence[Step], ordered: Sequence[Step], known: dict[str, StoredStep]
 ) -> dict[str, PlannedStep]:
-    keys = {step: key_of(step) for step in ordered}
-    look = Look(db)
-    found: dict[str, PlannedStep] = {}
+    keys = {step: step_key(step) for step in ordered}
+    contents = StoreContents(db)
+    planned: dict[str, PlannedStep] = {}
     for step in ordered:
         stored = known.get(keys[step])
-        problem = look.why_not_done(step, stored, lambda need: known[keys[need]].made if keys[need] in known else "")
+        problem = contents.why_not_done(
+            step, stored, lambda need: known[keys[need]].made if keys[need] in known else ""
+        )
         status: Status = "done" if problem is None else "to do"
         why = problem or None
         if status == "to do" and stored is not None and stored.state == "failed":
             status, why = "failed", stored.reason
-        found[keys[step]] = PlannedStep(step, keys[step], status, stored, why)
-    # What nothing needs that is still to be done need not be done, even if it is gone.
-    wanted = _wanted(cells, found)
+        planned[keys[step]] = PlannedStep(step, keys[step], status, stored, why)
+    # A step that no remaining step needs is not done again, even if its result is gone.
+    wanted = _wanted(cells, planned)
     return {
         key: each if each.status == "done" or each.step in wanted else replace(each, status="not needed")
-        for key, each in found.items()
+        for key, each in planned.items()
     }
 
 
 def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step]:
-    """Cells, and what those need that are still to be done.
+    """Return cells and the remaining steps that they need.
 
     Args:
-        steps: each behind those that it needs.
+        steps: each after the steps that it needs.
     """
     wanted = set(cells)
     for each in reversed(list(steps.values())):
@@ -325,95 +311,10 @@ def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step
 
 
 def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, int]:
-    """How many sessions failed in cells that are done, by key; without those that no other try would answer."""
+    """Count the failed sessions of finished cells, by key. Failures that another try would repeat do not count."""
     runs = {int(cell.stored.made): cell.key for cell in cells if cell.status == "done" and cell.stored is not None}
-    found = {}
+    failed = {}
     for run, reasons in count_failures(db, runs).items():
         if count := sum(count for reason, count in reasons.items() if not PromptTooLong.matches(reason)):
-            found[runs[run]] = count
-    return found
-
-
-class Look:
-    """What there is in a store that steps are made of, and what came of them; looked up once."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._datasets = dataset_times(db)
-        self._kept = knowledge_kept(db)
-        self._teachers = teachers_kept(db)
-        self._samples = {sample.name for sample in list_samples(db)}
-        self._adapters = {model.name for model in named_models(db) if model.kind == "adapter"}
-        self._routers = {router.name for router in list_routers(db)}
-        self._runs = finished_runs(db)
-        self._basis: dict[Step, str] = {}
-
-    def has_knowledge(self, step: KnowledgeStep) -> bool:
-        """Whether there is any that the step would find."""
-        if step.teacher == ANY:
-            return (step.dataset, step.format) in self._kept
-        return (step.dataset, step.format, step.teacher) in self._teachers
-
-    def basis(self, step: Step) -> str:
-        """What a step is made of: the datasets as they were imported, and the knowledge that is kept of them."""
-        if step not in self._basis:
-            datasets, formats = _sources(step)
-            self._basis[step] = json.dumps(
-                [
-                    sorted((name, self._datasets.get(name, "")) for name in datasets),
-                    sorted((*pair, *self._kept.get(pair, (0, 0))) for pair in formats),
-                ]
-            )
-        return self._basis[step]
-
-    def why_not_done(self, step: Step, stored: StoredStep | None, made: Callable[[Step], str]) -> str | None:
-        """None for a step that is done; otherwise why it has to be done again, and empty where it never was."""
-        if isinstance(step, KnowledgeStep):
-            return None if self.has_knowledge(step) else ""
-        if stored is None or stored.state != "done":
-            return ""
-        if stored.basis != self.basis(step):
-            return "the dataset or its knowledge has changed since"
-        return None if self._is_there(step, stored, made) else f"{_made_in_words(step, stored)} has been deleted"
-
-    def _is_there(self, step: Step, stored: StoredStep, made: Callable[[Step], str]) -> bool:
-        match step:
-            case SampleStep():
-                return stored.made in self._samples
-            case TrainingStep():
-                return stored.made in self._adapters
-            case MixtureStep():
-                return stored.made in (self._routers if step.how == "routed" else self._adapters)
-            case CalibrationStep():
-                return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
-            case EvaluationStep():
-                return stored.made in self._runs
-            case KnowledgeStep():
-                return True
-
-
-def _made_in_words(step: Step, stored: StoredStep) -> str:
-    return f"run {stored.made}" if isinstance(step, EvaluationStep) else f"its {kind_of(step)} {stored.made}".rstrip()
-
-
-def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
-    """The datasets that a step is made of, and the formats of their knowledge."""
-    datasets: set[str] = set()
-    formats: set[tuple[str, Format]] = set()
-    match step:
-        case KnowledgeStep():
-            datasets.add(step.dataset)
-        case SampleStep() | TrainingStep():
-            datasets.update(step.datasets)
-            formats.update((dataset, format) for dataset in step.datasets for format in step.formats)
-        case MixtureStep():
-            datasets.add(step.dataset)
-        case CalibrationStep() | EvaluationStep():
-            datasets.add(step.dataset)
-            shown_of = (step.dataset,) if step.sample is None else step.sample.datasets
-            formats.update((dataset, format) for dataset in shown_of for format in step.shown)
-    for need in needs(step):
-        more, known = _sources(need)
-        datasets |= more
-        formats |= known
-    return datasets, formats
+            failed[runs[run]] = count
+    return failed

@@ -1,4 +1,4 @@
-"""Plots of a study, as SVG that stands in a page: its text and lines take the colour of the page's text."""
+"""Plots of a study as SVG inside a page. Text and lines take the text colour of the page."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INK = "#123456"
-"""Stands for the colour of the page's text until the SVG is written."""
+"""A placeholder for the text colour of the page until the SVG is written."""
 
 _METADATA = re.compile(r"<metadata>.*?</metadata>", re.DOTALL)
 
 _COLOURS = ("#3b7dd8", "#d1782b", "#3a9a5b", "#a45bb8", "#c2506a", "#7a7f2a")
-"""Legible on white and on black, and told apart by people who see fewer colours; markers differ, too."""
+"""Legible on white and on black, and distinguishable for colour-blind readers; markers differ too."""
 
 _MARKERS = "osD^vP"
 _LONGEST = 48
-"""Characters of a label."""
+"""Characters of a label at most."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class CostPoint:
     """A row in a plot of quality and cost."""
 
     label: str
@@ -38,7 +38,7 @@ class Point:
 
 
 def intervals_plot(rows: Sequence[tuple[str, Estimate]], floors: Mapping[str, float], metric: str) -> str:
-    """A dot and its interval for each row, from the top; floors are dashed lines."""
+    """Plot a dot and its interval for each row, from the top. Floors are dashed lines."""
     with _axes(7.2, 0.9 + 0.3 * len(rows)) as (axes, svg):
         for at, (_, estimate) in enumerate(rows):
             _interval(axes, estimate, at, 0)
@@ -64,16 +64,16 @@ def intervals_plot(rows: Sequence[tuple[str, Estimate]], floors: Mapping[str, fl
 def lines_plot(
     lines: Mapping[str, Sequence[tuple[float, Estimate]]], levels: Mapping[str, Estimate], axis: str, metric: str
 ) -> str:
-    """A line for each context, with the intervals of its points: for an axis whose values are numbers.
+    """Plot a line for each context, with the intervals of its points, for an axis with numbers.
 
     Args:
-        levels: that have no place on the axis: each is a dashed line across the plot, on a band that is its interval.
+        levels: rows without a value on the axis. Each is a dashed line across the plot, on a band for its interval.
     """
     with _axes(7.2, 3.6) as (axes, svg):
         width = max((x for points in lines.values() for x, _ in points), default=1.0)
         for at, (label, points) in enumerate(lines.items()):
             colour, marker = _look(at)
-            # Beside each other, where several have an interval at the same place.
+            # Next to each other, if several have an interval at the same place.
             places = [x + width * 0.006 * (at - (len(lines) - 1) / 2) for x, _ in points]
             axes.plot(places, [each.mean for _, each in points], color=colour, linewidth=1.2, label=_text(label))
             for place, (_, each) in zip(places, points, strict=True):
@@ -91,8 +91,8 @@ def lines_plot(
     return svg.getvalue()
 
 
-def cost_plot(points: Sequence[Point], cost: str, metric: str) -> str:
-    """Quality against cost, on a logarithmic scale; a line joins those that nothing cheaper is as good as."""
+def cost_plot(points: Sequence[CostPoint], cost: str, metric: str) -> str:
+    """Plot quality against cost on a logarithmic scale. A line joins the points that no cheaper point matches."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     with _axes(7.2, 3.6) as (axes, svg):
@@ -137,7 +137,7 @@ def _legend(axes: "Axes") -> None:
 
 
 def _look(at: int) -> tuple[str, str]:
-    """A colour and a marker that the first three dozen have for themselves."""
+    """Return a colour and a marker; the first three dozen pairs differ."""
     return _COLOURS[at % len(_COLOURS)], _MARKERS[(at + at // len(_COLOURS)) % len(_MARKERS)]
 
 
@@ -148,7 +148,7 @@ def _text(label: str) -> str:
 
 @contextmanager
 def _axes(width: float, height: float) -> "Iterator[tuple[Axes, StringIO]]":
-    """Axes to draw on, of so many inches, and what holds the SVG afterwards."""
+    """Provide axes of this size in inches, and the buffer that holds the SVG afterwards."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -169,6 +169,6 @@ def _axes(width: float, height: float) -> "Iterator[tuple[Axes, StringIO]]":
         yield axes, svg
         drawn = StringIO()
         figure.savefig(drawn, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
-    # Within a page only the element counts, and nothing in it is to lead elsewhere.
+    # A page needs only the element, without links to other sites.
     element = _METADATA.sub("", drawn.getvalue()[drawn.getvalue().index("<svg") :])
     svg.write(element.replace(_INK, "currentColor"))

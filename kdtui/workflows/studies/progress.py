@@ -1,4 +1,4 @@
-"""How far the cells of a study are: done, under way, waiting for what they need, or lost."""
+"""The progress of the cells of a study: done, answering, waiting for a step, or blocked."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -7,28 +7,28 @@ from typing import Literal, TypeAlias
 
 from kdtui.workflows.studies.labels import label
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
-from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, key_of, needs
+from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, needs, step_key
 from store.jobs import StoredJob, list_jobs
 from store.runs import list_runs
 from store.sqlite import Database
 
 CellState: TypeAlias = Literal["done", "answering", "waiting", "to do", "failed", "blocked"]
-"""`waiting`: a step that the cell needs has begun. `blocked`: one has failed."""
+""""waiting": a step that the cell needs has begun. "blocked": such a step has failed."""
 
 Amount: TypeAlias = tuple[int, int]
-"""How much of a step is done, and of how much: sessions, or steps of a training."""
+"""How much of a step is done, and its size: sessions, or steps of a training."""
 
 
 @dataclass(frozen=True, slots=True)
 class CellProgress:
-    """How far a cell is.
+    """The progress of a cell.
 
     Attributes:
-        run: the number of the run that answers it, or has; None where it has not begun.
-        training: the name of the training of its adapter; None where there is none yet.
-        at: the step that is under way or has failed: the cell itself, or one that it needs.
-        amount: of that step; None where it is not known.
-        why: why a step has failed, or why the cell is to be done again.
+        run: the number of its run; None if it has not begun.
+        training: the name of the training of its adapter; None if there is none yet.
+        at: the step that is running or has failed: the cell itself, or one that it needs.
+        amount: of that step; None if unknown.
+        why: why a step has failed, or why the cell has to be done again.
     """
 
     state: CellState
@@ -39,10 +39,10 @@ class CellProgress:
     why: str | None = None
 
     def in_words(self, *, is_running: bool) -> str:
-        """The same in a line.
+        """Describe the progress in a line.
 
         Args:
-            is_running: whether somebody runs the study; otherwise what has begun stands still.
+            is_running: whether a process runs the study; otherwise, begun steps are paused.
         """
         amount = "" if self.amount is None else f", {self.amount[0]:,} of {self.amount[1]:,}"
         match self.state:
@@ -60,17 +60,17 @@ class CellProgress:
 
 
 def cell_progress(db: Database, plan: StudyPlan, begun: Container[str] = frozenset()) -> dict[str, CellProgress]:
-    """How far each cell of a plan is, by its key.
+    """Return the progress of each cell of a plan, by its key.
 
     Args:
-        begun: keys of steps that have begun, whether or not the store says so yet.
+        begun: keys of steps that have begun, even if the store does not say so yet.
     """
-    look = _Look(db, plan, begun)
-    return {cell.key: look.at_cell(cell) for cell in plan.cells}
+    reader = _ProgressReader(db, plan, begun)
+    return {cell.key: reader.at_cell(cell) for cell in plan.cells}
 
 
-class _Look:
-    """What is looked up for several cells alike."""
+class _ProgressReader:
+    """Looked-up data that several cells share."""
 
     def __init__(self, db: Database, plan: StudyPlan, begun: Container[str]) -> None:
         self._db, self._plan, self._begun = db, plan, begun
@@ -84,7 +84,7 @@ class _Look:
             return CellProgress("failed", run, training, cell, None, cell.why)
         under_way: PlannedStep | None = None
         for step in self._all_needs(cell.step):
-            planned = self._plan.steps[key_of(step)]
+            planned = self._plan.steps[step_key(step)]
             if planned.status == "failed":
                 return CellProgress("blocked", run, training, planned, None, planned.why)
             if planned.status == "to do" and self._is_begun(planned):
@@ -96,14 +96,14 @@ class _Look:
         return CellProgress("to do", None, training, None, None, cell.why)
 
     def _all_needs(self, step: Step) -> list[Step]:
-        found: dict[Step, None] = {}
+        result: dict[Step, None] = {}
         stack = list(needs(step))
         while stack:
             need = stack.pop()
-            if need not in found:
-                found[need] = None
+            if need not in result:
+                result[need] = None
                 stack.extend(needs(need))
-        return list(found)
+        return list(result)
 
     def _run_of(self, cell: PlannedStep) -> int | None:
         if cell.stored is None or not cell.stored.made.isdecimal():
@@ -113,14 +113,14 @@ class _Look:
 
     @cached_property
     def _runs(self) -> dict[int, Amount]:
-        """What runs have answered, and of how many sessions, by number."""
+        """Answered sessions and all sessions of runs, by number."""
         return {row.run.id: (row.answered, row.sessions) for row in list_runs(self._db)}
 
     def _training_of(self, cell: PlannedStep) -> str | None:
         assert isinstance(cell.step, EvaluationStep)
         if cell.step.training is None:
             return None
-        stored = self._plan.steps[key_of(cell.step.training)].stored
+        stored = self._plan.steps[step_key(cell.step.training)].stored
         return stored.made if stored is not None and stored.made in self._jobs else None
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What it takes to repeat a study: its data, models and adapters by their hashes, and the commands."""
+"""What is needed to repeat a study: the hashes of its data, models and adapters, and the commands."""
 
 import shlex
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ class Provenance:
     """What a study was made of.
 
     Attributes:
-        hashes: what, and its SHA-256 in hexadecimal: splits of datasets, base models, adapters.
-        commands: what each is for, and the command that does the same without a study.
+        hashes: a name and its SHA-256 in hexadecimal: splits of datasets, base models, adapters.
+        commands: the purpose of each command, and the command that does the same without a study.
     """
 
     hashes: list[tuple[str, str]]
@@ -35,7 +35,7 @@ class Provenance:
 
 
 def provenance_of(db: Database, plan: StudyPlan) -> Provenance:
-    """What a study was made of, as far as that is still there."""
+    """Return what a study was made of, as far as that still exists."""
     return Provenance(list(_hashes(db, plan)), list(_commands(db, plan)))
 
 

@@ -18,8 +18,8 @@ from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measure
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
-from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, key_of
-from kdtui.workflows.studies.verdicts import answer, caveat
+from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, step_key
+from kdtui.workflows.studies.verdicts import answer_in_words, caveat
 from store.errors import NotFound
 from store.records import Session
 from store.runs import Run, summary_of
@@ -29,25 +29,25 @@ _WITHIN = {
     name: (0.0, inf if name in ("bundles_per_session", *COSTS, "precision", "recall_2024") else 1.0)
     for name in MEASURES
 }
-"""What each measure can be. A prediction can hit several true bundles, so that precision exceeds 1."""
+"""The possible range of each measure. A prediction can hit several true bundles, so precision can exceed 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class ResultRow:
+class QuestionRow:
     """A place in the grid of a question, over all of its seeds: a row of a table.
 
     Attributes:
         label: the values of the axes that differ in the question, unique in its dataset.
-        at: the value of each axis but the seed.
-        places: the same of all places of the grid that come to its cells.
+        at: the value of each axis except the seed.
+        places: the values of all places of the grid that have its cells.
         without: the axes that make no difference to it.
-        cells: one for each seed; seeds that make no difference have one in common.
-        runs: of the cells that are done.
-        seeds: the measures of each seed; a run comes several times where seeds make no difference.
+        cells: one for each seed; seeds that make no difference share one.
+        runs: of the finished cells.
+        seeds: the measures of each seed; a run is repeated if seeds make no difference.
         estimates: by measure; empty while no cell is done.
-        failed: sessions that the student could not answer, of all runs together; they count as answers without bundles.
-        cost: of the runs, as means; what is not known is None. Its seconds are those of the whole evaluation, shared by
-            the sessions: several are answered at a time.
+        failed: sessions that the student could not answer, of all runs. They count as answers without bundles.
+        cost: the mean of the runs; unknown costs are None. Its seconds are those of the whole evaluation, divided by
+            the sessions, since several are answered at a time.
         training_seconds, adapter_bytes: of one adapter, as a mean; None without one.
     """
 
@@ -67,33 +67,33 @@ class ResultRow:
 
     @property
     def name(self) -> str:
-        """What comparisons call it, in all datasets."""
+        """Its name in comparisons, unique in all datasets."""
         return f"{self.dataset}: {self.label}"
 
     def label_in(self, question: Question) -> str:
-        """What it is called in the report of a question; without its dataset where there is one alone."""
+        """Return its label in the report of a question, without its dataset if there is only one."""
         return self.name if len(question.dataset) > 1 else self.label or "all"
 
     @property
     def is_done(self) -> bool:
-        """Whether all of its seeds are."""
+        """Whether all of its seeds are done."""
         return all(cell.status == "done" for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)
 class QuestionResult:
-    """A question, and what the study says to it so far.
+    """A question, and its answer so far.
 
     Attributes:
-        rows: of all datasets, those of the first dataset first.
-        comparisons: corrected for each other; by the names of rows.
+        rows: of all datasets, in the order of the datasets.
+        comparisons: corrected for multiple comparisons; by the names of rows.
         answer: one sentence.
         caveat: what the statistics leave out; may be empty.
         left_out: why places of the grid have no cell.
     """
 
     question: Question
-    rows: list[ResultRow]
+    rows: list[QuestionRow]
     comparisons: list[Comparison]
     answer: str
     caveat: str
@@ -102,13 +102,13 @@ class QuestionResult:
 
 @dataclass(frozen=True, slots=True)
 class StudyResults:
-    """All that a report tells.
+    """The content of a report.
 
     Attributes:
         floors: of each dataset, by name and measure.
-        sessions: of each dataset, that are answered.
-        resampling: the draws of sessions that all intervals are by.
-        states: how far each cell is, by its key.
+        sessions: the answered sessions of each dataset.
+        resampling: of the sessions, for all intervals.
+        states: the progress of each cell, by its key.
     """
 
     plan: StudyPlan
@@ -120,10 +120,10 @@ class StudyResults:
 
 
 def study_results(db: Database, plan: StudyPlan) -> StudyResults:
-    """Measure and compare what is done of a study.
+    """Measure and compare the finished cells of a study.
 
     Raises:
-        KdtuiError: nothing is done yet.
+        KdtuiError: no cell is done yet.
     """
     if not any(cell.status == "done" for cell in plan.cells):
         raise KdtuiError(
@@ -145,7 +145,7 @@ def study_results(db: Database, plan: StudyPlan) -> StudyResults:
 
 
 class _Builder:
-    """Measures each run once for all questions."""
+    """Builds the results; measures each run once for all questions."""
 
     def __init__(self, db: Database, plan: StudyPlan, sessions: Mapping[str, Sequence[Session]]) -> None:
         self._db = db
@@ -168,15 +168,15 @@ class _Builder:
         self._costs = costs_of(db, summaries) if summaries else {}
 
     def floors(self, dataset: str) -> dict[str, Mapping[str, Estimate]]:
-        found = floor_measures(self._db, dataset, self._sessions[dataset])
-        names = list(found)
-        cells = [[found[name]] for name in names]
+        measures = floor_measures(self._db, dataset, self._sessions[dataset])
+        names = list(measures)
+        cells = [[measures[name]] for name in names]
         return dict(zip(names, self._estimates(dataset, cells), strict=True))
 
     def question(self, grid: Grid) -> QuestionResult:
         question = grid.question
-        rows: list[ResultRow] = []
-        places: dict[tuple[Any, ...], ResultRow] = {}
+        rows: list[QuestionRow] = []
+        places: dict[tuple[Any, ...], QuestionRow] = {}
         for dataset in question.dataset:
             groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
             done = [self._seeds(arms) for arms in groups]
@@ -187,33 +187,33 @@ class _Builder:
                 places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
         comparisons = compare_cells(self._pairs(question, grid, places), self.resampling)
         labels = {row.name: row.label_in(question) for row in rows}
-        said = answer(comparisons, labels, question.compare)
-        return QuestionResult(question, rows, comparisons, said, caveat(comparisons), grid.left_out)
+        answer = answer_in_words(comparisons, labels, question.compare)
+        return QuestionResult(question, rows, comparisons, answer, caveat(comparisons), grid.left_out)
 
     def _cells(self, arms: Sequence[Arm]) -> list[PlannedStep]:
-        keys = dict.fromkeys(key_of(arm.cell) for arm in arms)
+        keys = dict.fromkeys(step_key(arm.cell) for arm in arms)
         return [self._plan.steps[key] for key in keys]
 
     def _seeds(self, arms: Sequence[Arm]) -> list[RunMeasures]:
-        """The run of each seed that is done; where seeds make no difference they are alike, and their spread is 0."""
+        """Return the runs of the finished seeds. Seeds that make no difference share a run, and their spread is 0."""
         first = _place(arms[0].at)
-        keys = [key_of(arm.cell) for arm in arms if _place(arm.at) == first]
+        keys = [step_key(arm.cell) for arm in arms if _place(arm.at) == first]
         return [self._measured[key] for key in keys if key in self._measured]
 
     def _estimates(self, dataset: str, cells: Sequence[Sequence[RunMeasures]]) -> list[dict[str, Estimate]]:
-        found: list[dict[str, Estimate]] = [{} for _ in cells]
+        estimates_by_cell: list[dict[str, Estimate]] = [{} for _ in cells]
         for measure in MEASURES:
             values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
-            # Seeds in which the measure leaves out every session are none.
+            # Seeds in which the measure leaves out every session do not count.
             counted = [at for at, cell in enumerate(values) if cell.seeds]
             estimates = estimate_cells([values[at] for at in counted], self.resampling, _WITHIN[measure])
             for at, each in zip(counted, estimates, strict=True):
-                found[at][measure] = each
-        return found
+                estimates_by_cell[at][measure] = each
+        return estimates_by_cell
 
-    def _row(self, question: Question, arms: Sequence[Arm], found: dict[str, Estimate]) -> ResultRow:
+    def _row(self, question: Question, arms: Sequence[Arm], estimates: dict[str, Estimate]) -> QuestionRow:
         cells = self._cells(arms)
-        # Where nothing is known, nothing is shown: what a place comes to is said, and not how it was asked for.
+        # Show what the place really uses, not what it was asked for: without knowledge, nothing is shown.
         first = arms[0].cell
         formats = formats_of_cell(first)
         known = {"utilization": utilization_of(first), "formats": formats_label(formats)}
@@ -228,7 +228,7 @@ class _Builder:
             each = [self._training(training) for training in trainings]
             seconds += [sum(took for took, _ in each if took is not None)] if any(took for took, _ in each) else []
             sizes += [sum(size for _, size in each if size is not None)] if any(size for _, size in each) else []
-        return ResultRow(
+        return QuestionRow(
             label_of(question, at, without),
             first.dataset,
             at,
@@ -237,7 +237,7 @@ class _Builder:
             tuple(cells),
             runs,
             tuple(self._seeds(arms)),
-            found,
+            estimates,
             _mean_cost([self._cost(cell) for cell in cells if cell.key in self._runs]),
             sum(self._summaries[run.id].failed for run in runs),
             sum(seconds) / len(seconds) if seconds else None,
@@ -250,10 +250,10 @@ class _Builder:
         return replace(self._costs[summary.run.id], seconds=seconds)
 
     def _training(self, step: TrainingStep) -> tuple[float | None, int | None]:
-        """How long a training took, and the size of its adapter."""
+        """Return the seconds of a training, and the size of its adapter."""
         from store.models import named_model
 
-        stored = self._plan.steps[key_of(step)].stored
+        stored = self._plan.steps[step_key(step)].stored
         if stored is None or stored.state != "done":
             return None, None
         try:
@@ -263,8 +263,8 @@ class _Builder:
             return stored.seconds, None
         return stored.seconds, size
 
-    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], ResultRow]) -> list[CellPair]:
-        """Each place beside that of the baseline with the same other values; places of the same cells once."""
+    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], QuestionRow]) -> list[CellPair]:
+        """Pair each place with the baseline of the same other values. Places with the same cells come once."""
         pairs: dict[tuple[str, str], CellPair] = {}
         for arm in grid.arms:
             row = places[_place(arm.at)]
@@ -276,12 +276,12 @@ class _Builder:
             )
         return list(pairs.values())
 
-    def _cell(self, row: ResultRow, question: Question) -> Cell:
+    def _cell(self, row: QuestionRow, question: Question) -> Cell:
         return cell_of(row.seeds, question.metric, self._places[row.dataset])
 
 
 def _grouped(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """The arms that differ in nothing but the seed; those that come to the same cells are together, too."""
+    """Group the arms that differ only in the seed. Arms with the same cells are in one group too."""
     by_place: dict[tuple[Any, ...], list[Arm]] = {}
     for arm in arms:
         by_place.setdefault(_place(arm.at), []).append(arm)
@@ -296,7 +296,7 @@ def _place(at: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _without_effect(question: Question, arms: Sequence[Arm]) -> set[str]:
-    """The axes that make no difference to arms of the same cells: whatever their value, they come to these cells."""
+    """Return the axes that make no difference to arms with the same cells: every value leads to these cells."""
     return {
         axis
         for axis in AXES
@@ -307,7 +307,7 @@ def _without_effect(question: Question, arms: Sequence[Arm]) -> set[str]:
 
 
 def _is_free(axis: str, arms: Sequence[Arm]) -> bool:
-    """Whether arms with each value of an axis have the same values of all others."""
+    """Return whether arms with each value of an axis have the same values of all other axes."""
     others: dict[Any, set[tuple[Any, ...]]] = {}
     for arm in arms:
         others.setdefault(arm.at[axis], set()).add(tuple(arm.at[each] for each in AXES if each != axis))
@@ -316,7 +316,7 @@ def _is_free(axis: str, arms: Sequence[Arm]) -> bool:
 
 
 def label_of(question: Question, at: Mapping[str, Any], without: Collection[str] = ()) -> str:
-    """A place in the grid by the axes that differ in a question, the dataset and the seed aside.
+    """Label a place in the grid by the axes that differ in a question, except the dataset and the seed.
 
     Args:
         without: other axes to leave out.
@@ -327,7 +327,7 @@ def label_of(question: Question, at: Mapping[str, Any], without: Collection[str]
 
 
 def value_label(axis: str, value: Any) -> str:
-    """A value of an axis."""
+    """Label a value of an axis."""
     match axis:
         case "student":
             return model_label(value)
@@ -345,7 +345,7 @@ def value_label(axis: str, value: Any) -> str:
 
 
 def _mean_cost(costs: Sequence[RunCost]) -> RunCost:
-    """The means of what is known of all of them."""
+    """Return the mean of each cost that is known for all of them."""
 
     def mean(values: Sequence[float | None]) -> float | None:
         known = [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""The steps of a study. A step is its settings: two with the same settings are one, and it is done once."""
+"""The steps of a study. A step is identified by its settings: equal steps are the same step, and are done once."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -12,7 +12,7 @@ from kdtui.workflows.model_names import ROUTED, is_endpoint
 from store.records import FORMATS, Format, RunSettings, Split, TrainingSettings
 
 ANY = "any"
-"""The teacher of all knowledge that there is."""
+"""The teacher name that stands for all knowledge in the store."""
 
 Form: TypeAlias = Literal["list", "pairs"]
 
@@ -21,10 +21,10 @@ Mixing: TypeAlias = Literal["routed", "merged"]
 
 
 class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):
-    """Knowledge of one format is mined or distilled from the training sessions of a dataset.
+    """Mine or distil knowledge of one format from the training sessions of a dataset.
 
     Attributes:
-        teacher: whose; "any" where that makes no difference.
+        teacher: of the knowledge; "any" if that makes no difference.
     """
 
     dataset: str
@@ -33,7 +33,7 @@ class KnowledgeStep(Struct, frozen=True, tag="knowledge", tag_field="kind"):
 
 
 class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
-    """A sample of the knowledge of some datasets is drawn; see `kdtui.workflows.knowledge.sample.create_sample`.
+    """Draw a sample of the knowledge of some datasets; see `kdtui.workflows.knowledge.sample.create_sample`.
 
     Attributes:
         student: whose zero-shot answers say how difficult a session is; None for the other strategies.
@@ -48,14 +48,14 @@ class SampleStep(Struct, frozen=True, tag="sample", tag_field="kind"):
     student: str | None = None
 
 
-# Without what is not there, so that steps of before trainings could begin from an adapter stay what they are.
+# Without defaults, so that steps from before `start` was added keep their key.
 class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_defaults=True):
-    """An adapter is trained; see `kdtui.workflows.training.service.TrainingPlan`.
+    """Train an adapter; see `kdtui.workflows.training.plan.TrainingPlan`.
 
     Attributes:
-        rank: of the adapter; 0 for that of the one that it begins from.
+        rank: of the adapter; 0 for that of the adapter that it begins from.
         sessions: training sessions of each dataset, drawn by chance; None for all.
-        start: the adapter that it begins from; None for the base alone.
+        start: the adapter that it begins from; None for the base without one.
     """
 
     datasets: tuple[str, ...]
@@ -74,10 +74,10 @@ class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_d
 
 
 class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
-    """Adapters, one for each format and one without knowledge, become one student.
+    """Make one student from several adapters: one for each format and one without knowledge.
 
     Attributes:
-        dataset: on whose validation sessions routed ones are compared.
+        dataset: on whose validation sessions routed adapters are compared.
         how: "routed": a router chooses one of them for each session, see `kdtui.workflows.adapters.routers`;
             "merged": their mean is one adapter, see `kdtui.workflows.adapters.merge`.
         trainings: of the adapters.
@@ -89,7 +89,7 @@ class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
 
     @property
     def answers(self) -> "tuple[EvaluationStep, ...]":
-        """What each adapter answers on the validation sessions, shown what it was trained with."""
+        """The answers of each adapter to the validation sessions, shown the knowledge that it was trained with."""
         return tuple(
             EvaluationStep(
                 self.dataset,
@@ -108,12 +108,12 @@ class MixtureStep(Struct, frozen=True, tag="mixture", tag_field="kind"):
 
 
 def _all_of(training: TrainingStep) -> SampleStep:
-    """The sample of all that a training could show: knowledge of other datasets is shown as a sample has it."""
+    """Return the sample of all knowledge of a training: only a sample can show knowledge of other datasets."""
     return SampleStep(training.datasets, training.formats, ANY, "random", 1.0, 0)
 
 
 class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
-    """A student that is asked about pairs is calibrated on the validation sessions of a dataset."""
+    """Calibrate a student that answers about pairs, on the validation sessions of a dataset."""
 
     dataset: str
     student: str
@@ -123,17 +123,17 @@ class CalibrationStep(Struct, frozen=True, tag="calibration", tag_field="kind"):
     training: TrainingStep | None
 
 
-# Without what is not there, so that steps of before there were mixtures stay what they are.
+# Without defaults, so that steps from before `mixture` was added keep their key.
 class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind", omit_defaults=True):
-    """A student answers sessions: a cell of a study.
+    """Have a student answer sessions: a cell of a study.
 
     Attributes:
-        sessions, draw: how many of the split are answered, and the seed by which they are drawn; None and 0 for all.
+        sessions, draw: answered sessions of the split, and the seed of their draw; None and 0 for all.
         shown: formats of the knowledge in its prompt.
         sample: that this knowledge is taken from; None for all.
-        training: of its adapter; None for the base alone.
-        is_calibrated: whether it is calibrated before.
-        mixture: its adapters, where it has several; each is shown what it was trained with.
+        training: of its adapter; None for the base without one.
+        is_calibrated: whether it is calibrated first.
+        mixture: its adapters, if it has several; each is shown the knowledge that it was trained with.
     """
 
     dataset: str
@@ -150,7 +150,7 @@ class EvaluationStep(Struct, frozen=True, tag="evaluation", tag_field="kind", om
 
     @property
     def calibration(self) -> CalibrationStep | None:
-        """What it is calibrated by."""
+        """Its calibration; None without one."""
         if not self.is_calibrated:
             return None
         return CalibrationStep(self.dataset, self.student, self.form, self.shown, self.sample, self.training)
@@ -160,19 +160,19 @@ Step: TypeAlias = KnowledgeStep | SampleStep | TrainingStep | MixtureStep | Cali
 Kind: TypeAlias = Literal["knowledge", "sample", "training", "mixture", "calibration", "evaluation"]
 
 KINDS: tuple[Kind, ...] = ("knowledge", "sample", "training", "mixture", "calibration", "evaluation")
-"""In the order in which a study gets to them."""
+"""In the order in which a study does them."""
 
 _encode = msgspec.json.Encoder().encode
 _decoder: msgspec.json.Decoder[Step] = msgspec.json.Decoder(Step)
 
 
-def key_of(step: Step) -> str:
-    """A hash of the settings of a step, in hexadecimal."""
+def step_key(step: Step) -> str:
+    """Hash the settings of a step, in hexadecimal."""
     return sha256(_encode(step)).hexdigest()
 
 
-def kind_of(step: Step) -> Kind:
-    """What is done in a step."""
+def step_kind(step: Step) -> Kind:
+    """Return the kind of a step."""
     match step:
         case KnowledgeStep():
             return "knowledge"
@@ -189,30 +189,30 @@ def kind_of(step: Step) -> Kind:
 
 
 def new_name(step: Step, basis: str) -> str:
-    """What a sample, a training with its adapter, or a mixture is called that comes of a step.
+    """Return the name for the sample, training or mixture that a step makes.
 
     Args:
-        basis: what it is made of; what is made of something else is called otherwise, and does not replace it.
+        basis: what it is made from. Another basis gives another name, so that nothing is replaced.
     """
-    return f"study-{sha256(f'{key_of(step)} {basis}'.encode()).hexdigest()[:12]}"
+    return f"study-{sha256(f'{step_key(step)} {basis}'.encode()).hexdigest()[:12]}"
 
 
-def encoded(step: Step) -> str:
-    """The settings as JSON."""
+def encoded_step(step: Step) -> str:
+    """Encode the settings as JSON."""
     return _encode(step).decode()
 
 
-def decoded(text: str) -> Step:
-    """The step of these settings.
+def decoded_step(text: str) -> Step:
+    """Decode the step of these settings.
 
     Raises:
-        msgspec.MsgspecError: another version has written them.
+        msgspec.MsgspecError: another version wrote them.
     """
     return _decoder.decode(text)
 
 
 def needs(step: Step) -> tuple[Step, ...]:
-    """The steps that must be done right before a step."""
+    """Return the steps that must be done right before a step."""
     match step:
         case KnowledgeStep():
             return ()
@@ -247,7 +247,7 @@ def _sampled(sample: SampleStep | None) -> tuple[Step, ...]:
 
 
 def zero_shot_runs(sample: SampleStep) -> tuple[EvaluationStep, ...]:
-    """The runs that say how difficult the training sessions are, where a sample is drawn by that."""
+    """Return the runs that measure the difficulty of training sessions, for a sample that is drawn by difficulty."""
     if sample.student is None:
         return ()
     return tuple(
@@ -257,10 +257,10 @@ def zero_shot_runs(sample: SampleStep) -> tuple[EvaluationStep, ...]:
 
 
 def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step], str]) -> RunSettings:
-    """How a student is asked in a step; files of models are named in full.
+    """Return the settings of a student in a step. Files of models are absolute paths.
 
     Args:
-        name_of: what came of a step that is done.
+        name_of: returns the name of what a finished step made.
     """
     from kdtui.workflows.student.settings import settings_for
 
@@ -274,7 +274,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
         step.shown,
         limit=limit,
         seed=draw,
-        # An endpoint writes a list in its own way.
+        # An endpoint writes lists in its own way.
         strategy=None if is_endpoint(step.student) else step.form,
         adapters=adapters,
         sample=None if step.sample is None else name_of(step.sample),
@@ -283,7 +283,7 @@ def run_settings(step: CalibrationStep | EvaluationStep, name_of: Callable[[Step
 
 
 def training_settings(step: TrainingStep, name_of: Callable[[Step], str]) -> TrainingSettings:
-    """What the training set of a step is made of; see `run_settings`."""
+    """Return the settings of the training set of a step; see `run_settings`."""
     return TrainingSettings(
         step.datasets,
         step.form,

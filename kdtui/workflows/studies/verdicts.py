@@ -1,4 +1,4 @@
-"""What comparisons mean, in words: a phrase for each, and one sentence for a question."""
+"""The meaning of comparisons in words: a phrase for each, and one sentence for a question."""
 
 from collections.abc import Mapping, Sequence
 from math import isfinite, isnan
@@ -8,7 +8,7 @@ from kdtui.statistics.results import Comparison, Estimate
 from kdtui.text import counted, one_line, p_value, short_number
 
 Verdict: TypeAlias = Literal["better", "worse", "higher", "lower", "noise", "same", "unknown"]
-"""What a comparison says of the other cell; "higher" and "lower" where a metric has no better end."""
+"""What a comparison says about the other cell; "higher" and "lower" if neither end of a metric is better."""
 
 _SMALL_IS_BETTER = ("seconds", "tokens", "cost")
 _NEITHER_IS_BETTER = ("bundles_per_session",)
@@ -25,15 +25,15 @@ _NOUNS = {
     "domains": ("choice of domains", "choices of domains"),
     "strategy": ("strategy", "strategies"),
 }
-"""What a value of an axis is called, and several; the others are called as their axis."""
+"""Singular and plural names of the values of an axis; other axes use their own name."""
 
 _LONGEST_LABEL = 60
 _MOST_NAMED = 3
-"""Cells that a sentence names with their numbers; of more it says how many."""
+"""Cells that a sentence names with their numbers; the rest is counted."""
 
 
 def verdict_of(comparison: Comparison) -> Verdict:
-    """What a comparison says; all but a difference that stands after Holm's correction is noise."""
+    """Return the verdict of a comparison. Differences that are not significant after Holm's correction are noise."""
     if comparison.sessions < 2:
         return "unknown"
     if comparison.difference == comparison.low == comparison.high == 0:
@@ -47,7 +47,7 @@ def verdict_of(comparison: Comparison) -> Verdict:
 
 
 def estimate_in_words(estimate: Estimate) -> str:
-    """A value with its interval, and how much its seeds differ: .722 [.683, .760], ± .012 between 3 seeds."""
+    """Format a value with its interval and the spread of its seeds: .722 [.683, .760], ± .012 between 3 seeds."""
     written = short_number(estimate.mean)
     if not isnan(estimate.low):
         written += f" {_interval(estimate.low, estimate.high)}"
@@ -57,7 +57,7 @@ def estimate_in_words(estimate: Estimate) -> str:
 
 
 def phrase(comparison: Comparison) -> str:
-    """A comparison in a few words with its numbers, such as "noise: +.021 [-.014, .055] (p .31)"."""
+    """Describe a comparison in a few words with its numbers, such as "noise: +.021 [-.014, .055] (p .31)"."""
     verdict = verdict_of(comparison)
     if verdict == "unknown":
         return "one session is too few to compare" if comparison.sessions else "no session has answers of both"
@@ -66,13 +66,13 @@ def phrase(comparison: Comparison) -> str:
     return f"{verdict}: {_numbers(comparison)}"
 
 
-def answer(comparisons: Sequence[Comparison], labels: Mapping[str, str], axis: str) -> str:
-    """The answer to a question, in one sentence.
+def answer_in_words(comparisons: Sequence[Comparison], labels: Mapping[str, str], axis: str) -> str:
+    """Answer a question in one sentence.
 
     Args:
         comparisons: all that were corrected together.
-        labels: of cells, by the names that the comparisons have for them; one without a label is called by its name.
-        axis: what is compared, an axis of the grid, such as "formats" or "ratio".
+        labels: of cells, by their names in the comparisons; a cell without a label is called by its name.
+        axis: that is compared, an axis of the grid, such as "formats" or "ratio".
     """
     known = [each for each in comparisons if verdict_of(each) != "unknown"]
     if not known:
@@ -84,10 +84,10 @@ def answer(comparisons: Sequence[Comparison], labels: Mapping[str, str], axis: s
 
 
 def caveat(comparisons: Sequence[Comparison]) -> str:
-    """What intervals and p values leave out, in a sentence; empty where nothing is left out."""
+    """Say in a sentence what intervals and p values leave out; empty if nothing is left out."""
     if all(verdict_of(each) == "unknown" or min(each.seeds) > 1 for each in comparisons):
         return ""
-    return "Where a cell has one seed, what another seed would change is not known, and in no interval or p value."
+    return "For cells with one seed, the effect of another seed is unknown, and no interval or p value includes it."
 
 
 class _Sentence:
@@ -97,8 +97,7 @@ class _Sentence:
         self._metrics = list(dict.fromkeys(each.metric for each in comparisons))
         baselines = list(dict.fromkeys(each.baseline for each in comparisons))
         self._baseline = self._label(baselines[0]) if len(baselines) == 1 else ""
-        # A cell stands in several comparisons where there are several metrics, and differs in several axes from cells
-        # of other baselines.
+        # With several metrics, a cell is in several comparisons. With several baselines, cells differ in several axes.
         if len(self._metrics) > 1:
             self._noun = "result", "results"
         else:
@@ -106,13 +105,13 @@ class _Sentence:
 
     @property
     def basis(self) -> str:
-        """On how many sessions and seeds the sentence stands."""
+        """The numbers of sessions and seeds that the sentence is based on."""
         basis = f"With {_range([each.sessions for each in self._comparisons], 'session')}"
         seeds = [number for each in self._comparisons for number in each.seeds]
         return basis if max(seeds) == 1 else f"{basis} and {_range(seeds, 'seed')}"
 
     def findings(self) -> str:
-        """What is better and what is worse, and what is noise."""
+        """Say what is better, what is worse, and what is noise."""
         where = f" in {_listed([_in_words(each) for each in self._metrics])}"
         parts: list[str] = []
         for verdict in ("better", "worse", "higher", "lower"):
@@ -180,7 +179,7 @@ def _interval(low: float, high: float) -> str:
 
 
 def _missed(noise: Sequence[Comparison]) -> str:
-    """Which differences would have been missed, though they were there."""
+    """Say which differences would have been missed."""
     effects = [each.smallest_effect for each in noise if isfinite(each.smallest_effect)]
     if not effects:
         too_few = any(verdict_of(each) == "noise" for each in noise)

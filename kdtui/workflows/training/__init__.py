@@ -1,1 +1,1 @@
-"""Trainings: prepare, start, watch and evaluate them, here and on hosts."""
+"""Trainings: prepare, start, watch and evaluate them, on this machine and on hosts."""

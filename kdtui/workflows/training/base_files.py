@@ -1,4 +1,4 @@
-"""The base of a training that was taken over from a host, whose file there is another than here."""
+"""Find the base of an adopted training on this machine, where it has another path than on the host."""
 
 import json
 import re
@@ -17,62 +17,64 @@ from store.models import named_models
 from store.sqlite import Database
 
 _OF_A_HOST = re.compile(r"/blobs/(?P<key>[0-9a-f]{32})(?:/(?P<file>[^/]+))?")
-"""How the place of a base ends on a host: under its hash, see `models.sft.host`."""
+"""The end of the path of a base on a host: below its hash, see `models.sft.host`."""
 
 
 def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
-    """Have the job file name the base as it is here, where it is another file here, and its hash is the same.
+    """Write the local path of the base into the job file, if a local model has the same hash.
+
+    Nothing changes if the base exists under the path that the job file names.
 
     Args:
-        named: where it is, for one that has no name here.
+        named: the path of the base, if it has no name in this store.
 
     Raises:
-        KdtuiError: what is named is another model.
+        KdtuiError: `named` is another model.
         ModelError: the job file cannot be read.
         OSError: a model cannot be read.
     """
     content = read_object(job.folder / JOB)
     base = str(content.get("base"))
-    place = _OF_A_HOST.search(base)
-    if place is None or place.end() != len(base) or Path(base).exists():
+    blob = _OF_A_HOST.search(base)
+    if blob is None or blob.end() != len(base) or Path(base).exists():
         return
-    among = _known(db, is_file=place["file"] is not None) if named is None else iter([named])
-    # Most have the name that they had.
-    for path in sorted(dict.fromkeys(among), key=lambda each: each.name != place["file"]):
-        if path.exists() and Tree.of(path, place["file"]).key == place["key"]:
+    candidates = _known(db, is_file=blob["file"] is not None) if named is None else iter([named])
+    # Try files with the same name first: most keep their name.
+    for path in sorted(dict.fromkeys(candidates), key=lambda each: each.name != blob["file"]):
+        if path.exists() and Tree.of(path, blob["file"]).key == blob["key"]:
             write_whole(job.folder / JOB, json.dumps(content | {"base": str(path)}, indent=2) + "\n")
             return
     if named is not None:
-        raise KdtuiError(f"{named}: training {job.name!r} does not start from this; its base has another hash")
+        raise KdtuiError(f"{named}: training {job.name!r} does not start from this; the hash of its base differs")
 
 
-def check_base(job: StoredJob, workdir: str | None = None) -> None:
-    """Refuse what cannot be done without the base.
+def check_base_is_here(job: StoredJob, workdir: str | None = None) -> None:
+    """Refuse to continue if the base of a training is missing.
 
     Args:
-        workdir: of a host that may have it.
+        workdir: of a host that may have the base.
 
     Raises:
-        KdtuiError: it is not here.
+        KdtuiError: the base is not on this machine.
         ModelError: the job file cannot be read.
     """
     base = Path(str(read_object(job.folder / JOB).get("base")))
-    # An id on a hub is fetched where it is needed.
+    # The id of a hub model is fetched on the machine that needs it.
     if not base.is_absolute() or base.exists() or (workdir is not None and base.is_relative_to(workdir)):
         return
     if base.suffix == ".gguf":
         raise KdtuiError(
-            f"training {job.name!r} starts from {base.name}, and that is not here ({base}); give the same file a name "
+            f"training {job.name!r} starts from {base.name}, which is not on this machine ({base}); give it a name "
             f"with: kdtui model add FILE, or name it with: kdtui sft resume {job.name} --base FILE"
         )
     raise KdtuiError(
-        f"training {job.name!r} starts from a folder that is not here ({base}); name the same folder with: "
+        f"training {job.name!r} starts from a folder that is not on this machine ({base}); name the same folder with: "
         f"kdtui sft resume {job.name} --base FOLDER"
     )
 
 
 def _known(db: Database, *, is_file: bool) -> Iterator[Path]:
-    """The models that have a name, and what other trainings start from."""
+    """Yield the named base models and the bases of other trainings."""
     if is_file:
         yield embedded_student()
         yield from (model.path for model in named_models(db) if model.kind == "base")
@@ -80,7 +82,7 @@ def _known(db: Database, *, is_file: bool) -> Iterator[Path]:
         try:
             base = Path(str(read_object(job.folder / JOB).get("base")))
         except ModelError:
-            # It was deleted by hand.
+            # Somebody deleted it.
             continue
         if base.is_absolute() and base.is_file() == is_file:
             yield base

@@ -27,8 +27,8 @@ from kdtui.distill.training_set import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.distill import training_sessions
-from kdtui.workflows.model_names import trainable
-from kdtui.workflows.student.learning import untold
+from kdtui.workflows.model_names import trainable_base
+from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.nearest import nearest_for
 from kdtui.workflows.student.settings import uses_evidence
 from models.chat import ChatTokenizer
@@ -45,14 +45,14 @@ from store.sqlite import Database
 _LEAST_PRODUCTS = 2
 
 _WITHOUT_EVIDENCE = 0.2
-"""Share of the training examples that say nothing of how likely the pairs are."""
+"""Share of the training examples that do not say how likely the pairs are."""
 
 _Make: TypeAlias = Callable[[Session, Sequence[int], bool], dict[str, Any]]
-"""Makes an example of a session, its products in an order, with or without evidence."""
+"""Makes an example of a session, with its products in a given order, with or without evidence."""
 
 
-def check_training(settings: TrainingSettings) -> None:
-    """Refuse what no training set can be made of.
+def check_training_settings(settings: TrainingSettings) -> None:
+    """Refuse settings that no training set can be made with.
 
     Raises:
         KdtuiError: the settings contradict each other.
@@ -67,7 +67,7 @@ def check_training(settings: TrainingSettings) -> None:
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
     if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):
         raise KdtuiError(
-            "a student that writes intents alone takes the bundles from patterns, and is shown no other knowledge; use "
+            "a student that writes only intents takes the bundles from patterns and is shown no other knowledge; use "
             "--knowledge pattern with --form intents"
         )
     if settings.target and settings.form != "list":
@@ -75,16 +75,16 @@ def check_training(settings: TrainingSettings) -> None:
 
 
 def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
-    """Each training session once per epoch, its products in another order each time.
+    """Yield each training session once per epoch, with its products in another order each time.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: there is nothing to train on, or no knowledge of a format.
     """
-    check_training(settings)
+    check_training_settings(settings)
     chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
     if not any(sessions for _, sessions in chosen):
-        raise _nothing(settings)
+        raise nothing_to_train_on(settings)
     makers = [(_maker(db, dataset, settings), dataset, sessions) for dataset, sessions in chosen]
     for epoch in range(settings.epochs):
         for make, dataset, sessions in makers:
@@ -94,17 +94,20 @@ def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict
 
 def _in_epoch(make: _Make, settings: TrainingSettings, dataset: str, session: Session, epoch: int) -> dict[str, Any]:
     order = shuffled(len(session.items), (settings.seed, epoch, dataset, session.id))
-    # The student learns to do without evidence too: not all that it will be asked has some.
+    # The student also learns to answer without evidence: not every question that it gets will have some.
     has_evidence = Random(str((settings.seed, epoch, session.id))).random() >= _WITHOUT_EVIDENCE
     return {"epoch": epoch, **make(session, order, has_evidence)}
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
-    """Some examples of a training set, and how many there are of an epoch, and to validate on.
+class DrawnExamples:
+    """Some examples of a training set, and how many examples an epoch and the validation split have.
 
     Attributes:
-        train: of the first epoch, of sessions drawn by chance; all of them where they are few.
+        train: examples of the first epoch, of sessions drawn by chance; all sessions if there are few.
+        valid: examples of the validation split.
+        sessions: training sessions in all.
+        valid_sessions: validation sessions in all.
     """
 
     train: list[dict[str, Any]]
@@ -113,14 +116,16 @@ class Drawn:
     valid_sessions: int
 
 
-def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn:
-    """At most so many examples of each kind, which are as long as those that are trained on, if not the same: to know
-    how likely pairs are would take longer, and is not asked for.
+def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> DrawnExamples:
+    """Draw at most `most` training examples and `most` validation examples.
+
+    They are as long as the examples that are trained on, but not the same: they do not say how likely the pairs really
+    are, since that takes long to find out.
 
     Raises:
         NotFound, KdtuiError: as `training_examples`.
     """
-    check_training(settings)
+    check_training_settings(settings)
     train = [(dataset, session) for dataset in settings.datasets for session in _chosen(db, dataset, settings)]
     valid = [
         (dataset, session)
@@ -128,30 +133,30 @@ def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn
         for session in _usable(iter_sessions(db, dataset, split="valid"), settings)
     ]
     if not train:
-        raise _nothing(settings)
-    make = {dataset: _maker(db, dataset, settings, _unknown) for dataset in settings.datasets}
+        raise nothing_to_train_on(settings)
+    make = {dataset: _maker(db, dataset, settings, _constant_evidence) for dataset in settings.datasets}
 
     def few(sessions: list[tuple[str, Session]]) -> list[tuple[str, Session]]:
         return sessions if len(sessions) <= most else Random(settings.seed).sample(sessions, most)
 
-    return Drawn(
+    return DrawnExamples(
         [_in_epoch(make[dataset], settings, dataset, session, 0) for dataset, session in few(train)],
-        [make[dataset](session, _as_it_is(session), True) for dataset, session in few(valid)],
+        [make[dataset](session, _stored_order(session), True) for dataset, session in few(valid)],
         len(train),
         len(valid),
     )
 
 
-def _as_it_is(session: Session) -> list[int]:
+def _stored_order(session: Session) -> list[int]:
     return list(range(1, len(session.items) + 1))
 
 
-def _nothing(settings: TrainingSettings) -> KdtuiError:
+def nothing_to_train_on(settings: TrainingSettings) -> KdtuiError:
     return KdtuiError(f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on")
 
 
 def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
-    """Each validation session as it is.
+    """Yield each validation session, with its products in the stored order.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -160,11 +165,11 @@ def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[di
     for dataset in settings.datasets:
         make = _maker(db, dataset, settings)
         for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
-            yield {"dataset": dataset, **make(session, _as_it_is(session), True)}
+            yield {"dataset": dataset, **make(session, _stored_order(session), True)}
 
 
 def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Session]:
-    """The sessions that there is something to learn from."""
+    """Return the sessions that a student can learn from."""
     return [
         session
         for session in sessions
@@ -173,9 +178,9 @@ def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Ses
 
 
 def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Session]:
-    """The training sessions of a dataset; of a sample only those that its rules and thoughts come from.
+    """Return the training sessions of a dataset; with a sample, only those that its rules and thoughts come from.
 
-    Patterns are counted in too many sessions to leave any out: where they alone are shown, all are trained on.
+    Patterns are counted in too many sessions to leave any out: if only patterns are shown, all sessions are trained on.
     """
     sessions = _usable(training_sessions(db, dataset, settings.limit), settings)
     if settings.sample is None or (
@@ -186,9 +191,9 @@ def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Sess
     origin = {
         session
         for format in FORMATS[1:]
-        for piece, where in sessions_by_knowledge(db, dataset, format).items()
+        for piece, sessions_of_piece in sessions_by_knowledge(db, dataset, format).items()
         if piece in inside
-        for session in where
+        for session in sessions_of_piece
     }
     return [session for session in sessions if session.id in origin]
 
@@ -197,12 +202,13 @@ def _maker(
     db: Database,
     dataset: str,
     settings: TrainingSettings,
-    learn: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
+    learn_evidence: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
 ) -> _Make:
-    """Makes the examples of a dataset.
+    """Return a function that makes the examples of a dataset.
 
     Args:
-        learn: how likely the pairs of its sessions are is told by what this returns.
+        learn_evidence: returns the function that says how likely the pairs of a session are; None for that of
+            the pattern student.
     """
     if settings.form == "intents":
         return lambda session, order, _: intent_example(reordered(session, order))
@@ -218,7 +224,7 @@ def _maker(
             budget=settings.budget,
         )
         if uses_evidence(shown) and form == "pairs":
-            evidence = (learn or _evidence)(db, dataset)
+            evidence = (learn_evidence or _evidence)(db, dataset)
         if shown.knowledge:
             retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), estimate_tokens)
     kept: dict[str, Applicable] = {}
@@ -240,17 +246,20 @@ def _maker(
     return make
 
 
-def _unknown(_: Database, __: str) -> Callable[[Session], Matrix | None]:
-    """Every pair is as likely as not, which is a number of as many digits as most have."""
+def _constant_evidence(_: Database, __: str) -> Callable[[Session], Matrix | None]:
+    """Return a function that rates every pair 0.5, a number with as many digits as most real values have."""
     return lambda session: np.full((len(session.items), len(session.items)), 0.5)
 
 
 def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
-    """For the training and validation sessions: those that it was learned from are judged as if they had not been."""
+    """Learn how likely the pairs of the training and validation sessions are.
+
+    A training session is judged as if the pattern student had not learned from it.
+    """
     from kdtui.workflows.student.pair_evidence import open_pattern_student
 
     train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
-    with open_pattern_student(db, dataset, untold) as student:
+    with open_pattern_student(db, dataset, tell_nobody) as student:
         known = {
             **student.unseen_probabilities(train),
             **{session.id: student.pair_probabilities(session) for session in valid},
@@ -264,21 +273,21 @@ def _thought(db: Database, dataset: str, session: Session, settings: TrainingSet
 
 
 def _in_order(thought: Thought, order: Sequence[int]) -> Thought:
-    """The thought about the products in another order. What it says of those left out may name their numbers."""
+    """Reorder the products of a thought. What it says about products left out may contain their numbers."""
     place = {position: number for number, position in enumerate(order, start=1)}
     steps = tuple(replace(step, positions=tuple(sorted(place[at] for at in step.positions))) for step in thought.steps)
-    left_out = re.sub(r"\d+", lambda found: str(place.get(int(found[0]), found[0])), thought.left_out)
+    left_out = re.sub(r"\d+", lambda match: str(place.get(int(match[0]), match[0])), thought.left_out)
     products = tuple(thought.products[position - 1] for position in order)
     return replace(thought, products=products, steps=steps, left_out=left_out)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenStatistics:
-    """Of a training set.
+    """The tokens of a training set.
 
     Attributes:
         tokens: of all examples.
-        learned: those that there is a loss on.
+        learned: tokens that have a loss.
         shortest, median, longest: tokens of an example.
         too_long: examples that the training would skip.
     """
@@ -293,13 +302,13 @@ class TokenStatistics:
 
 @contextmanager
 def open_vocabulary(base: str) -> Iterator[Vocabulary]:
-    """The vocabulary of a base: a GGUF file, or a folder or an id of transformers.
+    """Open the vocabulary of a base: a GGUF file, or a transformers folder or id.
 
     Raises:
         ModelError: it cannot be loaded.
     """
     if base.endswith(".gguf"):
-        # Imported here, as the other kind is: a third of a second.
+        # Imported here, as the other kind below: it takes a third of a second.
         from models.llama.model import LlamaModel
 
         with closing(LlamaModel(Path(base))) as model:
@@ -311,7 +320,7 @@ def open_vocabulary(base: str) -> Iterator[Vocabulary]:
 
 
 def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
-    """Count with the vocabulary of a base, one example or more.
+    """Count the tokens of one or more examples with the vocabulary of a base.
 
     Args:
         longest: tokens of an example that is not too long.
@@ -320,7 +329,7 @@ def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], l
         KdtuiError: there is no such base.
         ModelError: it cannot be loaded.
     """
-    with open_vocabulary(trainable(db, base)) as vocabulary:
+    with open_vocabulary(trainable_base(db, base)) as vocabulary:
         chat = ChatTokenizer(vocabulary)
         examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
     lengths = [example.length for example in examples]

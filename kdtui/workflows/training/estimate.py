@@ -1,4 +1,4 @@
-"""What a training would take: its tokens and steps, and its time and memory by what trainings took before."""
+"""Estimate what a training takes: its tokens and steps, and its time and memory by earlier trainings."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from statistics import median
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, duration, one_line
 from kdtui.workflows.training.paces import base_name, known_paces, processes_of
-from kdtui.workflows.training.service import TrainingPlan
+from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.examples import Example, batches, read_example
 from models.sft.job import Job, spread
 from store.hosts import Host, get_host
@@ -17,10 +17,10 @@ from store.paces import TrainingPace
 from store.sqlite import Database
 
 _MOST = 100
-"""Examples of each kind that are counted; more are estimated from so many."""
+"""Examples of each kind that are counted at most. Larger sets are extrapolated from a sample of this size."""
 
 _LATEST = 5
-"""Trainings of the same kind that an estimate goes by."""
+"""The newest trainings of the same kind that an estimate uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +28,16 @@ class TrainingEstimate:
     """What a training would take.
 
     Attributes:
-        sessions: to train on, in each epoch.
-        valid: to validate on.
-        tokens, learned: of all epochs; those that there is a loss on.
+        sessions: training sessions of each epoch.
+        valid: validation sessions.
+        tokens, learned: tokens of all epochs, and how many of them have a loss.
         steps: of all epochs.
         too_long: sessions that are skipped in each epoch.
-        is_counted: whether these are exact, and not estimated, from sessions that were drawn by chance for one.
-        seconds: until it is done; None where nothing is known.
-        memory_bytes: at its highest; None where nothing is known.
-        is_least: whether that is only what the weights of the base need.
-        by: what time and memory are estimated by, as the end of a sentence.
+        is_counted: whether the numbers are exact, rather than extrapolated from a random sample of the sessions.
+        seconds: until the training is done; None if unknown.
+        memory_bytes: peak memory; None if unknown.
+        is_least: whether `memory_bytes` counts only the weights of the base.
+        by: what time and memory are estimated from, as the end of a sentence.
     """
 
     sessions: int
@@ -55,7 +55,7 @@ class TrainingEstimate:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Examples as tokens, in numbers."""
+    """The tokenized examples in numbers."""
 
     tokens: int
     learned: int
@@ -65,11 +65,13 @@ class _Work:
     valid_tokens: int
 
 
-def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None) -> TrainingEstimate:
-    """What a training would take. Nothing is written.
+def estimate_training(
+    db: Database, plan: TrainingPlan, *, between: Callable[[], object] = lambda: None
+) -> TrainingEstimate:
+    """Estimate what a training would take. Nothing is written.
 
     Args:
-        between: called again and again; it may raise, to end this.
+        between: called repeatedly during the work; it may raise an error to end it.
 
     Raises:
         NotFound: there is no such dataset, sample or host.
@@ -88,7 +90,7 @@ def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] 
         raise KdtuiError(
             f"all {counted(drawn.sessions, 'session')} have more than {job.longest:,} tokens; raise --longest"
         )
-    pace = _judged(db, plan, job, host)
+    pace = _measured_pace(db, plan, job, host)
     seconds = None if pace is None else pace.seconds(work)
     memory, is_least = (pace.memory, False) if pace is not None else (_weights(job), True)
     return TrainingEstimate(
@@ -98,37 +100,40 @@ def estimate(db: Database, plan: TrainingPlan, *, between: Callable[[], object] 
         work.learned,
         work.steps,
         work.too_long,
-        # Knowledge is not shown in the same words in each epoch.
+        # Knowledge is worded differently in each epoch.
         len(drawn.train) == drawn.sessions and not plan.settings.knowledge,
         seconds,
         memory,
         is_least,
-        _unknown(plan, job) if pace is None else pace.by,
+        _no_measurements(plan, job) if pace is None else pace.by,
     )
 
 
-def in_words(found: TrainingEstimate, plan: TrainingPlan) -> list[str]:
-    """An estimate as sentences, the work first."""
-    about = "" if found.is_counted else "about "
-    skipped = f"; {counted(found.too_long, 'session')} of more tokens are skipped" if found.too_long else ""
+def training_estimate_in_words(estimate: TrainingEstimate, plan: TrainingPlan) -> list[str]:
+    """Describe an estimate in sentences, the work first."""
+    about = "" if estimate.is_counted else "about "
+    skipped = f"; {counted(estimate.too_long, 'session')} of more tokens are skipped" if estimate.too_long else ""
     lines = [
-        f"{counted(found.sessions, 'session')} an epoch, {found.valid:,} to validate on; {about}{found.tokens:,} "
-        f"tokens in {about}{counted(found.steps, 'step')}{skipped}"
+        f"{counted(estimate.sessions, 'session')} an epoch, {estimate.valid:,} to validate on; "
+        f"{about}{estimate.tokens:,} tokens in {about}{counted(estimate.steps, 'step')}{skipped}"
     ]
-    memory = None if found.memory_bytes is None else f"{found.memory_bytes / 1e9:,.1f} GB"
-    if found.seconds is None:
-        least = "" if memory is None else f"; its weights alone need {memory}"
-        return [*lines, f"time and memory {found.by}{least}"]
-    lines.append(f"about {duration(found.seconds)} and {memory} of memory, {found.by}")
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if plan.host is None and found.memory_bytes is not None and found.memory_bytes > here:
-        lines.append(f"this machine has {here / 1e9:,.1f} GB; fewer --batch-tokens, or --recompute, take less memory")
+    memory = None if estimate.memory_bytes is None else f"{estimate.memory_bytes / 1e9:,.1f} GB"
+    if estimate.seconds is None:
+        least = "" if memory is None else f"; just its weights need {memory}"
+        return [*lines, f"time and memory {estimate.by}{least}"]
+    lines.append(f"about {duration(estimate.seconds)} and {memory} of memory, {estimate.by}")
+    machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if plan.host is None and estimate.memory_bytes is not None and estimate.memory_bytes > machine_bytes:
+        lines.append(
+            f"this machine has {machine_bytes / 1e9:,.1f} GB; use less memory with fewer --batch-tokens or with "
+            "--recompute"
+        )
     return lines
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """How fast a training will probably be."""
+class _MeasuredPace:
+    """How fast a training probably is, by earlier trainings."""
 
     paces: Sequence[TrainingPace]
     memory: int
@@ -138,21 +143,24 @@ class _Judged:
         speed = median(each.tokens_per_second for each in self.paces)
         start = median(each.start_seconds for each in self.paces)
         judging = [each.valid_seconds for each in self.paces if each.valid_seconds is not None]
-        # Reading alone, where none of them had anything to validate on, is faster than a step.
+        # If none of them validated: reading without learning takes half the time of a step.
         valid = median(judging) if judging else 1 / (2 * speed)
         return start + work.tokens / speed + work.evaluations * work.valid_tokens * valid
 
 
-def _judged(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _Judged | None:
-    """By trainings of this base there: those with the same settings, or else those with settings that are like them."""
+def _measured_pace(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _MeasuredPace | None:
+    """Choose earlier trainings of this base on this machine or host.
+
+    Trainings with the same settings are used if there are any; otherwise those with the most similar settings.
+    """
     known = [each for each in known_paces(db) if each.host == plan.host and each.base == base_name(job)]
     wanted = (plan.settings.form, job.precision, job.recompute, processes_of(host), job.batch_tokens)
     same = [each for each in known if _conditions(each) == wanted][:_LATEST]
-    where = "here" if host is None else f"on {host.name}"
+    where = "on this machine" if host is None else f"on {host.name}"
     if same:
         names = "a training" if len(same) == 1 else f"{len(same)} trainings"
         by = f"as {names} with the same settings took {where} ({one_line(same[0].device, 60)})"
-        return _Judged(same, max(each.peak_memory_bytes for each in same), by)
+        return _MeasuredPace(same, max(each.peak_memory_bytes for each in same), by)
     if not known:
         return None
 
@@ -168,17 +176,17 @@ def _judged(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _J
         f"{batch_tokens:,} tokens a batch",
         *(["--recompute"] if recompute else []),
     ]
-    by = f"roughly: by a training of this base {where} with other settings ({', '.join(settings)})"
-    return _Judged(like, max(each.peak_memory_bytes for each in like), by)
+    by = f"roughly, from a training of this base {where} with other settings ({', '.join(settings)})"
+    return _MeasuredPace(like, max(each.peak_memory_bytes for each in like), by)
 
 
-def _unknown(plan: TrainingPlan, job: Job) -> str:
-    where = "here" if plan.host is None else f"on {plan.host}"
+def _no_measurements(plan: TrainingPlan, job: Job) -> str:
+    where = "on this machine" if plan.host is None else f"on {plan.host}"
     return f"unknown: no training of {base_name(job)} was measured {where}"
 
 
 def _conditions(pace: TrainingPace) -> tuple[str, str, bool, int, int]:
-    """What its speed and memory depend on, the tokens of a batch last."""
+    """Return what the speed and memory of a training depend on, with the tokens of a batch last."""
     return pace.form, pace.precision, pace.recompute, pace.processes, pace.batch_tokens
 
 
@@ -188,15 +196,15 @@ def _examples(
     from kdtui.workflows.training.dataset import open_vocabulary
     from models.chat import ChatTokenizer
 
-    found: list[list[Example]] = []
+    examples: list[list[Example]] = []
     with open_vocabulary(job.base) as vocabulary:
         chat = ChatTokenizer(vocabulary)
         for lines in parts:
-            found.append([])
+            examples.append([])
             for line in lines:
                 between()
-                found[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
-    return found
+                examples[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
+    return examples
 
 
 def _work(
@@ -216,17 +224,17 @@ def _work(
 
 
 def _stretched(examples: Sequence[Example], count: int) -> list[Example]:
-    """So many examples, as long as these are."""
+    """Return `count` examples whose lengths are distributed like those of these examples."""
     ordered = sorted(examples, key=lambda each: each.length)
     return [ordered[number * len(ordered) // count] for number in range(count)]
 
 
 def _weights(job: Job) -> int | None:
-    """Bytes that the weights of a base take while it is trained; None where it is not here."""
+    """Return the bytes that the weights of a base take while it is trained; None if the base is not on this machine."""
     base = Path(job.base)
     if base.suffix == ".gguf":
         from models.llama.quantization import model_info
 
-        # It is de-quantized.
+        # The weights are de-quantized.
         return model_info(base).parameters * (2 if job.precision == "bfloat16" else 4)
     return sum(path.stat().st_size for path in base.glob("*.safetensors")) or None

@@ -1,4 +1,4 @@
-"""The adapter of a training is asked as it was trained, and scored when the training is done."""
+"""Ask the adapter of a training as it was trained, and score it when the training is done."""
 
 import asyncio
 from collections.abc import Iterator
@@ -7,71 +7,69 @@ from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
-from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, one_job
-from kdtui.workflows.runs.evaluate import EvaluateEvent, ResultRow, RunBegun, evaluate, score_run, split_to_score
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch
+from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
 from kdtui.workflows.student.describe_model import student_with
-from kdtui.workflows.training.base_files import check_base, find_base
-from kdtui.workflows.training.on_host import refresh
-from kdtui.workflows.training.service import fetch
+from kdtui.workflows.training.backend import backend_of
+from kdtui.workflows.training.base_files import check_base_is_here, find_base
+from kdtui.workflows.training.service import fetch_training
 from models.sft.state import ACTIVE
 from store.jobs import get_job, remember_evaluation
 from store.records import RunSettings
 from store.sqlite import Database
 
-_LOOK_HERE, _LOOK_THERE = 1.0, 10.0
-"""Seconds between two looks at a training whose end is waited for."""
-
 
 def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
-    """How a student with the adapter of a training is asked as it was trained.
+    """Return the settings of a student that is asked as a training trained it.
 
     Raises:
-        KdtuiError: its base is not here, or no base is here that it fits.
+        KdtuiError: its base is not on this machine, or no base on this machine fits its adapter.
         ModelError: its job file cannot be read.
         NotFound: it has no adapter yet.
     """
     find_base(db, row.job)
-    # In place of a folder of transformers, any file will do that the adapter fits.
+    # A transformers folder can be replaced by any file that the adapter fits.
     if base_of(row.job) is not None:
-        check_base(row.job)
+        check_base_is_here(row.job)
     form = row.job.settings.form
-    # Intents are written for bundles that the strategy pairs takes from what is known of the pairs.
+    # An intent writer names the bundles that the strategy `pairs` finds from the evidence for pairs.
     return replace(student_with(db, row.job.name), strategy="pairs" if form == "intents" else form)
 
 
-def wait_for(db: Database, name: str) -> Iterator[JobRow]:
-    """A training as it is seen, again and again, until it has ended; its adapter is here then.
+def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
+    """Yield a training repeatedly until it ends. Its adapter is on this machine then.
 
     Raises:
-        KdtuiError: it has not ended well, or its adapter did not come home.
+        KdtuiError: it did not end well, or its adapter could not be fetched.
     """
     while True:
-        job = get_job(db, name)
-        problem = next((seen.problem for seen in refresh(db, {name})), None) if job.host is not None else None
-        row = one_job(db, name)
+        backend = backend_of(db, get_job(db, name))
+        problem = backend.check()
+        row = finish_job(db, name)
         yield row
         if problem is None and row.status.state not in ACTIVE:
             break
-        finish(asyncio.sleep(_LOOK_HERE if job.host is None else _LOOK_THERE))
+        finish(asyncio.sleep(backend.pause))
     if row.status.state != "done":
         raise KdtuiError(f"training {name!r} is {row.status.state}")
     if is_to_fetch(row):
-        fetch(db, name)
+        fetch_training(db, name)
 
 
-def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ResultRow]:
-    """Wait for a training, and score its adapter on the validation splits of what it was trained on.
+def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ScoreRow]:
+    """Wait for a training, then score its adapter on the validation splits of its datasets.
 
     Raises:
-        KdtuiError: it has not ended well, its adapter did not come home, or there is nothing to validate on.
+        KdtuiError: it did not end well, its adapter could not be fetched, or there is nothing to validate on.
         ModelError: the student cannot be loaded, or fails.
     """
-    yield from wait_for(db, name)
-    row = one_job(db, name)
+    yield from wait_for_training(db, name)
+    row = finish_job(db, name)
     for dataset in row.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid")
         run = None
-        for event in evaluate(db, dataset, "valid", asked_as_trained(db, row), sessions):
+        for event in evaluate_split(db, dataset, "valid", asked_as_trained(db, row), sessions):
             run = event.run if isinstance(event, RunBegun) else run
             yield event
         if run is not None:

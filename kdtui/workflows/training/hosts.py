@@ -1,4 +1,4 @@
-"""Hosts: what they have, what they lack, and the packages that a training needs there."""
+"""Add hosts, check what they have and lack, and install the packages that trainings need on them."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from kdtui.jobs.transport import TransportError, error_line, run_command
 from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
-from kdtui.workflows.model_names import trainable
+from kdtui.workflows.model_names import trainable_base
 from models.sft.protocol import CheckAnswer, CheckRequest, InventoryRequest, SetupRequest, SetupStatusRequest
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
@@ -28,21 +28,21 @@ from store.records import HostSettings
 from store.sqlite import Database
 
 HERE = "here"
-"""Where trainings are that are on no host."""
+"""What lists of trainings call this machine."""
 
 _LEAST_FREE = 5e9
-"""Bytes: a base, checkpoints, and the packages themselves."""
+"""Bytes that a base, its checkpoints and the packages need."""
 _CLOCK = 30.0
-"""Seconds by which the clocks may differ before it is said."""
+"""Seconds by which the clocks may differ before a finding mentions it."""
 _LOOK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class HostFinding:
-    """Something that a host has, or lacks, and what to do about it.
+    """Something that a host has or lacks, and what to do about it.
 
     Attributes:
-        state: `missing` keeps trainings from running.
+        state: "missing" prevents trainings from running.
     """
 
     name: str
@@ -52,10 +52,10 @@ class HostFinding:
 
 
 def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: HostSettings) -> Host:
-    """Give a host a name. Its workdir is looked up there, unless it is given in full.
+    """Store a host under a name. Its workdir is looked up on the host, unless it is an absolute path.
 
     Raises:
-        KdtuiError: a name or the workdir cannot be used, or the host cannot be reached to look it up.
+        KdtuiError: a name or the workdir cannot be used, or the host cannot be reached to look the workdir up.
         StoreError: the name is taken.
     """
     checked_name(name)
@@ -65,29 +65,29 @@ def make_host(db: Database, name: str, ssh: str | None, workdir: str, settings: 
         check_alias(ssh)
     check_host_settings(settings)
     if "\n" in workdir or not workdir:
-        raise KdtuiError("the folder for trainings needs a name of one line")
-    host = Host(name, ssh, _in_full(name, ssh, workdir), settings)
+        raise KdtuiError("the name of the folder for trainings must be one line")
+    host = Host(name, ssh, _absolute_workdir(name, ssh, workdir), settings)
     add_host(db, host)
     return host
 
 
 def check_host_settings(settings: HostSettings) -> None:
-    """Refuse what would end up as another line of a script.
+    """Refuse settings that would add lines to a script, or that only Slurm has.
 
     Raises:
-        KdtuiError: it says which.
+        KdtuiError: a setting is refused; the message names it.
     """
-    said = [settings.partition, settings.time, *settings.options, *settings.commands, settings.python]
-    if any(each is not None and re.search(r"[\r\n\0]", each) for each in said):
-        raise KdtuiError("options and commands are one line each")
+    texts = [settings.partition, settings.time, *settings.options, *settings.commands, settings.python]
+    if any(each is not None and re.search(r"[\r\n\0]", each) for each in texts):
+        raise KdtuiError("each option and each command must be one line")
     of_slurm = (settings.partition, settings.time, settings.gpus, settings.options, settings.commands)
     if settings.launcher == "direct" and any(of_slurm):
         raise KdtuiError("--partition, --time, --gpus, --option and --before are Slurm's; add --launcher slurm")
     if settings.launcher == "direct" and settings.nodes > 1:
-        raise KdtuiError("one host is one node; several are Slurm's to give: add --launcher slurm")
+        raise KdtuiError("one host is one node; only Slurm provides several: add --launcher slurm")
 
 
-def _in_full(name: str, ssh: str | None, workdir: str) -> str:
+def _absolute_workdir(name: str, ssh: str | None, workdir: str) -> str:
     if workdir.startswith("/"):
         return workdir.rstrip("/") or "/"
     below = workdir.removeprefix("~/") if workdir != "~" else "."
@@ -95,25 +95,25 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
     async def ask() -> str:
         async with connected(name, ssh) as transport:
             done = await run_command(transport, ["sh", "-c", "cd && pwd"])
-        found = done.out.decode("utf-8", "replace").removesuffix("\n")
-        if done.code or not found.startswith("/"):
+        home = done.out.decode("utf-8", "replace").removesuffix("\n")
+        if done.code or not home.startswith("/"):
             raise KdtuiError(
                 f"host {name}: its home folder cannot be entered ({error_line(done.err)}); give the folder for "
                 "trainings in full: --workdir /…"
             )
-        return found
+        return home
 
     try:
         home = finish(ask())
     except TransportError as problem:
         raise KdtuiError(
-            f"{problem}; or give the folder in full, --workdir /…, and it is added without asking"
+            f"{problem}; or give the folder in full, --workdir /…, to add the host without reaching it"
         ) from None
     return str(Path(home) / below)
 
 
 def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
-    """What a host has for trainings, the way to it first.
+    """Check what a host has for trainings, starting with whether it can be reached.
 
     Args:
         base: a model that trainings would start from.
@@ -121,27 +121,28 @@ def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
     return iterate(_check(host, base))
 
 
-def check_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
-    """What the host of a name has for trainings from a base. The store is not needed any more when this returns.
+def check_host_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
+    """Check what a host has for trainings from a base. The store is not used after this returns.
 
     Args:
-        base: as a person names it.
+        name: of the host.
+        base: as a user names it.
 
     Raises:
         NotFound: there is no such host.
         KdtuiError: there is no such base.
     """
     host = get_host(db, name)
-    place = Path(trainable(db, base))
-    # An id on the hub is fetched by the host itself.
-    return check_host(host, place if place.exists() else None)
+    path = Path(trainable_base(db, base))
+    # The host fetches the id of a hub model by itself.
+    return check_host(host, path if path.exists() else None)
 
 
 def _way_to(host: Host) -> str:
     if host.ssh is None:
         return "this machine"
-    known = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
-    return f"ssh {host.ssh}; {known}"
+    key_state = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
+    return f"ssh {host.ssh}; {key_state}"
 
 
 async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
@@ -157,11 +158,11 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
                 files=tuple(each.name for each in tree.files) if tree else (),
                 packages=TRAINER_PACKAGES,
             )
-            checked = await client.ask(request, timeout=300)
+            answer = await client.ask(request, timeout=300)
             after = time()
             if client.greeting:
                 yield HostFinding("shell", "note", f"before each command {client.greeting}", START_UP_ADVICE)
-            for finding in _findings(host, checked, base, (before + after) / 2):
+            for finding in _findings(host, answer, base, (before + after) / 2):
                 yield finding
     except TransportError as problem:
         yield HostFinding("reachable", "missing", str(problem))
@@ -171,85 +172,86 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
         yield HostFinding("python", "missing", str(problem))
 
 
-def _findings(host: Host, checked: CheckAnswer, base: Path | None, now: float) -> Iterator[HostFinding]:
-    yield HostFinding("python", "ok", f"{checked.python} ({host.settings.python})")
-    if not checked.writable:
+def _findings(host: Host, answer: CheckAnswer, base: Path | None, now: float) -> Iterator[HostFinding]:
+    yield HostFinding("python", "ok", f"{answer.python} ({host.settings.python})")
+    if not answer.writable:
         yield HostFinding(
             "disk", "missing", f"{host.workdir} cannot be written", "add the host again with another --workdir"
         )
     else:
-        free = checked.free_bytes
+        free = answer.free_bytes
         yield HostFinding(
             "disk",
             "ok" if free >= _LEAST_FREE else "note",
             f"{free / 1e9:,.0f} GB free below {host.workdir}",
             "" if free >= _LEAST_FREE else "bases and packages take several GB",
         )
-    if checked.gpus:
-        yield HostFinding("gpus", "ok", "; ".join(checked.gpus))
+    if answer.gpus:
+        yield HostFinding("gpus", "ok", "; ".join(answer.gpus))
     elif host.settings.launcher == "slurm":
-        yield HostFinding("gpus", "note", "none on this node", f"Slurm gives them: kdtui host set {host.name} --gpus N")
+        advice = f"request them from Slurm: kdtui host set {host.name} --gpus N"
+        yield HostFinding("gpus", "note", "none on this node", advice)
     else:
-        yield HostFinding("gpus", "note", f"none; {checked.processors} processors", "trainings run, slowly")
-    packages = checked.packages
+        yield HostFinding("gpus", "note", f"none; {answer.processors} processors", "trainings run, slowly")
+    packages = answer.packages
     setup = f"kdtui host setup {host.name}"
     if packages.problem is not None:
         yield HostFinding("packages", "missing", packages.problem, setup)
     else:
-        found = packages.found
-        lacking = [name for name in TRAINER_PACKAGES if found[name] is None]
-        versions = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        installed = packages.found
+        lacking = [name for name in TRAINER_PACKAGES if installed[name] is None]
+        versions = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
         if lacking:
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
         else:
             yield HostFinding("packages", "ok", versions)
-            if checked.gpus and packages.cuda is None:
-                advice = "install a torch for its driver: see https://pytorch.org/get-started/locally"
+            if answer.gpus and packages.cuda is None:
+                advice = "install a torch build for its driver: see https://pytorch.org/get-started/locally"
                 yield HostFinding("cuda", "missing", "torch finds no GPU", advice)
             elif packages.cuda is not None:
                 yield HostFinding("cuda", "ok", packages.cuda)
-    if host.settings.launcher == "slurm" and not checked.slurm:
-        yield HostFinding("slurm", "missing", "there is no sbatch", "is this the login node of the cluster?")
+    if host.settings.launcher == "slurm" and not answer.slurm:
+        yield HostFinding("slurm", "missing", "sbatch is missing", "check that this is the login node of the cluster")
     elif host.settings.launcher == "slurm":
-        yield HostFinding("slurm", "ok", "sbatch is there")
+        yield HostFinding("slurm", "ok", "sbatch is installed")
     if base is not None:
-        there = checked.base
+        there = answer.base
         size = base.stat().st_size / 1e6 if base.is_file() else 0
         yield HostFinding(
             "base",
             "ok" if there else "note",
-            f"{base.name} is {'there' if there else 'not there yet'}",
-            "" if there else f"the first training brings it{f' ({size:,.0f} MB)' if size else ''}",
+            f"{base.name} is {'on the host' if there else 'not on the host yet'}",
+            "" if there else f"the first training copies it{f' ({size:,.0f} MB)' if size else ''}",
         )
-    apart = checked.clock - now
+    apart = answer.clock - now
     same = abs(apart) < _CLOCK
     yield HostFinding(
         "clock",
         "ok" if same else "note",
-        "as here" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
-        "" if same else "what it says of times is off by that",
+        "as on this machine" if same else f"{abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} this machine",
+        "" if same else "times that it reports are off by that",
     )
 
 
-def in_brief(finding: HostFinding) -> str:
-    """What fits a cell of a table: how much is free, and which GPUs there are."""
+def finding_in_brief(finding: HostFinding) -> str:
+    """Shorten a finding for a table cell: the free space, or the names of the GPUs."""
     if finding.name == "gpus" and finding.state == "ok":
-        names = [told.partition(",")[0] for told in finding.found.split("; ")]
+        names = [line.partition(",")[0] for line in finding.found.split("; ")]
         return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
     return re.split(r" below |;", finding.found)[0]
 
 
 def set_up(host: Host, wheels: Path | None) -> Iterator[bytes]:
-    """Make the virtual environment of a host, or go on with it; its log as it grows, until it is done.
+    """Create or update the virtual environment of a host, and yield its log as it grows.
 
-    Nothing is done, and nothing comes, where it has been made of the same packages already.
+    Nothing happens, and nothing is yielded, if the environment was made from the same packages.
 
     Args:
         wheels: a folder of wheels to install from, for a host without a network.
 
     Raises:
         TransportError: the host cannot be reached.
-        KdtuiError: it has failed; the message is the last line of its log.
+        KdtuiError: the installation failed; the message is the last line of its log.
     """
     return iterate(_set_up(host, wheels))
 
@@ -281,14 +283,14 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
             raise KdtuiError(f"host {host.name}: {status.reason}; its log is {setup.log}")
 
 
-def changed(settings: HostSettings, **changes: object) -> HostSettings:
-    """Settings with those changes that say something.
+def changed_host_settings(settings: HostSettings, **changes: object) -> HostSettings:
+    """Return the settings with the changes that are not None.
 
     Raises:
         KdtuiError: they cannot be used together.
     """
-    said = {name: value for name, value in changes.items() if value is not None}
-    # Options that may be repeated come as lists.
-    found = replace(settings, **{name: tuple(each) if isinstance(each, list) else each for name, each in said.items()})
-    check_host_settings(found)
-    return found
+    given = {name: value for name, value in changes.items() if value is not None}
+    # Options that can be repeated come as lists.
+    new = replace(settings, **{name: tuple(each) if isinstance(each, list) else each for name, each in given.items()})
+    check_host_settings(new)
+    return new

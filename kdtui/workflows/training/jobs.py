@@ -1,4 +1,4 @@
-"""Fine-tuning: a training set becomes a job directory, a job becomes an adapter, and the adapter gets its name."""
+"""Start, stop, follow and delete trainings on this machine."""
 
 import shutil
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from store.jobs import StoredJob, forget_job, get_job
 from store.sqlite import Database
 
 _LOOK = 0.5
-"""Seconds between two looks at a training that is followed."""
+"""Seconds between two checks of a training that is followed."""
 
 
-def launch(db: Database, job: StoredJob) -> int:
-    """Start a training here, or go on with it, and return its process id.
+def launch_locally(db: Database, job: StoredJob) -> int:
+    """Start or resume a training on this machine, and return its process id.
 
     Raises:
         KdtuiError: it is running, or done.
@@ -26,16 +26,18 @@ def launch(db: Database, job: StoredJob) -> int:
     """
     status = job_status(job.folder)
     if status.state == "done":
-        raise KdtuiError(f"training {job.name!r} is done; its adapter is used with: --adapter {job.name}")
+        raise KdtuiError(f"training {job.name!r} is done; use its adapter with: --adapter {job.name}")
     if status.state in ACTIVE:
-        raise KdtuiError(f"training {job.name!r} is at work already; kdtui sft logs {job.name} --follow shows it")
-    # It has waited once; whoever goes on with it by hand means that.
+        raise KdtuiError(
+            f"training {job.name!r} is running already; follow it with: kdtui sft logs {job.name} --follow"
+        )
+    # It waits only at its first start. Somebody who resumes it wants it to run now.
     after = get_job(db, job.after).folder if job.after is not None and status.state == "created" else None
     return start_trainer(job.folder, after=after)
 
 
-def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
-    """Stop a training here; see `models.sft.processes.stop_trainer`.
+def cancel_locally(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
+    """Stop a training on this machine; see `models.sft.processes.stop_trainer`.
 
     Raises:
         KdtuiError: it is not running.
@@ -45,35 +47,35 @@ def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
 
 
 def check_active(name: str, status: JobStatus) -> None:
-    """Refuse to stop what is not running.
+    """Refuse to stop a training that is not running.
 
     Raises:
-        KdtuiError: it is not.
+        KdtuiError: it is not running.
     """
     if status.state not in ACTIVE:
         raise KdtuiError(f"training {name!r} is not running; it is {status.state}")
 
 
 def check_removable(job: StoredJob) -> None:
-    """Refuse to delete what runs here.
+    """Refuse to delete a training that is running on this machine.
 
     Raises:
-        KdtuiError: it does.
+        KdtuiError: it is running.
     """
-    if job.host is None and job_status(job.folder).state in ACTIVE:
+    if job_status(job.folder).state in ACTIVE:
         raise KdtuiError(f"training {job.name!r} is running; stop it first with: kdtui sft cancel {job.name}")
 
 
-def remove(db: Database, job: StoredJob) -> None:
-    """Forget a training, and delete its directory here and its adapter; see `check_removable`."""
+def delete_locally(db: Database, job: StoredJob) -> None:
+    """Forget a training, and delete its local directory and its adapter; see `check_removable`."""
     shutil.rmtree(job.folder, ignore_errors=True)
     forget_job(db, job.name)
     with db.atomic():
         db.execute("DELETE FROM models WHERE name = ? AND kind = 'adapter'", [job.name])
 
 
-def log_of(job: StoredJob) -> Iterator[bytes]:
-    """The log of a training here, piece by piece."""
+def local_log(job: StoredJob) -> Iterator[bytes]:
+    """Yield the log of a training on this machine in chunks."""
     if (job.folder / LOG).exists():
         with (job.folder / LOG).open("rb") as file:
             while chunk := file.read(1 << 16):
@@ -82,23 +84,23 @@ def log_of(job: StoredJob) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class LogGrew:
-    """The log of a training has more."""
+    """New text in the log of a training."""
 
     text: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSeen:
-    """How a training is at the moment."""
+    """The status of a training at the moment."""
 
     status: JobStatus
 
 
-def follow(folder: Path) -> Iterator[LogGrew | StatusSeen]:
-    """The log of a training here from its beginning, and how it is, until it ends."""
+def follow_locally(folder: Path) -> Iterator[LogGrew | StatusSeen]:
+    """Yield the log of a training on this machine from its beginning, and its status, until it ends."""
     offset = 0
     while True:
-        # Looked at first: what was written before the end is not missed.
+        # Checked before the log is read, so that nothing written before the end is missed.
         status = job_status(folder)
         if (folder / LOG).exists():
             with (folder / LOG).open("rb") as file:

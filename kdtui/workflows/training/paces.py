@@ -1,4 +1,4 @@
-"""How fast trainings were, here and on hosts, and what they needed: what the next one is estimated by."""
+"""How fast earlier trainings were and what they needed, on this machine and on hosts, to estimate new trainings."""
 
 from pathlib import Path
 from socket import gethostname
@@ -15,37 +15,37 @@ from store.sqlite import Database
 
 
 def known_paces(db: Database) -> list[TrainingPace]:
-    """What is known of trainings, the newest first: of those that there are, and then of others."""
-    there = (_pace_of(db, job) for job in list_jobs(db))
-    return [*(pace for pace in there if pace is not None), *kept_paces(db)]
+    """Return the paces of trainings, the newest first: of existing trainings, then of deleted ones."""
+    current = (_pace_of(db, job) for job in list_jobs(db))
+    return [*(pace for pace in current if pace is not None), *kept_paces(db)]
 
 
-def keep(db: Database, job: StoredJob) -> None:
-    """Keep how fast a training was, before it is deleted or goes on elsewhere."""
+def keep_training_pace(db: Database, job: StoredJob) -> None:
+    """Store the pace of a training before it is deleted or moved."""
     if (pace := _pace_of(db, job)) is not None:
         keep_pace(db, pace)
 
 
 def base_name(job: Job) -> str:
-    """What a base is called wherever it is: its file or folder, or an id on a hub."""
+    """Return the machine-independent name of a base: of its file or folder, or an id on a hub."""
     return Path(job.base).name if Path(job.base).is_absolute() else job.base
 
 
 def processes_of(host: Host | None) -> int:
-    """The processes of a training there."""
+    """Return the number of processes of a training on a host; None for this machine."""
     return 1 if host is None else host.settings.processes * host.settings.nodes
 
 
 def _pace_of(db: Database, stored: StoredJob) -> TrainingPace | None:
     pace = known_status(stored).pace
-    # One that went on here after it was on a host has the metrics of that one until it has its own.
+    # A training that moved to this machine has the metrics of its host until it writes its own.
     if pace is None or (stored.host is None and pace.machine != gethostname()):
         return None
     try:
         job = read_job(stored.folder / JOB)
         host = None if stored.host is None else get_host(db, stored.host)
     except (ModelError, NotFound):
-        # It was edited or deleted by hand.
+        # Somebody edited or deleted it.
         return None
     return TrainingPace(
         stored.key,

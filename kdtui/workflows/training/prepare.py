@@ -23,26 +23,31 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """A job directory that is ready: examples per epoch, and validation examples."""
+class PreparedJob:
+    """A job directory that is ready.
+
+    Attributes:
+        examples: training examples of an epoch.
+        valid: validation examples.
+    """
 
     folder: Path
     examples: int
     valid: int
 
 
-def trainer_is_here() -> None:
-    """Refuse a training where its packages are missing, before anything is written.
+def check_trainer() -> None:
+    """Refuse a training if its packages are missing, before anything is written.
 
     Raises:
-        KdtuiError: it says how to get them.
+        KdtuiError: a package is missing; the message says how to install it.
     """
     missing = [package for package in ("torch", "transformers", "peft", "accelerate") if find_spec(package) is None]
     if missing:
-        raise KdtuiError(f"to train here, {missing[0]} is needed; install it with: pip install 'kdtui[sft]'")
+        raise KdtuiError(f"{missing[0]} is needed to train on this machine; install it with: pip install 'kdtui[sft]'")
 
 
-def prepare(
+def prepare_job(
     db: Database,
     name: str,
     folder: Path,
@@ -53,22 +58,22 @@ def prepare(
     after: str | None = None,
     evaluate: bool = False,
     begin_from: Callable[[Path, str], Start] | None = None,
-) -> Prepared:
-    """Write a job directory, and remember it under a name; whole, or not at all.
+) -> PreparedJob:
+    """Write a job directory and store it under a name, completely or not at all.
 
     Args:
-        host: where it is to run; None for here.
-        after: the training that has to be done first.
-        evaluate: whether the adapter is to be evaluated when it is here.
-        begin_from: copies the adapter that it begins from into the directory; takes that and the base.
+        host: to run it on; None for this machine.
+        after: the training that has to finish first.
+        evaluate: whether to evaluate the adapter when it is on this machine.
+        begin_from: copies the source adapter into the directory; gets the directory and the base.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: the name cannot be used, or there is nothing to train on.
-        ModelError: the job cannot be one.
+        ModelError: the job is invalid.
         StoreError: the name is taken.
     """
-    # Imported here: a list of trainings needs none of it.
+    # Imported here: listing trainings does not need it.
     from kdtui.workflows.training.dataset import training_examples, validation_examples
 
     target = check_name(db, name, folder)
@@ -80,20 +85,20 @@ def prepare(
         if begin_from is not None:
             job = replace(job, start=begin_from(part, job.base))
         _write_job(part / JOB, asdict(job))
-        # What it says is checked by the one who will read it.
+        # The trainer's own reader checks it.
         read_job(part / JOB)
         count = _write(part / TRAIN, training_examples(db, settings))
         valid = _write(part / VALID, validation_examples(db, settings))
         if not valid:
             (part / VALID).unlink()
-        # Last, when all else is right: the base is read for it, which takes seconds.
+        # Last, when all else is right: it reads the base, which takes seconds.
         _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
-    return Prepared(target, count // settings.epochs, valid)
+    return PreparedJob(target, count // settings.epochs, valid)
 
 
 def check_name(db: Database, name: str, folder: Path) -> Path:
-    """Where a training of this name would be, if there can be one.
+    """Return the directory for a training of this name.
 
     Raises:
         KdtuiError: the name cannot be used.
@@ -127,8 +132,8 @@ def _write_job(path: Path, content: dict[str, Any]) -> None:
 
 
 def _manifest(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
-    """What goes along with the adapter: how it is trained, and on which base."""
-    # Imported here: llama.cpp takes a third of a second, and a list of trainings needs none.
+    """Return what is stored with the adapter: how it is trained, and on which base."""
+    # Imported here: llama.cpp takes a third of a second, and listing trainings does not need it.
     from kdtui.workflows.training.dataset import open_vocabulary
     from models.adapters.provenance import about_base
 

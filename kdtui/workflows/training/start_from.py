@@ -1,4 +1,4 @@
-"""The adapters that a training can begin from, and what such a training takes over from them."""
+"""The adapters that a training can begin from, and what such a training inherits from them."""
 
 import shutil
 import sys
@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
-from kdtui.workflows.model_names import trainable
+from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.peft_settings import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
@@ -31,9 +31,9 @@ from store.sqlite import Database
 Form: TypeAlias = Literal["list", "pairs", "intents"]
 
 FEW = 200
-"""Training sessions from which a training from the base alone learns little; see docs/student.md."""
+"""Up to this number of training sessions, a training from the base learns little; see docs/student.md."""
 
-IN_WORDS: dict[Form, str] = {
+FORMS_IN_WORDS: dict[Form, str] = {
     "pairs": "to answer about pairs",
     "list": "to write lists of bundles",
     "intents": "to write the intents of bundles",
@@ -46,10 +46,10 @@ class StartAdapter:
     """An adapter that a training can begin from.
 
     Attributes:
-        path: a folder of PEFT, or a GGUF file.
-        config: its settings, as PEFT has them; of a GGUF file those that its header tells.
-        manifest: what it says of its own training; empty where it was made elsewhere.
-        base: what it was trained on, as a base is named; None where that is not known.
+        path: a PEFT folder, or a GGUF file.
+        config: its PEFT configuration; of a GGUF file, what its header says.
+        manifest: what it says about its own training; empty if it was made elsewhere.
+        base: the base that it was trained on, as a base is named; None if unknown.
     """
 
     name: str
@@ -60,17 +60,17 @@ class StartAdapter:
 
     @property
     def trained(self) -> TrainingSettings | None:
-        """What its training was made of; None where it was made elsewhere."""
+        """The settings of its training; None if it was made elsewhere."""
         return training_of(self.manifest)
 
     @property
     def rank(self) -> int:
-        """Of its matrices."""
+        """The rank of its matrices."""
         return int(self.config["r"])
 
     @property
     def alpha(self) -> float:
-        """How strongly it acts, over its rank."""
+        """Its scaling numerator: the adapter is scaled by alpha / rank."""
         return float(self.config.get("lora_alpha") or 1)
 
     def copy_to(self, job: Path, base: str) -> Start:
@@ -80,8 +80,8 @@ class StartAdapter:
             base: of the training, as a job names it.
 
         Raises:
-            KdtuiError: it is a GGUF file, and the base that says the order of its weights is not here.
-            ModelError: it cannot be read, or is none for this base.
+            KdtuiError: it is a GGUF file, and the base that determines the order of its weights is not on this machine.
+            ModelError: it cannot be read, or does not fit this base.
             OSError: it cannot be written.
         """
         if self.path.is_dir():
@@ -90,7 +90,7 @@ class StartAdapter:
 
         if not Path(base).exists():
             raise KdtuiError(
-                f"adapter {self.name!r} is a GGUF file, and a training continues it where {base} is a file"
+                f"adapter {self.name!r} is a GGUF file; a training can continue it only if {base} is a local file"
             )
         part = job / f"{START}.part"
         part.mkdir()
@@ -102,25 +102,26 @@ class StartAdapter:
 
 
 def find_source(db: Database, named: str) -> StartAdapter:
-    """The adapter of this name: the shipped one, that of a training that is done, one that was added, or a folder of
-    PEFT or a GGUF file.
+    """Find the adapter of this name.
+
+    It can be the shipped one, that of a finished training, an added one, a PEFT folder or a GGUF file.
 
     Raises:
-        KdtuiError: there is no such adapter, or its training has not ended well, or it is on a host still.
-        ModelError: a file of it is missing or damaged, or no training can continue it.
+        KdtuiError: there is no such adapter, its training did not end well, or it is still on a host.
+        ModelError: one of its files is missing or damaged, or no training can continue it.
     """
     if named == SHIPPED:
         return _of_folder(SHIPPED, SHIPPED_FOLDER, NAME)
     jobs = {job.name: job for job in list_jobs(db)}
     if named in jobs:
-        # It need not be made ready for use: its files are those of PEFT.
+        # It need not be converted: a training reads its PEFT files.
         row = JobRow(jobs[named], known_status(jobs[named]))
         if row.status.state != "done":
             why = f" ({row.status.reason})" if row.status.reason else ""
             raise KdtuiError(f"training {named!r} has no adapter to begin from yet; it is {row.status.state}{why}")
         if is_to_fetch(row):
             raise KdtuiError(
-                f"the adapter of {named!r} is on host {row.job.host}; bring it home: kdtui sft fetch {named}"
+                f"the adapter of {named!r} is on host {row.job.host}; fetch it with: kdtui sft fetch {named}"
             )
         base = base_of(row.job) or read_job(row.job.folder / JOB).base
         return _of_folder(named, row.job.folder / ADAPTER, base)
@@ -133,7 +134,7 @@ def find_source(db: Database, named: str) -> StartAdapter:
     if path.suffix == ".gguf":
         return _of_file(named if named in known else str(path.resolve()), path)
     names = [SHIPPED, *jobs, *known]
-    there_are = f"there are: {', '.join(dict.fromkeys(names))}, folders of PEFT, and files ending in .gguf"
+    there_are = f"there are: {', '.join(dict.fromkeys(names))}, PEFT folders, and files ending in .gguf"
     raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
 
 
@@ -156,7 +157,7 @@ def _of_file(name: str, path: Path) -> StartAdapter:
 
 
 def _trained_on(manifest: Mapping[str, Any]) -> str | None:
-    """The base that a manifest tells, if it can be found here."""
+    """Return the base that a manifest names, if it exists on this machine."""
     base = manifest.get("base")
     if not isinstance(base, str):
         return None
@@ -168,7 +169,7 @@ def _trained_on(manifest: Mapping[str, Any]) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a training is to be, as far as somebody says it; None where nothing is said."""
+    """The explicit choices for a training; None for those that are left open."""
 
     form: Form | None = None
     knowledge: tuple[str, ...] | None = None
@@ -178,40 +179,43 @@ class Terms:
     alpha: float | None = None
 
 
-def taken_over(source: StartAdapter, said: Terms) -> Terms:
-    """The terms of a training that begins from an adapter: what nobody says is as the adapter was trained.
+def inherited_terms(source: StartAdapter, given: Terms) -> Terms:
+    """Fill in the open terms of a training that begins from an adapter with those of the adapter.
 
     Raises:
-        KdtuiError: what is said contradicts the adapter.
+        KdtuiError: a given term contradicts the adapter.
     """
     name, trained = source.name, source.trained
-    form = said.form or (trained.form if trained is not None else "pairs")
+    form = given.form or (trained.form if trained is not None else "pairs")
     if trained is not None and form != trained.form:
         raise KdtuiError(
-            f"adapter {name!r} was trained {IN_WORDS[trained.form]}, and not {IN_WORDS[form]}; use --form "
+            f"adapter {name!r} was trained {FORMS_IN_WORDS[trained.form]}, and not {FORMS_IN_WORDS[form]}; use --form "
             f"{trained.form}, or leave it out"
         )
-    target = said.target if said.target is not None else trained is not None and trained.target
+    target = given.target if given.target is not None else trained is not None and trained.target
     if trained is not None and target != trained.target:
         learned = "to write a thought before its list" if trained.target else "without writing thoughts"
         raise KdtuiError(f"adapter {name!r} was trained {learned}; leave out --as")
-    if said.rank not in (None, source.rank):
+    if given.rank not in (None, source.rank):
         raise KdtuiError(
             f"adapter {name!r} has rank {source.rank}, and a training from it keeps that; leave out --rank"
         )
-    if said.alpha not in (None, source.alpha):
+    if given.alpha not in (None, source.alpha):
         raise KdtuiError(
             f"adapter {name!r} has alpha {source.alpha:g}, and a training from it keeps that; leave out --alpha"
         )
-    knowledge = said.knowledge
+    knowledge = given.knowledge
     if knowledge is None:
         knowledge = trained.knowledge if trained is not None else ()
-    return replace(said, form=form, knowledge=knowledge, target=target, base=said.base or source.base or NAME)
+    return replace(given, form=form, knowledge=knowledge, target=target, base=given.base or source.base or NAME)
 
 
 def what_changes(source: StartAdapter, settings: TrainingSettings) -> str | None:
-    """What a training shows its student that the adapter was not trained with, as a sentence; None where it is the
-    same, or not known."""
+    """Say in a sentence which knowledge a training shows that its adapter was not trained with.
+
+    Returns:
+        None if the knowledge is the same, or that of the adapter is not known.
+    """
     trained = source.trained
     if trained is None or set(trained.knowledge) == set(settings.knowledge):
         return None
@@ -224,61 +228,65 @@ def what_changes(source: StartAdapter, settings: TrainingSettings) -> str | None
 
 
 def check_fits(db: Database, source: StartAdapter, base: str) -> None:
-    """Refuse a base that an adapter was not trained on, as far as the adapter tells.
+    """Refuse a base that an adapter was not trained on, as far as the adapter says.
 
     Args:
-        base: as a person names it.
+        base: as a user names it.
 
     Raises:
         KdtuiError: there is no such base.
-        ModelError: it says what differs, or the base cannot be loaded.
+        ModelError: the adapter is for another base, or the base cannot be loaded.
     """
     from kdtui.workflows.training.dataset import open_vocabulary
     from models.adapters.provenance import check_adapter, names_base
 
-    place = trainable(db, base)
+    path = trainable_base(db, base)
     if not names_base(source.manifest):
         return
     manifest = dict(source.manifest)
-    if not Path(place).exists():
-        # The weights of a model of the hub are where they are trained.
+    if not Path(path).exists():
+        # The weights of a hub model are on the machine that trains.
         manifest["norms_sha256"] = None
-    with open_vocabulary(place) as vocabulary:
-        check_adapter(Path(source.name), manifest, vocabulary, Path(place), user_cache_path("kdtui") / "norms")
+    with open_vocabulary(path) as vocabulary:
+        check_adapter(Path(source.name), manifest, vocabulary, Path(path), user_cache_path("kdtui") / "norms")
 
 
 def sources_here(db: Database) -> list[StartAdapter]:
-    """The adapters that a training can begin from: the shipped one, and those of trainings that are done, the newest
-    first; those that none can continue are left out."""
-    found = []
+    """Return the adapters on this machine that a training can continue.
+
+    The shipped one comes first, then those of finished trainings, the newest first.
+    """
+    sources = []
     for name in (SHIPPED, *(job.name for job in list_jobs(db) if known_status(job).state == "done")):
         with suppress(KdtuiError, ModelError, OSError):
-            found.append(find_source(db, name))
-    return found
+            sources.append(find_source(db, name))
+    return sources
 
 
 def proposed_source(db: Database, settings: TrainingSettings, form: Form | None, base: str | None) -> str | None:
-    """The adapter that a training from the base alone had better begin from, for it has few sessions; None where it has
-    enough, or no adapter fits that has learned from other datasets.
+    """Propose an adapter for a training from the base that has too few sessions.
 
     Args:
-        form: what it is asked; None where nobody says, so that any will do.
-        base: None where nobody says.
+        form: of the training; None if any form will do.
+        base: None if any base will do.
+
+    Returns:
+        None if there are enough sessions, or if no fitting adapter has learned from other datasets.
     """
-    if sessions_of(db, settings) > FEW:
+    if count_training_sessions(db, settings) > FEW:
         return None
     for source in sources_here(db):
         trained = source.trained
         if trained is None or form not in (None, trained.form) or base not in (None, source.base):
             continue
-        # One that has seen these few alone knows no more than they teach.
+        # An adapter that was trained only on these datasets has nothing to add.
         if not set(trained.datasets) <= set(settings.datasets):
             return source.name
     return None
 
 
-def sessions_of(db: Database, settings: TrainingSettings) -> int:
-    """How many training sessions a training has, before it is known which of them it can use.
+def count_training_sessions(db: Database, settings: TrainingSettings) -> int:
+    """Count the training sessions of a training, before it is known which of them are usable.
 
     Raises:
         NotFound: there is no such dataset.

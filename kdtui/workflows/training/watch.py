@@ -1,6 +1,6 @@
-"""A training that is watched: how it is, and what is in sight of its log.
+"""Watch a training: its status, and the visible part of its log.
 
-The log may have gigabytes, here or on a host; only the parts that are asked for are read, and what is added to it.
+The log can have gigabytes, on this machine or on a host. Only requested parts and new text are read.
 """
 
 import asyncio
@@ -13,9 +13,11 @@ from typing import Protocol, TypeAlias
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.job_state import is_to_fetch, one_job
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.job_state import is_to_fetch, known_job
+from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
+from kdtui.workflows.training.host_status import look_up_status
 from kdtui.workflows.training.jobs import StatusSeen
-from kdtui.workflows.training.on_host import PAUSES, ConnectionLost, look
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
 from models.sft.protocol import FindRequest
@@ -27,7 +29,12 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class LogRead:
-    """The log has `size` bytes at the moment, and these from an offset on."""
+    """A part of the log.
+
+    Attributes:
+        offset: of the data.
+        size: of the whole log at the moment, in bytes.
+    """
 
     offset: int
     data: bytes
@@ -36,7 +43,11 @@ class LogRead:
 
 @dataclass(frozen=True, slots=True)
 class TextFound:
-    """Where a text that was looked for is in the log; None for nowhere."""
+    """The result of a search in the log.
+
+    Attributes:
+        offset: of the match; None if there is none.
+    """
 
     search: Search
     offset: int | None
@@ -46,34 +57,34 @@ Seen: TypeAlias = StatusSeen | LogRead | TextFound | ConnectionLost
 
 
 class _Source(Protocol):
-    """Where a training is.
+    """Where a training and its log are read from.
 
     Attributes:
-        pause: seconds between two looks at how it is.
-        growth: seconds between two looks at whether its log has grown.
+        pause: seconds between two checks of the status.
+        growth: seconds between two checks of the size of the log.
     """
 
     pause: float
     growth: float
 
     async def look(self) -> None:
-        """Have the store know how it is."""
+        """Update the status in the store."""
 
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
-        """The size of its log, and so many bytes from an offset on."""
+        """Return the size of the log, and `length` bytes of it from an offset on."""
 
     async def look_further(self, search: Search) -> int | Search | None:
-        """See `models.sft.log_search`."""
+        """Search a slice of the log; see `models.sft.log_search`."""
 
 
-class _Here:
+class _LocalSource:
     pause, growth = 1.0, 0.5
 
     def __init__(self, job: StoredJob) -> None:
         self._log = job.folder / LOG
 
     async def look(self) -> None:
-        """Its files say it."""
+        """Do nothing: its files hold the status."""
 
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
         try:
@@ -91,14 +102,14 @@ class _Here:
             return None
 
 
-class _There:
+class _HostSource:
     pause, growth = 5.0, 1.5
 
     def __init__(self, db: Database, job: StoredJob, client: HostClient) -> None:
         self._db, self._job, self._client = db, job, client
 
     async def look(self) -> None:
-        await look(self._db, self._client, self._job)
+        await look_up_status(self._db, self._client, self._job)
 
     async def read(self, offset: int, length: int) -> tuple[int, bytes]:
         return await self._client.read_part(f"{self._client.job_folder(self._job.name)}/{LOG}", offset, length)
@@ -109,7 +120,7 @@ class _There:
 
 
 class Watch:
-    """A training that is watched, by its name. Its methods, other than `events`, may be called from any thread."""
+    """Watches a training by its name. All methods except `events` can be called from any thread."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -121,27 +132,27 @@ class Watch:
         self._woken: asyncio.Event | None = None
 
     def events(self, db: Database) -> Iterator[Seen]:
-        """How it is, again and again as long as that may change, and what is read of its log.
+        """Yield the status, repeatedly while it can change, and the parts of the log that are read.
 
         Raises:
-            NotFound: there is no such training, or not any more.
+            NotFound: there is no such training, or it has been deleted.
         """
         return iterate(self._events(db))
 
     def want(self, parts: Iterable[int]) -> None:
-        """Have these parts of the log read, in this order, and no others that were asked for before."""
+        """Request these parts of the log, in this order, in place of earlier requests."""
         with self._lock:
             self._wanted = dict.fromkeys(parts)
         self._wake()
 
     def find(self, search: Search) -> None:
-        """Have a text looked for in the log, in place of any that is being looked for."""
+        """Search the log for a text, in place of an earlier search."""
         with self._lock:
             self._sought = search, search
         self._wake()
 
     def look(self) -> None:
-        """Look at once how it is, and go on looking if it runs."""
+        """Check the status now, and keep checking it if the training runs."""
         with self._lock:
             self._looks = True
         self._wake()
@@ -162,12 +173,12 @@ class Watch:
                 self._loop = self._woken = None
 
     async def _anywhere(self, db: Database) -> AsyncGenerator[Seen]:
-        row = one_job(db, self.name)
+        row = known_job(db, self.name)
         if row.job.host is None or (row.status.state == "done" and not is_to_fetch(row)):
-            async for event in self._watch(db, _Here(row.job)):
+            async for event in self._watch(db, _LocalSource(row.job)):
                 yield event
             return
-        # What is known is there at once.
+        # Report the stored status at once.
         yield StatusSeen(row.status)
         lost = 0
         while True:
@@ -175,7 +186,7 @@ class Watch:
             try:
                 async with (
                     reach(get_host(db, job.host or "")) as client,
-                    aclosing(self._watch(db, _There(db, job, client))) as events,
+                    aclosing(self._watch(db, _HostSource(db, job, client))) as events,
                 ):
                     async for event in events:
                         lost = 0
@@ -184,7 +195,7 @@ class Watch:
             except TransportError as problem:
                 if not lost:
                     yield ConnectionLost(str(problem))
-                # It comes back: what happens there goes on meanwhile.
+                # The training continues on the host meanwhile.
                 await self._rest(PAUSES[min(lost, len(PAUSES) - 1)])
                 lost += 1
 
@@ -194,11 +205,11 @@ class Watch:
         is_active = True
         while True:
             with self._lock:
-                asked, self._looks = self._looks, False
-            if asked or (is_active and now() >= next_look):
-                # Looked at before the log: what was written before the end is not missed.
+                is_due, self._looks = self._looks, False
+            if is_due or (is_active and now() >= next_look):
+                # Checked before the log is read, so that nothing written before the end is missed.
                 await source.look()
-                status = one_job(db, self.name).status
+                status = finish_job(db, self.name).status
                 is_active = status.state in ACTIVE
                 next_look, next_growth = now() + source.pause, -1.0
                 yield StatusSeen(status)
@@ -215,16 +226,16 @@ class Watch:
                 yield LogRead(part * LOG_PART, data, seen)
             if (sought := self._sought) is not None:
                 asked_for, search = sought
-                found = await source.look_further(search)
-                further = (asked_for, found) if isinstance(found, Search) else None
+                match = await source.look_further(search)
+                further = (asked_for, match) if isinstance(match, Search) else None
                 with self._lock:
                     is_still = self._sought is sought
                     if is_still:
                         self._sought = further
-                if is_still and not isinstance(found, Search):
-                    yield TextFound(asked_for, found)
+                if is_still and not isinstance(match, Search):
+                    yield TextFound(asked_for, match)
             if self._sought is not None:
-                # What else is asked for has its turn between two slices.
+                # Other requests have their turn between two slices.
                 continue
             await self._rest(max(0.0, min(next_look, next_growth) - now()) if is_active else None)
 
@@ -236,7 +247,7 @@ class Watch:
         return part
 
     async def _rest(self, seconds: float | None) -> None:
-        """Wait, or until something is wanted."""
+        """Wait for a time, or until something is requested."""
         assert self._woken is not None
         try:
             await asyncio.wait_for(self._woken.wait(), seconds)

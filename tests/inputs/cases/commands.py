@@ -80,7 +80,7 @@ CASES = [
         "there is no host 'gup'; did you mean 'gpu'?",
         ("host", "add", "gpu", "--local", "--workdir", "{tmp}"),
     ),
-    absent("a run does not exist", ("run", "show", "7"), "there is no run 7; kdtui run ls shows those that there are"),
+    absent("a run does not exist", ("run", "show", "7"), "there is no run 7; kdtui run ls lists the runs"),
 ]
 CASES = [
     Case(**{**case.__dict__, "files": {"k.jsonl": '{"session": "k01", "items": [{"id": "i"}]}'}})

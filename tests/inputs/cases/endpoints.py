@@ -28,13 +28,13 @@ CASES = [
     Case(
         "a cost limit is infinite",
         (*DISTILL, NOWHERE, "--prompt-price", "1", "--max-cost", "inf"),
-        "--max-cost is a number such as 2.5, not inf",
+        "--max-cost must be a number such as 2.5, not inf",
         before=(DEMO,),
     ),
     Case(
         "a price is infinite",
         (*DISTILL, NOWHERE, "--prompt-price", "inf"),
-        "--prompt-price is a number such as 2.5, not inf",
+        "--prompt-price must be a number such as 2.5, not inf",
         before=(DEMO,),
     ),
     Case(

@@ -96,7 +96,7 @@ CASES = [
     Case(
         "knowledge is exported to something that is not a folder",
         ("knowledge", "export", "-d", "demo", "-o", "/dev/null"),
-        "/dev/null: this is no folder",
+        "/dev/null: this is not a folder",
         before=(DEMO, ("knowledge", "mine", "-d", "demo")),
     ),
 ]

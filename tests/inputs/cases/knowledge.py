@@ -24,7 +24,7 @@ CASES = [
     Case(
         "knowledge of all domains is shown without a sample",
         ("knowledge", "for", "o34", "--domains", "all"),
-        "--domains all shows what a sample has of several datasets; name one with --sample",
+        "--domains all shows a sample of several datasets; name one with --sample",
         before=MINED,
     ),
     Case(
@@ -118,7 +118,7 @@ CASES = [
     Case(
         "a sample is picked by a search without matches",
         ("sample", "create", "x", "--query", "zzz"),
-        "no knowledge matches zzz; kdtui knowledge ls --all shows what there is",
+        "no knowledge matches zzz; kdtui knowledge ls --all shows all of it",
         before=MINED,
         forbidden=("of these numbers",),
     ),
@@ -151,13 +151,13 @@ CASES = [
     Case(
         "a sample is picked by a word in place of numbers",
         ("sample", "create", "x", "--pieces", "all"),
-        "is no number and no range of numbers",
+        "is neither a number nor a range of numbers",
         before=MINED,
     ),
     Case(
         "a sample is picked by a search that finds rejected pieces, too",
         ("sample", "create", "x", "--query", "format:rule"),
-        "are left out, since no student is shown such (--all takes them)",
+        "are left out, since they are never shown to a student (--all includes them)",
         code=0,
         before=DISTILLED,
     ),
@@ -201,7 +201,7 @@ CASES = [
         ("evaluate", "--student", "patterns", "--sample", "half"),
         "is shown no knowledge; leave out --sample",
         before=RULES,
-        forbidden=("say which with --knowledge",),
+        forbidden=("name the formats with --knowledge",),
     ),
     Case(
         "the pattern student gets rules of a sample",
@@ -214,18 +214,18 @@ CASES = [
         ("generate", "o34", "--student", "http://x/v1#m", "--strategy", "aicl", "--budget", "5"),
         "leave out --budget",
         before=(DEMO,),
-        forbidden=("say which with --knowledge",),
+        forbidden=("name the formats with --knowledge",),
     ),
     Case(
         "a sample is named without --knowledge",
         ("generate", "o34", "--student", "smollm2", "--sample", "half"),
-        "--sample is about knowledge that a student is shown; say which with --knowledge",
+        "--sample is about knowledge that a student is shown; name the formats with --knowledge",
         before=RULES,
     ),
     Case(
         "a format without knowledge is listed",
         ("knowledge", "ls", "--format", "thought"),
-        "no knowledge is like that; kdtui knowledge ls --all shows what there is",
+        "no knowledge matches; kdtui knowledge ls --all shows all of it",
         code=0,
         before=MINED,
         forbidden=("there is no knowledge yet", "there is none yet"),
@@ -233,14 +233,14 @@ CASES = [
     Case(
         "rejected patterns are listed, and all are kept",
         ("knowledge", "ls", "--rejected"),
-        "no knowledge like that is rejected",
+        "no rejected knowledge matches",
         code=0,
         before=MINED,
     ),
     Case(
         "a search matches only rejected pieces",
         ("knowledge", "search", "precision:<0.5"),
-        "no kept knowledge is like that, but",
+        "no kept knowledge matches, but",
         code=0,
         before=DISTILLED,
     ),

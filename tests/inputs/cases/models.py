@@ -54,10 +54,10 @@ CASES = [
         )
         for scale, expected in (
             ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes NaN instead of numbers"),
-            ("1e40", "an adapter acts with a number such as 0.5, not 1e+40"),
-            ("-1e40", "an adapter acts with a number such as 0.5, not -1e+40"),
-            ("inf", "an adapter acts with a number such as 0.5, not inf"),
-            ("nan", "an adapter acts with a number such as 0.5, not nan"),
+            ("1e40", "the scale of an adapter is a number such as 0.5, not 1e+40"),
+            ("-1e40", "the scale of an adapter is a number such as 0.5, not -1e+40"),
+            ("inf", "the scale of an adapter is a number such as 0.5, not inf"),
+            ("nan", "the scale of an adapter is a number such as 0.5, not nan"),
         )
     ),
 ]

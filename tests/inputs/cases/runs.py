@@ -38,7 +38,7 @@ CASES = [
     Case(
         "a dataset has no published results",
         ("evaluate", "--dataset", "demo", "--published"),
-        "there are no published results about the test split of dataset 'demo': it is no split of the official "
+        "there are no published results about the test split of dataset 'demo': it is not a split of the official "
         "datasets (Electronic, Clothing); leave out --published",
         before=(DEMO,),
     ),
@@ -69,7 +69,7 @@ CASES = [
     Case(
         "a judge is not a language model",
         (*_RUN, "--judge", "patterns"),
-        "the pattern student is no language model, and rates nothing",
+        "the pattern student is not a language model and cannot rate",
         before=(DEMO,),
     ),
     Case(
@@ -82,7 +82,7 @@ CASES = [
     Case(
         "a free student has prices",
         (*_RUN, "--prompt-price", "2"),
-        "--prompt-price and --answer-price are those of an endpoint, and this student is free; leave them out",
+        "--prompt-price and --answer-price are for an endpoint, and this student is free; leave them out",
         before=(DEMO,),
     ),
     Case("a limit is zero", ("evaluate", "--limit", "0"), "--limit", code=2),

@@ -2,7 +2,7 @@
 
 from tests.inputs.case import DEMO, Case
 
-_ANSWERS_NOTHING = "minilm is a sentence encoder: it makes vectors (kdtui data embed), and answers nothing"
+_ANSWERS_NOTHING = "minilm is a sentence encoder: it makes vectors (kdtui data embed) and cannot answer"
 
 CASES = [
     *(

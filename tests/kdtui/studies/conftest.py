@@ -1,4 +1,4 @@
-"""What tests of studies share that are run from the command line."""
+"""Fixtures for tests of studies that run from the command line."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.studies.spec import PRESETS, to_toml
+from kdtui.workflows.studies.spec import PRESETS
+from kdtui.workflows.studies.spec_files import to_toml
 from store.sqlite import Database
 from tests.kdtui.conftest import small
 
@@ -22,7 +23,7 @@ def imported(db: Database, data: Path) -> None:
 
 @pytest.fixture
 def presets(study_base: Path, tmp_path: Path) -> Path:
-    """A folder with the presets as files, with a tiny student that is soon trained."""
+    """A folder with the presets as files, with a tiny student that trains quickly."""
     for name in PRESETS:
         (tmp_path / f"{name}.toml").write_text(to_toml(small(name, study_base)))
     return tmp_path

@@ -105,7 +105,7 @@ def test_a_share_has_the_p_value_of_a_sign_test() -> None:
     assert only(baseline, other, Resampling(20_000)).p == pytest.approx(stats.binomtest(2, 11).pvalue, abs=0.005)
 
 
-def test_the_difference_has_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_the_difference_has_the_bootstrap_interval_of_scipy() -> None:
     baseline, other = question(np.random.default_rng(4), 2, 400)
     theirs = stats.bootstrap(
         (other - baseline,), np.mean, n_resamples=10_000, method="percentile", rng=2
@@ -240,7 +240,7 @@ def test_too_few_sessions_cannot_show_any_effect() -> None:
     assert only(rising / 2, rising).smallest_effect > 0
 
 
-def test_a_metric_that_weighs_sessions_is_not_compared() -> None:
+def test_a_weighted_metric_is_not_compared() -> None:
     with pytest.raises(ValueError, match="hits weighs sessions"):
         compare_cells([CellPair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
 

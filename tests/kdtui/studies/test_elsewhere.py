@@ -1,4 +1,4 @@
-"""Studies whose teachers, students and trainings are elsewhere: behind an endpoint, or on a host."""
+"""Studies with teachers and students behind an endpoint, and with trainings on a host."""
 
 import json
 import sys
@@ -56,7 +56,7 @@ def test_a_teacher_behind_an_endpoint_is_asked_once_for_all_studies(
     spec = described(teacher(url), teacher=["wise", "annotations"])
     [plan] = study(spec, "--dry-run").rows
     assert (plan["calls"], plan["answered_calls"], plan["cost"]) == (5, 0, None)
-    # How long it takes to answer is not known.
+    # The time of the answers is unknown.
     assert "knowledge" in plan["unknown"]
     assert study(spec).code == 0
     asked = len(fake.asked)
@@ -67,7 +67,7 @@ def test_a_teacher_behind_an_endpoint_is_asked_once_for_all_studies(
     assert (result.code, len(fake.asked)) == (0, asked)
 
 
-def test_a_budget_that_a_plan_exceeds_is_refused_before_anything_is_paid_for(
+def test_a_plan_that_exceeds_the_budget_is_refused_before_anything_is_paid_for(
     study: Kdtui, described: Callable[..., Path], serve: Serve, db: Database
 ) -> None:
     url, fake = serve(lambda fake, _: fake.complete(json.dumps(answer_for(fake)), usage=(400, 900)))
@@ -82,10 +82,10 @@ def test_a_budget_that_a_plan_exceeds_is_refused_before_anything_is_paid_for(
     assert db.execute("SELECT count(*) FROM studies").fetchone()[0] == 0
 
 
-def test_a_teacher_that_nobody_can_ask_is_a_failed_step(study: Kdtui, described: Callable[..., Path]) -> None:
+def test_a_teacher_without_an_address_is_a_failed_step(study: Kdtui, described: Callable[..., Path]) -> None:
     result = study(described(teacher=["nobody at all"]))
     [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
-    assert "has no thoughts of teacher 'nobody at all', and the study does not say where it is" in failed["reason"]
+    assert "has no thoughts of teacher 'nobody at all', and the study has no address for it" in failed["reason"]
     assert result.code == 1
 
 
@@ -103,7 +103,7 @@ def test_a_student_behind_an_endpoint_answers_cells(
         assert "an endpoint can be neither trained" in study(described(student=f"{url}#adapter", **refused)).err
 
 
-def test_the_last_line_offers_a_report_of_the_cells_that_are_done_and_of_no_others(
+def test_the_last_line_offers_a_report_only_of_finished_cells(
     kdtui: Kdtui, described: Callable[..., Path], serve: Serve
 ) -> None:
     refused: list[str] = []
@@ -132,7 +132,7 @@ def test_the_last_line_offers_a_report_of_the_cells_that_are_done_and_of_no_othe
 
 
 @needs_sshd
-def test_adapters_are_trained_on_a_host_and_come_home(
+def test_adapters_are_trained_on_a_host_and_fetched(
     kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, db: Database, tmp_path: Path
 ) -> None:
     assert server.process is not None
@@ -150,7 +150,7 @@ def test_adapters_are_trained_on_a_host_and_come_home(
 
 
 @needs_sshd
-def test_a_host_that_is_gone_is_a_failed_training_and_the_others_go_on(
+def test_a_lost_host_fails_its_training_and_the_others_continue(
     kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, tmp_path: Path
 ) -> None:
     options = ["--ssh", "gpu", "--workdir", tmp_path / "far away", "--python", sys.executable]

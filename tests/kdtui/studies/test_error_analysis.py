@@ -11,7 +11,7 @@ from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import true_bundles
 from kdtui.exchange.bundlerec import read_directory
 from kdtui.statistics.sessions import Resampling
-from kdtui.workflows.studies.error_analysis import Group, analyse_errors, count_errors
+from kdtui.workflows.studies.error_analysis import SessionGroup, analyse_errors, count_errors
 from store.records import Bundle, Item, Session
 
 FEW = Resampling(200)
@@ -80,7 +80,7 @@ def test_without_answers_there_are_no_shares() -> None:
     assert isnan(found.share_not_found)
 
 
-def by_name(groups: list[Group]) -> dict[str, Group]:
+def by_name(groups: list[SessionGroup]) -> dict[str, SessionGroup]:
     return {f"{group.respect} {group.label}": group for group in groups}
 
 

@@ -50,14 +50,14 @@ def test_the_interval_of_a_ratio_of_sums_covers_the_true_value() -> None:
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_many_sessions_have_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_many_sessions_have_the_bootstrap_interval_of_scipy() -> None:
     values = lumpy(np.random.default_rng(1), 400)
     theirs = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=2).confidence_interval
     ours = only(values, resampling=Resampling())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
 
 
-def test_a_ratio_has_the_interval_that_scipy_finds_by_resampling() -> None:
+def test_a_ratio_has_the_bootstrap_interval_of_scipy() -> None:
     chance = np.random.default_rng(3)
     values, weights = lumpy(chance, 400), chance.integers(0, 4, 400).astype(float)
 
@@ -91,7 +91,7 @@ def test_an_interval_contains_the_mean_and_stays_within_the_values(values: Vecto
     assert found.mean - 1e-6 <= found.high <= values.max() + 1e-6
 
 
-def test_the_same_draws_are_used_for_all_cells() -> None:
+def test_the_same_resamples_are_used_for_all_cells() -> None:
     values = lumpy(np.random.default_rng(1), 60)
     one, again, shifted = estimate_cells([Cell.of(values), Cell.of(values), Cell.of(values + 1)], FEW)
     assert one == again

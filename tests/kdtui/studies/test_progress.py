@@ -1,4 +1,4 @@
-"""How far the cells of a study are, and who runs it, on the command line."""
+"""The progress of the cells of a study, and the process that runs it, on the command line."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.workflows.studies.lock import alone
+from kdtui.workflows.studies.lock import study_lock
 from store.runs import delete_run, get_run
 from store.sqlite import Database
 from store.studies import StoredStep, begin_step, fail_step, steps_of_kind
@@ -19,11 +19,11 @@ STUDY = "rq3-outdoor"
 
 
 @contextmanager
-def running(db: Database, said: str) -> Iterator[None]:
+def running(db: Database, message: str) -> Iterator[None]:
     """Another process runs a study."""
     assert db.path is not None
     with Path(f"{db.path}.study-lock").open("w") as file:
-        file.write(said)
+        file.write(message)
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -38,7 +38,7 @@ def of_training_with_knowledge(db: Database) -> StoredStep:
     return step
 
 
-def test_a_run_that_has_begun_says_how_many_sessions_it_has_answered(finished: Database, kdtui: Kdtui) -> None:
+def test_a_begun_run_shows_how_many_sessions_it_has_answered(finished: Database, kdtui: Kdtui) -> None:
     [cell] = [each for each in steps_of_kind(finished, "evaluation", state="done", most=9) if each.made == "1"]
     begin_step(finished, cell.key, cell.kind, cell.settings, cell.basis, "1")
     with finished.atomic():
@@ -54,7 +54,7 @@ def test_a_run_that_has_begun_says_how_many_sessions_it_has_answered(finished: D
         assert states(kdtui)[0] == "begun, 1 of 2"
 
 
-def test_a_cell_that_waits_for_a_training_says_how_far_that_is(finished: Database, kdtui: Kdtui) -> None:
+def test_a_cell_that_waits_for_a_training_shows_its_progress(finished: Database, kdtui: Kdtui) -> None:
     training = of_training_with_knowledge(finished)
     begin_step(finished, training.key, training.kind, training.settings, training.basis, training.made)
     delete_run(finished, 3)
@@ -73,19 +73,19 @@ def test_a_cell_whose_training_failed_says_why_it_is_blocked(finished: Database,
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    ("message", "state"),
     [(f"4711\n{STUDY}\n", "running (process 4711)"), (f"?\n{STUDY}\n", "running"), ("4711\nanother\n", "complete")],
 )
-def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdtui, said: str, state: str) -> None:
-    with running(finished, said):
+def test_the_list_says_which_study_a_process_runs(finished: Database, kdtui: Kdtui, message: str, state: str) -> None:
+    with running(finished, message):
         assert [row["state"] for row in kdtui("study", "ls", "--json").rows] == [state]
     [row] = kdtui("study", "ls", "--json").rows
     assert not row["is_running"]
 
 
-def test_to_look_who_runs_a_study_does_not_keep_another_from_running_one(finished: Database, kdtui: Kdtui) -> None:
-    with alone(finished, STUDY):
+def test_checking_who_runs_a_study_does_not_block_a_run(finished: Database, kdtui: Kdtui) -> None:
+    with study_lock(finished, STUDY):
         [row] = kdtui("study", "ls", "--json").rows
         assert row["is_running"]
-    with alone(finished, STUDY):
+    with study_lock(finished, STUDY):
         pass

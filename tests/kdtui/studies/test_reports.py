@@ -1,4 +1,4 @@
-"""What a study found: its report, its answers, and its measures as a table for other tools."""
+"""The results of a study: its report, its answers, and its measures as a table for other tools."""
 
 import csv
 import io
@@ -14,10 +14,13 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
+from kdtui.workflows.studies.check_spec import checked_spec
+from kdtui.workflows.studies.plan import StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
-from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
-from kdtui.workflows.studies.steps import encoded
+from kdtui.workflows.studies.spec import Question, Spec
+from kdtui.workflows.studies.spec_files import to_toml
+from kdtui.workflows.studies.steps import encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from store.predictions import PredictedBundle, Prediction, add_predictions
 from store.records import RunSettings
 from store.runs import finish_run, start_run
@@ -41,15 +44,15 @@ def question(**fields: Any) -> Question:
 
 
 def answered(db: Database, spec: Spec, *, skip: int = 0) -> StudyPlan:
-    """Store a study whose cells but the last few are answered by bundles that are drawn by chance."""
+    """Store a study in which all cells except the last few have random bundles as answers."""
     chance = Random(0)
     save_study(db, spec.name, to_toml(spec), "test")
-    look = Look(db)
+    look = StoreContents(db)
     cells = make_plan(db, spec).cells
     for cell in cells[: len(cells) - skip]:
         dataset = cell.step.dataset  # type: ignore[union-attr]
         run = start_run(db, dataset, spec.split, "by chance", RunSettings("smollm2"))
-        begin_step(db, cell.key, cell.kind, encoded(cell.step), look.basis(cell.step), str(run.id))
+        begin_step(db, cell.key, cell.kind, encoded_step(cell.step), look.basis(cell.step), str(run.id))
         found = []
         for session in split_to_score(db, dataset, spec.split):
             inside = [at for at in range(1, len(session.items) + 1) if chance.random() < 0.6]
@@ -93,22 +96,20 @@ def written(kdtui: Kdtui, name: str, folder: Path) -> tuple[str, str]:
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repeat_it(
-    kdtui: Kdtui, tmp_path: Path
-) -> None:
+def test_a_report_has_each_question_with_answer_tables_plots_and_commands(kdtui: Kdtui, tmp_path: Path) -> None:
     content, markdown = written(kdtui, "rq3-outdoor", tmp_path / "new" / "folder")
     page = Page(content)
     answers = {row["answer"] for row in kdtui("study", "answers", "rq3-outdoor", "--json").rows}
     assert len(answers) == 2
-    for said in answers:
-        assert said in page.text
-        assert said in markdown.replace("\\", "")
+    for message in answers:
+        assert message in page.text
+        assert message in markdown.replace("\\", "")
     for text in (page.text, markdown):
         for wanted in (
             "whole session",
             "patterns",
             "sft+icl",
-            "What it costs",
+            "Costs",
             "Errors",
             "kdtui evaluate",
             "rank = [16]",
@@ -120,7 +121,7 @@ def test_a_report_has_each_question_with_its_answer_tables_plots_and_how_to_repe
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_report_is_self_contained_and_runs_no_script(kdtui: Kdtui, tmp_path: Path) -> None:
     content, _ = written(kdtui, "rq3-outdoor", tmp_path)
     page = Page(content)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "form", "a"}
@@ -129,7 +130,7 @@ def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Pa
         for name, value in attributes.items():
             if name in ("href", "xlink:href", "src"):
                 assert (value or "").startswith("#")
-    # Names of XML are no addresses that anything is fetched from.
+    # XML namespaces are not fetched.
     assert set(re.findall(r"https?://[^\s\"'<]+", content)) <= {
         "http://www.w3.org/2000/svg",
         "http://www.w3.org/1999/xlink",
@@ -138,8 +139,8 @@ def test_a_report_needs_nothing_else_and_runs_nothing(kdtui: Kdtui, tmp_path: Pa
 
 
 @pytest.mark.usefixtures("imported")
-def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
+def test_names_and_texts_from_outside_are_not_markup(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    answered(db, checked_spec(Spec("hostile", (question(dataset=(HOSTILE,)),)), "x"))
     content, markdown = written(kdtui, "hostile", tmp_path)
     page = Page(content)
     assert HOSTILE in page.text
@@ -151,7 +152,7 @@ def test_names_and_texts_from_outside_are_no_markup(kdtui: Kdtui, db: Database, 
 
 @pytest.mark.usefixtures("imported")
 def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+    answered(db, checked_spec(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
     content, markdown = written(kdtui, "part", tmp_path)
     for text in (Page(content).text, markdown):
         assert "1 of 2 cells are done" in text
@@ -161,7 +162,7 @@ def test_the_report_of_an_unfinished_study_says_what_is_missing(kdtui: Kdtui, db
 
 @pytest.mark.usefixtures("imported")
 def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
+    answered(db, checked_spec(Spec("none", (question(dataset=("outdoor",)),)), "x"), skip=2)
     for command, output in (("report", "x"), ("export", "x.csv")):
         result = kdtui("study", command, "none", "--output", tmp_path / output)
         assert (result.code, "no cell of study none is done yet" in result.err) == (1, True)
@@ -171,7 +172,7 @@ def test_a_study_without_any_cell_has_no_report(kdtui: Kdtui, db: Database, tmp_
 
 @pytest.mark.usefixtures("imported")
 def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     (tmp_path / "file").write_text("")
     result = kdtui("study", "report", "mine", "--output", tmp_path / "file" / "below")
     assert result.code == 1
@@ -179,27 +180,27 @@ def test_a_folder_that_cannot_be_written_to_is_one_sentence(kdtui: Kdtui, db: Da
 
 
 @pytest.mark.usefixtures("imported")
-def test_seeds_are_averaged_and_what_they_do_not_change_has_no_spread(db: Database) -> None:
+def test_seeds_are_averaged_and_unaffected_rows_have_no_spread(db: Database) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
-    [found] = study_results(db, answered(db, checked(spec, "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(spec, "x"))).questions
     assert [len(row.cells) for row in found.rows] == [3, 3]
     assert {row.estimates["pair_f1"].seeds for row in found.rows} == {3}
     assert all(row.estimates["pair_f1"].between_seeds > 0 for row in found.rows)
     plain = Spec("plain", (question(dataset=("outdoor",), seed=(0, 1, 2)),))
-    [found] = study_results(db, answered(db, checked(plain, "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(plain, "x"))).questions
     assert [len(row.cells) for row in found.rows] == [1, 1]
     assert {row.estimates["pair_f1"].between_seeds for row in found.rows} == {0.0}
 
 
 @pytest.mark.usefixtures("imported")
-def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: Database) -> None:
+def test_places_of_the_same_cell_are_one_row_and_are_not_compared(db: Database) -> None:
     asked = question(
         dataset=("outdoor",),
         compare="utilization",
         baseline="zero-shot",
         utilization=("zero-shot", "icl", "sft"),
     )
-    [found] = study_results(db, answered(db, checked(Spec("rows", (asked,)), "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(Spec("rows", (asked,)), "x"))).questions
     assert [row.label for row in found.rows] == [
         "zero-shot · no knowledge",
         "icl · pattern",
@@ -214,7 +215,7 @@ def test_places_that_come_to_the_same_cell_are_one_row_and_are_not_compared(db: 
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -> None:
+def test_a_row_is_not_labelled_by_axes_without_effect(db: Database) -> None:
     asked = question(
         dataset=("outdoor",),
         formats=("pattern", "none"),
@@ -222,7 +223,7 @@ def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -
         ratio=(0.5, 1.0),
         rank=(8, 16),
     )
-    [found] = study_results(db, answered(db, checked(Spec("labels", (asked,)), "x"))).questions
+    [found] = study_results(db, answered(db, checked_spec(Spec("labels", (asked,)), "x"))).questions
     assert [row.label for row in found.rows] == [
         "zero-shot · no knowledge",
         "icl · pattern · 50%",
@@ -237,17 +238,17 @@ def test_a_row_is_not_labelled_by_what_makes_no_difference_to_it(db: Database) -
 
 
 @pytest.mark.usefixtures("imported")
-def test_the_seconds_of_a_session_are_those_of_the_clock_everywhere(kdtui: Kdtui, db: Database) -> None:
-    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+def test_the_seconds_of_a_session_are_wall_clock_seconds_everywhere(kdtui: Kdtui, db: Database) -> None:
+    plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     [found] = study_results(db, plan).questions
-    # The answers of the sessions took other times, each beside others.
+    # The sessions took other times each, since they ran in parallel.
     assert [row.cost.seconds for row in found.rows] == [pytest.approx(1.5 / 7)] * 2
     assert [row["seconds"] for row in kdtui("study", "show", "mine", "--json").rows] == [pytest.approx(1.5 / 7)] * 2
 
 
 @pytest.mark.usefixtures("imported")
-def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    plan = answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+def test_sessions_without_an_answer_are_reported(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+    plan = answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     stored = plan.cells[1].stored
     assert stored is not None
     db.execute(
@@ -262,9 +263,9 @@ def test_sessions_without_an_answer_are_told(kdtui: Kdtui, db: Database, tmp_pat
 
 
 @pytest.mark.usefixtures("imported")
-def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_n_is_the_number_of_each_seed(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     spec = Spec("seeds", (question(dataset=("outdoor",), utilization=("sft",), seed=(0, 1, 2)),))
-    plan = answered(db, checked(spec, "x"))
+    plan = answered(db, checked_spec(spec, "x"))
     [found] = study_results(db, plan).questions
     row = found.rows[0]
     counts = [seed.count("precision") for seed in row.seeds]
@@ -275,7 +276,7 @@ def test_n_is_that_of_each_seed_and_not_of_all_together(kdtui: Kdtui, db: Databa
 
 @pytest.mark.usefixtures("imported")
 def test_two_datasets_have_a_table_each_and_are_corrected_together(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
+    answered(db, checked_spec(Spec("both", (question(dataset=("outdoor", HOSTILE)),)), "x"))
     _, markdown = written(kdtui, "both", tmp_path)
     assert len([line for line in markdown.splitlines() if line.startswith("### Results on")]) == 2
     rows = kdtui("study", "answers", "both", "--json").rows
@@ -292,15 +293,15 @@ def test_the_answers_to_several_questions_are_one_table_of_csv(kdtui: Kdtui) -> 
 
 
 @pytest.mark.usefixtures("finished")
-def test_answers_as_markdown_say_which_question_each_table_is_about(kdtui: Kdtui) -> None:
+def test_answers_as_markdown_name_the_question_of_each_table(kdtui: Kdtui) -> None:
     result = kdtui("study", "answers", "rq3-outdoor", "--format", "markdown")
     assert "How is knowledge best used?\n\n" in result.out
     assert "Does knowledge add to what training on bundles alone teaches?\n\n" in result.out
 
 
 @pytest.mark.usefixtures("imported")
-def test_an_answer_without_comparisons_is_told_beside_the_data(kdtui: Kdtui, db: Database) -> None:
-    answered(db, checked(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
+def test_an_answer_without_comparisons_is_shown_next_to_the_data(kdtui: Kdtui, db: Database) -> None:
+    answered(db, checked_spec(Spec("part", (question(dataset=("outdoor",)),)), "x"), skip=1)
     for form in ("csv", "json"):
         result = kdtui("study", "answers", "part", "--format", form)
         assert (result.code, result.out) == (0, "")
@@ -319,7 +320,7 @@ def test_an_export_to_a_file_of_another_kind_is_refused(kdtui: Kdtui, tmp_path: 
 
 @pytest.mark.usefixtures("imported")
 def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
-    answered(db, checked(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
+    answered(db, checked_spec(Spec("mine", (question(dataset=("outdoor",)),)), "x"))
     result = kdtui("study", "export", "mine")
     rows = list(csv.DictReader(io.StringIO(result.out)))
     assert len(rows) == 2 * 7
@@ -336,13 +337,15 @@ def test_the_exported_rows_average_to_the_scores_of_the_runs(kdtui: Kdtui, db: D
 
 
 def plot(page: str, title: str) -> str:
-    """The plot with a title."""
-    [svg] = [svg for svg, told in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if told == title]
+    """Return the plot with a title."""
+    [svg] = [
+        svg for svg, caption in re.findall(r"(<svg.*?</svg>)\s*<figcaption>(.*?)<", page, re.DOTALL) if caption == title
+    ]
     return str(svg)
 
 
 def paths(svg: str) -> list[tuple[list[tuple[float, float]], bool]]:
-    """The points of each line that is drawn inside the axes, and whether it is dashed."""
+    """Return the points of each line inside the axes, and whether it is dashed."""
     found = []
     for drawn, style in re.findall(r'<path d="([^"]*)" clip-path="[^"]*" style="fill: none;([^"]*)"', svg):
         points = [(float(x), float(y)) for x, y in re.findall(r"[ML] (\S+) (\S+)", drawn)]
@@ -351,7 +354,7 @@ def paths(svg: str) -> list[tuple[list[tuple[float, float]], bool]]:
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_a_ratio_makes_no_difference_to_is_a_level_line_across_the_plot(
+def test_a_row_that_no_ratio_changes_is_a_level_line_across_the_plot(
     kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     asked = question(
@@ -365,14 +368,14 @@ def test_what_a_ratio_makes_no_difference_to_is_a_level_line_across_the_plot(
     [level] = [points for points, is_dashed in drawn if is_dashed and len(points) == 2]
     assert level[0][1] == level[1][1]
     assert level[1][0] - level[0][0] == pytest.approx(across)
-    # Each strategy has a line of its own to all of the patterns, which are the same however they are drawn.
+    # Each strategy has its own line to the point of all patterns, which are the same for every strategy.
     lines = [points for points, is_dashed in drawn if len(points) == 3 and not is_dashed]
     assert len(lines) == 2
     assert lines[0][-1][1] == lines[1][-1][1]
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_student_that_is_not_trained_is_level_over_ranks(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
+def test_an_untrained_student_is_level_over_ranks(kdtui: Kdtui, db: Database, tmp_path: Path) -> None:
     asked = question(
         compare="rank",
         baseline=8,

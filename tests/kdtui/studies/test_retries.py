@@ -1,4 +1,4 @@
-"""Sessions that failed in finished cells are answered again when that is asked for; what was answered stays."""
+"""Failed sessions of finished cells are answered again on request; existing answers are kept."""
 
 import json
 from collections.abc import Callable
@@ -34,7 +34,7 @@ student = [{student}]
 
 
 class Server:
-    """Answers as long as it is well; otherwise it refuses what it is to refuse."""
+    """Answers while it is healthy; otherwise it refuses the chosen questions."""
 
     def __init__(self, serve: Serve) -> None:
         self.refuses: Callable[[str], int | None] = lambda _: None
@@ -55,7 +55,7 @@ class Server:
 
 @pytest.fixture
 def server(serve: Serve) -> Server:
-    """A server that is well."""
+    """Provide a healthy server."""
     return Server(serve)
 
 
@@ -72,7 +72,7 @@ def run(kdtui: Kdtui, imported: None, server: Server, tmp_path: Path) -> Kdtui: 
 
 
 def one_of_the_sessions(db: Database) -> str:
-    """What the questions about one of the sessions have in them, and others have not."""
+    """Return a text that the questions about only one of the sessions contain."""
     [(title,)] = db.execute(
         """
         SELECT title FROM items JOIN session_items ON items.id = item_id JOIN sessions ON sessions.id = session_id
@@ -104,7 +104,7 @@ def test_failed_sessions_are_answered_again_and_nothing_else_is_asked(
     first = run()
     assert first.code == 0, first.err
     assert "2 sessions failed in 2 finished cells; --retry-failed tries again" in first.err
-    assert listed(kdtui)["state"] == "complete but for 2 sessions"
+    assert listed(kdtui)["state"] == "complete except 2 sessions"
     assert [cell["state"] for cell in cells(kdtui)] == ["done, without an answer to 1 of 2 sessions"] * 2
     before, asked = cells(kdtui), server.asked
     numbers = [int(cell["run"]) for cell in before]
@@ -166,7 +166,7 @@ def test_the_plan_counts_the_sessions_that_are_tried_again(run: Kdtui, server: S
     assert server.asked == asked
 
 
-def test_a_session_that_fails_again_stays_as_it_was(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
+def test_a_session_that_fails_again_is_unchanged(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     runs = [get_run(db, int(cell["run"])) for cell in cells(kdtui)]
@@ -178,9 +178,7 @@ def test_a_session_that_fails_again_stays_as_it_was(run: Kdtui, kdtui: Kdtui, se
     assert [failures(db, each) for each in runs] == before
 
 
-def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
-    run: Kdtui, kdtui: Kdtui, server: Server, db: Database
-) -> None:
+def test_a_lost_server_leaves_finished_cells_unchanged(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     before = cells(kdtui)
@@ -196,7 +194,7 @@ def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
     assert listed(kdtui)["state"] == "complete"
 
 
-def test_what_a_server_has_answered_is_kept_when_it_fails_in_the_middle_of_a_group(run: Kdtui, server: Server) -> None:
+def test_answers_are_kept_when_a_server_fails_in_the_middle_of_a_group(run: Kdtui, server: Server) -> None:
     questions: list[str] = []
 
     def after_the_first(question: str) -> int | None:
@@ -214,7 +212,7 @@ def test_what_a_server_has_answered_is_kept_when_it_fails_in_the_middle_of_a_gro
 
 
 def break_answers(db: Database, run: int, reason: str, *, session: int) -> None:
-    """One answer of a run becomes a failure."""
+    """Turn one answer of a run into a failure."""
     with db.atomic():
         changed = db.execute(
             """
@@ -233,7 +231,7 @@ def test_a_session_that_is_too_long_is_not_tried_again(finished: Database, study
     break_answers(finished, 1, "the machine was out of breath", session=1)
     break_answers(finished, 3, too_long, session=0)
     [row] = kdtui("study", "ls", "--json").rows
-    assert (row["state"], row["unanswered"]) == ("complete but for 1 session", 1)
+    assert (row["state"], row["unanswered"]) == ("complete except 1 session", 1)
     result = study("rq3", "--retry-failed")
     assert result.code == 0, result.err
     assert [event["step"] for event in result.rows if event["event"] == "StepBegun"] == [
@@ -243,7 +241,7 @@ def test_a_session_that_is_too_long_is_not_tried_again(finished: Database, study
     assert kdtui("study", "ls", "--json").rows[0]["state"] == "complete"
 
 
-def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
+def test_a_cell_whose_adapter_is_gone_is_not_answered_by_another(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     run = int(cells(kdtui, "rq3-outdoor")[2]["run"])
@@ -254,11 +252,11 @@ def test_a_cell_whose_adapter_is_gone_is_not_answered_again_by_another(
     result = study("rq3", "--retry-failed")
     assert (result.code, [event for event in result.rows if event["event"] == "StepBegun"]) == (0, [])
     assert len(failures(finished, get_run(finished, run))) == 1
-    told = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
-    assert "1 session without an answer cannot be answered again, since this is gone: train tiny" in told
+    plan_text = kdtui("study", "run", "rq3-outdoor", "--dry-run").err
+    assert "1 session without an answer cannot be answered again, since this no longer exists: train tiny" in plan_text
 
 
-def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
+def test_a_single_cell_can_be_tried_again(run: Kdtui, kdtui: Kdtui, server: Server, db: Database) -> None:
     server.refuses = refusing(one_of_the_sessions(db))
     run()
     asked = server.asked
@@ -275,7 +273,7 @@ def test_one_cell_alone_is_tried_again(run: Kdtui, kdtui: Kdtui, server: Server,
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_cell_takes_the_steps_that_it_needs_and_no_others(study: Kdtui, kdtui: Kdtui) -> None:
+def test_a_cell_does_only_the_steps_that_it_needs(study: Kdtui, kdtui: Kdtui) -> None:
     [plan] = study("rq3", "--dry-run", "--cell", "tiny sft").rows
     assert plan["steps"]["training"] == {"to do": 1, "not needed": 1}
     result = study("rq3", "--cell", "tiny zero-shot", "--cell", "tiny icl pattern+rule+thought")
@@ -290,13 +288,13 @@ def test_a_cell_takes_the_steps_that_it_needs_and_no_others(study: Kdtui, kdtui:
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_cell_that_is_not_there_is_refused_with_what_may_be_meant(study: Kdtui) -> None:
+def test_an_unknown_cell_is_refused_with_a_suggestion(study: Kdtui) -> None:
     result = study("rq3", "--cell", "tiny zeroshot")
     assert result.code == 1
     assert "study rq3-outdoor has no cell 'tiny zeroshot'; did you mean 'tiny zero-shot'?" in result.err
 
 
-def test_cells_of_models_in_different_folders_have_names_of_their_own() -> None:
+def test_cells_of_models_in_different_folders_have_unique_names() -> None:
     question = Question("?", "formats", "none", dataset=("a",), student=("/x/m.gguf", "/y/m.gguf"))
     question = replace(question, formats=("none", "rule"))
     [grid] = grids(Spec("s", (question,)), {"a": 90})

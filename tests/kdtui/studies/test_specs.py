@@ -1,4 +1,4 @@
-"""A study is described in TOML: what it asks is read, checked, changed by options, and written as it was read."""
+"""Specs of studies in TOML: they are read, checked, changed by options, and written so that they read the same."""
 
 import re
 from pathlib import Path
@@ -8,18 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.studies.spec import (
-    PRESETS,
-    Question,
-    Spec,
-    TeacherOptions,
-    TrainingOptions,
-    changed,
-    parsed,
-    preset,
-    read_spec,
-    to_toml,
-)
+from kdtui.workflows.studies.spec import PRESETS, Question, Spec, TeacherOptions, TrainingOptions
+from kdtui.workflows.studies.spec_files import changed_spec, parsed_spec, preset, read_spec, to_toml
 
 QUESTION = """
 [[question]]
@@ -77,7 +67,7 @@ def test_presets_on_different_datasets_have_different_names(datasets: tuple[list
 def test_a_preset_has_a_name_of_its_own_on_any_datasets(datasets: list[list[str]]) -> None:
     names = [preset("all", each).name for each in datasets]
     assert len(set(names)) == len(names)
-    # As everybody can type it.
+    # As a user can type it.
     assert all(re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", name) for name in names)
 
 
@@ -93,7 +83,7 @@ def test_the_preset_all_asks_the_questions_of_the_others() -> None:
 
 def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() -> None:
     own = QUESTION + 'dataset = ["kitchen"]\n'
-    spec = parsed(described(question=QUESTION + own), "x")
+    spec = parsed_spec(described(question=QUESTION + own), "x")
     assert [question.dataset for question in spec.question] == [("outdoor",), ("kitchen",)]
     assert spec.datasets() == ("outdoor", "kitchen")
 
@@ -126,39 +116,42 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
         (teacher("max_calls = -1"), "teachers.big: max_calls is at least 0, not -1"),
         (teacher("max_cost = -1.0"), "teachers.big: max_cost is a number of at least 0, not -1"),
         (teacher("prompt_price = nan"), "teachers.big: prompt_price is a number of at least 0, not nan"),
-        (teacher('address = "http://u:secret@x/v1#m"', address=""), "teachers.big: a key has no place in the address"),
+        (
+            teacher('address = "http://u:secret@x/v1#m"', address=""),
+            "teachers.big: the address of an endpoint must not contain a key",
+        ),
         (f'name = "{"n" * 101}"\ndataset = ["x"]\n' + QUESTION, "has 100 characters at most, not 101"),
         ('name = "rq1"\ndataset = ["x"]\n' + QUESTION, "'rq1' is the name of a preset"),
         (described(question=QUESTION.replace('"rule"', '"rules"')), "there is no format 'rules' of knowledge"),
-        (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is none of the values of formats"),
+        (described(question=QUESTION.replace('"none"\n', '"thought"\n')), "'thought' is not one of the values"),
         (described(question=QUESTION.replace('["none", "rule"]', '["none"]')), "there is nothing to compare"),
         (described(question=QUESTION.replace('"formats"', '"seed"')), "no axis 'seed' can be compared"),
-        (described(before="sessions = 0"), "sessions is how many are answered, not 0"),
+        (described(before="sessions = 0"), "sessions must be at least 1, not 0"),
         (described(before="hosts = []"), "hosts is empty"),
         (described(behind="[training]\nepochs = 0"), "training.epochs is at least 1, not 0"),
         (described(behind="[training]\nlearning_rate = 2.0"), "training.learning_rate is between 0 and 1, not 2"),
-        (described(behind="[training]\nsessions = 0"), "training.sessions is how many are trained on, not 0"),
-        (described(behind='[teachers.any]\naddress = "http://x/v1#m"'), "teachers.any: that name is taken"),
+        (described(behind="[training]\nsessions = 0"), "training.sessions must be at least 1, not 0"),
+        (described(behind='[teachers.any]\naddress = "http://x/v1#m"'), "teachers.any: that name is reserved"),
         (described(behind='[teachers.big]\naddress = "http://x/v1"'), "the address names no model; write URL#MODEL"),
         ('name = "mine"\n' + QUESTION, "question 1 names no dataset"),
         ('name = "a b"\ndataset = ["x"]\n' + QUESTION, "'a b' cannot be the name of a study"),
-        ('name = "mine"\ndataset = ["x"]\nquestion = []', "it asks nothing"),
+        ('name = "mine"\ndataset = ["x"]\nquestion = []', "it has no question"),
         ("name = ", "not TOML"),
         ('name = "mine"', "question"),
     ],
 )
-def test_what_describes_no_study_is_refused_with_one_sentence(text: str, problem: str) -> None:
+def test_an_invalid_spec_is_refused_with_one_sentence(text: str, problem: str) -> None:
     with pytest.raises(KdtuiError) as refusal:
-        parsed(text, "my.toml")
+        parsed_spec(text, "my.toml")
     assert problem in str(refusal.value)
     assert str(refusal.value).startswith("my.toml: ")
     assert "\n" not in str(refusal.value)
 
 
-def test_a_grid_that_is_a_slip_of_the_pen_is_refused() -> None:
+def test_a_huge_grid_is_refused() -> None:
     many = ", ".join(map(str, range(2000)))
     with pytest.raises(KdtuiError, match="its grid has"):
-        parsed(described(behind=f"seed = [{many}]\nrank = [{many.replace('0,', '', 1)}]"), "x")
+        parsed_spec(described(behind=f"seed = [{many}]\nrank = [{many.replace('0,', '', 1)}]"), "x")
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -170,16 +163,16 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_options_change_every_question() -> None:
-    spec = changed(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
+    spec = changed_spec(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
     assert {question.student for question in spec.question} == {("other",)}
     assert {question.seed for question in spec.question} == {(0, 1)}
     assert spec.datasets() == ("kitchen",)
     assert spec.sessions == 5
 
 
-def test_an_option_that_is_not_given_changes_nothing() -> None:
+def test_an_omitted_option_changes_nothing() -> None:
     spec = preset("rq1", ["outdoor"])
-    assert changed(spec, student=None, sessions=None) == spec
+    assert changed_spec(spec, student=None, sessions=None) == spec
 
 
 names = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs")), min_size=1, max_size=12)
@@ -209,5 +202,5 @@ specs = st.builds(
 
 
 @given(specs)
-def test_a_study_that_is_written_reads_the_same(spec: Spec) -> None:
-    assert parsed(to_toml(spec), "x") == spec
+def test_a_written_spec_reads_the_same(spec: Spec) -> None:
+    assert parsed_spec(to_toml(spec), "x") == spec

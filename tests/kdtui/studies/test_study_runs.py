@@ -1,4 +1,4 @@
-"""Studies run from the command line, with a tiny base: planned, run, resumed, extended, and what fails in them."""
+"""Studies run from the command line with a tiny base: planned, run, resumed and extended, and with failures."""
 
 import fcntl
 import json
@@ -31,7 +31,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def described(tmp_path: Path, study_base: Path) -> Callable[..., Path]:
-    """Write a study that asks one question."""
+    """Write a study with one question."""
 
     def write(*lines: str, before: str = "", training: str = "epochs = 1") -> Path:
         path = tmp_path / "mine.toml"
@@ -67,22 +67,20 @@ def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdt
     assert begun(result) == [row["step"] for row in result.rows if row["event"] == "StepDone"]
     assert (kinds(result).count("train"), kinds(result).count("answer")) == (2, 5)
     assert begun(result)[1:4] == [f"find {format}s of outdoor" for format in ("pattern", "rule", "thought")]
-    # Students that can answer come before trainings here.
+    # Students that can answer come before local trainings.
     assert kinds(result).index("train") > begun(result).index("answer outdoor test: tiny icl pattern+rule+thought")
     assert set(states(kdtui)) == {"done"}
     assert all(0 <= cell["pair_f1"] <= 1 for cell in shown(kdtui))
     [row] = kdtui("study", "ls", "--json").rows
     assert (row["name"], row["cells"], row["done"], row["failed"]) == ("rq3-outdoor", 5, 5, 0)
-    # A cell is a run as any other.
+    # A cell is an ordinary run.
     settings = get_run(db, int(shown(kdtui)[3]["run"])).settings
     assert settings.knowledge == ("pattern", "rule", "thought")
     assert {name for name, _ in settings.adapters} <= {model.name for model in named_models(db)}
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_study_that_is_done_does_nothing_by_whatever_name_it_is_run(
-    study: Kdtui, kdtui: Kdtui, tmp_path: Path
-) -> None:
+def test_a_finished_study_does_nothing_whatever_name_it_is_run_by(study: Kdtui, kdtui: Kdtui, tmp_path: Path) -> None:
     before = shown(kdtui)
     (tmp_path / "printed.toml").write_text(kdtui("study", "show", "rq3-outdoor", "--spec").out)
     for source in ("rq3", "rq3-outdoor", tmp_path / "printed.toml"):
@@ -93,7 +91,7 @@ def test_a_study_that_is_done_does_nothing_by_whatever_name_it_is_run(
 
 def test_adapters_of_a_study_do_not_answer_validation_sessions_at_their_end(finished: Database) -> None:
     for job in list_jobs(finished):
-        # The study compares them itself.
+        # The study compares the adapters itself.
         assert read_job(job.folder / JOB).answers is False
 
 
@@ -122,7 +120,7 @@ def test_a_cell_of_two_studies_is_computed_once(study: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_dry_run_says_what_there_is_to_do_and_stores_nothing(study: Kdtui, db: Database) -> None:
+def test_a_dry_run_lists_the_remaining_work_and_stores_nothing(study: Kdtui, db: Database) -> None:
     [plan] = study("rq3", "--dry-run").rows
     assert plan["steps"]["training"] == {"to do": 2}
     assert plan["steps"]["evaluation"] == {"to do": 5}
@@ -132,7 +130,7 @@ def test_a_dry_run_says_what_there_is_to_do_and_stores_nothing(study: Kdtui, db:
 
 
 @pytest.mark.usefixtures("finished")
-def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: Kdtui) -> None:
+def test_the_remaining_time_is_estimated_from_finished_steps(study: Kdtui, kdtui: Kdtui) -> None:
     [plan] = study("rq3", "--seeds", 3, "--dry-run").rows
     assert plan["steps"]["training"] == {"done": 2, "to do": 4}
     assert plan["unknown"] == []
@@ -142,12 +140,12 @@ def test_the_time_that_is_left_is_known_from_what_was_done(study: Kdtui, kdtui: 
     assert "left" in kdtui("study", "run", "rq3-outdoor", "--seeds", 3, "--dry-run").err
 
 
-def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
+def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, study: Kdtui, kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "/x").code == 0
     wider = ["rq3", "--seeds", 3, "--dry-run"]
     [unknown] = study(*wider, "--host", "far").rows
     assert (unknown["training_seconds"], unknown["unknown"]) == ({}, ["training"])
-    # As if one of the two had been done there, in a tenth of the time.
+    # As if one of the two had been done on the host, in a tenth of the time.
     [step, *_] = finished.execute("SELECT made FROM study_steps WHERE kind = 'training' ORDER BY id").fetchall()
     finished.execute("UPDATE jobs SET host_id = (SELECT id FROM hosts) WHERE name = ?", step)
     finished.execute("UPDATE study_steps SET seconds = seconds / 10 WHERE made = ?", step)
@@ -155,13 +153,13 @@ def test_the_time_of_trainings_is_known_of_each_host_by_itself(finished: Databas
     [plan] = study(*wider, "--host", "far", "--host", "local").rows
     far, here = plan["training_seconds"]["far"], plan["training_seconds"]["local"]
     assert plan["seconds"]["training"] == pytest.approx(1 / (1 / far + 1 / here))
-    assert "all trainings by one host alone: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
+    assert "all trainings on a single host: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
-def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
+def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
     study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
 ) -> None:
-    # It takes two validation sessions.
+    # That needs two validation sessions.
     list(import_dataset(db, few, "outdoor"))
     axes = ['utilization = ["sft+icl", "routed", "merged"]', 'formats = ["pattern+thought"]']
     spec = described('compare = "utilization"', 'baseline = "sft+icl"', *axes)
@@ -172,21 +170,21 @@ def test_routed_and_merged_adapters_are_cells_beside_one_adapter_on_everything(
         "fit a router of tiny with none, pattern, thought on outdoor"
     ]
     assert sum(step.startswith("merge adapters") for step in steps) == 1
-    # One for each format, one without, and one on both; the router and the merge have theirs in common.
+    # One for each format, one without, and one on both. The router and the merge share theirs.
     assert sum(step.startswith("train") for step in steps) == 4
     names = [row["name"] for row in kdtui("run", "ls", "--json").rows]
     assert any("routed:study-" in name for name in names)
     assert begun(study(spec)) == []
     [router] = kdtui("router", "ls", "--json").rows
     assert {route["name"] for route in router["routes"]} == {"none", "pattern", "thought"}
-    # What a cell needs is made again with it, from the answers that are there.
+    # The steps that a cell needs are done again with it, from existing answers.
     [run] = [row["run"] for row in kdtui("run", "ls", "--json").rows if "routed:study-" in row["name"]]
     for command in (("router", "rm", router["name"]), ("run", "rm", run)):
         assert kdtui(*command, "--yes").code == 0
     assert [step.split()[0] for step in begun(study(spec))] == ["fit", "answer"]
 
 
-def test_a_training_begins_from_an_adapter_that_is_there(
+def test_a_training_begins_from_an_existing_adapter(
     finished: Database, study: Kdtui, described: Callable[..., Path]
 ) -> None:
     earlier = next(job.name for job in list_jobs(finished) if job.settings.knowledge == ())
@@ -202,17 +200,17 @@ def test_a_training_begins_from_an_adapter_that_is_there(
     start = read_job(started.folder / JOB).start
     assert start is not None
     assert start.name == earlier
-    for source, said in (
+    for source, message in (
         ("nobody", "there is no adapter 'nobody' to begin from"),
         ("shipped", "and not to write lists"),
     ):
         refused = study(beginning(source), "--name", "other")
         assert refused.code == 1
-        assert said in refused.err
+        assert message in refused.err
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
+def test_a_failed_step_is_a_row_with_its_reason_and_the_others_continue(
     study: Kdtui, kdtui: Kdtui, described: Callable[..., Path]
 ) -> None:
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "icl", "sft"]']
@@ -226,14 +224,14 @@ def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
     [blocked] = [row for row in result.rows if row["event"] == "StepBlocked"]
     assert blocked["needs"] == failed["step"]
     assert states(kdtui, "mine") == ["done", "done", "blocked"]
-    # It is not tried again by itself.
+    # It is not retried automatically.
     again = study(spec)
     assert (again.code, begun(again)) == (1, [])
     assert kinds(study(spec, "--retry-failed")) == ["train"]
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_retry_does_what_has_become_possible(
+def test_a_retry_does_steps_that_have_become_possible(
     study: Kdtui, kdtui: Kdtui, described: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_: Path, *, after: Path | None = None) -> int:  # noqa: ARG001
@@ -264,7 +262,7 @@ def test_a_retry_does_what_has_become_possible(
         (["rq2", "--sessions", "0"], "sessions"),
     ],
 )
-def test_what_cannot_be_planned_is_refused_with_one_sentence_and_stores_nothing(
+def test_an_impossible_plan_is_refused_with_one_sentence_and_stores_nothing(
     kdtui: Kdtui, db: Database, arguments: list[str], problem: str
 ) -> None:
     result = kdtui("study", "run", *arguments)
@@ -282,7 +280,7 @@ def test_an_empty_split_is_refused(kdtui: Kdtui, db: Database, data: Path, tmp_p
     assert db.execute("SELECT count(*) FROM study_steps").fetchone()[0] == 0
 
 
-def test_knowledge_that_has_changed_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
+def test_changed_knowledge_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
     finished.execute("UPDATE knowledge SET status = 'rejected', reason = '-' WHERE format = 'rule' AND status = 'kept'")
     finished.conn.commit()
     mine_patterns(finished, "outdoor")
@@ -291,7 +289,7 @@ def test_knowledge_that_has_changed_is_shown_again(finished: Database, kdtui: Kd
     assert rows[1]["state"] == "to do again: the dataset or its knowledge has changed since"
 
 
-def test_a_deleted_adapter_is_trained_again_only_for_what_is_missing(
+def test_a_deleted_adapter_is_trained_again_only_for_missing_cells(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     run = int(shown(kdtui)[2]["run"])
@@ -308,7 +306,7 @@ def test_a_deleted_adapter_is_trained_again_only_for_what_is_missing(
 
 
 @pytest.mark.usefixtures("imported")
-def test_samples_are_drawn_once_and_are_not_missed_when_all_is_done(
+def test_samples_are_drawn_once_and_not_needed_when_all_cells_are_done(
     study: Kdtui, described: Callable[..., Path], db: Database
 ) -> None:
     lines = ['compare = "ratio"', "baseline = 1.0", "ratio = [0.5, 1.0]", 'formats = ["rule"]']
@@ -374,7 +372,7 @@ def test_students_are_shown_the_knowledge_of_other_domains(
     assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 
-def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_for(
+def test_another_study_of_the_same_name_is_overwritten_only_on_request(
     finished: Database, study: Kdtui, kdtui: Kdtui
 ) -> None:
     before = kdtui("study", "show", "rq3-outdoor", "--spec").out
@@ -384,7 +382,7 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
         assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
         assert "give this one another --name, or replace the earlier one with --replace" in result.err
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
-    # To look costs nothing.
+    # Showing the plan costs nothing.
     assert study("rq3", "--split", "valid", "--dry-run").code == 0
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     runs = finished.execute("SELECT count(*) FROM runs").fetchone()
@@ -396,12 +394,12 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
 
 
 @pytest.mark.usefixtures("finished")
-def test_a_study_that_is_narrowed_says_what_is_no_part_of_it_any_more(study: Kdtui) -> None:
+def test_a_narrowed_study_says_which_cells_are_no_longer_part_of_it(study: Kdtui) -> None:
     wider = study("rq3", "--seeds", 2)
-    assert (wider.code, "no part of it any more" in wider.err) == (0, False)
+    assert (wider.code, "no longer part of it" in wider.err) == (0, False)
     narrower = study("rq3")
     assert narrower.code == 0
-    assert "study rq3-outdoor had more to it: 3 of 8 cells are no part of it any more" in narrower.err
+    assert "study rq3-outdoor had more cells: 3 of 8 cells are no longer part of it" in narrower.err
 
 
 @pytest.mark.usefixtures("imported")
@@ -417,7 +415,7 @@ def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
     assert training["limit"] == 2
 
 
-def test_killed_again_and_again_it_ends_with_the_same_table(
+def test_a_study_that_is_killed_repeatedly_ends_with_the_same_table(
     finished: Database, kdtui: Kdtui, presets: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert finished.path is not None
@@ -434,7 +432,7 @@ def test_killed_again_and_again_it_ends_with_the_same_table(
             for _ in range(chance.randrange(1, 5)):
                 running.stdout.readline()
             running.send_signal(signal.SIGKILL)
-    # A training goes on by itself, and is waited for.
+    # The training continues by itself, and the study waits for it.
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [[row[name] for name in measures] for row in shown(kdtui)] == undisturbed

@@ -1,4 +1,4 @@
-"""What comparisons mean is said in words; what chance may have done is called noise."""
+"""Comparisons in words; differences that chance explains are called noise."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ import pytest
 from kdtui.statistics.estimates import CellPair, compare_cells
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import Cell, Resampling
-from kdtui.workflows.studies.verdicts import answer, caveat, estimate_in_words, phrase, verdict_of
+from kdtui.workflows.studies.verdicts import answer_in_words, caveat, estimate_in_words, phrase, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
 
@@ -166,28 +166,28 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
     ids=lambda each: each[14:60] if isinstance(each, str) else "",
 )
 def test_a_question_is_answered_in_one_sentence(comparisons: list[Comparison], sentence: str) -> None:
-    assert answer(comparisons, LABELS, "formats") == sentence
+    assert answer_in_words(comparisons, LABELS, "formats") == sentence
 
 
 def test_labels_are_text_from_outside() -> None:
-    said = answer([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
-    assert "red thought does not differ from xxx" in said
-    assert "\x1b" not in said
-    assert len(said) < 400
+    message = answer_in_words([compared("t")], {"t": "\x1b[31mred\nthought", "none": "x" * 500}, "formats")
+    assert "red thought does not differ from xxx" in message
+    assert "\x1b" not in message
+    assert len(message) < 400
 
 
 @pytest.mark.parametrize(("axis", "noun"), [("ratio", "no ratio"), ("strategy", "no strategy"), ("domains", "domains")])
 def test_the_values_of_an_axis_are_called_by_its_name(axis: str, noun: str) -> None:
-    assert noun in answer([compared(), compared("r")], LABELS, axis)
+    assert noun in answer_in_words([compared(), compared("r")], LABELS, axis)
 
 
-def test_what_a_single_seed_owes_to_luck_is_said() -> None:
+def test_a_single_seed_gets_a_caveat() -> None:
     assert caveat([compared(seeds=(3, 3))]) == ""
     assert "one seed" in caveat([compared(seeds=(3, 3)), compared(seeds=(1, 3))])
     assert caveat([NO_SESSION]) == ""
 
 
-def test_simulated_grids_are_answered_rightly() -> None:
+def test_simulated_grids_are_answered_correctly() -> None:
     chance = np.random.default_rng(1)
     baseline = chance.random(180)
     cells = [np.clip(baseline + chance.normal(effect, 0.2, 180), 0, 1) for effect in (0, 0, 0.2)]
@@ -196,11 +196,13 @@ def test_simulated_grids_are_answered_rightly() -> None:
         for name, cell in zip("prt", cells, strict=True)
     ]
     found = compare_cells(pairs, Resampling(500))
-    assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer(found, LABELS, "formats")
-    assert "no format differs from no knowledge by more than noise" in answer(found[:2], LABELS, "formats")
+    assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer_in_words(
+        found, LABELS, "formats"
+    )
+    assert "no format differs from no knowledge by more than noise" in answer_in_words(found[:2], LABELS, "formats")
 
 
-def test_what_was_found_is_told_without_a_large_library() -> None:
+def test_an_answer_is_written_without_a_large_library() -> None:
     code = (
         "import sys, kdtui.workflows.studies.verdicts; assert not {'numpy', 'scipy'} & set(sys.modules)\n"
         "import kdtui.statistics.estimates; assert 'scipy' not in sys.modules"

@@ -27,7 +27,7 @@ def evaluated(path: Path, split: str = "test", name: str | None = None, keep: in
     """A run of the pattern student; it has answered `keep` sessions, or all."""
     db = open_database(path)
     sessions = evaluate.split_to_score(db, "demo-outdoor", split, None)  # type: ignore[arg-type]
-    list(evaluate.evaluate(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
+    list(evaluate.evaluate_split(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
     number = list_runs(db)[-1].run.id
     if name is not None:
         db.execute("UPDATE runs SET student = ? WHERE id = ?", [name, number])

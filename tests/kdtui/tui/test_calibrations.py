@@ -19,7 +19,7 @@ from kdtui.tui.student.calibration_form import CalibrationForm
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.student.learning import Learning
+from kdtui.workflows.student.learning import LearningProgress
 from models.llama.student import Student
 from store.calibrations import calibrations
 from store.database import open_database
@@ -185,9 +185,9 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
 def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
     calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
-    calibration.note(Learning("judged", 600, 1024, 3400))
+    calibration.note(LearningProgress("judged", 600, 1024, 3400))
     assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
-    calibration.note(Learning("judged", 600, 3400, 3400))
+    calibration.note(LearningProgress("judged", 600, 3400, 3400))
     assert "learning" not in calibration.state
 
 

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.workbench.session import SessionScreen
-from kdtui.workflows.job_state import one_job
+from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.training.outcomes import conclude
 from models.embedded import embedded_student
 from store.database import open_database
@@ -31,7 +31,7 @@ async def test_it_is_asked_until_somebody_chooses_and_commands_say_so(
     trained(db, demo_store.parent, "good", wrong, right, dataset="demo-outdoor")
     job = demo_store.parent / "jobs" / "good" / "job.json"
     job.write_text(f'{{"base": "{embedded_student()}"}}')
-    assert conclude(db, one_job(db, "good")) is not None
+    assert conclude(db, finish_job(db, "good")) is not None
     db.close()
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:

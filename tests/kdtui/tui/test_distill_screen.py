@@ -19,7 +19,8 @@ from kdtui.tui.places.distill.panel import DistillationPanel
 from kdtui.tui.places.distill.plan import planned, problem_of
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.tui.widgets.row_table import RowTable
-from kdtui.workflows.knowledge import distill_with_model
+from kdtui.workflows.knowledge import distill_with_model, rehearse
+from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
@@ -296,7 +297,7 @@ async def test_a_server_that_hangs_is_given_up_when_it_is_cancelled(
         await act(pilot, "distill.cancel")
         await until(pilot, lambda: ended(app))
         assert "cancelled" in panel(app)
-        assert "did not come back in 0.1 seconds, and is given up" in panel(app)
+        assert "running calls did not end in 0.1 seconds and are given up" in panel(app)
         assert len(calls(demo_store)) == 4
 
 
@@ -304,13 +305,13 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = threading.Event()
-    really_rehearsed = distill_with_model.rehearsal
+    really_rehearsed = rehearse.rehearsal
 
-    def rehearsal(db: Database, job: distill_with_model.DistillationRequest) -> Iterator[distill_with_model.Rehearsed]:
+    def rehearsal(db: Database, job: DistillationRequest) -> Iterator[rehearse.Rehearsed]:
         elsewhere.wait(PATIENCE)
         return really_rehearsed(db, job)
 
-    monkeypatch.setattr(distill_with_model, "rehearsal", rehearsal)
+    monkeypatch.setattr(rehearse, "rehearsal", rehearsal)
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -553,7 +554,7 @@ async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Set
         await act(pilot, "form.done")
         await until(pilot, lambda: ended(app))
         assert "1 pattern kept" in panel(app)
-        assert f"{len(before) - 1} of before were not found again; they stay as they are" in panel(app)
+        assert f"{len(before) - 1} earlier ones were not found again; they stay as they are" in panel(app)
     assert patterns(demo_store) == before
 
 
@@ -568,7 +569,7 @@ async def test_what_would_be_deleted_is_counted_before_it_begins(
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         gone = len(before) - 1
         told = " ".join(dialog(app).split())
-        assert f"{gone} of the {len(before)} patterns that are here would be deleted" in told
+        assert f"{gone} of the existing {len(before)} patterns would be deleted" in told
         assert "kdtui knowledge mine --replace --dataset demo-outdoor" in told
         assert patterns(demo_store) == before
         await act(pilot, "confirm.yes" if agrees else "confirm.no")
@@ -723,7 +724,7 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
         ({"student": "https://api.example/v1#m"}, "an endpoint is another kind of teacher"),
         ({"url": "ftp://x"}, "the address begins with http"),
         ({"url": "http://x/v1#m"}, "the name of the model has a field of its own"),
-        ({"url": "http://user:secret@x/v1"}, "a key has no place in the address"),
+        ({"url": "http://user:secret@x/v1"}, "the address of an endpoint must not contain a key"),
         ({"url": "http://x/v1", "key": "sk-123"}, "the key itself is not asked for"),
         ({"url": "http://x/v1", "prompt_price": "-1"}, "Price of prompts: a number of 0 or more"),
         ({"url": "http://x/v1", "max_cost": "cheap"}, "Cost at most: a number is wanted"),

@@ -13,7 +13,7 @@ from textual.widgets import Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.runs import evaluate
-from kdtui.workflows.student.learning import Learning, Tell, untold
+from kdtui.workflows.student.learning import LearningProgress, Tell, tell_nobody
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
@@ -46,13 +46,13 @@ class Stubborn:
     def __init__(self) -> None:
         self.closed = Event()
         self.problem: Exception | None = None
-        self.tells: list[str | Learning] = []
+        self.tells: list[str | LearningProgress] = []
         self.may_answer = Event()
         self.may_answer.set()
 
     @contextmanager
     def __call__(
-        self, db: Database, dataset: str, settings: RunSettings, tell: Tell = untold
+        self, db: Database, dataset: str, settings: RunSettings, tell: Tell = tell_nobody
     ) -> Iterator[SessionStudent]:
         if settings.student == "patterns":
             with open_student(db, dataset, settings, tell) as student:
@@ -170,7 +170,7 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
 async def test_before_it_answers_a_student_shows_how_far_it_has_learned(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, size: tuple[int, int]
 ) -> None:
-    stubborn.tells = ["titles are [b]not[/b] read", Learning("demo-outdoor", 600, 1024, 3400)]
+    stubborn.tells = ["titles are [b]not[/b] read", LearningProgress("demo-outdoor", 600, 1024, 3400)]
     stubborn.may_answer.clear()
     app = KdtuiApp(demo_store)
     async with app.run_test(size=size) as pilot:

@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.places.jobs.screen import HostDialog, JobsScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.readable import Readable
-from kdtui.workflows.training.service import TrainingPlan, jobs_folder, prepare_training
+from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
 from models.sft.processes import start_trainer
 from models.sft.state import JobStatus
@@ -417,7 +417,7 @@ async def test_a_lost_connection_is_said_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.watch._There.growth", 0.1)
+    monkeypatch.setattr("kdtui.workflows.training.watch._HostSource.growth", 0.1)
     there = workdir / "jobs" / "long"
     there.mkdir(parents=True)
     (there / "id").write_text("long")

@@ -719,7 +719,7 @@ async def test_a_piece_that_was_imported_says_where_from(demo_store: Path, settl
         await search(pilot, "zebras", settle)
         told = app.screen.query_one(Pane).text
         assert "imported from dataset [b]far away (/exports/far) at 20" in told
-        assert "not found here: its measures are those that it came with" in told
+        assert "not found in this store: its measures are the imported ones" in told
 
 
 async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, settle: Settle, until: Until) -> None:

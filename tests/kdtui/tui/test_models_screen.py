@@ -273,8 +273,8 @@ async def test_adapters_are_merged_by_a_form_that_shows_the_command(
         lines = form.query_one("#field-adapters", TextArea)
         assert lines.text == "tuned=1\n"
         for text, rank, problem in (
-            ("", "", "say which adapters to merge"),
-            ("tuned=nan", "", "merged with a weight such as 0.5, not nan"),
+            ("", "", "name the adapters to merge"),
+            ("tuned=nan", "", "the weight of an adapter is a number such as 0.5, not nan"),
             ("tuned\ntuned=2", "", "tuned is named twice"),
             ("tuned", "none", "rank: a whole number"),
             ("tuned=0.5", "1", ""),
@@ -431,7 +431,7 @@ async def test_an_adapter_without_its_base_cannot_be_used(model_store: Path, set
         await go(pilot, settle, "tuned")
         await act(pilot, "models.use")
         await settle(pilot)
-        assert "adapter 'tuned' needs a GGUF of its base, right.gguf" in toasts(app)[-1]
+        assert "adapter 'tuned' needs a GGUF file of its base, right.gguf" in toasts(app)[-1]
         assert app.current_mode == "models"
 
 

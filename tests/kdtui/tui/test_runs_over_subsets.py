@@ -44,7 +44,7 @@ def subsets(demo_store: Path) -> Path:
     for limit, seed in SUBSETS:
         sessions = evaluate.split_to_score(db, "demo-outdoor", "test", limit, seed)
         settings = RunSettings("patterns", limit=limit, seed=seed)
-        list(evaluate.evaluate(db, "demo-outdoor", "test", settings, sessions))
+        list(evaluate.evaluate_split(db, "demo-outdoor", "test", settings, sessions))
     db.close()
     return demo_store
 

@@ -73,7 +73,7 @@ async def test_scores_that_are_known_are_not_computed_again(
 
     asked: list[int] = []
 
-    def score(db: Database, run: Run, sessions: Sequence[Session]) -> evaluate.ResultRow:
+    def score(db: Database, run: Run, sessions: Sequence[Session]) -> evaluate.ScoreRow:
         asked.append(run.id)
         return evaluate.score_run(db, run, sessions)
 

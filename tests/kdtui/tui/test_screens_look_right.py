@@ -23,9 +23,10 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.sample import create_sample
-from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
-from kdtui.workflows.studies.spec import preset, to_toml
-from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
+from kdtui.workflows.studies.plan import StudyPlan, make_plan
+from kdtui.workflows.studies.spec_files import preset, to_toml
+from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded_step
+from kdtui.workflows.studies.store_contents import StoreContents
 from models import embedded
 from store.calls import record_call
 from store.database import open_database
@@ -148,12 +149,12 @@ def studied_store(full_store: Path) -> Path:
 
 def _half_done(db: Database, plan: StudyPlan) -> None:
     """Some cells of a study are done; one was begun, one failed, and one waits for a training that failed."""
-    look = Look(db)
+    look = StoreContents(db)
     for number, cell in enumerate(plan.cells[:5]):
         step = cell.step
         assert isinstance(step, EvaluationStep)
         run = start_run(db, step.dataset, step.split, "study", RunSettings("smollm2"), ["study"])
-        begin_step(db, cell.key, cell.kind, encoded(step), look.basis(step), str(run.id))
+        begin_step(db, cell.key, cell.kind, encoded_step(step), look.basis(step), str(run.id))
         if number == 4:
             fail_step(db, cell.key, "no room on the disk")
             continue
@@ -167,7 +168,7 @@ def _half_done(db: Database, plan: StudyPlan) -> None:
             finish_run(db, run)
             finish_step(db, cell.key, str(run.id))
     training = next(step for step in plan.steps.values() if isinstance(step.step, TrainingStep))
-    begin_step(db, training.key, training.kind, encoded(training.step), look.basis(training.step), "too-large")
+    begin_step(db, training.key, training.kind, encoded_step(training.step), look.basis(training.step), "too-large")
     fail_step(db, training.key, "out of memory: take fewer --batch-tokens")
 
 

@@ -32,7 +32,7 @@ from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.student import open as student_open
 from kdtui.workflows.student import options
-from kdtui.workflows.student.explain import Explanation
+from kdtui.workflows.student.explain import PromptExplanation
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.embedded import embedded_student
@@ -185,10 +185,10 @@ class Student:
             yield Grew(session, WrittenBundle(0, (1, 2), f"step {self.steps}", 0.5, complete=False))
             wait.wait(0.005)
 
-    def explain(self, session: Session) -> Explanation:
+    def explain(self, session: Session) -> PromptExplanation:
         if self.problem is not None:
             raise self.problem
-        return Explanation(
+        return PromptExplanation(
             "how it is", f"<|im_start|>\x1b[31m[b]{session.id}", ("1,2?", "1,3?"), ("rule 7: a rule",), (7,)
         )
 
@@ -268,7 +268,7 @@ async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for
         titles.append(shown(app, "#title"))
         return really(*arguments, **named)
 
-    monkeypatch.setattr(options, "offered", noted)
+    monkeypatch.setattr(options, "student_options", noted)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)
@@ -728,7 +728,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
             ("budget", "9" * 40, "tokens: a whole number from 1 on"),
             ("budget", "5", "--budget is about knowledge"),
             ("context", "12", "context: a whole number from 256 on"),
-            ("other", "http://me:secret@host/v1#m", "a key has no place in the address"),
+            ("other", "http://me:secret@host/v1#m", "the address of an endpoint must not contain a key"),
         ):
             line = form.query_one(f"#field-{field}", Input)
             before, line.value = line.value, value

@@ -25,8 +25,8 @@ from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student import open as student_open
-from kdtui.workflows.studies.lock import alone, runner_of
-from kdtui.workflows.studies.spec import changed, to_toml
+from kdtui.workflows.studies.lock import runner_of, study_lock
+from kdtui.workflows.studies.spec_files import changed_spec, to_toml
 from models.errors import ModelError
 from store.database import open_database
 from store.predictions import failures
@@ -257,7 +257,7 @@ async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_conf
 async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
     unanswered: Path, study_base: Path, tmp_path: Path, settle: Settle, until: Until
 ) -> None:
-    spec = changed(small("rq3", study_base), name="mine")
+    spec = changed_spec(small("rq3", study_base), name="mine")
     (tmp_path / "mine.toml").write_text(to_toml(spec))
     app = opened(unanswered, source="", file=str(tmp_path / "mine.toml"))
     async with app.run_test(size=(120, 60)) as pilot:
@@ -414,7 +414,7 @@ async def test_a_study_is_refused_while_another_process_runs_another(unrun: Path
 
 def test_who_runs_a_study_is_known_as_long_as_it_runs(db: Database) -> None:
     assert runner_of(db) is None
-    with alone(db, "mine"):
+    with study_lock(db, "mine"):
         runner = runner_of(db)
         assert runner is not None
         assert runner.study == "mine"
@@ -690,9 +690,9 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert rows(app)[0][-1] == "✓ complete but for 2 sessions"
+        assert rows(app)[0][-1] == "✓ complete except 2 sessions"
         await act(pilot, "study.run")
-        assert toasts(app)[-1] == "the study is complete but for 2 sessions; F tries those again"
+        assert toasts(app)[-1] == "the study is complete except 2 sessions; F tries those again"
         await at_study(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)

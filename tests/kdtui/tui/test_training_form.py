@@ -41,7 +41,9 @@ async def test_a_missing_package_is_a_sentence_with_what_to_do(
         await settle(pilot)
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        assert "to train here, peft is needed; install it with: pip install 'kdtui[sft]'" in shown(app, "#form-problem")
+        assert "peft is needed to train on this machine; install it with: pip install 'kdtui[sft]'" in shown(
+            app, "#form-problem"
+        )
         assert app.screen.query_one("#done", Button).disabled
 
 
@@ -112,7 +114,7 @@ async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
         await fill(app, base=str(base), epochs="2")
         await until(pilot, lambda: " in 34 steps" in shown(app, "#form-told"))
         assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-told")
-        assert "unknown: no training of tiny.gguf was measured here" in shown(app, "#form-told")
+        assert "unknown: no training of tiny.gguf was measured on this machine" in shown(app, "#form-told")
         # Nobody waits for it: what is typed meanwhile is there at once.
         await fill(app, epochs="30")
         await until(pilot, lambda: "--epochs 30" in shown(app, "#dialog-command"))

@@ -13,7 +13,7 @@ from kdtui.workflows.pause_control import PauseControl
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -259,7 +259,7 @@ class Distillation:
         """What it would cost, and what would go."""
         tally = None
         if self.plan.teacher == "endpoint":
-            from kdtui.workflows.knowledge.distill_with_model import rehearsal
+            from kdtui.workflows.knowledge.rehearse import rehearsal
 
             for event in rehearsal(db, self.plan.to_job()):
                 tally = event.tally
@@ -272,7 +272,7 @@ class Distillation:
 
     def _loss(self, db: "Database") -> "Loss":
         """What would go, or may go where it is not known yet what will be found."""
-        from kdtui.workflows.knowledge.findings import Loss, largest_loss, loss_by
+        from kdtui.workflows.knowledge.findings import Loss, loss_by, possible_loss
 
         if not self.plan.replaces:
             return Loss()
@@ -290,11 +290,11 @@ class Distillation:
                 from kdtui.workflows.knowledge.distill_with_student import student_as_teacher
 
                 teacher = student_as_teacher(db, dataset, self.plan.values["student"])
-                return largest_loss(db, dataset, self._formats, teacher)
-        from kdtui.workflows.knowledge.distill_with_model import model_as_teacher
+                return possible_loss(db, dataset, self._formats, teacher)
+        from kdtui.workflows.knowledge.distillation_request import model_as_teacher
 
         rules: list[Format] = [format for format in self._formats if format == "rule"]
-        return largest_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()
+        return possible_loss(db, dataset, rules, model_as_teacher(self.plan.to_job())) if rules else Loss()
 
     def work(self, db: "Database") -> Iterator[object]:
         """Do it. Once the gate is closed, it ends by itself."""

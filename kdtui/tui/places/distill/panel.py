@@ -13,7 +13,7 @@ from kdtui.tui.places.distill.distillation import Distillation, State
 from kdtui.workflows.calls.costs import cost_text
 
 if TYPE_CHECKING:
-    from kdtui.workflows.calls.asker import Tally
+    from kdtui.workflows.calls.tally import Tally
 
 _STATES: dict[State, str] = {
     "estimating": "… estimating",

@@ -16,7 +16,7 @@ from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 
 PATTERNS = "pattern"
 """Mined, and not distilled: without a teacher."""
@@ -220,7 +220,7 @@ class DistillationPlan:
     def to_job(self) -> "DistillationRequest":
         """The same for the workflow that asks a model behind an endpoint."""
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
+        from kdtui.workflows.knowledge.distillation_request import DistillationRequest
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import RequestLimits
 

@@ -14,13 +14,13 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import Field, FormDialog
 from kdtui.tui.core.store_worker import ask_store, named_database, still_wanted
 from kdtui.tui.places.jobs.training import Doing, Done, start
-from kdtui.workflows.model_names import check_base
+from kdtui.workflows.model_names import check_base_name
 from models.embedded import NAME
 from models.sft.state import ACTIVE
 from store.records import FORMATS, TrainingSettings
 
 if TYPE_CHECKING:
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from store.sqlite import Database
 
 _EPOCHS, _LEARNING_RATE, _CONTINUED_RATE = "2", "0.0005", "0.0002"
@@ -81,7 +81,7 @@ class ToEvaluate:
 def offer(db: "Database", database: Path) -> Offer:
     """Look into the store; for threads."""
     from kdtui.workflows.job_state import known_jobs
-    from kdtui.workflows.training.prepare import trainer_is_here
+    from kdtui.workflows.training.prepare import check_trainer
     from kdtui.workflows.training.start_from import sources_here
     from store.datasets import dataset_names
     from store.hosts import list_hosts
@@ -91,7 +91,7 @@ def offer(db: "Database", database: Path) -> Offer:
     jobs, models = known_jobs(db), named_models(db)
     lacking = None
     try:
-        trainer_is_here()
+        check_trainer()
     except KdtuiError as problem:
         lacking = str(problem)
     return Offer(
@@ -113,7 +113,7 @@ def offer(db: "Database", database: Path) -> Offer:
 
 def _folders(database: Path) -> list[str]:
     """Names of folders that are in the place of trainings, whether there are trainings of these names or not."""
-    from kdtui.workflows.training.service import jobs_folder
+    from kdtui.workflows.training.plan import jobs_folder
 
     folder = jobs_folder(database)
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
@@ -278,7 +278,7 @@ def problem_with(found: Offer, values: Mapping[str, str]) -> str | None:
     if not values["base"].strip():
         return "a training begins with a base"
     try:
-        check_base(values["base"].strip(), found.bases)
+        check_base_name(values["base"].strip(), found.bases)
     except KdtuiError as problem:
         return str(problem)
     if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:
@@ -326,15 +326,15 @@ def estimated(database: Path, values: Mapping[str, str]) -> str:
     """What the training would take, in lines; for the threads of workers."""
 
     def question(db: "Database") -> str:
-        from kdtui.workflows.training.estimate import estimate, in_words
-        from kdtui.workflows.training.start_from import proposed_source, sessions_of, what_changes
+        from kdtui.workflows.training.estimate import estimate_training, training_estimate_in_words
+        from kdtui.workflows.training.start_from import count_training_sessions, proposed_source, what_changes
 
         plan = _plan(db, values)
-        lines = in_words(estimate(db, plan, between=still_wanted), plan)
+        lines = training_estimate_in_words(estimate_training(db, plan, between=still_wanted), plan)
         if plan.source is not None and (changes := what_changes(plan.source, plan.settings)) is not None:
             lines.append(changes)
         if plan.source is None and proposed_source(db, plan.settings, None, plan.base) is not None:
-            sessions = counted(sessions_of(db, plan.settings), "training session")
+            sessions = counted(count_training_sessions(db, plan.settings), "training session")
             lines.append(f"{sessions} teach little from the base alone: choose an adapter to begin from")
         return "\n".join(lines)
 
@@ -342,7 +342,7 @@ def estimated(database: Path, values: Mapping[str, str]) -> str:
 
 
 def _plan(db: "Database", values: Mapping[str, str]) -> "TrainingPlan":
-    from kdtui.workflows.training.service import TrainingPlan
+    from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.start_from import find_source
 
     source = find_source(db, values["from"]) if values["from"] else None
@@ -369,7 +369,7 @@ def _plan(db: "Database", values: Mapping[str, str]) -> "TrainingPlan":
 
 def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str]) -> Iterator[object]:
     """Do what the form says; for threads."""
-    from kdtui.workflows.training.service import jobs_folder, prepare_training
+    from kdtui.workflows.training.plan import jobs_folder, prepare_training
 
     plan = _plan(db, values)
     name = plan.name
@@ -384,7 +384,7 @@ def prepare_and_start(db: "Database", database: Path, values: Mapping[str, str])
 def evaluate(db: "Database", name: str) -> Iterator[object]:
     """Score the adapter of a training when it is done, and tell how far that is; for threads."""
     from kdtui.workflows.job_state import JobRow
-    from kdtui.workflows.runs.evaluate import ResultRow, RunBegun
+    from kdtui.workflows.runs.evaluate import RunBegun, ScoreRow
     from kdtui.workflows.student.generate import SessionAnswered
     from kdtui.workflows.training.evaluate import evaluate_when_done
 
@@ -398,7 +398,7 @@ def evaluate(db: "Database", name: str) -> Iterator[object]:
             case SessionAnswered():
                 answered += 1
                 yield Doing(f"evaluating {name}: {answered:,} of {counted(of, 'session')} answered")
-            case ResultRow():
+            case ScoreRow():
                 yield Done(f"{name} has a pair F1 of {event.scores.pair_f1:.3f} on the validation split: run {run}")
 
 

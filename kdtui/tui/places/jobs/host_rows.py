@@ -45,7 +45,7 @@ class Health:
 
     def note(self, finding: "HostFinding") -> None:
         """Note what a check has found."""
-        from kdtui.workflows.training.hosts import in_brief
+        from kdtui.workflows.training.hosts import finding_in_brief
 
         self.findings.append(finding)
         match finding.name:
@@ -53,9 +53,9 @@ class Health:
                 self.reached = finding.state == "ok"
                 self.problem = None if self.reached else finding.found
             case "disk":
-                self.disk = in_brief(finding)
+                self.disk = finding_in_brief(finding)
             case "gpus":
-                self.gpus = in_brief(finding)
+                self.gpus = finding_in_brief(finding)
 
     def state(self, seen_at: Iterable[str]) -> str:
         """Whether it answers; where it has not been asked, when it did last.

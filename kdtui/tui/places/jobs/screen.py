@@ -193,12 +193,13 @@ class JobsScreen(TrainingScreen):
     def _load(self, *, is_ready: bool = True) -> None:
         def question(db: "Database") -> Overview:
             # What messages are told apart by, and what opening a training needs: no screen waits for their import.
-            from kdtui.workflows.job_state import all_jobs, known_jobs
+            from kdtui.workflows.finish_jobs import finish_jobs
+            from kdtui.workflows.job_state import known_jobs
             from store.datasets import dataset_names
             from store.default_adapters import default_adapters
             from store.hosts import list_hosts
 
-            rows = all_jobs(db) if is_ready else known_jobs(db)
+            rows = finish_jobs(db) if is_ready else known_jobs(db)
             defaults = default_adapters(db)
             return Overview(
                 tuple(seen(row, defaults) for row in rows),
@@ -380,10 +381,10 @@ class JobsScreen(TrainingScreen):
         health.findings = []
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.hosts import check_for
+            from kdtui.workflows.training.hosts import check_host_for
             from models.embedded import NAME
 
-            yield from check_for(db, name, NAME)
+            yield from check_host_for(db, name, NAME)
 
         self._begin(_Work(f"checking {name}", checks=name), work)
         if self.has_class("-narrow"):

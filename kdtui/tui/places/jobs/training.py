@@ -86,7 +86,7 @@ def seen(row: "JobRow", defaults: Mapping[str, str]) -> Training:
 
     worth: tuple[str, ...] = ()
     if row.job.outcome is not None:
-        from kdtui.workflows.training.outcomes import known_outcome
+        from kdtui.workflows.training.outcome import known_outcome
 
         outcome = known_outcome(row)
         worth = () if outcome is None else tuple(outcome.in_words)
@@ -276,9 +276,11 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.service import fetch
+            from kdtui.workflows.training.service import fetch_training
 
-            yield Done(f"fetched {counted(fetch(db, name).files, 'file')} of training {name} from {training.where}")
+            yield Done(
+                f"fetched {counted(fetch_training(db, name).files, 'file')} of training {name} from {training.where}"
+            )
 
         self.have_done(f"fetching {name} from {training.where}", work, training=name)
 
@@ -289,9 +291,9 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.service import remove
+            from kdtui.workflows.training.service import remove_training
 
-            remove(db, name)
+            remove_training(db, name)
             yield Done(f"deleted training {name}")
 
         away = f", here and on {training.where}" if training.job.host is not None else ""
@@ -312,12 +314,12 @@ class TrainingScreen(StoreScreen[None]):
         name = training.name
 
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
-            from kdtui.workflows.job_state import one_job
+            from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.evaluate import asked_as_trained
             from store.datasets import dataset_names
             from store.sessions import iter_sessions
 
-            row = one_job(db, name)
+            row = finish_job(db, name)
             known = dataset_names(db)
             for dataset in row.job.settings.datasets:
                 if dataset in known:
@@ -441,17 +443,19 @@ def _on(training: Training) -> str:
 
 def start(db: "Database", name: str) -> Iterator[object]:
     """Start a training, or go on with it, and tell how far that is."""
-    from kdtui.workflows.training import on_host, service
+    from kdtui.workflows.training import service
+    from kdtui.workflows.training.backend import Started
+    from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting
 
-    for event in service.start(db, name):
+    for event in service.start_training(db, name):
         match event:
-            case service.Started(pid):
+            case Started(pid):
                 yield Done(f"training {name} runs as process {pid}")
-            case on_host.Bringing(what, size):
+            case SendingFiles(what, size):
                 yield Doing(f"starting {name}: bringing {what} to its host ({size / 1e6:,.1f} MB), once")
-            case on_host.Submitting():
+            case Submitting():
                 yield Doing(f"starting {name}: submitting it to Slurm")
-            case on_host.Launched(host, number, launcher):
+            case Launched(host, number, launcher):
                 kind = "Slurm job" if launcher == "slurm" else "process"
                 yield Done(f"training {name} runs on {host} as {kind} {number}")
             case _:
@@ -460,12 +464,12 @@ def start(db: "Database", name: str) -> Iterator[object]:
 
 def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and tell what is waited for."""
-    from kdtui.workflows.job_state import one_job
-    from kdtui.workflows.training.service import cancel, how_it_stopped
+    from kdtui.workflows.job_state import known_job
+    from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import Stopping
 
     left: tuple[str, ...] = ()
-    for event in cancel(db, name, now=now):
+    for event in cancel_training(db, name, now=now):
         if isinstance(event, Stopping):
             yield Doing(
                 f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}, then it is killed; "
@@ -473,7 +477,7 @@ def stop(db: "Database", name: str, *, now: bool) -> Iterator[object]:
             )
         else:
             left = event.left
-    row = one_job(db, name)
+    row = known_job(db, name)
     yield Done("; ".join([how_it_stopped(row, left), *left]))
 
 

@@ -81,7 +81,7 @@ class JobScreen(TrainingScreen):
         watch = Watch(self._training.name)
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.job_state import one_job
+            from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.jobs import StatusSeen
             from kdtui.workflows.training.outcomes import conclude
             from store.default_adapters import default_adapters
@@ -90,10 +90,10 @@ class JobScreen(TrainingScreen):
                 if not isinstance(event, StatusSeen):
                     yield event
                     continue
-                row = one_job(db, watch.name)
+                row = finish_job(db, watch.name)
                 yield seen(row, default_adapters(db))
                 if row.job.outcome is None and conclude(db, row) is not None:
-                    yield seen(one_job(db, watch.name), default_adapters(db))
+                    yield seen(finish_job(db, watch.name), default_adapters(db))
 
         self._watch = watch
         self._following = Asking(f"following {watch.name}", self.database, work, self.post_message)
@@ -137,7 +137,7 @@ class JobScreen(TrainingScreen):
 
     def on_happened(self, message: Happened) -> None:
         """Show how it is, and what has been read of its log."""
-        from kdtui.workflows.training.on_host import ConnectionLost
+        from kdtui.workflows.training.follow_on_host import ConnectionLost
         from kdtui.workflows.training.watch import LogRead, TextFound
 
         match message.event:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
     from kdtui.tui.places.workbench.session import SessionList
-    from kdtui.workflows.knowledge.about_piece import Origin, PieceDetails
-    from kdtui.workflows.knowledge.try_piece import Trial
+    from kdtui.workflows.knowledge.about_piece import PieceDetails, PieceOrigin
+    from kdtui.workflows.knowledge.try_piece import PieceTrial
     from kdtui.workflows.runs.runs import RunRow
     from store.knowledge import Knowledge
     from store.sqlite import Database
@@ -58,7 +58,7 @@ class Scored(Message):
 class TrialFound(Message):
     """How to try the piece is known: with whom, and on the session at a place of a list."""
 
-    def __init__(self, trial: "Trial", sessions: "SessionList", at: int) -> None:
+    def __init__(self, trial: "PieceTrial", sessions: "SessionList", at: int) -> None:
         super().__init__()
         self.trial, self.sessions, self.at = trial, sessions, at
 
@@ -169,7 +169,7 @@ class PieceDialog(Dialog[str]):
         self.app.notify("copied the statement", markup=False, timeout=3)
 
 
-def _sessions_of(origin: "Origin") -> Iterator[str]:
+def _sessions_of(origin: "PieceOrigin") -> Iterator[str]:
     yield from origin.sessions
     for parent in origin.parents:
         yield from _sessions_of(parent)
@@ -189,9 +189,9 @@ def piece_text(about: "PieceDetails", rows: "list[RunRow] | None" = None, proble
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
     parts.append(Text(f"{status}{f' · {measures}' if measures else ''}"))
     if piece.origin is not None:
-        from kdtui.workflows.knowledge.about_piece import told_origin
+        from kdtui.workflows.knowledge.about_piece import origin_in_words
 
-        parts.append(Text(one_line(told_origin(piece) or "", 600)))
+        parts.append(Text(one_line(origin_in_words(piece) or "", 600)))
     parts += _says(about)
     parts += [Text("\nComes from", style="bold"), _tree(about.origin)]
     if used := list(_uses(about, rows, problem)):
@@ -263,7 +263,7 @@ def _item(mark: str, text: str) -> RenderableType:
     return Padding(Text(f"{mark} {one_line(text, 600)}"), (0, 0, 0, 2))
 
 
-def _tree(origin: "Origin", name: str = "") -> Tree:
+def _tree(origin: "PieceOrigin", name: str = "") -> Tree:
     piece = origin.piece
     tree = Tree(Text(f"{name}teacher {one_line(piece.teacher, 100)}, {piece.created_at[:16].replace('T', ' ')}"))
     if piece.call_id is not None:
@@ -281,7 +281,7 @@ def _tree(origin: "Origin", name: str = "") -> Tree:
 
 
 def _uses(about: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
 
     if about.samples:
         yield _item("•", f"samples {', '.join(about.samples)}")
@@ -295,7 +295,7 @@ def _uses(about: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> I
         for row in rows:
             run = row.summary.run
             score = f"pair F1 {row.scores.pair_f1:.3f}" if row.scores is not None else (row.problem or "no score")
-            where = run.split if run.settings.limit is None else Scored.by(row.summary).in_words
+            where = run.split if run.settings.limit is None else ScoredSessions.by(row.summary).in_words
             yield _item("•", f"run {run.id}: {run.name} on {where}, {score}")
         shown = len(rows)
     if len(about.runs) > shown:

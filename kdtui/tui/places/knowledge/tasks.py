@@ -116,11 +116,11 @@ def find_call(number: int, db: "Database") -> "CallDetails":
 
 def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dependents, str]":
     """What hangs on pieces, and the same as sentences."""
-    from kdtui.workflows.knowledge.pieces import what_hangs_on
+    from kdtui.workflows.knowledge.pieces import dependents_in_words
     from store.knowledge_removal import dependents_of
 
     found = dependents_of(db, numbers)
-    return numbers, found, what_hangs_on(found)
+    return numbers, found, dependents_in_words(found)
 
 
 def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> KnowledgeChanged:

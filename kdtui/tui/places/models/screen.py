@@ -672,10 +672,10 @@ def _added(name: str) -> ModelsChanged:
 
 
 def _take_in(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[ModelsChanged]:
-    from kdtui.workflows.adapters.take_in import take_in
+    from kdtui.workflows.adapters.import_adapter import import_adapter
     from kdtui.workflows.manage_models import models_folder
 
-    taken = take_in(db, path, name, models_folder(database))
+    taken = import_adapter(db, path, name, models_folder(database))
     yield ModelsChanged("; ".join([f"{taken.model.name} is there", *filter(None, [taken.note])]), taken.model.name)
 
 

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from kdtui.tui.core.activity import Activity, Happened
 from kdtui.tui.places.runs.form import Wanted
-from kdtui.workflows.student.learning import Learning
+from kdtui.workflows.student.learning import LearningProgress
 
 if TYPE_CHECKING:
     from store.runs import RunSummary
@@ -46,16 +46,16 @@ class EvaluationActivity(Activity):
         self.answered = 0 if before is None else before.answered
         self.sessions = 0 if before is None else before.sessions
 
-        self._learning: Learning | None = None
+        self._learning: LearningProgress | None = None
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.runs.evaluate import evaluate, resume, split_to_score
+            from kdtui.workflows.runs.evaluate import evaluate_split, resume_run, split_to_score
 
             settings = wanted.settings
             sessions = split_to_score(db, wanted.dataset, wanted.split, settings.limit, settings.seed)
             if before is not None:
-                return resume(db, before.run, sessions, self.report)
-            return evaluate(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags, self.report)
+                return resume_run(db, before.run, sessions, self.report)
+            return evaluate_split(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags, self.report)
 
         shown = 0.0
 
@@ -99,7 +99,7 @@ class EvaluationActivity(Activity):
         from kdtui.workflows.runs.evaluate import RunBegun
         from kdtui.workflows.student.generate import SessionAnswered
 
-        self._learning = event if isinstance(event, Learning) and event.done < event.total else None
+        self._learning = event if isinstance(event, LearningProgress) and event.done < event.total else None
         if isinstance(event, RunBegun):
             self.run, self.answered, self.sessions = event.run.id, event.answered, event.sessions
         elif isinstance(event, SessionAnswered):

@@ -9,7 +9,7 @@ from kdtui.tui.widgets.row_table import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.runs import RunSummary
 
 COLUMNS = (
@@ -54,7 +54,7 @@ class Entry:
 
     key: str
     name: str
-    scored: "Scored"
+    scored: "ScoredSessions"
     state: str
     summary: "RunSummary | None" = None
     answered: int | None = None

@@ -30,9 +30,9 @@ from store.records import RunSettings
 if TYPE_CHECKING:
     from kdtui.bundling.intent_metrics import IntentScores
     from kdtui.tui.places.runs.evaluation import EvaluationActivity
-    from kdtui.workflows.runs.evaluate import ResultRow
-    from kdtui.workflows.runs.runs import RunInFull
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.evaluate import ScoreRow
+    from kdtui.workflows.runs.runs import RunDetails
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.runs import RunSummary
     from store.sqlite import Database
 
@@ -45,7 +45,7 @@ _FAILURES = 200
 class InFull(Message):
     """All there is to say of the run has come from the store."""
 
-    def __init__(self, found: "tuple[RunInFull, Path | None]") -> None:
+    def __init__(self, found: "tuple[RunDetails, Path | None]") -> None:
         super().__init__()
         self.found, self.named_database = found
 
@@ -66,7 +66,7 @@ class RunScreen(StoreScreen[bool]):
         self,
         database: Path,
         summary: "RunSummary",
-        floors: "Sequence[ResultRow] | None",
+        floors: "Sequence[ScoreRow] | None",
         work: "EvaluationActivity | None",
         *,
         place: str = "runs",
@@ -98,7 +98,7 @@ class RunScreen(StoreScreen[bool]):
         """The number of the run."""
         return self._summary.run.id
 
-    def show_floors(self, floors: "Sequence[ResultRow]") -> None:
+    def show_floors(self, floors: "Sequence[ScoreRow]") -> None:
         """Show the run beside the floors, which are computed now."""
         self._floors = floors
         self._load()
@@ -120,11 +120,11 @@ class RunScreen(StoreScreen[bool]):
     def _load(self) -> None:
         number, floors = self.number, tuple(self._floors or ())
 
-        def question(db: "Database") -> "tuple[RunInFull, Path | None]":
-            from kdtui.workflows.runs.runs import run_in_full
+        def question(db: "Database") -> "tuple[RunDetails, Path | None]":
+            from kdtui.workflows.runs.runs import run_details
             from store.runs import summary_of
 
-            found = run_in_full(db, summary_of(db, number), floors=floors, most_failures=_FAILURES, check=still_wanted)
+            found = run_details(db, summary_of(db, number), floors=floors, most_failures=_FAILURES, check=still_wanted)
             return found, named_database(self.database)
 
         self.ask(question, InFull, group="run")
@@ -192,13 +192,13 @@ class RunScreen(StoreScreen[bool]):
 class FloorsDialog(TextDialog):
     """The floors over some sessions, with all metrics."""
 
-    def __init__(self, scored: "Scored", rows: "Sequence[ResultRow]") -> None:
+    def __init__(self, scored: "ScoredSessions", rows: "Sequence[ScoreRow]") -> None:
         table = scores_table(rows)
         copies = "\n".join("\t".join([row.name, *(_metric(row, name) for name, _ in _METRICS)]) for row in rows)
         super().__init__(f"Floors of {scored.dataset} {scored.split}, {scored.in_words}", table, copies=copies)
 
 
-def scores_table(rows: "Iterable[ResultRow]", *, here: str | None = None) -> RenderableType:
+def scores_table(rows: "Iterable[ScoreRow]", *, here: str | None = None) -> RenderableType:
     """All metrics of some rows, and what they mean.
 
     Args:
@@ -219,7 +219,7 @@ def scores_table(rows: "Iterable[ResultRow]", *, here: str | None = None) -> Ren
     )
 
 
-def _intents(rows: "list[ResultRow]", here: str | None) -> Iterator[RenderableType]:
+def _intents(rows: "list[ScoreRow]", here: str | None) -> Iterator[RenderableType]:
     """How close the intents come to those of people; nothing where no row has any."""
     named = [row for row in rows if has_intent_scores(row.scores)]
     if named:
@@ -232,7 +232,7 @@ def _intents(rows: "list[ResultRow]", here: str | None) -> Iterator[RenderableTy
 
 
 def _metrics_table(
-    rows: "list[ResultRow]", metrics: Iterable[tuple[str, str]], here: str | None, *, with_intent_floors: bool = False
+    rows: "list[ScoreRow]", metrics: Iterable[tuple[str, str]], here: str | None, *, with_intent_floors: bool = False
 ) -> Table:
     table = Table.grid(padding=(0, 1, 0, 0))
     table.add_column(min_width=10, overflow="fold")
@@ -253,7 +253,7 @@ def _means(scores: "IntentScores") -> tuple[float, float, float]:
     return scores.token_f1, scores.rouge_l, scores.cosine
 
 
-def _metric(row: "ResultRow", metric: str) -> str:
+def _metric(row: "ScoreRow", metric: str) -> str:
     value = getattr(row.scores, metric)
     return f"{value:,}" if isinstance(value, int) else share(value)
 
@@ -271,13 +271,13 @@ def _grid(rows: Iterable[tuple[str, RenderableType]]) -> Table:
     return grid
 
 
-def _facts(found: "RunInFull", not_finished: str) -> Iterable[tuple[str, RenderableType]]:
-    from kdtui.workflows.runs.scored import Scored
+def _facts(found: "RunDetails", not_finished: str) -> Iterable[tuple[str, RenderableType]]:
+    from kdtui.workflows.runs.scored import ScoredSessions
 
     summary = found.row.summary
     failed = f", {summary.failed:,} of them without bundles" if summary.failed else ""
     yield "sessions", Text(f"{summary.answered:,} of {summary.sessions:,} answered{failed}")
-    yield "which sessions", Text(Scored.by(summary).in_words)
+    yield "which sessions", Text(ScoredSessions.by(summary).in_words)
     if summary.run.tags:
         yield "tags", Text(", ".join(summary.run.tags))
     if summary.run.note:
@@ -314,15 +314,15 @@ def _settings(settings: RunSettings) -> Iterable[tuple[str, RenderableType]]:
         yield "seed", told(settings.seed, "none: an earlier version took the first sessions as imported")
 
 
-def _scores(found: "RunInFull") -> RenderableType:
-    from kdtui.workflows.runs.evaluate import ResultRow
+def _scores(found: "RunDetails") -> RenderableType:
+    from kdtui.workflows.runs.evaluate import ScoreRow
 
     scores, name = found.row.scores, found.row.summary.run.name
     if scores is None:
         return Text(one_line(found.row.problem or ""))
     # The truth stays the last row: it is what the others are measured by.
     floors, truth = found.floors[:-1], found.floors[-1:]
-    rows = [*floors, ResultRow(f"{name} (this run)", scores, intent_floors=found.intent_floors), *truth]
+    rows = [*floors, ScoreRow(f"{name} (this run)", scores, intent_floors=found.intent_floors), *truth]
     if not floors:
         return Group(scores_table(rows), Text("The floors to beat are not computed yet.", style="dim"))
     beaten = [floor.name for floor in floors if scores.pair_f1 > floor.scores.pair_f1]
@@ -334,7 +334,7 @@ def _scores(found: "RunInFull") -> RenderableType:
     return Group(scores_table(rows, here=f"{name} (this run)"), Text(), Text(verdict))
 
 
-def _failures(found: "RunInFull") -> RenderableType:
+def _failures(found: "RunDetails") -> RenderableType:
     if not found.failures:
         return Text("none: each session that was asked for has an answer", style="dim")
     shown = [(failure.session, failure.error or "") for failure in found.failures]

@@ -11,9 +11,9 @@ from kdtui.tui.places.runs.scoring import Missing
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
     from kdtui.tui.places.runs.evaluation import EvaluationActivity
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.runs import RunSummary
 
 COMING = "coming"
@@ -30,7 +30,7 @@ class Listing:
     """
 
     summaries: "list[RunSummary]"
-    scored: "dict[int, Scored]"
+    scored: "dict[int, ScoredSessions]"
     datasets: list[str]
     named_database: Path | None
 
@@ -45,7 +45,7 @@ class KnownRuns:
     def __init__(self) -> None:
         self.listing = Listing([], {}, [], None)
         self._scores: dict[tuple[int, int, int], RunRow] = {}
-        self._floors: dict[Scored, list[ResultRow]] = {}
+        self._floors: dict[ScoredSessions, list[ScoreRow]] = {}
         self._tokens: dict[int, float | None] = {}
         self._made: dict[str, Entry] = {}
 
@@ -59,7 +59,7 @@ class KnownRuns:
         """Note the scores of a run."""
         self._scores[row.summary.version] = row
 
-    def add_floors(self, scored: "Scored", rows: "list[ResultRow]") -> None:
+    def add_floors(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
         """Note the floors over some sessions."""
         self._floors[scored] = rows
 
@@ -67,7 +67,7 @@ class KnownRuns:
         """Note what a run reads."""
         self._tokens[run] = tokens
 
-    def floors_over(self, scored: "Scored") -> "list[ResultRow] | None":
+    def floors_over(self, scored: "ScoredSessions") -> "list[ScoreRow] | None":
         """The floors over some sessions; None where they are not computed yet."""
         return self._floors.get(scored)
 
@@ -153,16 +153,16 @@ class KnownRuns:
             yield self._made[key]
 
 
-def best_floor(rows: "Sequence[ResultRow]") -> "ResultRow | None":
+def best_floor(rows: "Sequence[ScoreRow]") -> "ScoreRow | None":
     """The floor of the best pair F1, which is what a student has to beat; None where there are none."""
     return max((row for row in rows if row.name != "truth"), key=lambda row: row.scores.pair_f1, default=None)
 
 
 def _coming(work: "EvaluationActivity") -> Entry:
     """The run that is about to begin."""
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.student.settings import student_name
 
     wanted = work.wanted
-    scored = Scored(wanted.dataset, wanted.split, wanted.settings.limit, wanted.settings.seed)
+    scored = ScoredSessions(wanted.dataset, wanted.split, wanted.settings.limit, wanted.settings.seed)
     return Entry(COMING, student_name(wanted.settings), scored, work.state, answered=0, sessions=0)

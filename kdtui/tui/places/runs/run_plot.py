@@ -10,7 +10,7 @@ from kdtui.tui.places.runs.rows import Entry
 from kdtui.tui.places.runs.run_list import best_floor
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
 
 PLOTS = {"": "", "seconds": "seconds a session", "tokens": "tokens a prompt, about"}
 """Against what quality can be plotted; nothing at first."""
@@ -33,7 +33,7 @@ class RunPlot(Container):
         if cost and not self.query(QualityPlot):
             self.mount(QualityPlot())
 
-    def show_runs(self, entries: Iterable[Entry], chosen: Entry | None, floors: "Sequence[ResultRow]") -> None:
+    def show_runs(self, entries: Iterable[Entry], chosen: Entry | None, floors: "Sequence[ScoreRow]") -> None:
         """Plot the runs over the same sessions as the chosen one: others cannot be compared with it.
 
         Args:

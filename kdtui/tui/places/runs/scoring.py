@@ -14,9 +14,9 @@ from kdtui.tui.core.activity import Activity, Happened
 from kdtui.tui.core.store_worker import Unwanted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from store.runs import Run, RunSummary
     from store.sqlite import Database
 
@@ -26,7 +26,7 @@ class Missing:
     """What is not computed yet: scores of runs, floors over sessions, and the size of prompts."""
 
     unscored: "list[RunSummary]"
-    floorless: "list[Scored]"
+    floorless: "list[ScoredSessions]"
     unmeasured: "list[Run]"
 
     def includes(self, other: "Missing") -> bool:
@@ -53,7 +53,7 @@ class RunScored(Message):
 class FloorsFound(Message):
     """The floors over some sessions are computed; none where they cannot be."""
 
-    def __init__(self, scored: "Scored", rows: "list[ResultRow]") -> None:
+    def __init__(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
         super().__init__()
         self.scored, self.rows = scored, rows
 

@@ -158,12 +158,12 @@ class RunsScreen(StoreScreen[None]):
     def _load(self) -> None:
         def question(db: "Database") -> Listing:
             # Here, though it is needed later too: importing it takes longer than the screen may stand still.
-            from kdtui.workflows.runs.scored import Scored
+            from kdtui.workflows.runs.scored import ScoredSessions
             from store.datasets import dataset_names
             from store.runs import list_runs
 
             summaries = list_runs(db)
-            scored = {summary.run.id: Scored.by(summary) for summary in summaries}
+            scored = {summary.run.id: ScoredSessions.by(summary) for summary in summaries}
             return Listing(summaries, scored, dataset_names(db), named_database(self.database))
 
         self.ask(question, RunsFound, group="runs")

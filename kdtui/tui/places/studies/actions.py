@@ -161,15 +161,15 @@ class StudyActions(StoreScreen[None]):
         def question(db: "Database") -> StudyReady:
             # What its events are told apart by is imported here: that takes longer than a screen may stand still.
             from kdtui.workflows.studies import run  # noqa: F401
-            from kdtui.workflows.studies.chosen import earlier_study
-            from kdtui.workflows.studies.forecast import check_budget, forecast
-            from kdtui.workflows.studies.plan import check_models, make_plan, narrowed
+            from kdtui.workflows.studies.choose_spec import earlier_study
+            from kdtui.workflows.studies.forecast import check_study_budget, forecast
+            from kdtui.workflows.studies.plan import check_models, make_plan, narrowed_plan
 
             spec = spec_of(db)
             check_models(db, spec)
-            plan = narrowed(make_plan(db, spec), cells)
+            plan = narrowed_plan(make_plan(db, spec), cells)
             left = forecast(db, plan, retry_failed=retry_failed)
-            check_budget(left)
+            check_study_budget(left)
             price = "; ".join(left.in_words()) if left.calls else ""
             retried = _failed_in_words(plan) if retry_failed else ""
             names = {key: plan.cell_names[key] for key in cells}

@@ -87,7 +87,7 @@ class StudyForm:
         Raises:
             KdtuiError: they stand for none.
         """
-        from kdtui.workflows.studies.chosen import chosen_spec
+        from kdtui.workflows.studies.choose_spec import chosen_spec
 
         seeds = _number(values["seeds"])
         changes: dict[str, Any] = {
@@ -184,7 +184,7 @@ class StudyForm:
         """The plan, in lines; for the threads of workers."""
 
         def question(db: "Database") -> str:
-            from kdtui.workflows.studies.chosen import earlier_study
+            from kdtui.workflows.studies.choose_spec import earlier_study
             from kdtui.workflows.studies.forecast import forecast, plan_in_words
             from kdtui.workflows.studies.plan import make_plan
 

@@ -36,7 +36,7 @@ def lay_out(grid: "Grid") -> Layout:
     """Two axes are rows and columns: those of most values. The others make a matrix for each of their combinations."""
     from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import AXES, as_mapping
-    from kdtui.workflows.studies.steps import key_of
+    from kdtui.workflows.studies.steps import step_key
 
     values = as_mapping(grid.question)
     # Seeds repeat a cell, and are looked at beside one another where nothing else is.
@@ -45,7 +45,7 @@ def lay_out(grid: "Grid") -> Layout:
     if _length(rows, values[rows]) < _length(columns, values[columns]):
         rows, columns = columns, rows
     others = [axis for axis in AXES if axis not in (rows, columns) and len(values[axis]) > 1]
-    keys = {tuple(arm.at[axis] for axis in (*others, rows, columns)): key_of(arm.cell) for arm in grid.arms}
+    keys = {tuple(arm.at[axis] for axis in (*others, rows, columns)): step_key(arm.cell) for arm in grid.arms}
     blocks = [
         Block(
             " · ".join(_named(axis, value) for axis, value in zip(others, at, strict=True)),

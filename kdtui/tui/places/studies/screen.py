@@ -126,14 +126,14 @@ class StudiesScreen(StudyActions):
             import kdtui.tui.places.studies.study  # noqa: F401
             from kdtui.errors import KdtuiError
             from kdtui.workflows.studies.overview import study_rows
-            from kdtui.workflows.studies.spec import parsed
+            from kdtui.workflows.studies.spec_files import parsed_spec
             from store.datasets import dataset_names
             from store.studies import list_studies
 
             specs = {}
             for study in list_studies(db):
                 try:
-                    specs[study.name] = spec_text(parsed(study.spec, f"study {study.name}"))
+                    specs[study.name] = spec_text(parsed_spec(study.spec, f"study {study.name}"))
                 except KdtuiError as problem:
                     specs[study.name] = Text(one_line(str(problem)))
             return Listing(study_rows(db)[::-1], specs, dataset_names(db), named_database(self.database))

@@ -34,9 +34,9 @@ from kdtui.tui.widgets.top_bar import TopBar
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
     from kdtui.tui.places.runs.run import RunScreen
-    from kdtui.workflows.runs.evaluate import ResultRow
+    from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import Scored
+    from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.studies.grid import Grid
     from kdtui.workflows.studies.overview import StudyRow
     from kdtui.workflows.studies.plan import StudyPlan
@@ -90,7 +90,7 @@ class StudyScreen(StudyActions):
         self._study_name = name
         self._study: Seen | None = None
         self._scores: dict[tuple[int, int, int], RunRow] = {}
-        self._floors: dict[Scored, list[ResultRow]] = {}
+        self._floors: dict[ScoredSessions, list[ScoreRow]] = {}
         self._numbers: RunNumbers | None = None
         self._opened: RunScreen | None = None
         self._question = 0
@@ -187,7 +187,7 @@ class StudyScreen(StudyActions):
 
     def _compute(self) -> None:
         """Have those cells scored that are done, and the floors computed over their sessions."""
-        from kdtui.workflows.runs.scored import Scored
+        from kdtui.workflows.runs.scored import ScoredSessions
 
         assert self._study is not None
         done = [
@@ -196,7 +196,7 @@ class StudyScreen(StudyActions):
             if each.state == "done" and each.run is not None and each.run in self._study.runs
         ]
         unscored = [each for each in dict.fromkeys(done) if each.version not in self._scores]
-        floorless = [each for each in dict.fromkeys(Scored.by(run) for run in done) if each not in self._floors]
+        floorless = [each for each in dict.fromkeys(ScoredSessions.by(run) for run in done) if each not in self._floors]
         missing = Missing(unscored, floorless, [])
         if not unscored and not floorless:
             return
@@ -215,12 +215,12 @@ class StudyScreen(StudyActions):
 
     def on_floors_found(self, message: FloorsFound) -> None:
         """Show the run that is open beside the floors."""
-        from kdtui.workflows.runs.scored import Scored
+        from kdtui.workflows.runs.scored import ScoredSessions
 
         self._floors[message.scored] = message.rows
         opened = self._opened
         runs = {} if self._study is None else self._study.runs
-        if opened is not None and opened.number in runs and Scored.by(runs[opened.number]) == message.scored:
+        if opened is not None and opened.number in runs and ScoredSessions.by(runs[opened.number]) == message.scored:
             opened.show_floors(message.rows)
 
     def on_ended(self, message: Ended) -> None:
@@ -430,10 +430,10 @@ class StudyScreen(StudyActions):
             self.say(f"there is no run of this cell yet: {cell.in_words(is_running=self._is_running)}", error=False)
             return
         from kdtui.tui.places.runs.run import RunScreen
-        from kdtui.workflows.runs.scored import Scored
+        from kdtui.workflows.runs.scored import ScoredSessions
 
         summary = study.runs[cell.run]
-        opened = RunScreen(self.database, summary, self._floors.get(Scored.by(summary)), None, place="studies")
+        opened = RunScreen(self.database, summary, self._floors.get(ScoredSessions.by(summary)), None, place="studies")
 
         def then(go_on: bool | None) -> None:
             self._opened = None

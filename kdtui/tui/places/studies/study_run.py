@@ -59,9 +59,10 @@ class StudyRun(Task):
         self._is_whole = False
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.studies.run import Planned, run_study
-            from kdtui.workflows.studies.spec import to_toml
-            from kdtui.workflows.training.service import jobs_folder
+            from kdtui.workflows.studies.events import Planned
+            from kdtui.workflows.studies.run import run_study
+            from kdtui.workflows.studies.spec_files import to_toml
+            from kdtui.workflows.training.plan import jobs_folder
             from store.studies import save_study
 
             jobs = jobs_folder(database)
@@ -94,38 +95,38 @@ class StudyRun(Task):
 
     def note(self, event: object) -> None:
         """Note what has begun, how far that is, and what has ended."""
-        from kdtui.workflows.studies import run
+        from kdtui.workflows.studies import events
 
         match event:
-            case run.Planned(plan):
+            case events.Planned(plan):
                 self._cells = frozenset(cell.key for cell in plan.cells)
                 self._done = {cell.key for cell in plan.cells if cell.status == "done"}
-            case run.StepBegun(step):
+            case events.StepBegun(step):
                 self._labels[step.key] = event.in_words
-            case run.StepProgress(step, done, of):
+            case events.StepProgress(step, done, of):
                 self.amounts[step.key] = done, of
-            case run.StepDone(step) | run.StepFailed(step) | run.StepBlocked(step):
+            case events.StepDone(step) | events.StepFailed(step) | events.StepBlocked(step):
                 self._labels.pop(step.key, None)
                 self.amounts.pop(step.key, None)
-                if isinstance(event, run.StepDone) and step.key in self._cells:
+                if isinstance(event, events.StepDone) and step.key in self._cells:
                     self._done.add(step.key)
-                self._kept += isinstance(event, run.StepFailed) and step.status == "done"
+                self._kept += isinstance(event, events.StepFailed) and step.status == "done"
                 if alarm := self.alarm(event):
                     self._failures.append(alarm)
             case _ if event is _ALL:
                 self._is_whole = True
-        if not isinstance(event, run.StepProgress | run.HostLost):
+        if not isinstance(event, events.StepProgress | events.HostLost):
             self.changes += 1
 
     def alarm(self, event: object) -> str:
         """Why a step has failed, or what is wrong with a host."""
-        from kdtui.workflows.studies import run
+        from kdtui.workflows.studies import events
         from kdtui.workflows.studies.labels import label
 
         match event:
-            case run.StepFailed(step, reason, log):
+            case events.StepFailed(step, reason, log):
                 return f"{label(step.step)}: {reason}" + (f" (its log: {log})" if log else "")
-            case run.HostLost(host, problem):
+            case events.HostLost(host, problem):
                 return f"{host}: {problem}; it is tried again"
         return ""
 

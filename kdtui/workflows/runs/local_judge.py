@@ -1,4 +1,4 @@
-"""A language model that is here rates the intents of a run. It costs nothing, and its answers are kept all the same."""
+"""Have a local language model rate the intents of a run. It is free, but its answers are stored like paid ones."""
 
 from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -11,7 +11,8 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.errors import KdtuiError
-from kdtui.workflows.calls.asker import Tally, key_of, request_of
+from kdtui.workflows.calls.requests import request_key, request_of
+from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall
 from kdtui.workflows.model_names import PATTERNS, located_model
 from kdtui.workflows.runs.judge import JudgeEvent, NotRated, Rated, intents_of
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     from models.llama.student import Student
 
 _LEAD = '{"rating": '
-"""How an answer begins."""
+"""The beginning of an answer."""
 
 _ANSWER_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class JudgeHere:
+class LocalJudge:
     """A model by the name that a user gives it, and its file."""
 
     name: str
@@ -43,29 +44,31 @@ class JudgeHere:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A question about an intent of a session, and what it is kept under."""
+    """A question about an intent of a session, and the request that it is stored under."""
 
     session: str
     question: Message
     request: str
 
 
-def judge_here(db: Database, name: str) -> JudgeHere:
-    """The judge of a name that `kdtui model ls` shows, or in a GGUF file.
+def local_judge(db: Database, name: str) -> LocalJudge:
+    """Return the judge of a name that `kdtui model ls` shows, or in a GGUF file.
 
     Raises:
-        KdtuiError: there is no such model, or it is none that answers questions.
+        KdtuiError: there is no such model, or it cannot answer questions.
     """
     if name == PATTERNS:
-        raise KdtuiError("the pattern student is no language model, and rates nothing; name another judge")
+        raise KdtuiError("the pattern student is not a language model and cannot rate; name another judge")
     path = located_model(db, name)
     if not path.is_file():
         raise KdtuiError(f"{name}: there is no such file")
-    return JudgeHere(path.stem, path)
+    return LocalJudge(path.stem, path)
 
 
-def rate_intents_here(db: Database, run: Run, sessions: Collection[Session], judge: JudgeHere) -> Generator[JudgeEvent]:
-    """Have the intents of a run rated; the last event is what came out. The rating is the likeliest of the scale.
+def rate_intents_locally(
+    db: Database, run: Run, sessions: Collection[Session], judge: LocalJudge
+) -> Generator[JudgeEvent]:
+    """Have the intents of a run rated. The last event is the result. A rating is the most likely value of the scale.
 
     Closing the iterator stops within one batch.
 
@@ -78,25 +81,25 @@ def rate_intents_here(db: Database, run: Run, sessions: Collection[Session], jud
     from models.llama.student import Student
 
     cache = user_cache_path("kdtui")
-    # Quantizations of the same weights differ in their size.
+    # Quantizations of the same weights differ in size.
     version = f"{judge.name}#{norms_hash(judge.path, cache / 'norms')[:16]}-{judge.path.stat().st_size}"
     tally = Tally(cost=0.0)
     ratings: list[int] = []
     done = failed = 0
     with Student(judge.path, cache=cache / "prefixes") as student:
-        for asked, told in _told(db, run, sessions, version, student, judge.name, tally):
+        for asked, rating in _rated(db, run, sessions, version, student, judge.name, tally):
             done += 1
-            if isinstance(told, int):
-                ratings.append(told)
+            if isinstance(rating, int):
+                ratings.append(rating)
             else:
                 failed += 1
-                yield NotRated(asked.session, told)
+                yield NotRated(asked.session, rating)
             yield Rated(done, replace(tally))
     mean = sum(ratings) / len(ratings) if ratings else nan
     yield Ratings(judge.name, mean, len(ratings), failed, done)
 
 
-def _told(
+def _rated(
     db: Database,
     run: Run,
     sessions: Collection[Session],
@@ -105,10 +108,10 @@ def _told(
     name: str,
     tally: Tally,
 ) -> Iterator[tuple[_Asked, int | str]]:
-    """Each intent with its rating, or why it has none."""
+    """Yield each intent with its rating, or the reason why it has none."""
     waiting: list[_Asked] = []
     for asked in _questions(db, run, sessions, version):
-        known = known_call(db, key_of(asked.request))
+        known = known_call(db, request_key(asked.request))
         if known is not None and known.response is not None:
             tally.hits += 1
             yield asked, read_rating(known.response)
@@ -125,7 +128,7 @@ def _told(
             continue
         rating = LEAST_RATING + chosen
         call = PaidCall(
-            key=key_of(asked.request),
+            key=request_key(asked.request),
             teacher=name,
             step="judge",
             request=asked.request,
@@ -145,7 +148,7 @@ def _told(
 
 
 def _questions(db: Database, run: Run, sessions: Collection[Session], version: str) -> Iterator[_Asked]:
-    """The questions about the intents of a run; of equal ones each."""
+    """Yield the questions about the intents of a run, without removing duplicates."""
     for session, items, intent in intents_of(db, run, sessions):
         message = rating_prompt(items, intent)
         yield _Asked(session, message, request_of(version, TeacherQuestion((message,), RATING_SCHEMA, _ANSWER_TOKENS)))

@@ -1,4 +1,4 @@
-"""An adapter comes in from a folder that somebody has given: it is checked, copied, and gets a name."""
+"""Import an adapter from an untrusted folder: check it, copy it, and name it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapters.export import KIND
-from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.sources import bare_name, without_paths
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
 from models.adapters.base_shape import BaseShape, base_shape, configured_shape
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
+class ImportedAdapter:
     """An adapter that was copied.
 
     Attributes:
-        base: a model that it fits; None where none is here.
+        base: a local model that it fits; None if there is none.
         certain: whether the adapter says what it was trained on, and that is the base.
-        missing: what the base is called that is not here; None where one is.
+        missing: the name of its base if that is not on this machine; None if it is.
     """
 
     model: "NamedModel"
@@ -51,18 +51,20 @@ class TakenIn:
 
     @property
     def note(self) -> str | None:
-        """What is to be known of its base; None for nothing."""
+        """What the user should know about its base; None for nothing."""
         if self.missing is not None:
-            return f"its base, {self.missing}, is not here; add it with: kdtui model add FILE"
+            return f"its base, {self.missing}, is missing; add it with: kdtui model add FILE"
         if not self.certain:
-            return f"it does not say what it was trained on; its weights have the shapes of those of {self.base}"
+            return f"it does not say what it was trained on; its weights have the same shapes as those of {self.base}"
         return None
 
 
-def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, gguf: str | None = None) -> TakenIn:
-    """Copy an adapter out of a folder, checked, and give it a name.
+def import_adapter(
+    db: "Database", folder: Path, name: str | None, models: Path, *, gguf: str | None = None
+) -> ImportedAdapter:
+    """Check an adapter, copy it from a folder, and name it.
 
-    The folder is one that kdtui has exported, one of PEFT, or one with a GGUF adapter. Nothing else in it is read.
+    The folder is an export of kdtui, a PEFT folder, or one with a GGUF adapter. Other files in it are not read.
 
     Args:
         models: the folder of the models that the program makes.
@@ -75,38 +77,38 @@ def take_in(db: "Database", folder: Path, name: str | None, models: Path, *, ggu
     name = free_adapter_name(db, name or slug(folder.resolve().name), models)
     bases = [row for row in map(read_model, known_models(db)) if row.kind == "base" and row.info is not None]
     with new_adapter(db, name, models, f"copied from {folder.resolve()}") as part:
-        found = copy_files(folder, part, gguf)
-        if found is None:
+        copied_gguf = copy_files(folder, part, gguf)
+        if copied_gguf is None:
             base = _take_peft(folder, part, name, bases)
         else:
-            (part / found).rename(part / f"{name}.gguf")
-            with _said_of(folder / found, part / f"{name}.gguf"):
+            (part / copied_gguf).rename(part / f"{name}.gguf")
+            with _errors_about(folder / copied_gguf, part / f"{name}.gguf"):
                 base = _check_gguf(part / f"{name}.gguf", bases)
-    here = None if base.row is None else base.row.name
-    return TakenIn(named_model(db, name), here, base.certain, base.told if here is None else None)
+    local = None if base.row is None else base.row.name
+    return ImportedAdapter(named_model(db, name), local, base.certain, base.public_name if local is None else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The base of an adapter: a model that is here, or None, and what it is called elsewhere."""
+    """The base of an adapter: a local model, or None, and its public name."""
 
     row: ModelRow | None
-    told: str
+    public_name: str
     certain: bool
 
 
 def _take_peft(folder: Path, part: Path, name: str, bases: list[ModelRow]) -> _Base:
-    """Check an adapter for PEFT that was copied, rewrite what describes it, and convert it."""
+    """Check a copied PEFT adapter, rewrite its metadata, and convert it."""
     from models.adapters.folder import plain_config, shape_config, write_json
 
-    with _said_of(folder, part):
-        manifest, config, told = (read_described(part / each) for each in (MANIFEST, CONFIG, BASE_CONFIG))
+    with _errors_about(folder, part):
+        manifest, config, base_config = (read_described(part / each) for each in (MANIFEST, CONFIG, BASE_CONFIG))
         _check_kind(manifest)
         check_config(config)
         deltas = peft_deltas(part)
         named = str(config.get("base_model_name_or_path") or "")
         base = _base_of(part, manifest, named, lambda _: deltas, bases)
-        shape: BaseShape | None = configured_shape(told, BASE_CONFIG) if told else None
+        shape: BaseShape | None = configured_shape(base_config, BASE_CONFIG) if base_config else None
         if base.row is not None:
             its = base_shape(base.row.path)
             if shape is not None and shape != its:
@@ -114,22 +116,22 @@ def _take_peft(folder: Path, part: Path, name: str, bases: list[ModelRow]) -> _B
             shape = its
         if shape is None:
             raise KdtuiError(
-                f"{part}: to convert this adapter its base, {base.told}, is needed, and is not here; add a GGUF of it "
-                "first, with: kdtui model add FILE"
+                f"{part}: this adapter can only be converted with its base, {base.public_name}, which is missing; add "
+                "a GGUF file of it first, with: kdtui model add FILE"
             )
-        write_json(part / CONFIG, plain_config(config, base.told))
-        write_json(part / BASE_CONFIG, without_paths(told) or shape_config(shape))
-        write_json(part / MANIFEST, {"data": {}, **without_paths(manifest), "name": name, "base": base.told})
+        write_json(part / CONFIG, plain_config(config, base.public_name))
+        write_json(part / BASE_CONFIG, without_paths(base_config) or shape_config(shape))
+        write_json(part / MANIFEST, {"data": {}, **without_paths(manifest), "name": name, "base": base.public_name})
         convert(part, part, part / f"{name}.gguf")
     return base
 
 
 def _check_gguf(adapter: Path, bases: Sequence[ModelRow]) -> _Base:
-    """Check a GGUF adapter that was copied."""
+    """Check a copied GGUF adapter."""
     info = adapter_info(adapter)
     _check_kind(info.manifest)
     if not info.weights:
-        raise ModelError(f"{adapter}: this is no adapter; a model gets a name by: kdtui model add FILE")
+        raise ModelError(f"{adapter}: this is not an adapter; name a model with: kdtui model add FILE")
     check_finite(adapter)
     return _base_of(adapter, info.manifest, "", lambda base: gguf_deltas(adapter, base_shape(base)), bases)
 
@@ -137,9 +139,7 @@ def _check_gguf(adapter: Path, bases: Sequence[ModelRow]) -> _Base:
 def _check_kind(manifest: Mapping[str, Any]) -> None:
     kind = manifest.get("kind", KIND)
     if kind != KIND:
-        raise ModelError(
-            f"{MANIFEST}: it is of the kind {kind!r}, which this version of kdtui does not know; update it"
-        )
+        raise ModelError(f"{MANIFEST}: its kind is {kind!r}, which this version of kdtui does not know; update kdtui")
 
 
 def _base_of(
@@ -149,19 +149,19 @@ def _base_of(
     deltas: Callable[[Path], Mapping[str, Delta]],
     bases: Sequence[ModelRow],
 ) -> _Base:
-    """The model that an adapter is for.
+    """Return the model that an adapter is for.
 
     Args:
-        named: what its configuration calls the base; may be empty.
-        deltas: what it adds to each module, given the GGUF file of a base.
+        named: the base in its configuration; may be empty.
+        deltas: returns what it adds to each module, given the GGUF file of a base.
 
     Raises:
-        ModelError: a base that is here is the one that it says it was trained on, and its weights do not fit there.
+        ModelError: a local base is the one that it says it was trained on, and its weights do not fit.
     """
-    told = bare_name(str(manifest.get("base") or named or "unknown"))
+    public_name = bare_name(str(manifest.get("base") or named or "unknown"))
     if names_base(manifest):
         certain = [row for row in bases if _is_trained_on(adapter, manifest, row)]
-        # Where nothing is known of the weights of the base, several may have its chat template.
+        # If the weights of the base are unknown, several bases can have its chat template.
         must_fit = certain if manifest.get("norms_sha256") is not None else []
     else:
         certain = must_fit = [row for row in bases if named and bare_name(named) in _called(row)]
@@ -169,8 +169,8 @@ def _base_of(
     fits = [row for row in bases if reasons.get(row.name, "") is None]
     if must_fit and not fits:
         row = must_fit[0]
-        raise ModelError(f"{adapter}: it is no adapter for {row.name}, on which it was trained: {reasons[row.name]}")
-    return _Base(fits[0] if fits else None, told, names_base(manifest))
+        raise ModelError(f"{adapter}: it does not fit {row.name}, on which it was trained: {reasons[row.name]}")
+    return _Base(fits[0] if fits else None, public_name, names_base(manifest))
 
 
 def _is_trained_on(adapter: Path, manifest: Mapping[str, Any], row: ModelRow) -> bool:
@@ -185,7 +185,7 @@ def _is_trained_on(adapter: Path, manifest: Mapping[str, Any], row: ModelRow) ->
 
 
 def _misfit(base: Path, deltas: Callable[[Path], Mapping[str, Delta]]) -> str | None:
-    """Why an adapter has no place in a base; None where it has."""
+    """Return why an adapter does not fit a base; None if it does."""
     try:
         return misfit(deltas(base), base)
     except ModelError as error:
@@ -193,13 +193,13 @@ def _misfit(base: Path, deltas: Callable[[Path], Mapping[str, Delta]]) -> str | 
 
 
 def _called(row: ModelRow) -> set[str]:
-    """What a base may be called in a configuration."""
+    """Return the possible names of a base in a configuration."""
     return {row.name, row.path.name, row.path.stem, HUB_ID if row.name == NAME else row.name}
 
 
 @contextmanager
-def _said_of(source: Path, copy: Path) -> Iterator[None]:
-    """Errors about a copy name what it was copied from: nobody has seen the copy."""
+def _errors_about(source: Path, copy: Path) -> Iterator[None]:
+    """Let errors name the source in place of its copy, which no user has seen."""
     try:
         yield
     except (ModelError, KdtuiError) as error:

@@ -1,4 +1,4 @@
-"""Adapters that the program keeps in a folder of its own, each under a name."""
+"""Named adapters that the program stores in its own folder."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.manage_models import free_name
+from kdtui.workflows.manage_models import checked_free_name
 from models.files.whole_files import new_folder
 from store.models import NamedModel, add_model
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
-    """The name, if an adapter can have it.
+    """Return the name, if an adapter can have it.
 
     Args:
         folder: of the models that the program makes.
@@ -26,9 +26,9 @@ def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
     """
     if name == "none":
         raise KdtuiError(
-            "'none' cannot be the name of an adapter, since --adapter none is for none; choose another --name"
+            "'none' cannot be the name of an adapter, since --adapter none means no adapter; choose another --name"
         )
-    free_name(db, name)
+    checked_free_name(db, name)
     if (folder / name).exists():
         raise KdtuiError(
             f"{folder / name}: there is a folder of this name already; choose another --name, or delete it"
@@ -38,11 +38,13 @@ def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
 
 @contextmanager
 def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterator[Path]:
-    """A folder for the files of an adapter, among them `NAME.gguf`. At the end it is named; after an error it is gone.
+    """Provide a folder for the files of an adapter, among them `NAME.gguf`.
+
+    The adapter is named at the end. After an error, the folder is deleted.
 
     Args:
         name: one that `free_adapter_name` has found free.
-        source: where the adapter comes from, for a person to read.
+        source: where the adapter comes from, for users.
 
     Raises:
         KdtuiError: it cannot be written.
@@ -57,6 +59,6 @@ def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterato
     try:
         add_model(db, NamedModel(name, target / f"{name}.gguf", source, made=True, kind="adapter"))
     except BaseException:
-        # Nothing else knows of the folder, and it would be in the way of the next attempt.
+        # Nothing else knows the folder, and it would block the next attempt.
         shutil.rmtree(target, ignore_errors=True)
         raise

@@ -1,7 +1,7 @@
-"""A router goes out to a folder, with a folder for each of its adapters, and comes in from one.
+"""Export a router to a folder with a folder for each of its adapters, and import it from one.
 
-`router.json` can be read and edited by anyone. It names no base and no file of this machine: how an adapter is asked is
-in the adapter's own folder.
+`router.json` can be read and edited by anyone. It names no base and no file of this machine: the folder of each adapter
+says how it is asked.
 """
 
 import json
@@ -20,8 +20,8 @@ from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
+from kdtui.workflows.adapters.import_adapter import import_adapter
 from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.adapters.take_in import take_in
 from kdtui.workflows.manage_models import checked_name, remove_model, slug
 from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.student.routed import load_router
@@ -39,7 +39,7 @@ ROUTER = "router.json"
 _KIND = "router"
 
 _LARGEST = 2**22
-"""Bytes of a router: a thousand numbers for each dataset, and a dozen for each adapter."""
+"""Bytes of a router at most: a thousand numbers for each dataset, and a dozen for each adapter."""
 
 _MOST_ROUTES = 100
 
@@ -48,7 +48,7 @@ class SharedRoute(Struct, frozen=True, forbid_unknown_fields=True):
     """A route as it is in a file; see `Route`.
 
     Attributes:
-        folder: of its adapter, beside the file.
+        folder: of its adapter, next to the file.
     """
 
     name: str
@@ -72,12 +72,12 @@ class SharedRouter(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
-    """A router that was written to a folder, or copied from one.
+class RouterCopied:
+    """A router that was exported or imported.
 
     Attributes:
         in_words: what was done, as a sentence without a full stop.
-        notes: what is to be known of its adapters, each a sentence without a full stop.
+        notes: what the user should know about its adapters, each a sentence without a full stop.
     """
 
     in_words: str
@@ -92,12 +92,12 @@ def export_router(
     licence: str | None = None,
     base: str | None = None,
     replace: bool = False,
-) -> Moved:
-    """Write a router with its adapters into a folder, whole or not at all; otherwise as `export_adapter`.
+) -> RouterCopied:
+    """Write a router with its adapters into a folder, completely or not at all; otherwise like `export_adapter`.
 
     Raises:
         NotFound: there is no such router.
-        KdtuiError: an adapter of it is gone, or the folder cannot be written.
+        KdtuiError: one of its adapters is gone, or the folder cannot be written.
         ModelError: the files of an adapter cannot be read.
     """
     router = load_router(db, name)
@@ -107,7 +107,7 @@ def export_router(
     try:
         with new_folder(target, replace=replace) as part:
             for number, route in enumerate(router.routes, start=1):
-                # Names that differ may have the same slug.
+                # Different names can have the same slug.
                 inside = f"{number}-{slug(route.name)}"
                 [(adapter, _)] = route.settings.adapters
                 made = export_adapter(db, adapter, part / inside, licence=licence, base=base)
@@ -131,40 +131,40 @@ def export_router(
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     adapters = counted(len(routes), "adapter")
-    return Moved(f"exported router {name} to {folder}, with {adapters}", tuple(notes))
+    return RouterCopied(f"exported router {name} to {folder}, with {adapters}", tuple(notes))
 
 
 def is_router(folder: Path) -> bool:
-    """Whether a folder holds a router."""
+    """Return whether a folder holds a router."""
     return (folder / ROUTER).is_file()
 
 
-def take_in_router(db: "Database", folder: Path, name: str | None, models: Path) -> Moved:
-    """Copy a router with its adapters out of a folder, checked, or nothing of it; otherwise as `take_in`.
+def import_router(db: "Database", folder: Path, name: str | None, models: Path) -> RouterCopied:
+    """Check and copy a router with its adapters from a folder, or copy nothing; otherwise like `import_adapter`.
 
     Raises:
         StoreError: there is a router of that name.
-        KdtuiError: the name cannot be used, or the base of its adapters is not here.
+        KdtuiError: the name cannot be used, or the base of its adapters is not on this machine.
         ModelError: the folder holds no router, or an adapter that is damaged, unsafe, or not for its base.
     """
     name = checked_name(name or slug(folder.resolve().name))
     check_router_name(db, name)
     shared = _read(folder / ROUTER)
     notes: dict[str, None] = {}
-    taken: list[str] = []
-    with _all_or_nothing(db, taken):
+    imported: list[str] = []
+    with _all_or_nothing(db, imported):
         for route in shared.routes:
             inside = folder / route.folder
             if inside.is_symlink() or not inside.is_dir():
                 raise ModelError(f"{inside}: there is no such folder, with the adapter of route {route.name!r}")
-            found = take_in(db, inside, f"{name}-{slug(route.name)}", models)
-            taken.append(found.model.name)
-            if found.missing is not None:
-                base = found.missing
-                raise KdtuiError(f"the base of its adapters, {base}, is not here; add it with: kdtui model add FILE")
-            if found.note is not None:
-                notes[f"{found.model.name}: {found.note}"] = None
-        settings = [asked for _, asked in routes_of(db, taken)]
+            copied = import_adapter(db, inside, f"{name}-{slug(route.name)}", models)
+            imported.append(copied.model.name)
+            if copied.missing is not None:
+                base = copied.missing
+                raise KdtuiError(f"the base of its adapters, {base}, is missing; add it with: kdtui model add FILE")
+            if copied.note is not None:
+                notes[f"{copied.model.name}: {copied.note}"] = None
+        settings = [asked for _, asked in routes_of(db, imported)]
         router = Router(
             tuple(
                 Route(route.name, asked, route.score, route.bias, route.weights)
@@ -178,8 +178,10 @@ def take_in_router(db: "Database", folder: Path, name: str | None, models: Path)
             shared.penalty,
         )
         save_router(db, name, msgspec.json.encode(router).decode())
-    adapters = counted(len(taken), "adapter")
-    return Moved(f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes))
+    adapters = counted(len(imported), "adapter")
+    return RouterCopied(
+        f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes)
+    )
 
 
 def _about(name: str, router: Router, routes: list[SharedRoute]) -> RouterFacts:
@@ -193,10 +195,10 @@ def _about(name: str, router: Router, routes: list[SharedRoute]) -> RouterFacts:
 
 
 def _read(path: Path) -> SharedRouter:
-    """The router in a file from elsewhere.
+    """Read a router from an untrusted file.
 
     Raises:
-        ModelError: it is none, or nothing can be computed with it.
+        ModelError: it is not a router, or its numbers cannot be used.
     """
     try:
         with path.open("rb") as file:
@@ -206,32 +208,32 @@ def _read(path: Path) -> SharedRouter:
     if len(content) > _LARGEST:
         raise ModelError(f"{path}: it is larger than a router can be ({_LARGEST / 1e6:.0f} MB)")
     try:
-        found = msgspec.json.decode(content, type=SharedRouter)
+        router = msgspec.json.decode(content, type=SharedRouter)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise ModelError(f"{path}: this is no router: {error}") from error
-    if (problem := _problem(found)) is not None:
+        raise ModelError(f"{path}: this is not a router: {error}") from error
+    if (problem := _problem(router)) is not None:
         raise ModelError(f"{path}: {problem}")
-    return found
+    return router
 
 
 def _problem(router: SharedRouter) -> str | None:
-    """Why nothing can be computed with a router; None where something can."""
+    """Return why a router cannot be used; None if it can."""
     names = [route.name for route in router.routes]
     folders = [route.folder for route in router.routes]
     if router.kind != _KIND:
-        return f"this is no router, but {router.kind!r}"
+        return f"this is not a router, but {router.kind!r}"
     if not 1 < len(names) <= _MOST_ROUTES or len({*names}) < len(names) or len({*folders}) < len(folders):
         return f"a router has two to {_MOST_ROUTES} routes, each with a name and a folder of its own"
     for inside in folders:
         if Path(inside).name != inside or inside in (".", "..") or not inside.isprintable():
-            return f"{inside!r} is no folder beside it"
+            return f"{inside!r} is not a folder next to it"
     numbers = [*router.mean.values(), *router.spread.values(), *_numbers(router)]
     if not all(map(isfinite, numbers)):
         return "it has numbers that are infinite"
     if {*router.mean} != {*router.spread} or any(not {*route.weights} <= {*router.mean} for route in router.routes):
         return "its mean, spread and weights are of different features"
     if any(value <= 0 for value in router.spread.values()):
-        return "the spread of a feature is above 0"
+        return "the spread of a feature must be above 0"
     if len({len(centre) for centre in router.centres.values()}) > 1:
         return "its centres have different numbers of dimensions"
     return None
@@ -245,21 +247,21 @@ def _numbers(router: SharedRouter) -> Iterator[float]:
 
 
 @contextmanager
-def _all_or_nothing(db: "Database", taken: list[str]) -> Iterator[None]:
-    """Delete the adapters that were copied, if the others cannot be."""
+def _all_or_nothing(db: "Database", imported: list[str]) -> Iterator[None]:
+    """Delete the adapters that were copied if the others cannot be."""
     try:
         yield
     except BaseException:
-        for adapter in taken:
+        for adapter in imported:
             remove_model(db, adapter)
         raise
 
 
 def _check_target(folder: Path, *, replace: bool) -> Path:
-    """Where a router goes, if it can.
+    """Return the folder for a router, if it can be written.
 
     Raises:
-        BadFile: there is something in the way.
+        BadFile: it holds something else.
     """
     target = folder.resolve()
     if not target.exists() or not replace or not is_router(target):
@@ -267,10 +269,12 @@ def _check_target(folder: Path, *, replace: bool) -> Path:
     try:
         known = {ROUTER, CARD, SUMS, *(route.folder for route in _read(target / ROUTER).routes)}
     except ModelError as error:
-        raise BadFile(folder, f"it holds no router that was exported ({error}); choose another folder") from error
+        raise BadFile(folder, f"it holds no exported router ({error}); choose another folder") from error
     for path in sorted(target.iterdir()):
         if path.name not in known:
-            raise BadFile(folder, f"beside a router it holds {path.name!r}, which would be lost; choose another folder")
+            raise BadFile(
+                folder, f"next to a router it holds {path.name!r}, which would be lost; choose another folder"
+            )
         if path.is_dir():
             check_target(path, replace=True)
     return target

@@ -1,0 +1,116 @@
+"""What a store has for the steps of a study, and what they made."""
+
+import json
+from collections.abc import Callable
+
+from kdtui.workflows.studies.steps import (
+    ANY,
+    CalibrationStep,
+    EvaluationStep,
+    KnowledgeStep,
+    MixtureStep,
+    SampleStep,
+    Step,
+    TrainingStep,
+    needs,
+    run_settings,
+    step_kind,
+)
+from store.calibrations import calibrations
+from store.models import named_models
+from store.records import Format
+from store.routers import list_routers
+from store.samples import list_samples
+from store.sqlite import Database
+from store.studies import (
+    StoredStep,
+    dataset_times,
+    finished_runs,
+    knowledge_kept,
+    teachers_kept,
+)
+
+
+class StoreContents:
+    """What a store has for the steps of a study, and what they made; looked up once."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._datasets = dataset_times(db)
+        self._kept = knowledge_kept(db)
+        self._teachers = teachers_kept(db)
+        self._samples = {sample.name for sample in list_samples(db)}
+        self._adapters = {model.name for model in named_models(db) if model.kind == "adapter"}
+        self._routers = {router.name for router in list_routers(db)}
+        self._runs = finished_runs(db)
+        self._basis: dict[Step, str] = {}
+
+    def has_knowledge(self, step: KnowledgeStep) -> bool:
+        """Return whether there is knowledge that the step would find."""
+        if step.teacher == ANY:
+            return (step.dataset, step.format) in self._kept
+        return (step.dataset, step.format, step.teacher) in self._teachers
+
+    def basis(self, step: Step) -> str:
+        """Identify what a step is made from: the imports of its datasets, and their kept knowledge."""
+        if step not in self._basis:
+            datasets, formats = _sources(step)
+            self._basis[step] = json.dumps(
+                [
+                    sorted((name, self._datasets.get(name, "")) for name in datasets),
+                    sorted((*pair, *self._kept.get(pair, (0, 0))) for pair in formats),
+                ]
+            )
+        return self._basis[step]
+
+    def why_not_done(self, step: Step, stored: StoredStep | None, made: Callable[[Step], str]) -> str | None:
+        """Return None for a finished step; otherwise why it has to be done again, empty if it was never done."""
+        if isinstance(step, KnowledgeStep):
+            return None if self.has_knowledge(step) else ""
+        if stored is None or stored.state != "done":
+            return ""
+        if stored.basis != self.basis(step):
+            return "the dataset or its knowledge has changed since"
+        return None if self._is_there(step, stored, made) else f"{_made_in_words(step, stored)} has been deleted"
+
+    def _is_there(self, step: Step, stored: StoredStep, made: Callable[[Step], str]) -> bool:
+        match step:
+            case SampleStep():
+                return stored.made in self._samples
+            case TrainingStep():
+                return stored.made in self._adapters
+            case MixtureStep():
+                return stored.made in (self._routers if step.how == "routed" else self._adapters)
+            case CalibrationStep():
+                return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
+            case EvaluationStep():
+                return stored.made in self._runs
+            case KnowledgeStep():
+                return True
+
+
+def _made_in_words(step: Step, stored: StoredStep) -> str:
+    return f"run {stored.made}" if isinstance(step, EvaluationStep) else f"its {step_kind(step)} {stored.made}".rstrip()
+
+
+def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
+    """Return the datasets that a step is made from, and the formats of their knowledge."""
+    datasets: set[str] = set()
+    formats: set[tuple[str, Format]] = set()
+    match step:
+        case KnowledgeStep():
+            datasets.add(step.dataset)
+        case SampleStep() | TrainingStep():
+            datasets.update(step.datasets)
+            formats.update((dataset, format) for dataset in step.datasets for format in step.formats)
+        case MixtureStep():
+            datasets.add(step.dataset)
+        case CalibrationStep() | EvaluationStep():
+            datasets.add(step.dataset)
+            shown_of = (step.dataset,) if step.sample is None else step.sample.datasets
+            formats.update((dataset, format) for dataset in shown_of for format in step.shown)
+    for need in needs(step):
+        more, known = _sources(need)
+        datasets |= more
+        formats |= known
+    return datasets, formats

@@ -1,0 +1,112 @@
+"""Adopt trainings that a host has and this store does not know."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from kdtui.errors import KdtuiError
+from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.transport import TransportError
+from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.manage_models import checked_name
+from kdtui.workflows.training.base_files import find_base
+from kdtui.workflows.training.host_status import remember_status_of
+from models.sft.job_files import ID, JOB
+from models.sft.protocol import DescribeRequest, StatusRequest, TrainingsRequest
+from store.errors import NotFound
+from store.hosts import Host
+from store.jobs import StoredJob, add_job, get_job, list_jobs
+from store.records import TrainingSettings
+from store.sqlite import Database
+
+
+def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJob:
+    """Adopt a training that a host has and this store does not know.
+
+    Args:
+        name: of its directory on the host.
+        folder: of the job directories on this machine.
+
+    Raises:
+        TransportError: the host cannot be reached.
+        KdtuiError: there is no such training, or one of this name is known.
+    """
+
+    async def ask() -> StoredJob:
+        async with reach(host) as client:
+            return await _adopt(db, client, name, folder)
+
+    return finish(ask())
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingAdopted:
+    """A training of a host that this store knows now.
+
+    Attributes:
+        problem: why it could not be adopted; None if it was.
+    """
+
+    name: str
+    problem: str | None = None
+
+
+def adopt_trainings(db: Database, host: Host, folder: Path) -> Iterator[TrainingAdopted]:
+    """Adopt all trainings that a host has and this store does not know, and store their status.
+
+    Args:
+        folder: of the job directories on this machine.
+
+    Raises:
+        TransportError: the host cannot be reached, or the connection was lost; another call resumes.
+    """
+
+    async def ask() -> AsyncGenerator[TrainingAdopted]:
+        async with reach(host) as client:
+            known = {job.key for job in list_jobs(db)}
+            jobs = []
+            for name, key in (await client.ask(TrainingsRequest())).keys.items():
+                if (key or name) in known:
+                    continue
+                try:
+                    jobs.append(await _adopt(db, client, name, folder))
+                except TransportError:
+                    raise
+                except KdtuiError as problem:
+                    yield TrainingAdopted(name, str(problem))
+                    continue
+                yield TrainingAdopted(name)
+            if jobs:
+                answer = await client.ask(StatusRequest(tuple(job.name for job in jobs)))
+                for job in jobs:
+                    remember_status_of(db, job, answer.trainings[job.name])
+
+    return iterate(ask())
+
+
+async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> StoredJob:
+    # Do not trust the host: no name that it sends may lead out of the folder.
+    checked_name(name)
+    with suppress(NotFound):
+        raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
+    described = await client.ask(DescribeRequest(name))
+    target = folder / name
+    if target.exists():
+        raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
+    try:
+        settings = msgspec.convert(described.job.get("manifest", {}), TrainingSettings)
+    except msgspec.ValidationError:
+        # It was not made by kdtui. What it was trained on is in its own file.
+        settings = TrainingSettings(())
+    target.mkdir(parents=True)
+    (target / JOB).write_text(json.dumps(described.job, indent=2) + "\n", encoding="utf-8")
+    key = described.id or name
+    (target / ID).write_text(key, encoding="utf-8")
+    add_job(db, name, target, settings, key, host=client.host.name)
+    job = get_job(db, name)
+    find_base(db, job)
+    return job

@@ -1,0 +1,136 @@
+"""Score the answers to validation sessions that the trainer stores with an adapter.
+
+Lists and pairs are scored by pair F1, intents by the token F1 of the intents written for the true bundles, so that
+nothing but the intents differs.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from kdtui.bundling.intent_metrics import token_f1
+from kdtui.bundling.metrics import pair_f1
+from kdtui.bundling.truth import true_bundles
+from kdtui.distill.training_set import bundles_to_name
+from kdtui.workflows.job_state import JobRow
+from store.errors import NotFound
+from store.records import Session
+from store.sessions import get_session
+from store.sqlite import Database
+
+_THRESHOLDS = tuple(number / 50 for number in range(5, 48))
+"""Probabilities from which two products count as a pair."""
+
+
+Values: TypeAlias = list[float]
+"""Values of a measure, one for each session."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredSession:
+    """A validation session, with the measure before and after the training."""
+
+    dataset: str
+    session: Session
+    before: float
+    after: float
+
+
+def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSession]:
+    """Score the answers to sessions that are still stored, the sessions of a dataset together."""
+    answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
+    datasets = row.job.settings.datasets
+    for line in _lines(answers):
+        dataset = line.get("dataset") or (datasets[0] if len(datasets) == 1 else "")
+        try:
+            answered.append((dataset, get_session(db, dataset, line["session"]), line["before"], line["after"]))
+        except NotFound:
+            # It was deleted, or replaced by an import.
+            continue
+    order = list(dict.fromkeys(dataset for dataset, *_ in answered))
+    answered.sort(key=lambda each: order.index(each[0]))
+    if row.job.settings.form == "intents":
+        return [
+            ScoredSession(dataset, session, old, new)
+            for dataset, session, before, after in answered
+            if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
+        ]
+    sessions = [session for _, session, _, _ in answered]
+    befores = _pair_f1(sessions, [before for _, _, before, _ in answered])
+    afters = _pair_f1(sessions, [after for _, _, _, after in answered])
+    return [
+        ScoredSession(dataset, session, one, other)
+        for (dataset, session, _, _), one, other in zip(answered, befores, afters, strict=True)
+        if isfinite(one) and isfinite(other)
+    ]
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the answers that the trainer stored. Skip damaged lines: files get edited and cut off."""
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if not isinstance(line, dict) or not isinstance(line.get("session"), str):
+            continue
+        if isinstance(line.get("before"), dict) and isinstance(line.get("after"), dict):
+            yield line
+
+
+def _intent_f1(session: Session, answer: Mapping[str, Any]) -> float | None:
+    """Return the mean token F1 over the true bundles of a session; None if the answers are for other bundles."""
+    bundles = bundles_to_name(session)
+    written = answer.get("written")
+    if not isinstance(written, list) or not bundles or len(written) != len(bundles):
+        return None
+    return mean_intent_f1(
+        session, {frozenset(each.positions): str(text) for each, text in zip(bundles, written, strict=True)}
+    )
+
+
+def mean_intent_f1(session: Session, intents: Mapping[frozenset[int], str]) -> float:
+    """Return the mean token F1 of intents for bundles, each compared with the closest intent that people wrote."""
+    total = 0.0
+    for positions, text in intents.items():
+        wanted = [each.intent for each in session.bundles if frozenset(each.positions) == positions]
+        total += max(token_f1(intent, text) for intent in wanted)
+    return total / len(intents)
+
+
+def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) -> Values:
+    """Return the pair F1 of each session; nan if its answer is unusable.
+
+    Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on
+        the
+    session itself would flatter.
+    """
+    truths = [true_bundles(session) for session in sessions]
+    values: Values = []
+    for truth, answer in zip(truths, answers, strict=True):
+        listed = answer.get("bundles")
+        values.append(
+            pair_f1(truth, [frozenset(each) for each in listed]) if isinstance(listed, list) else float("nan")
+        )
+    asked = [at for at, answer in enumerate(answers) if isinstance(answer.get("pairs"), list)]
+    if asked:
+        # Imported here: a tenth of a second.
+        import numpy as np
+
+        least = np.log(np.array(_THRESHOLDS) / (1 - np.array(_THRESHOLDS)))
+        table = np.array(
+            [
+                [
+                    pair_f1(truths[at], [frozenset((a, b)) for a, b, score in answers[at]["pairs"] if score >= bound])
+                    for bound in least.tolist()
+                ]
+                for at in asked
+            ]
+        )
+        others = table.sum(axis=0) - table
+        for row, at in enumerate(asked):
+            values[at] = float(table[row, int(others[row].argmax())])
+    return values

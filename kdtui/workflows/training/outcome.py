@@ -1,0 +1,133 @@
+"""What a training was worth, in numbers and in words."""
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from kdtui.text import counted
+from kdtui.workflows.job_state import JobRow
+
+Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
+
+
+MEASURES = {"pair_f1": "pair F1", "intent_f1": "token F1 of intents"}
+"""Names of the measures for users."""
+
+
+WIDE = 30
+"""Below this number of sessions, the message says that the interval is wide."""
+
+
+_LEAST = 6
+"""Sessions: with fewer, all of them agree by chance once in twenty times."""
+
+
+_LEVEL = 0.05
+"""Significance level of claims."""
+
+
+class MeasuredAgainst(msgspec.Struct, frozen=True):
+    """The adapter compared with something else over the same sessions.
+
+    Attributes:
+        name: of the other.
+        value: the mean of the other over the sessions.
+        difference: the mean of the adapter minus that of the other.
+        low, high: 95 % confidence interval of the difference over the sessions; None with too few sessions.
+        p: of a test that flips the signs of the differences of sessions.
+    """
+
+    name: str
+    value: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the adapter is better than chance explains."""
+        return self.low is not None and self.low > 0 and self.p <= _LEVEL
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the adapter is worse than chance explains."""
+        return self.high is not None and self.high < 0 and self.p <= _LEVEL
+
+    @property
+    def in_words(self) -> str:
+        """The difference and its interval."""
+        if self.low is None or self.high is None:
+            return f"{self.difference:+.3f}"
+        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a training was worth.
+
+    Attributes:
+        measure: a key of `MEASURES`.
+        sessions: validation sessions that were answered.
+        value: the mean of the adapter over them, 0..1.
+        source: compared with what the training began from: an adapter, or the base without one.
+        floors: compared with the floors, the best floor first.
+        of_datasets: the difference to the source in each dataset.
+        default_for: datasets that the adapter became the default of.
+        kept_default: the unchanged default of its other datasets, by dataset.
+    """
+
+    measure: str
+    sessions: int
+    value: float
+    source: MeasuredAgainst
+    floors: tuple[MeasuredAgainst, ...]
+    of_datasets: dict[str, float]
+    default_for: tuple[str, ...] = ()
+    kept_default: dict[str, str] = {}
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the training helped, as far as these sessions can show."""
+        if self.source.is_better:
+            return "helped"
+        if self.source.is_worse:
+            return "made it worse"
+        return "no difference" if self.sessions >= _LEAST else "too few sessions"
+
+    @property
+    def in_words(self) -> list[str]:
+        """The outcome in sentences."""
+        measure, source = MEASURES[self.measure], self.source
+        sessions = counted(self.sessions, "validation session")
+        numbers = f"{measure} {self.value:.3f}, {source.name} {source.value:.3f}: {source.in_words}"
+        wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
+        match self.verdict:
+            case "helped":
+                first = f"the training helped on {sessions}: {numbers}{wide}"
+            case "made it worse":
+                first = f"the training made it worse on {sessions}: {numbers}{wide}"
+            case "no difference":
+                first = f"no difference that {sessions} can show: {numbers}{wide}"
+            case _:
+                first = f"{sessions} cannot show whether the training helped, and {_LEAST} or more can: {numbers}"
+        lines = [first]
+        if self.floors:
+            best = self.floors[0]
+            than = "above" if best.is_better else "below" if best.is_worse else "not clearly above or below"
+            lines.append(f"it is {than} the best floor ({best.name}, {best.value:.3f}): {best.in_words}")
+        if self.default_for:
+            names = ", ".join(self.default_for)
+            lines.append(f"it became the default adapter of {names}")
+        lines += [f"{kept} stays the default of {dataset}" for dataset, kept in self.kept_default.items()]
+        return lines
+
+
+def known_outcome(row: JobRow) -> Outcome | None:
+    """Return the stored outcome of a training; None if there is none."""
+    if row.job.outcome is None:
+        return None
+    try:
+        return msgspec.json.decode(row.job.outcome, type=Outcome)
+    except msgspec.MsgspecError:
+        # Another version wrote it, or somebody edited it.
+        return None
