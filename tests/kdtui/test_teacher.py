@@ -290,7 +290,7 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "refuses the key in the variable OTHER_KEY holds (key … is bad)"),
+        (401, "refuses the key in the variable OTHER_KEY (key … is bad)"),
         (404, "has no model 'm'"),
         (402, "has no credit left for the key in OTHER_KEY (key … is bad)"),
         (429, "has no credit left for the key in OTHER_KEY (key … is bad)"),
