@@ -159,7 +159,7 @@ def error(message: str, **more: str) -> dict[str, Any]:
 
 
 ENDS: dict[str, tuple[int, dict[str, Any], str]] = {
-    "key": (401, error("Incorrect API key provided"), "refuses the key in the variable OPENAI_API_KEY holds"),
+    "key": (401, error("Incorrect API key provided"), "refuses the key in the variable OPENAI_API_KEY"),
     "country": (403, error("Country not supported"), "(Country not supported)"),
     "quota": (
         429,

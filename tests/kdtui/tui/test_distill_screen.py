@@ -411,7 +411,7 @@ async def test_a_key_that_is_missing_is_told_before_and_after(
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
         assert "! stopped" in panel(app)
-        assert "refuses the key in the variable NO_SUCH_KEY holds" in panel(app)
+        assert "refuses the key in the variable NO_SUCH_KEY" in panel(app)
         assert len(fake.asked) == 1
 
 
