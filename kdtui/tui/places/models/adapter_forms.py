@@ -5,8 +5,7 @@ from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.settings_form import whole_number
+from kdtui.tui.core.forms import Field, ValuesDialog, whole_number
 from kdtui.tui.widgets.path_input import typed_path
 from kdtui.workflows.adapters.merge_request import check_merge
 from kdtui.workflows.student.command_options import adapters as weighted
@@ -15,7 +14,7 @@ _LISTED = 20
 """Names of adapters that a form lists."""
 
 
-def merge_form(first: str, names: Sequence[str], named_database: Path | None) -> FormDialog:
+def merge_form(first: str, names: Sequence[str], named_database: Path | None) -> ValuesDialog:
     """Which adapters to merge, by which weights.
 
     Args:
@@ -39,7 +38,7 @@ def merge_form(first: str, names: Sequence[str], named_database: Path | None) ->
     others = [name for name in names if name != first]
     more = f", and {len(others) - _LISTED:,} more" if len(others) > _LISTED else ""
     there_are = f"; there are: {', '.join([first, *others[:_LISTED]])}{more}" if others else ""
-    return FormDialog(
+    return ValuesDialog(
         "Merge adapters into one",
         (
             Field(
@@ -74,7 +73,7 @@ def merge_values(values: Mapping[str, str]) -> tuple[tuple[tuple[str, float], ..
     return weighted(_lines(values["adapters"])) or (), whole_number(values["rank"], "rank", 1)
 
 
-def export_form(adapter: str, named_database: Path | None) -> FormDialog:
+def export_form(adapter: str, named_database: Path | None) -> ValuesDialog:
     """Where an adapter is to go; otherwise as `merge_form`."""
 
     def command(values: Mapping[str, str]) -> str:
@@ -86,7 +85,7 @@ def export_form(adapter: str, named_database: Path | None) -> FormDialog:
         flags = ["--replace"] if values["replace"] else []
         return command_line(("model", "export", *flags), adapter, options, database=named_database)
 
-    return FormDialog(
+    return ValuesDialog(
         f"Export adapter {adapter}",
         (
             Field("folder", "Folder", "path", help="It is made; PEFT, llama.cpp, vLLM and kdtui load it as it is."),

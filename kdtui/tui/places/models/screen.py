@@ -22,7 +22,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
@@ -400,7 +401,7 @@ class ModelsScreen(CalibratingScreen[None]):
             ),
             Field("name", "Name", help="letters, digits, dots, dashes and underscores; that of the file by default"),
         )
-        form = FormDialog(
+        form = ValuesDialog(
             "Give a model a name",
             fields,
             verb="Add it",
@@ -467,7 +468,7 @@ class ModelsScreen(CalibratingScreen[None]):
                 "name", "Name", help="letters, digits, dots, dashes and underscores; by default the model and its bits"
             ),
         )
-        form = FormDialog(f"Write {source} in another number of bits", fields, verb="Write it", command=command)
+        form = ValuesDialog(f"Write {source} in another number of bits", fields, verb="Write it", command=command)
         self.app.push_screen(form, quantize)
 
     def _quantize(self, source: str, kind: str, name: str | None) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +11,8 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.settings_form import chosen, followed, refused, settings_fields, whole_number
+from kdtui.tui.core.forms import Field, ValuesDialog, whole_number
+from kdtui.tui.student.student_fields import StudentFields
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.student.options import StudentOptions, combined
 from store.errors import StoreError
@@ -62,9 +61,10 @@ class EvaluationForm:
         self._database = database
         self._there, self._dataset = there, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
-        self._choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        self._student = StudentFields(choice, combined(there.values()))
 
-    def dialog(self) -> FormDialog:
+    def dialog(self) -> ValuesDialog:
         """The form."""
 
         def check(values: Mapping[str, str]) -> str | None:
@@ -79,15 +79,18 @@ class EvaluationForm:
                 return command_line(self.wanted(values).arguments, database=self._database)
             return ""
 
-        offered = combined(self._there.values())
-        return FormDialog(
+        def follow(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Mapping[str, str], str] | None:
+            follow_up = self._student.follow(before, after)
+            return None if follow_up is None else (follow_up.changes, follow_up.note)
+
+        return ValuesDialog(
             "Evaluate a student",
             self._fields(),
             verb="Evaluate",
             check=check,
             command=command,
-            follow=partial(followed, offered),
-            refuse=partial(refused, offered),
+            follow=follow,
+            refuse=self._student.unused,
         )
 
     def wanted(self, values: Mapping[str, str]) -> Wanted:
@@ -98,7 +101,7 @@ class EvaluationForm:
             StoreError: a tag is none.
         """
         dataset = values["dataset"]
-        settings = chosen(values, self._choice, self._there[dataset], dataset).settings
+        settings = self._student.parse(values, dataset, self._there[dataset]).settings
         limit = whole_number(values["limit"], "sessions", 1)
         seed = whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
@@ -127,7 +130,7 @@ class EvaluationForm:
                 value=remembered("tags", ""),
                 help="words by which the run is found, with blanks between",
             ),
-            *settings_fields(self._choice.settings, combined(self._there.values())),
+            *self._student.fields,
         ]
 
 

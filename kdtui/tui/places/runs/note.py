@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
-def note_form(run: "Run", database: Path | None) -> FormDialog:
+def note_form(run: "Run", database: Path | None) -> ValuesDialog:
     """Asks for the tags and the note of a run.
 
     Args:
@@ -39,7 +39,7 @@ def note_form(run: "Run", database: Path | None) -> FormDialog:
         Field("tags", "Tags", value=" ".join(run.tags), help="words by which runs are found, with blanks between"),
         Field("note", "Note", value=run.note),
     ]
-    return FormDialog(f"Tags and a note of run {run.id}", fields, verb="Keep", check=check, command=command)
+    return ValuesDialog(f"Tags and a note of run {run.id}", fields, verb="Keep", check=check, command=command)
 
 
 def keep_note(db: "Database", run: "Run", values: Mapping[str, str]) -> None:

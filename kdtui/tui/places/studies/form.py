@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from kdtui.tui.core.store_worker import ask_store, named_database
 from kdtui.tui.widgets.path_input import typed_path
 from store.records import SPLITS
@@ -65,9 +65,9 @@ class StudyForm:
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
         )
 
-    def dialog(self) -> FormDialog:
+    def dialog(self) -> ValuesDialog:
         """The form."""
-        return FormDialog(
+        return ValuesDialog(
             "Plan a study",
             self._fields(),
             verb="Run it",

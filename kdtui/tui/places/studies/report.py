@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.message import Message
 
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from kdtui.tui.core.task import Task
 from kdtui.tui.widgets.path_input import typed_path
 
@@ -23,7 +23,7 @@ _KINDS = (
 )
 
 
-def report_form(study: str, before: object, database: Path | None) -> FormDialog:
+def report_form(study: str, before: object, database: Path | None) -> ValuesDialog:
     """Asks what is to be written of a study, and where.
 
     Args:
@@ -32,7 +32,7 @@ def report_form(study: str, before: object, database: Path | None) -> FormDialog
     """
     last = before if isinstance(before, dict) else {}
     kind, folder = last.get("kind"), last.get("folder")
-    return FormDialog(
+    return ValuesDialog(
         f"Write about study {study}",
         [
             Field("kind", "What", "choice", kind if isinstance(kind, str) else _REPORT, options=_KINDS),
