@@ -62,7 +62,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     from kdtui.tui.core import hits_table, screen, store_worker
     from kdtui.tui.places.jobs.log_view import LogView
     from kdtui.tui.places.knowledge import piece
-    from kdtui.tui.places.workbench.session import SessionScreen
+    from kdtui.tui.places.workbench.session_screen import SessionScreen
     from kdtui.tui.widgets.row_table import RowTable
 
     painted: set[str] = set()

@@ -15,7 +15,7 @@ from kdtui.tui.widgets.letters import badges, tone
 from models.bundle_list import WrittenBundle
 from store.records import Bundle
 
-NAMES = ("1st", "2nd")
+SIDE_NAMES = ("1st", "2nd")
 """What two sides are called that are compared: letters are for bundles, and numbers for products."""
 
 
@@ -64,7 +64,7 @@ class StudentAnswer:
         return [match(truth, each) for each in self.sets]
 
 
-def true_lines(
+def true_bundle_lines(
     widget: Widget, bundles: Sequence[Bundle], truth: Bundles, sides: Sequence[StudentAnswer]
 ) -> list[BundleLine]:
     """True bundles, each with what the sides that are done have found of it; the widget has the colours."""
@@ -77,7 +77,7 @@ def true_lines(
 def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence[StudentAnswer]) -> Text:
     """Which generated bundle is a true one, or comes near; or that it is missing."""
     remarks = []
-    for name, side in zip(NAMES, sides, strict=False):
+    for name, side in zip(SIDE_NAMES, sides, strict=False):
         if not side.is_done:
             continue
         found = [(at, each) for at, each in enumerate(side.matches(truth)) if each.true == number]
@@ -92,7 +92,7 @@ def _remark_of_true(widget: Widget, number: int, truth: Bundles, sides: Sequence
     return Text(" ").join(remarks)
 
 
-def written_lines(widget: Widget, side: StudentAnswer, truth: Bundles) -> list[BundleLine]:
+def written_bundle_lines(widget: Widget, side: StudentAnswer, truth: Bundles) -> list[BundleLine]:
     """What a student has written so far, each with how it compares to what is true, where that is known."""
     return [
         BundleLine(
@@ -115,10 +115,10 @@ def _remark_of_written(widget: Widget, found: Match) -> Text:
     return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(widget, "warning"))
 
 
-def compared(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
+def scores_in_words(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
     """How well each side has done, where the truth is known; and in what two answers differ. A line each."""
     lines = []
-    for name, side in zip(NAMES, sides, strict=False):
+    for name, side in zip(SIDE_NAMES, sides, strict=False):
         if side.is_done and truth:
             scores = _scores(truth, side.sets)
             lines.append(f"{name}  {scores}" if len(sides) > 1 else scores)
@@ -132,7 +132,7 @@ def _difference(one: Bundles, other: Bundles) -> str:
     parts = [f"alike: {len(one) - len(only[0])}"]
     parts += [
         f"only {name}: {' '.join(letter(number, lower=True) for number in found) or 'none'}"
-        for name, found in zip(NAMES, only, strict=True)
+        for name, found in zip(SIDE_NAMES, only, strict=True)
     ]
     return " · ".join(parts)
 

@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.task_form import TaskDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.calibration import CalibrationTask
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar

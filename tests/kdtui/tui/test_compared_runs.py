@@ -8,7 +8,7 @@ from textual.widgets import Static
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.runs.compared import ComparedRunsScreen
 from kdtui.tui.places.runs.screen import RunsScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.widgets.row_table import RowTable
 from store.database import open_database

@@ -6,7 +6,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.workflows.job_state import one_job
 from kdtui.workflows.training.outcomes import conclude
 from models.embedded import embedded_student

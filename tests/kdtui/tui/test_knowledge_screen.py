@@ -24,7 +24,7 @@ from kdtui.tui.places.knowledge import tasks
 from kdtui.tui.places.knowledge.facet_list import FacetList
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.knowledge.distill import distil_annotations
 from store.calls import record_call

@@ -16,7 +16,7 @@ from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.places.runs.run import RunScreen
 from kdtui.tui.places.samples.screen import SamplesScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database

@@ -25,9 +25,9 @@ from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.generation import GenerationRequest, GenerationStopped, GenerationThread
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.workbench import session
+from kdtui.tui.places.workbench import session_view
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
@@ -315,7 +315,7 @@ async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Se
         assert "not there any more" in shown(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
-        assert any("the session is not there" in toast for toast in toasts(app))
+        assert any("the session is not loaded" in toast for toast in toasts(app))
         await pilot.press("right_square_bracket")
         await settle(pilot)
         assert "Session o03" in shown(app, "#title")
@@ -554,7 +554,7 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert screen(again).command == wanted
         await pilot.press("a", "p")
         assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
-        assert any("made of patterns already" in toast for toast in toasts(again))
+        assert any("always uses patterns" in toast for toast in toasts(again))
 
 
 async def test_models_and_adapters_that_have_names_are_students_too(demo_store: Path, settle: Settle) -> None:
@@ -577,7 +577,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         await rest(pilot)
         # Its file is not there: the student is one that it can go with.
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
-        assert "what [b]mine was trained with is not known" in str(app.screen.query_one("#form-note", Static).content)
+        assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-note", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
         await rest(pilot)
@@ -777,7 +777,7 @@ async def test_why_shows_what_is_asked_word_for_word(
         await act(pilot, "session.why")
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
         text = "\n".join(str(each.content) for each in app.screen.query(Static) if isinstance(each.content, Text))
-        for part in ("goes by for session o01", "--show-prompt o01", "how it is", "rule 7: a rule", "1,2?"):
+        for part in ("is given for session o01", "--show-prompt o01", "how it is", "rule 7: a rule", "1,2?"):
             assert part in text
         assert "<|im_start|> [b]o01" in text
         await act(pilot, "text.copy")
@@ -796,7 +796,7 @@ async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path,
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("w", "w")
-        assert heading(app) == "Generated  looking up what is asked…"
+        assert heading(app) == "Generated  looking up the prompt…"
         await act(pilot, "screen.reload")
         assert any("the student is at work" in toast for toast in toasts(app))
         assert any("looked up already" in toast for toast in toasts(app))
@@ -944,7 +944,7 @@ async def test_a_session_that_another_place_has_closed_is_answered_no_further(
 async def test_a_session_that_is_opened_is_painted_once_it_is_there(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_HELD", 20.0)
+    monkeypatch.setattr(session_view, "_LONGEST_HOLD", 20.0)
     painted: list[str] = []
     really_display = KdtuiApp._display
 

@@ -12,7 +12,7 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations

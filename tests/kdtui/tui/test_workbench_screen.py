@@ -19,7 +19,7 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset

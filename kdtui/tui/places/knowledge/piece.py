@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kdtui.distill.patterns import Pattern
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
-    from kdtui.tui.places.workbench.session import SessionList
+    from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.knowledge.about_piece import Origin, PieceDetails
     from kdtui.workflows.knowledge.try_piece import Trial
     from kdtui.workflows.runs.runs import RunRow
@@ -133,7 +133,7 @@ class PieceDialog(Dialog[str]):
             self.run_worker(self._find_trial, thread=True, name="try")
 
     def _find_trial(self) -> None:
-        from kdtui.tui.places.workbench.session import SessionList
+        from kdtui.tui.places.workbench.session_list import SessionList
         from kdtui.workflows.knowledge.try_piece import trial_of
 
         usual = self.kdtui.choice.settings
@@ -154,9 +154,9 @@ class PieceDialog(Dialog[str]):
         self._is_trying = False
         if self.is_active:
             without, having = StudentChoice.of(message.trial.without), StudentChoice.of(message.trial.having)
-            from kdtui.tui.places.workbench.session import open_beside
+            from kdtui.tui.places.workbench.session_screen import open_session_over
 
-            open_beside(self.kdtui, message.sessions, message.at, without, having)
+            open_session_over(self.kdtui, message.sessions, message.at, without, having)
 
     def on_failed(self, message: Failed) -> None:
         """Say why it cannot be tried."""

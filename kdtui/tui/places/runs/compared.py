@@ -20,7 +20,7 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database, still_wanted
 from kdtui.tui.places.runs.rows import duration
-from kdtui.tui.student.answer import NAMES
+from kdtui.tui.student.answer import SIDE_NAMES
 from kdtui.tui.student.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
@@ -28,7 +28,7 @@ from kdtui.tui.widgets.row_table import Column, Row, RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from kdtui.tui.places.workbench.session import SessionList
+    from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
     from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
     from store.runs import Predicted, Prediction, Run
@@ -101,7 +101,7 @@ class ComparedRunsScreen(StoreScreen[None]):
     def compose(self) -> ComposeResult:
         """Who is compared, the sessions, and the one under the cursor."""
         yield TopBar(self._place)
-        for name, run in zip(NAMES, self._runs, strict=True):
+        for name, run in zip(SIDE_NAMES, self._runs, strict=True):
             title = Text(f"{name} ", style="bold", no_wrap=True, overflow="ellipsis")
             title.append(one_line(f"run {run.id}: {run.name} on {run.dataset} {run.split}", 300), style="not bold")
             yield Static(title, classes="run", markup=False)
@@ -226,11 +226,11 @@ class ComparedRunsScreen(StoreScreen[None]):
         true = {frozenset(bundle.positions): number for number, bundle in enumerate(truth)}
         kinds = [[bundle.positions for bundle in truth], *([b.positions for b in _bundles(each)] for each in answers)]
         grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
-        for _ in ("number", "true", *NAMES):
+        for _ in ("number", "true", *SIDE_NAMES):
             grid.add_column(no_wrap=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         heading = one_line(f"session {session.id}", 60)
-        grid.add_row("", *(Text(title, style="bold") for title in ("true", *NAMES, heading)))
+        grid.add_row("", *(Text(title, style="bold") for title in ("true", *SIDE_NAMES, heading)))
         for position, item in enumerate(session.items, start=1):
             letters = [
                 badges([number for number, each in enumerate(bundles) if position in each], lower=bool(kind))
@@ -241,7 +241,7 @@ class ComparedRunsScreen(StoreScreen[None]):
         panel = self.query_one("#true", BundlePanel)
         panel.show_heading("True", counted(len(truth), "bundle"))
         panel.show_bundles([BundleLine(bundle.positions, bundle.intent) for bundle in truth], "none")
-        for name, answer in zip(NAMES, answers, strict=True):
+        for name, answer in zip(SIDE_NAMES, answers, strict=True):
             panel = self.query_one(f"#of-{name}", BundlePanel)
             right = sum(frozenset(bundle.positions) in true for bundle in _bundles(answer))
             panel.show_heading(name, f"{right} of {len(_bundles(answer))} are true")
@@ -268,7 +268,7 @@ class ComparedRunsScreen(StoreScreen[None]):
         dataset = self._runs[0].dataset
 
         def question(db: "Database") -> "tuple[SessionList, int]":
-            from kdtui.tui.places.workbench.session import SessionList
+            from kdtui.tui.places.workbench.session_list import SessionList
 
             return SessionList.around(db, dataset, session, named_database(self.database))
 
@@ -277,9 +277,9 @@ class ComparedRunsScreen(StoreScreen[None]):
     def on_session_opened(self, message: SessionOpened) -> None:
         """Open it."""
         if self.is_current:
-            from kdtui.tui.places.workbench.session import open_beside
+            from kdtui.tui.places.workbench.session_screen import open_session_over
 
-            open_beside(self.kdtui, message.sessions, message.at, StudentChoice.of(self._runs[0].settings))
+            open_session_over(self.kdtui, message.sessions, message.at, StudentChoice.of(self._runs[0].settings))
 
     def action_back(self) -> None:
         """Go back to the runs."""

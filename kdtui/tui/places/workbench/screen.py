@@ -21,7 +21,8 @@ from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.workbench.session import SessionList, SessionScreen
+from kdtui.tui.places.workbench.session_list import SessionList
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.places.workbench.typed_form import TypedSessionsForm, TypedText
 from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
 from kdtui.tui.widgets.drop_down import DropDown
