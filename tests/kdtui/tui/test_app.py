@@ -340,7 +340,7 @@ async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store
         await settle(pilot)
         await pilot.pause(0.3)
         [option] = app.screen.query_one(CommandList).options
-        why = "nothing was deleted here since the program began"
+        why = "nothing was deleted since the program started"
         assert str(option.prompt).splitlines() == ["Undo", f"Put back what was deleted last (not now: {why})"]
         await pilot.press("enter", "enter")
         await settle(pilot)

@@ -20,8 +20,9 @@ from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.knowledge import tasks
+from kdtui.tui.places.knowledge import store_queries
 from kdtui.tui.places.knowledge.facet_list import FacetList
+from kdtui.tui.places.knowledge.messages import PieceSearch
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
@@ -206,7 +207,7 @@ async def test_what_matches_nothing_says_so(demo_store: Path, settle: Settle) ->
         app.screen.query_one("#search", Input).value = "[zz"
         await settle(pilot)
         assert app.screen.query_one("#notice").display
-        assert "Nothing that is known matches “[zz”." in text(app, "#notice")
+        assert "No knowledge matches “[zz”." in text(app, "#notice")
         await act(pilot, "knowledge.clear_search")
         await settle(pilot)
         assert not app.screen.query_one("#notice").display
@@ -599,7 +600,7 @@ async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looke
         notice = app.screen.query_one("#notice", Static)
         await pilot.press("slash", *"support")
         await settle(pilot)
-        assert str(notice.content).startswith("Nothing that is known matches “support”.")
+        assert str(notice.content).startswith("No knowledge matches “support”.")
         await pilot.press(*":abc")
         await settle(pilot)
         assert str(notice.content) == f"{state(app)}\n\nesc shows all knowledge again."
@@ -609,9 +610,9 @@ async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looke
 async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
     full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_find = tasks.find_pieces
+    really_find = store_queries.find_pieces
 
-    def find_slowly(question: tasks.PieceSearch, db: Database) -> Iterator[Hits]:
+    def find_slowly(question: PieceSearch, db: Database) -> Iterator[Hits]:
         time.sleep(0.2)
         yield from really_find(question, db)
 
@@ -619,7 +620,7 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
     async with app.run_test() as pilot:
         await settle(pilot)
         first = table(app).ids[0]
-        monkeypatch.setattr(tasks, "find_pieces", find_slowly)
+        monkeypatch.setattr(store_queries, "find_pieces", find_slowly)
         for key in ("slash", *"stove", "enter", "d"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
@@ -638,7 +639,7 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
         for key in ("slash", *"nothing", "enter", "j"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
-        assert str(below.query_one("#notice", Static).content).startswith("Nothing that is known matches")
+        assert str(below.query_one("#notice", Static).content).startswith("No knowledge matches")
 
 
 async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle, until: Until) -> None:
@@ -646,13 +647,13 @@ async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle,
     async with app.run_test() as pilot:
         await settle(pilot)
         assert isinstance(app.screen, KnowledgeScreen)
-        assert app.screen.why_not("undo") == "nothing was deleted here since the program began"
+        assert app.screen.why_not("undo") == "nothing was deleted since the program started"
         before = list(table(app).ids)
         await act(pilot, "knowledge.delete")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         asked = " ".join(str(each.content) for each in app.screen.query(Static))
         assert "Delete 1 piece of knowledge?" in asked
-        assert "2 links to training sessions go too. u puts them back" in asked
+        assert "2 links to training sessions go too. u restores them" in asked
         await act(pilot, "confirm.no")
         await settle(pilot)
         assert list(table(app).ids) == before

@@ -7,7 +7,7 @@ from typing import Literal
 
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.forms import Field, Form
-from kdtui.tui.places.knowledge.tasks import pieces_in_words
+from kdtui.tui.places.knowledge.store_queries import pieces_in_words
 from kdtui.tui.widgets.path_input import typed_path
 
 
@@ -40,7 +40,7 @@ class ExportRequest:
     replace: bool
 
 
-class SampleForm(Form[SampleRequest]):
+class SamplePiecesForm(Form[SampleRequest]):
     """Asks for the name of a sample of pieces.
 
     Args:
@@ -88,8 +88,8 @@ class SampleForm(Form[SampleRequest]):
         )
 
 
-class ExportForm(Form[ExportRequest]):
-    """Asks for the folder and the format of an export. The arguments are those of `SampleForm`."""
+class ExportPiecesForm(Form[ExportRequest]):
+    """Asks for the folder and the format of an export. The arguments are those of `SamplePiecesForm`."""
 
     verb = "Export"
 

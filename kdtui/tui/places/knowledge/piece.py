@@ -230,7 +230,7 @@ def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
 
 def _rule(rule: "Rule") -> Iterator[RenderableType]:
     if rule.categories:
-        heading = {True: "Put together", False: "Leave apart", None: "PieceDetails"}[rule.together]
+        heading = {True: "Put together", False: "Leave apart", None: "About"}[rule.together]
         yield Text(f"\n{heading}", style="bold")
         yield from _bullets(" › ".join(path) for path in rule.categories)
     if rule.intents:

@@ -18,8 +18,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
+from kdtui.tui.core.store_version import store_version
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.knowledge.tasks import version_of
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
 from kdtui.tui.places.studies.form import Offer, StudyForm, offer
 from kdtui.tui.places.studies.rows import COLUMNS, row_of, spec_text
@@ -114,12 +114,12 @@ class StudiesScreen(StudyActions):
 
     def _tick(self) -> None:
         # What is run here tells by itself.
-        if self.is_current and self.work is None and version_of(self.database) != self._seen:
+        if self.is_current and self.work is None and store_version(self.database) != self._seen:
             self.look()
 
     def look(self) -> None:
         """Look for the studies."""
-        self._seen = version_of(self.database)
+        self._seen = store_version(self.database)
 
         def question(db: "Database") -> Listing:
             # What opening one needs: no screen waits for its import.

@@ -19,8 +19,8 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Ended
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed
+from kdtui.tui.core.store_version import store_version
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.knowledge.tasks import version_of
 from kdtui.tui.places.runs.scoring import FloorsFound, Missing, RunNumbers, RunScored
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
 from kdtui.tui.places.studies.matrix import METRIC_NAMES, Layout, Scale, cells_of, lay_out
@@ -134,14 +134,14 @@ class StudyScreen(StudyActions):
 
     def _tick(self) -> None:
         # What is run here tells by itself.
-        if self.is_current and self.work is None and version_of(self.database) != self._store:
+        if self.is_current and self.work is None and store_version(self.database) != self._store:
             self.look()
 
     # What there is
 
     def look(self) -> None:
         """Look how far the study is."""
-        self._store = version_of(self.database)
+        self._store = store_version(self.database)
         name, begun = self._study_name, frozenset[str]() if self.work is None else self.work.begun
 
         def question(db: "Database") -> Seen:
