@@ -14,7 +14,8 @@ from textual.message import Message
 from textual.worker import get_current_worker
 
 from kdtui.tui.core.store_worker import ask_store, explained
-from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import PAGE, Column, Row
 
 if TYPE_CHECKING:
     from store.hits import Hits

@@ -9,7 +9,8 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import PAGE, Column, Row
 from tests.acting import act, rest
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -113,7 +114,7 @@ async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
         for number in range(0, 200 * PAGE, PAGE):
             app.table.move_to(number)
             await rest(pilot)
-        held = sum(len(page) for page in app.table._pages.values())
+        held = sum(len(page) for page in app.table._cache._pages.values())
         assert held <= 85 * PAGE
         assert app.table.cursor_key == str(199 * PAGE)
 

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtui.text import one_line
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.workflows.calls.costs import cost_text, tokens_text
 
 if TYPE_CHECKING:

@@ -39,7 +39,8 @@ from kdtui.tui.places.jobs.training import (
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.widgets.curve import Curve
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from kdtui.text import duration
 from kdtui.tui.places.jobs.training import Training, number, state_text
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 
 COLUMNS = (
     Column("Training", 12, share=3),

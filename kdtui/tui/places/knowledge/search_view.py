@@ -21,7 +21,8 @@ from kdtui.tui.places.knowledge import store_queries
 from kdtui.tui.places.knowledge.facet_list import FacetList
 from kdtui.tui.places.knowledge.messages import FacetsLoaded, PieceSearch, StoreInspected
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column
 from kdtui.tui.widgets.steady import Pane
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge.query import BadQuery, parse_query, toggled, write_query

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdtui.text import counted, decimals
 from kdtui.tui.places.knowledge.messages import DependentsLoaded, KnowledgeChanged, PieceSearch
-from kdtui.tui.widgets.row_table import Row
+from kdtui.tui.widgets.rows import Row
 from store.records import KnowledgeQuery
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ from kdtui.tui.places.models.adapter_forms import export_form, merge_form, merge
 from kdtui.tui.student.calibration_form import CalibratingScreen
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.path_input import typed_path
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, Quantized, Writing, own_files
 from kdtui.workflows.model_names import why_uncalibrated

@@ -24,7 +24,8 @@ from kdtui.tui.student.answer import SIDE_NAMES
 from kdtui.tui.student.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from kdtui.tui.places.runs.run_list import COMING, KnownRuns, Listing
 from kdtui.tui.places.runs.run_plot import PLOTS, RunPlot
 from kdtui.tui.places.runs.scoring import FloorsFound, RunNumbers, RunScored, TokensFound
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:

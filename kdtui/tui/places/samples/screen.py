@@ -26,7 +26,8 @@ from kdtui.tui.places.samples.overlap import shared_in_full
 from kdtui.tui.places.samples.panel import SamplePanel
 from kdtui.tui.places.samples.rows import COLUMNS, named_by, row_of
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Row
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.knowledge.query import quoted
 

@@ -27,7 +27,8 @@ from kdtui.tui.places.workbench.typed_form import TypedSessionsForm, TypedText
 from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.student.calibration_form import CalibratingScreen
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.student.options import StudentOptions
 from store.records import Bundle, Item, Session

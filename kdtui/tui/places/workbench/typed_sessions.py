@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kdtui.exchange.pasted_text import texts_of
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.widgets.row_table import Row
+from kdtui.tui.widgets.rows import Row
 from store.records import Session
 
 
