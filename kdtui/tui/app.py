@@ -30,7 +30,8 @@ from textual.widgets import Input, OptionList, Select, TextArea
 
 from kdtui.text import one_line
 from kdtui.tui import leaving
-from kdtui.tui.actions import PLACES, keys_of
+from kdtui.tui.action import PLACES
+from kdtui.tui.actions import keys_of
 from kdtui.tui.config import THEMES, Config, config_path, read_config
 from kdtui.tui.core import idle_gc
 from kdtui.tui.core.choice import StudentChoice

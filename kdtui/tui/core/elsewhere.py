@@ -7,7 +7,8 @@ from time import monotonic
 from textual import actions
 
 from kdtui.text import one_line
-from kdtui.tui.actions import ON_ROWS, Action
+from kdtui.tui.action import Action
+from kdtui.tui.actions import ROW_ACTIONS
 from kdtui.tui.core.screen import ActionScreen
 from kdtui.tui.core.services import Services
 
@@ -39,7 +40,7 @@ async def _do_elsewhere(app: Services, place: str, action: Action) -> None:
     if not isinstance(screen, ActionScreen) or not await _has_looked(app, screen):
         return
     why = screen.why_not(method_of(action))
-    if why is None and action.id in ON_ROWS:
+    if why is None and action.id in ROW_ACTIONS:
         _offer(app, f"Press {key}", action.purpose)
     elif not await app.run_action(action.call or action.name, screen) and why is None:
         _offer(app, "Not now", "that cannot be done now")

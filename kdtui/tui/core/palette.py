@@ -15,7 +15,8 @@ from textual.markup import escape
 from textual.worker import Worker, WorkerError
 
 from kdtui.text import one_line
-from kdtui.tui.actions import ACTIONS, OF_SCREENS, PLACES
+from kdtui.tui.action import PLACES
+from kdtui.tui.actions import ACTIONS, PLACE_OF_SCREEN
 from kdtui.tui.core.elsewhere import do_elsewhere, method_of
 from kdtui.tui.core.screen import ActionScreen
 from kdtui.tui.core.services import Services
@@ -121,7 +122,7 @@ class PaletteSource(Provider):
     def _of_other_places(self, known: set[str]) -> Iterator[Command]:
         app = self._kdtui
         for action in ACTIONS:
-            place = OF_SCREENS.get(action.place)
+            place = PLACE_OF_SCREEN.get(action.place)
             # What only leaves something, or leads back from it, is for who is there.
             if place is None or action.keys == "escape" or action.purpose in known:
                 continue

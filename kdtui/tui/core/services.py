@@ -15,7 +15,8 @@ from textual.screen import Screen
 from textual.signal import Signal
 
 from kdtui.text import one_line
-from kdtui.tui.actions import PLACES, bindings, keys_of
+from kdtui.tui.action import PLACES
+from kdtui.tui.actions import bindings, keys_of
 from kdtui.tui.config import Config
 from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.choice import StudentChoice

@@ -10,7 +10,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from kdtui.text import one_line
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 
 _ROOM_FOR_NAME = 120
 """Cells from which on the name of the program has room, too."""

@@ -13,7 +13,7 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.core import idle_gc
@@ -256,7 +256,7 @@ async def test_where_there_is_no_room_the_footer_names_what_can_be_done_now(demo
         assert str(footer.render()).split() == ["n", "New", "c", "Copy", "?", "Help", "q", "Quit"]
         await pilot.resize_terminal(120, 24)
         await settle(pilot)
-        assert str(footer.render()).startswith("n New h Check x Stop R Go on ")
+        assert str(footer.render()).startswith("n New h Check x Stop R Resume ")
 
 
 async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
@@ -341,7 +341,7 @@ async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store
         await pilot.pause(0.3)
         [option] = app.screen.query_one(CommandList).options
         why = "nothing was deleted since the program started"
-        assert str(option.prompt).splitlines() == ["Undo", f"Put back what was deleted last (not now: {why})"]
+        assert str(option.prompt).splitlines() == ["Undo", f"Restore the pieces that were deleted last (not now: {why})"]
         await pilot.press("enter", "enter")
         await settle(pilot)
         assert not isinstance(app.screen, CommandPalette)

@@ -197,7 +197,7 @@ async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await choose(pilot, until, "how it is asked", "Workbench: Settings")
+        await choose(pilot, until, "knowledge and its strategy", "Workbench: Settings")
         await until(pilot, lambda: "Open a session first, with ⏎" in [title for title, _ in notices(app)])
         assert app.current_mode == "workbench"
         await settle(pilot)
@@ -205,7 +205,7 @@ async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
         await act(pilot, "app.knowledge")
-        await choose(pilot, until, "how it is asked", "Workbench: Settings")
+        await choose(pilot, until, "knowledge and its strategy", "Workbench: Settings")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert app.current_mode == "workbench"
 

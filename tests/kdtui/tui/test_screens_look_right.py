@@ -16,7 +16,7 @@ from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
