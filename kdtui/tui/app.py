@@ -37,7 +37,7 @@ from kdtui.tui.core import idle_gc
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.finders import Finder
-from kdtui.tui.core.help import HelpScreen, Key
+from kdtui.tui.core.help import HelpEntry, HelpScreen
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.palette import Palette, PaletteSource
@@ -267,7 +267,7 @@ class KdtuiApp(Services):
 
         error = self._exception
         self.panic(
-            Text(one_line(crash_report.keep(error), 1000) if error is not None else "kdtui has ended by a fault")
+            Text(one_line(crash_report.write_report(error), 1000) if error is not None else "kdtui ended by a fault")
         )
 
     async def run_action(
@@ -354,7 +354,7 @@ class KdtuiApp(Services):
 
     def action_help(self) -> None:
         """List the keys that work on the screen."""
-        keys: dict[str, Key] = {}
+        keys: dict[str, HelpEntry] = {}
         # Those of the footer first.
         active = sorted(self.screen.active_bindings.values(), key=lambda each: not each.binding.show)
         for node, binding, enabled, tooltip in active:
@@ -362,9 +362,9 @@ class KdtuiApp(Services):
             if not tooltip or binding.system:
                 continue
             if tooltip not in keys:
-                keys[tooltip] = Key([], tooltip, "" if enabled else _why_not(node, binding))
+                keys[tooltip] = HelpEntry([], tooltip, "" if enabled else _why_not(node, binding))
             keys[tooltip].displays.append(self.get_key_display(binding))
-        keys["next"] = Key(["tab"], "Go to the next part of the screen", "")
+        keys["next"] = HelpEntry(["tab"], "Go to the next part of the screen", "")
         self.push_screen(HelpScreen(list(keys.values())))
 
     def action_messages(self) -> None:

@@ -341,7 +341,8 @@ async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store
         await pilot.pause(0.3)
         [option] = app.screen.query_one(CommandList).options
         why = "nothing was deleted since the program started"
-        assert str(option.prompt).splitlines() == ["Undo", f"Restore the pieces that were deleted last (not now: {why})"]
+        purpose = "Restore the pieces that were deleted last"
+        assert str(option.prompt).splitlines() == ["Undo", f"{purpose} (not now: {why})"]
         await pilot.press("enter", "enter")
         await settle(pilot)
         assert not isinstance(app.screen, CommandPalette)
@@ -365,7 +366,7 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
         app.screen.query_one("RowTable").focus()
         await act(pilot, "app.jump")
         hint = app.screen.query_one("#hint", Static)
-        assert str(hint.render()) == "A letter goes there  esc stays here"
+        assert str(hint.render()) == "A letter moves the focus there  esc stays here"
         assert hint.region == app.screen_stack[0].query_one(Footer).region, "the keys of the footer do nothing now"
         await act(pilot, "jump.close")
         await rest(pilot)

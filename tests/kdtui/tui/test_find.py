@@ -78,7 +78,7 @@ async def test_the_cursor_stays_where_it_was_found_and_where_nothing_is_that_is_
         await pilot.press(*"half it")
         assert found(app) == "half of it"
         await pilot.press("x")
-        assert "no row has that" in str(app.screen.query_one("#found").render())
+        assert "no row matches" in str(app.screen.query_one("#found").render())
         app.screen.query_one(Input).value = "many"
         await pilot.press("enter")
         assert not isinstance(app.screen, FindScreen)
@@ -174,7 +174,7 @@ async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp
         await act(pilot, "text.find")
         await pilot.press(*"words", "enter")
         await act(pilot, "text.find_next")
-        assert [str(each.message) for each in app._notifications] == ["no line has that"]
+        assert [str(each.message) for each in app._notifications] == ["no line matches"]
 
 
 async def test_the_line_names_its_keys_until_there_is_something_else_to_say(app: KdtuiApp, settle: Settle) -> None:
@@ -187,7 +187,7 @@ async def test_the_line_names_its_keys_until_there_is_something_else_to_say(app:
         await pilot.press(*"half")
         assert str(said.render()) == keys
         await pilot.press("x")
-        assert str(said.render()) == "no row has that"
+        assert str(said.render()) == "no row matches"
 
 
 async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:

@@ -68,7 +68,7 @@ def test_a_signal_ends_it(terminal: Terminal, number: int, code: int) -> None:
 @needs_tmux
 def test_a_signal_ends_it_with_a_dialog_open(terminal: Terminal) -> None:
     terminal.press("?")
-    terminal.wait_for("Keys that work here")
+    terminal.wait_for("Keys on this screen")
     terminal.process.send_signal(signal.SIGTERM)
     check_end(terminal, 143)
 
@@ -102,7 +102,7 @@ def test_bytes_that_are_no_text_end_nothing(terminal: Terminal) -> None:
 def test_ctrl_z_stops_it_and_fg_continues_it(shell: Terminal) -> None:
     process = shell.process
     shell.press("?")
-    shell.wait_for("Keys that work here")
+    shell.wait_for("Keys on this screen")
     # In a field for several lines it takes back what was typed, but there is none here.
     shell.press("C-z")
     until(lambda: process.status() == psutil.STATUS_STOPPED)
@@ -111,7 +111,7 @@ def test_ctrl_z_stops_it_and_fg_continues_it(shell: Terminal) -> None:
     shell.wait_for("a shell")
     shell.resize(100, 30)
     shell.type("fg\n")
-    assert "a shell" not in shell.wait_for("Keys that work here")
+    assert "a shell" not in shell.wait_for("Keys on this screen")
     assert not shell.is_given_back
     shell.press("Escape")
     shell.wait_for("39 pieces · by support")
@@ -139,7 +139,7 @@ def test_where_nobody_could_continue_it_it_is_not_stopped(demo_store: Path) -> N
     with opened(demo_store, 80, 24, shell="") as terminal:
         terminal.press("C-z")
         terminal.press("?")
-        terminal.wait_for("Keys that work here")
+        terminal.wait_for("Keys on this screen")
 
 
 def test_a_terminal_that_goes_away_ends_it(demo_store: Path) -> None:
