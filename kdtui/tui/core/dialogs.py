@@ -1,4 +1,4 @@
-"""Small screens over another: a text to read, a question to confirm, a form to fill in."""
+"""Dialogs over another screen: a text to read, and a question to confirm."""
 
 from typing import TypeVar
 
@@ -21,50 +21,49 @@ Result = TypeVar("Result")
 
 
 class Dialog(ModalScreen[Result], ActionScreen[Result]):
-    """A screen over another, which shows through; `escape` leaves it without a result."""
+    """A screen over another, which stays visible around it; `escape` closes it without a result."""
 
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall"), (50, "-tallest")]  # noqa: RUF012
 
     command = ""
-    """The command that does what the dialog is about; empty where there is none."""
+    """The command that does the same as the dialog; empty for none."""
 
     def action_close(self) -> None:
-        """Leave it."""
+        """Close the dialog without a result."""
         self.dismiss(None)
 
     def action_scroll(self, way: str) -> None:
-        """Scroll what there is to read."""
+        """Scroll the text."""
         for text in self.query(VerticalScroll):
             scroll(text, way)
 
     def finder(self) -> Finder:
-        """What there is to read."""
+        """Return a finder for the text."""
         return RowFinder(self.query_one(Readable))
 
     def show_command(self) -> None:
-        """Show the command in the part of the dialog that is there for it."""
+        """Show the command in the dialog."""
         text = Text("$ " if self.command else "", style="dim")
         text.append(one_line(self.command, 600), style="not dim")
         self.query_one("#dialog-command", Static).update(text)
 
     def why_not(self, action: str) -> str | None:
-        """Why there is no command to copy."""
+        """Return why an action is not possible now."""
         if action == "copy_command" and not self.command:
             return "there is no command to copy"
         return super().why_not(action)
 
     def action_copy_command(self) -> None:
-        """Copy the command."""
         self.app.copy_to_clipboard(self.command)
         self.kdtui.say(f"copied: {self.command}", error=False)
 
     def labelled(self, label: str, action: str) -> str:
-        """What stands on a button, with the key that does the same."""
+        """Return the label of a button with the key of its action."""
         return f"{label} ({self.kdtui.key_of(action)})"
 
 
 def scroll(text: VerticalScroll, way: str) -> None:
-    """Scroll at once, in one of the ways that the actions for scrolling name."""
+    """Scroll without animation; the ways are the names of `scroll_actions`."""
     {
         "down": text.scroll_down,
         "up": text.scroll_up,
@@ -76,11 +75,11 @@ def scroll(text: VerticalScroll, way: str) -> None:
 
 
 class TextDialog(Dialog[None]):
-    """Something to read.
+    """A text to read.
 
     Args:
-        content: what is given as `str` is shown as it is, never as markup.
-        copies: what the key for copying copies; the content, if that is a text, by default.
+        content: a `str` is shown as it is, never as markup.
+        copies: the text that the copy key copies; by default the content, if it is a `str`.
     """
 
     BINDINGS = bindings("text")
@@ -91,7 +90,7 @@ class TextDialog(Dialog[None]):
         self._copies = copies if copies is not None else (content if isinstance(content, str) else "")
 
     def compose(self) -> ComposeResult:
-        """The title, and what there is to read."""
+        """Lay out the title and the text."""
         with Vertical(classes="box -large"):
             yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
             with VerticalScroll():
@@ -100,23 +99,23 @@ class TextDialog(Dialog[None]):
             yield Footer()
 
     def on_mount(self) -> None:
-        """The text is what keys are for."""
+        """Focus the text."""
         self.set_focus(self.query_one(VerticalScroll))
 
     def action_copy(self) -> None:
-        """Copy it."""
+        """Copy the text."""
         self.app.copy_to_clipboard(self._copies)
         self.app.notify("copied", markup=False, timeout=3)
 
 
 class ConfirmDialog(Dialog[bool]):
-    """A question about something that cannot be undone.
+    """A question before something that cannot be undone.
 
     Args:
-        question: what would be done.
-        consequence: what is lost by it.
-        verb: what the button says that does it.
-        command: does the same.
+        question: what will be done.
+        consequence: what will be lost.
+        verb: the label of the button that confirms.
+        command: the command that does the same; empty for none.
     """
 
     BINDINGS = bindings("confirm")
@@ -126,7 +125,7 @@ class ConfirmDialog(Dialog[bool]):
         self._question, self._consequence, self._verb, self.command = question, consequence, verb, command
 
     def compose(self) -> ComposeResult:
-        """The question and two buttons."""
+        """Lay out the question and the buttons."""
         with Vertical(classes="box"):
             yield Static(Text(one_line(self._question, 300)), classes="heading", markup=False)
             yield Static(Text(one_line(self._consequence, 600)), markup=False)
@@ -138,7 +137,7 @@ class ConfirmDialog(Dialog[bool]):
                     yield Button(self.labelled("Copy", "confirm.copy"), id="copy", compact=True)
 
     def on_mount(self) -> None:
-        """What does no harm has the focus."""
+        """Focus the button that does no harm."""
         self.show_command()
         self.set_focus(self.query_one("#no"))
 
@@ -150,7 +149,7 @@ class ConfirmDialog(Dialog[bool]):
 
     @on(Button.Pressed, "#copy")
     def copy_by_button(self) -> None:
-        """Copy the command."""
+        """Copy the command by the button."""
         self.action_copy_command()
 
     def action_answer(self, yes: bool) -> None:

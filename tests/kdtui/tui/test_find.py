@@ -143,7 +143,7 @@ async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_lef
         await settle(pilot)
         text = app.screen.query_one(Readable)
         await act(pilot, "text.find_next")
-        assert "nothing was looked for here yet" in [str(each.message) for each in app._notifications]
+        assert "nothing was searched here yet" in [str(each.message) for each in app._notifications]
         # However fast it is typed.
         for key in ("slash", *"7 9", "enter", "n"):
             app.post_message(Key(key, key if len(key) == 1 else None))
