@@ -50,7 +50,7 @@ from kdtui.tui.memory import Memory, memory_path
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.registry import screen_of
 from kdtui.tui.styles import Styles
-from kdtui.tui.themes import HIGH_CONTRAST, NAMES
+from kdtui.tui.themes import HIGH_CONTRAST, THEME_NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 from store.place import is_there
@@ -176,7 +176,7 @@ class KdtuiApp(Services):
         self.generation.close()
         self._is_waiting = True
         patience = _PATIENCE if self.return_code == 0 else _HASTE
-        await asyncio.to_thread(leaving.wait_for, self.at_work, patience, tell=not self.is_headless)
+        await asyncio.to_thread(leaving.join_threads, self.at_work, patience, tell=not self.is_headless)
 
     def leave_by(self, number: int) -> None:
         """Leave because of a signal; at once, where somebody interrupts the waiting for what is at work."""
@@ -417,7 +417,7 @@ def run_app(database: Path) -> int:
         StoreError: the database is none.
     """
     is_there(database)
-    config = read_config(config_path(), NAMES)
+    config = read_config(config_path(), THEME_NAMES)
     # Shells and libraries leave the size of a terminal there as it was once, and Textual would believe them.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
@@ -436,4 +436,4 @@ def run_app(database: Path) -> int:
         print(f"kdtui: {one_line(sentence)}", file=sys.stderr)
     # Its threads end, but for those that are still at work.
     loop.close()
-    return leaving.end(app.return_code or 0, app.at_work)
+    return leaving.end_process(app.return_code or 0, app.at_work)

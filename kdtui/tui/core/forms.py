@@ -348,8 +348,8 @@ class FormDialog(Dialog[Parsed]):
         [field] = [each for each in self._fields if event.line.id == f"field-{each.name}"]
         if event.value != event.line.value or not field.help:
             return
-        names = [PurePath(path).name + "/" * path.endswith("/") for path in event.found[:_LISTED]]
-        more = f", and {len(event.found) - _LISTED:,} more" if len(event.found) > _LISTED else ""
+        names = [PurePath(path).name + "/" * path.endswith("/") for path in event.paths[:_LISTED]]
+        more = f", and {len(event.paths) - _LISTED:,} more" if len(event.paths) > _LISTED else ""
         listed = one_line(", ".join(names), 300) + more
         self.query_one(f"#help-{field.name}", Static).update(Text(listed or field.help))
 

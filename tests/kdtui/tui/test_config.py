@@ -9,32 +9,32 @@ from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
 from kdtui.tui.app import KdtuiApp, run_app
 from kdtui.tui.config import CONFIG, THEMES, Config, config_path, read_config
-from kdtui.tui.themes import NAMES
+from kdtui.tui.themes import THEME_NAMES
 
 
 def test_there_need_not_be_one(tmp_path: Path) -> None:
-    assert read_config(tmp_path / "none.toml", NAMES) == Config()
+    assert read_config(tmp_path / "none.toml", THEME_NAMES) == Config()
 
 
 def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "nord"\n[keys]\n"app.quit" = "ctrl+d,Q"\n"table.down" = "j,down,ctrl+n"\n')
-    assert read_config(path, NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
+    assert read_config(path, THEME_NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
 
 
 def test_an_editor_may_write_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "nord"', encoding="utf-8-sig")
-    assert read_config(path, NAMES).theme == "nord"
+    assert read_config(path, THEME_NAMES).theme == "nord"
     path.write_text('theme = "nord"', encoding="utf-16")
     with pytest.raises(BadFile, match="it is UTF-16 text; save the file as UTF-8"):
-        read_config(path, NAMES)
+        read_config(path, THEME_NAMES)
 
 
 async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "mine"\n[themes.mine]\nprimary = "#ff8800"\nbackground = "#101018"\n')
-    app = KdtuiApp(tmp_path / "kdtui.db", config=read_config(path, NAMES))
+    app = KdtuiApp(tmp_path / "kdtui.db", config=read_config(path, THEME_NAMES))
     async with app.run_test():
         assert app.theme == "mine"
         assert app.screen.styles.background == Color.parse("#101018")
@@ -65,9 +65,7 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ("[themes.mine]\nprimary = 3", "theme mine: primary is a colour in quotes"),
         ("[themes.mine]\nprimary = ['red']", "here it is a list"),
         ("[[themes.mine]]\nprimary = 'red'", "theme mine is a table of colours"),
-        pytest.param(
-            "a = " + "[" * 100_000, "docs/app.md says under 'Configuration' what the file may contain", id="too deep"
-        ),
+        pytest.param("a = " + "[" * 100_000, "docs/app.md describes the file under 'Configuration'", id="too deep"),
         ("[themes.mine]", "theme mine needs a colour primary"),
         ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
         ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
@@ -89,7 +87,7 @@ def test_what_cannot_be_is_one_sentence(text: str, said: str, tmp_path: Path) ->
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(BadFile) as caught:
-        read_config(path, NAMES)
+        read_config(path, THEME_NAMES)
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
@@ -109,7 +107,7 @@ def test_it_is_where_programs_have_it(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_themes_that_keys_go_through_are_there() -> None:
-    assert set(THEMES) <= NAMES
+    assert set(THEMES) <= THEME_NAMES
 
 
 def test_names_of_actions_are_unique_and_their_keys_are_keys(tmp_path: Path) -> None:
@@ -119,4 +117,4 @@ def test_names_of_actions_are_unique_and_their_keys_are_keys(tmp_path: Path) -> 
     # As they are, they can be configured.
     lines = [f'"{name}" = "{",".join(keys)}"' for name, keys in keys_of({}).items()]
     path.write_text("[keys]\n" + "\n".join(lines))
-    assert len(read_config(path, NAMES).keymap) == len(names)
+    assert len(read_config(path, THEME_NAMES).keymap) == len(names)
