@@ -102,7 +102,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     _before(hits_table.HitsTable, "search", lambda *_: note(b"a", "asked"))
 
     def post(_: object, message: Any) -> None:
-        if isinstance(message, hits_table._Part) and message.page is not None:
+        if isinstance(message, hits_table._HitsFound) and message.page is not None:
             told.append(["found", monotonic()])
 
     _before(hits_table.HitsTable, "post_message", post)

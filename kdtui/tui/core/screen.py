@@ -130,7 +130,7 @@ class StoreScreen(ActionScreen[Result]):
 
     def _show_tasks(self, _: object = None) -> None:
         for bar in self.query(TopBar):
-            bar.work = " · ".join(task.state for task in self.kdtui.tasks_at_work)
+            bar.work = " · ".join(task.state for task in self.kdtui.running_tasks)
 
     def _see_other_data(self, _: None) -> None:
         self.see_other_data()

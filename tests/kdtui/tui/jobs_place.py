@@ -77,7 +77,7 @@ def shown(app: KdtuiApp, selector: str) -> str:
 
 def toasts(app: KdtuiApp) -> str:
     """What has been said, and what keys have answered just now."""
-    return "\n".join([*(said.sentence for said in app.said), *(note.message for note in app._notifications)])
+    return "\n".join([*(said.sentence for said in app.past_messages), *(note.message for note in app._notifications)])
 
 
 def log(app: KdtuiApp) -> LogView:

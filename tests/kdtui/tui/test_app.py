@@ -450,7 +450,7 @@ async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path
         await settle(pilot)
         app.say("the [red]host[/red] is \x1b[31mdown", details="line one\nline two " + "x" * 10_000)
         await rest(pilot)
-        assert "! tells more" in str(next(iter(app._notifications)).message)
+        assert "! shows details" in str(next(iter(app._notifications)).message)
         await act(pilot, "app.messages")
         await rest(pilot)
         assert isinstance(app.screen, TextDialog)

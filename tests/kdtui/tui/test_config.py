@@ -67,9 +67,9 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ("[[themes.mine]]\nprimary = 'red'", "theme mine is a table of colours"),
         pytest.param("a = " + "[" * 100_000, "docs/app.md describes the file under 'Configuration'", id="too deep"),
         ("[themes.mine]", "theme mine needs a colour primary"),
-        ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
-        ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
-        ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is no colour ('[red]')"),
+        ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; this name is taken"),
+        ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; use letters"),
+        ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is not a colour ('[red]')"),
         ('[themes.mine]\nprimary = "red"\nlight = true', "theme mine has no 'light'"),
         (
             '[themes.mine]\nprimary = "red"\ndark = 3',

@@ -176,7 +176,7 @@ async def test_a_bundlerec_directory_is_told_by_its_files(
     async with app.run_test() as pilot:
         await settle(pilot)
         await filled_in(pilot, until, real_dataset)
-        await until(pilot, lambda: "BundleRec directory; it says which splits" in shown(app, "#form-note"))
+        await until(pilot, lambda: "BundleRec directory; it names the splits" in shown(app, "#form-note"))
         assert field(app, "name").value == real_dataset.name
 
 

@@ -133,7 +133,7 @@ async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle:
             ("jobs", "gone", "there is no training 'gone' any more"),
         ):
             app.show_in_place(place, key)
-            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app.said])  # type: ignore[misc]
+            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app.past_messages])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("visited", [False, True])

@@ -798,8 +798,8 @@ async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path,
         await pilot.press("w", "w")
         assert heading(app) == "Generated  looking up the prompt…"
         await act(pilot, "screen.reload")
-        assert any("the student is at work" in toast for toast in toasts(app))
-        assert any("looked up already" in toast for toast in toasts(app))
+        assert any("the student is running" in toast for toast in toasts(app))
+        assert any("already being looked up" in toast for toast in toasts(app))
         await pilot.press("escape")
         await until(pilot, lambda: "cancelled" in heading(app) and screen(app).why_not("why") is None)
         assert isinstance(app.screen, SessionScreen)

@@ -71,7 +71,7 @@ class KnowledgeMarkingView(KnowledgeSearchView):
             self.run_worker(self._mark_all(self._shown.query), exclusive=True, group="mark")
         else:
             self._search_to_mark = self._shown
-            self._table.look_for_all()
+            self._table.find_all()
 
     def all_matches_known(self) -> None:
         """Mark the matches if the user asked for that."""
