@@ -734,7 +734,7 @@ async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, sett
         await until(pilot, lambda: isinstance(app.screen, PieceDialog))
         await act(pilot, "piece.open_session")
         assert isinstance(app.screen, PieceDialog)
-        assert [*app._notifications][-1].message == "no session is named that this comes from"
+        assert [*app._notifications][-1].message == "the piece names no session that it comes from"
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:
