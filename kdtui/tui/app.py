@@ -312,7 +312,7 @@ class KdtuiApp(Services):
         Args:
             choice: the new student of the workbench; by default it keeps its student.
         """
-        from kdtui.tui.places.workbench.screen import SessionWanted
+        from kdtui.tui.places.workbench.messages import SessionWanted
 
         if choice is not None:
             self.use_choice(choice)

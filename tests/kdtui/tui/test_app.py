@@ -100,7 +100,7 @@ async def test_garbage_is_looked_for_while_nobody_waits_for_a_key(
             found.append(about["generation"])
 
     usual = gc.get_threshold()
-    monkeypatch.setattr(idle_gc, "_REST", 0.1)
+    monkeypatch.setattr(idle_gc, "_PAUSE", 0.1)
     app = KdtuiApp(demo_store)
     try:
         async with app.run_test() as pilot:

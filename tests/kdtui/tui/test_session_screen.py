@@ -269,7 +269,7 @@ async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for
         titles.append(shown(app, "#title"))
         return really(*arguments, **named)
 
-    monkeypatch.setattr(options, "offered", noted)
+    monkeypatch.setattr(options, "student_options", noted)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)

@@ -1,7 +1,6 @@
 """The place Workbench: lists the sessions of a dataset and the typed sessions, and opens them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,7 +9,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
 from kdtui.text import one_line
@@ -21,6 +19,13 @@ from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
+from kdtui.tui.places.workbench.messages import (
+    SessionQuery,
+    SessionTarget,
+    SessionWanted,
+    WorkbenchData,
+    WorkbenchDataLoaded,
+)
 from kdtui.tui.places.workbench.session_list import SessionList
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.places.workbench.typed_form import TypedSessionsForm, TypedText
@@ -46,63 +51,6 @@ _COLUMNS = (
 _NO_DATASET = [("none yet", "")]
 
 _PLACE = "workbench"
-
-
-@dataclass(frozen=True, slots=True)
-class SessionQuery:
-    """A search for sessions. It counts the typed sessions, so that a new one makes a different query."""
-
-    dataset: str | None
-    text: str
-    typed: int
-
-
-@dataclass(frozen=True, slots=True)
-class SessionTarget:
-    """The session that another place wants to open.
-
-    Attributes:
-        dataset: its dataset.
-        number: its number in the store.
-        index: its index in the dataset.
-    """
-
-    dataset: str
-    number: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class WorkbenchData:
-    """What the workbench loads from the store.
-
-    Attributes:
-        names: the names of all datasets.
-        named_database: the store, if commands have to name it.
-        target: the session to open.
-        problem: why there is no such session.
-    """
-
-    names: list[str]
-    named_database: Path | None
-    target: SessionTarget | None = None
-    problem: str = ""
-
-
-class WorkbenchDataLoaded(Message):
-    """The datasets are loaded."""
-
-    def __init__(self, data: WorkbenchData) -> None:
-        super().__init__()
-        self.data = data
-
-
-class SessionWanted(Message):
-    """Another place wants to open a session."""
-
-    def __init__(self, dataset: str, session: str, came_from: str) -> None:
-        super().__init__()
-        self.dataset, self.session, self.came_from = dataset, session, came_from
 
 
 class WorkbenchScreen(StoreScreen[None]):
