@@ -9,9 +9,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
 from kdtui.tui.places.runs.rows import COLUMNS
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.runs import evaluate
@@ -97,7 +97,7 @@ async def rested(pilot: Pilot[None], settle: Settle) -> None:
     await settle(pilot)
     screen = pilot.app.screen
     deadline = monotonic() + PATIENCE
-    while isinstance(screen, RunsScreen) and any((screen._numbers, screen._redraw, screen._replot)):
+    while isinstance(screen, RunsScreen) and (screen.is_computing or screen.is_redrawing):
         assert monotonic() < deadline, "the numbers never come"
         await pilot.pause(0.01)
     await settle(pilot)

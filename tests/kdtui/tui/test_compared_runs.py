@@ -6,7 +6,7 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.student.bundle_panel import BundlePanel
@@ -133,7 +133,7 @@ async def test_a_floor_is_not_compared_and_the_key_says_why(store: Path, settle:
         await pilot.press("space", "end", "v")
         await rest(pilot)
         assert isinstance(app.screen, RunsScreen)
-        why = "the answers of a floor are not kept, to be compared; ⏎ on a run shows its scores beside the floors"
+        why = "the answers of a floor are not kept for comparison; ⏎ on a run shows its scores next to the floors"
         assert toasts(app) == [why]
         await act(pilot, "runs.mark")
         await rest(pilot)

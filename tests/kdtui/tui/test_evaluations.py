@@ -131,23 +131,23 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await begun(pilot, settle, until)
-        assert row_of(app, 1)[STATE] == "at work"
+        assert row_of(app, 1)[STATE] == "running"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
         await rest(pilot)
-        assert "an evaluation is at work; x stops it" in toasts(app)
-        assert "the run is at work; x stops it" in toasts(app)
+        assert "an evaluation is running; x stops it" in toasts(app)
+        assert "the run is being evaluated; x stops it" in toasts(app)
         await pilot.press("1", "6")
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
         await rested(pilot, settle)
         assert stubborn.closed.is_set()
         assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[STATE] == "R goes on"
+        assert row_of(app, 1)[STATE] == "R resumes"
         await act(pilot, "runs.cancel")
         await rest(pilot)
-        assert "no evaluation is at work" in toasts(app)
+        assert "no evaluation is running" in toasts(app)
         monkeypatch.undo()
         monkeypatch.setenv("KDTUI_DB", str(demo_store))
         db = open_database(demo_store)
@@ -181,7 +181,7 @@ async def test_before_it_answers_a_student_shows_how_far_it_has_learned(
         await until(pilot, lambda: "learning… 30%" in table(app).render_line(1).text)
         assert "titles are [b]not[/b] read" in toasts(app)
         stubborn.may_answer.set()
-        await until(pilot, lambda: ("1", "at work") in [(row[0], row[STATE]) for row in rows(app)])
+        await until(pilot, lambda: ("1", "running") in [(row[0], row[STATE]) for row in rows(app)])
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
 
@@ -196,16 +196,16 @@ async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(
         await settle(pilot)
         text = shown(app, "#everything")
         assert "2 of 7 answered" in text
-        assert "not yet: it is at work here; r shows how far it is by now" in text
+        assert "not yet: it is running here; r updates these numbers" in text
         assert "--resume" not in text
         assert command(app) == "kdtui run show 1"
         await act(pilot, "run.resume")
         await rest(pilot)
-        assert "the run is at work here already" in toasts(app)
+        assert "the run is running here already" in toasts(app)
         for each in app.activities:
             each.cancel()
         await until(pilot, lambda: command(app) == "kdtui evaluate --resume 1")
-        assert "to go on with it" in shown(app, "#everything")
+        assert "to resume it" in shown(app, "#everything")
     assert stubborn.closed.is_set()
 
 

@@ -115,7 +115,7 @@ async def test_a_store_without_models_shows_those_that_come_along_and_what_to_do
         await act(pilot, "models.remove")
         assert "smollm2 comes with kdtui" in toasts(app)[-1]
         await act(pilot, "models.stop")
-        assert "nothing is at work here" in toasts(app)[-1]
+        assert "nothing is running here" in toasts(app)[-1]
 
 
 async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
@@ -265,7 +265,7 @@ async def test_adapters_are_merged_by_a_form_that_shows_the_command(
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "right")
         await act(pilot, "models.merge")
-        assert "right is no adapter" in toasts(app)[-1]
+        assert "right is not an adapter" in toasts(app)[-1]
         await go(pilot, settle, "tuned")
         await act(pilot, "models.merge")
         form = app.screen
@@ -319,7 +319,7 @@ async def test_an_adapter_is_exported_and_taken_in_again(
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "other")
         await act(pilot, "models.export")
-        assert "other is no adapter" in toasts(app)[-1]
+        assert "other is not an adapter" in toasts(app)[-1]
         await go(pilot, settle, "tuned")
         await act(pilot, "models.export")
         form = app.screen

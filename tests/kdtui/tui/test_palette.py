@@ -13,7 +13,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.places.models.screen import ModelsScreen
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.samples.screen import SamplesScreen
 from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 from textual.app import App, ComposeResult
 
-from kdtui.tui.places.runs.quality_plot import Point, QualityPlot
+from kdtui.tui.places.runs.quality_plot import QualityPlot, RunPoint
 from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.tick_plot import TickPlot, row_ticks
 
@@ -43,8 +43,8 @@ async def test_a_run_stands_on_the_row_of_its_quality_and_so_does_the_floor() ->
     app = Plotted()
     async with app.run_test(size=(60, 40)):
         plot = app.query_one(QualityPlot)
-        points = [Point(1, 2.0, 0.61), Point(2, 3.0, 0.7)]
-        plot.show_runs(points, chosen=2, floor=("whole session", 0.52), title="pair F1", cost="seconds")
+        points = [RunPoint(1, 2.0, 0.61), RunPoint(2, 3.0, 0.7)]
+        plot.show_runs(points, selected=2, floor=("whole session", 0.52), title="pair F1", cost="seconds")
         rows = rows_of(plot)
         named = {row: float(label) for row, (label, _) in enumerate(rows) if label}
         (row, value), (other_row, other_value) = next(iter(named.items())), list(named.items())[-1]

@@ -136,7 +136,7 @@ async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, se
             await rest(pilot)
             assert does_it in shown(app, "#dialog-command")
             await act(pilot, "form.done")
-            await until(pilot, lambda: "tags and note of run 5 are kept" in toasts(app))
+            await until(pilot, lambda: "tags and note of run 5 are saved" in toasts(app))
             await rested(pilot, settle)
         assert row_of(app, 5)[-1] == "two"
         for text in ("two", "it's new"):

@@ -56,7 +56,7 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
         assert row_of(app, 1)[STATE] == "finished"
         assert row_of(app, 2)[1:8] == ["quick + rule", "demo-outdoor", "test", "3/7", ".000", ".000", ".000"]
         assert row_of(app, 2)[9] == "2.00"
-        assert row_of(app, 2)[STATE] == "R goes on, 1 failed"
+        assert row_of(app, 2)[STATE] == "R resumes, 1 failed"
         floors = [row for row in rows(app) if row[STATE] == "floors"]
         assert [row[1:4] for row in floors] == [
             ["floors: best is category 3", "demo-outdoor", "valid"],
@@ -406,7 +406,7 @@ async def test_a_run_is_deleted_once_that_is_confirmed(store: Path, settle: Sett
         await pilot.press("end")
         await act(pilot, "runs.delete")
         await rest(pilot)
-        assert "the cursor is on no run" in toasts(app)
+        assert "the cursor is not on a run" in toasts(app)
 
 
 # What goes wrong

@@ -15,11 +15,11 @@ from kdtui.tui.config import THEMES
 from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.jobs.training_screen import JobScreen
-from kdtui.tui.places.runs.compared import ComparedRunsScreen
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.studies.screen import StudiesScreen
-from kdtui.tui.places.studies.study import StudyScreen
 from kdtui.tui.places.studies.study_run import StudyRun
+from kdtui.tui.places.studies.study_screen import StudyScreen
 from kdtui.tui.widgets.matrix import Matrix
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
@@ -85,7 +85,7 @@ async def at_study(pilot: Pilot[None], settle: Settle, until: Until, name: str =
     app: Any = pilot.app
     app.show_in_place("studies", name)
     await until(pilot, lambda: isinstance(app.screen, StudyScreen))
-    await until(pilot, lambda: study(app)._study is not None and study(app)._numbers is None)
+    await until(pilot, lambda: study(app).snapshot is not None and not study(app).is_computing)
     await settle(pilot)
 
 
@@ -177,7 +177,7 @@ async def test_where_there_is_no_study_the_place_says_how_to_begin(unrun: Path, 
         await settle(pilot)
         assert "kdtui study run rq3 --dataset outdoor" in text(app, "#notice")
         await act(pilot, "study.run")
-        assert toasts(app) == ["the cursor is on no study"]
+        assert toasts(app) == ["the cursor is not on a study"]
 
 
 # The form
@@ -296,15 +296,15 @@ async def test_a_study_is_paused_resumed_and_stopped_and_goes_on_where_it_was(
         await until(pilot, lambda: "paused" in held.state)
         assert "‖ paused" in text(app, "#title")
         done = held.changes
-        # What it is paused for does not go on meanwhile.
+        # No other study starts while this one is paused.
         await act(pilot, "study.run")
-        assert any("is at work" in each for each in toasts(app))
+        assert any("is running" in each for each in toasts(app))
         assert held.changes == done
         await act(pilot, "study.resume")
         await until(pilot, lambda: any(each.startswith(".") for each in cells(app)))
         await act(pilot, "study.cancel")
         await until(pilot, lambda: work(app) is None)
-        assert any("was stopped; what is done is kept" in each for each in toasts(app))
+        assert any("was stopped; finished work is kept" in each for each in toasts(app))
         await until(pilot, lambda: "unfinished" in text(app, "#title"))
         await act(pilot, "study.run")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
@@ -332,13 +332,13 @@ async def test_what_fails_is_told_at_once_and_in_full_and_is_tried_again_by_a_ke
             await act(pilot, "study.run")
             await until(pilot, lambda: any("no room on the disk, [red]not[/] at all" in each for each in toasts(app)))
             await until(pilot, lambda: work(app) is None)
-        assert any("2 steps failed, and what needs them was left out" in each for each in toasts(app))
+        assert any("2 steps failed, and the steps that need them were left out" in each for each in toasts(app))
         await until(pilot, lambda: cells(app)[2] == "✗ failed")
         await pilot.press("l", "l")
         await settle(pilot)
         assert "failed: no room on the disk, [red]not[/] at all" in " ".join(about(app).split())
         await act(pilot, "study.run")
-        assert any("only what has failed is left; F tries it again" in each for each in toasts(app))
+        assert any("only failed steps are left; F retries them" in each for each in toasts(app))
         await act(pilot, "study.retry")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
         await until(pilot, lambda: all(each.startswith((".", "0")) for each in cells(app)))
@@ -514,7 +514,9 @@ async def test_a_key_changes_the_metric_of_the_heat_map(store: Path, settle: Set
             seen.append((text(app, "#title").splitlines()[2].split(" ▁")[0], cells(app)[0][:4]))
             await act(pilot, "cell.metric")
         assert [name for name, _ in seen] == ["pair F1", "strict precision", "strict recall", "exact"]
-        row = study(app)._scores_of(matrix(app).cursor_key or "")
+        snapshot = study(app).snapshot
+        assert snapshot is not None
+        row = study(app).scores.of(snapshot, matrix(app).cursor_key or "")
         assert row is not None
         assert row.scores is not None
         assert seen[0][1] == f"{row.scores.pair_f1:.3f}"[1:]
@@ -691,15 +693,15 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
         await settle(pilot)
         assert rows(app)[0][-1] == "✓ complete but for 2 sessions"
         await act(pilot, "study.run")
-        assert toasts(app)[-1] == "the study is complete but for 2 sessions; F tries those again"
+        assert toasts(app)[-1] == "the study is complete but for 2 sessions; F retries those"
         await at_study(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)
-        assert "no answer to 2 sessions; o tries 2 of them again" in " ".join(about(app).split())
+        assert "no answer to 2 sessions; o retries 2 of them" in " ".join(about(app).split())
         before = cells(app)[1]
         await act(pilot, "study.retry")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
-        assert f"study {STUDY}: trying again 2 sessions" in toasts(app)
+        assert f"study {STUDY}: retrying 2 sessions" in toasts(app)
         await until(pilot, lambda: "✓ complete, 5 of 5 cells" in text(app, "#title"))
         await until(pilot, lambda: "no answer" not in about(app))
         await until(pilot, lambda: cells(app)[1] != before)
@@ -715,7 +717,7 @@ async def test_a_key_does_the_cell_under_the_cursor_alone(unanswered: Path, sett
         await pilot.press("l")
         await settle(pilot)
         await act(pilot, "cell.only")
-        await until(pilot, lambda: f"study {STUDY}: done with tiny icl pattern+rule+thought" in toasts(app))
+        await until(pilot, lambda: f"study {STUDY}: finished tiny icl pattern+rule+thought" in toasts(app))
         await until(pilot, lambda: cells(app)[1].startswith((".", "0")))
         assert [each for at, each in enumerate(cells(app)) if at != 1] == ["○ again"] * 3
         await act(pilot, "cell.only")

@@ -1,4 +1,4 @@
-"""The form that starts an evaluation, and what it stands for."""
+"""The form that starts an evaluation, and the request that it makes."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -21,8 +21,8 @@ from store.records import SPLITS, RunSettings, Split
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An evaluation that is to be made, or gone on with."""
+class EvaluationRequest:
+    """An evaluation to start or to resume."""
 
     dataset: str
     split: Split
@@ -31,11 +31,11 @@ class Wanted:
 
     @property
     def arguments(self) -> list[str]:
-        """The words after `kdtui` that do the same."""
+        """The words after `kdtui` of the command that does the same."""
         return evaluate_arguments(self.dataset, self.split, self.settings, self.tags)
 
     def to_memory(self) -> dict[str, Any]:
-        """Plain values to be remembered."""
+        """Return the request as plain values, to be remembered."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -47,39 +47,39 @@ class Wanted:
 
 
 class EvaluationForm:
-    """Asks what to evaluate.
+    """The form that asks what to evaluate.
 
     Args:
-        there: what each dataset offers; there is at least one.
-        dataset: the one that the form begins with.
-        before: what was asked for last, as `Wanted.to_memory` gives it; anyone may have edited it.
-        database: how a command names the store.
+        options: the student options of each dataset; at least one.
+        dataset: the dataset that the form begins with.
+        before: the last request, from `EvaluationRequest.to_memory`; the user may have edited it.
+        database: the path by which a command names the store, or None for the default.
     """
 
     def __init__(
-        self, there: Mapping[str, StudentOptions], dataset: str, before: object, database: Path | None
+        self, options: Mapping[str, StudentOptions], dataset: str, before: object, database: Path | None
     ) -> None:
         self._database = database
-        self._there, self._dataset = there, dataset
+        self._options, self._dataset = options, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
         self._choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
 
     def dialog(self) -> FormDialog:
-        """The form."""
+        """Return the form as a dialog."""
 
         def check(values: Mapping[str, str]) -> str | None:
             try:
-                self.wanted(values)
+                self.request(values)
             except (KdtuiError, StoreError) as error:
                 return str(error)
             return None
 
         def command(values: Mapping[str, str]) -> str:
             with suppress(KdtuiError, StoreError):
-                return command_line(self.wanted(values).arguments, database=self._database)
+                return command_line(self.request(values).arguments, database=self._database)
             return ""
 
-        offered = combined(self._there.values())
+        offered = combined(self._options.values())
         return FormDialog(
             "Evaluate a student",
             self._fields(),
@@ -90,26 +90,26 @@ class EvaluationForm:
             refuse=partial(refused, offered),
         )
 
-    def wanted(self, values: Mapping[str, str]) -> Wanted:
-        """What the form stands for once it is filled in.
+    def request(self, values: Mapping[str, str]) -> EvaluationRequest:
+        """Return the evaluation that the values of the form ask for.
 
         Raises:
-            KdtuiError: it cannot be done.
-            StoreError: a tag is none.
+            KdtuiError: it is not possible.
+            StoreError: a tag is not valid.
         """
         dataset = values["dataset"]
-        settings = chosen(values, self._choice, self._there[dataset], dataset).settings
+        settings = chosen(values, self._choice, self._options[dataset], dataset).settings
         limit = whole_number(values["limit"], "sessions", 1)
         seed = whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
             raise KdtuiError("the seed draws sessions; say how many")
         settings = replace(settings, limit=limit, seed=None if limit is None else seed or 0)
-        # Imported here, as all that computes: the form is there before.
+        # Imported here, like all modules that compute, so that the form opens quickly.
         from store.runs import check_tags
 
         tags = tuple(dict.fromkeys(values["tags"].split()))
         check_tags(tags)
-        return Wanted(dataset, cast("Split", values["split"]), settings, tags)
+        return EvaluationRequest(dataset, cast("Split", values["split"]), settings, tags)
 
     def _fields(self) -> list[Field]:
         def remembered(name: str, otherwise: str) -> str:
@@ -117,19 +117,21 @@ class EvaluationForm:
             return otherwise if value is None else str(value)
 
         return [
-            Field("dataset", "Dataset", "choice", self._dataset, options=_alike(self._there)),
-            Field("split", "Split", "choice", remembered("split", "test"), options=_alike(SPLITS)),
-            Field("limit", "Sessions", value=remembered("limit", ""), help="so many, drawn by chance; usually all"),
-            Field("seed", "Seed", value=remembered("seed", ""), help="by which they are drawn; usually 0"),
+            Field("dataset", "Dataset", "choice", self._dataset, options=_same_labels(self._options)),
+            Field("split", "Split", "choice", remembered("split", "test"), options=_same_labels(SPLITS)),
+            Field(
+                "limit", "Sessions", value=remembered("limit", ""), help="draw this number at random; by default all"
+            ),
+            Field("seed", "Seed", value=remembered("seed", ""), help="seed of the draw; by default 0"),
             Field(
                 "tags",
                 "Tags",
                 value=remembered("tags", ""),
-                help="words by which the run is found, with blanks between",
+                help="words to find the run by, separated by blanks",
             ),
-            *settings_fields(self._choice.settings, combined(self._there.values())),
+            *settings_fields(self._choice.settings, combined(self._options.values())),
         ]
 
 
-def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
+def _same_labels(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]

@@ -1,4 +1,4 @@
-"""The form for the tags and the note of a run, and what it changes."""
+"""The form for the tags and the note of a run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def note_form(run: "Run", database: Path | None) -> FormDialog:
-    """Asks for the tags and the note of a run.
+    """Return the form for the tags and the note of a run.
 
     Args:
-        database: how a command names the store.
+        database: the path by which a command names the store, or None for the default.
     """
 
     def check(values: Mapping[str, str]) -> str | None:
@@ -36,17 +36,17 @@ def note_form(run: "Run", database: Path | None) -> FormDialog:
         )
 
     fields = [
-        Field("tags", "Tags", value=" ".join(run.tags), help="words by which runs are found, with blanks between"),
+        Field("tags", "Tags", value=" ".join(run.tags), help="words to find the run by, separated by blanks"),
         Field("note", "Note", value=run.note),
     ]
-    return FormDialog(f"Tags and a note of run {run.id}", fields, verb="Keep", check=check, command=command)
+    return FormDialog(f"Tags and a note of run {run.id}", fields, verb="Save", check=check, command=command)
 
 
-def keep_note(db: "Database", run: "Run", values: Mapping[str, str]) -> None:
-    """Do what the form says.
+def save_note(db: "Database", run: "Run", values: Mapping[str, str]) -> None:
+    """Save the tags and the note of a form.
 
     Raises:
-        NotFound: the run, or a tag to take away, is gone.
+        NotFound: the run, or a tag to remove, no longer exists.
     """
     from store.runs import note_run, tag_run
 
@@ -56,7 +56,7 @@ def keep_note(db: "Database", run: "Run", values: Mapping[str, str]) -> None:
 
 
 def _changes(run: "Run", values: Mapping[str, str]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """The commands that make the changes, each with its arguments behind the number of the run."""
+    """Return the commands that make the changes, each with its arguments after the number of the run."""
     tags = values["tags"].split()
     added = [tag for tag in dict.fromkeys(tags) if tag not in run.tags]
     removed = [tag for tag in run.tags if tag not in tags]

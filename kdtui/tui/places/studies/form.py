@@ -1,4 +1,4 @@
-"""The form that plans a study, and what it stands for."""
+"""The form that plans a study, and the study that its values describe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _FILE = ""
-"""What the choice of the source stands for where it is a file."""
+"""The value of the source field for a file."""
 
 _SOURCES = (
     ("rq3: how is knowledge best used?", "rq3"),
@@ -27,24 +27,24 @@ _SOURCES = (
     ("a TOML file", _FILE),
 )
 
-_USUAL = "as the study says"
+_DEFAULT = "as the study says"
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a study can be made of."""
+class StudyOptions:
+    """The datasets and hosts that a study can use."""
 
     datasets: tuple[str, ...]
     hosts: tuple[str, ...]
     named_database: Path | None
 
 
-def offer(db: "Database", database: Path) -> Offer:
-    """Look into the store; for threads."""
+def study_options(db: "Database", database: Path) -> StudyOptions:
+    """Read the options of a study from the store; for worker threads."""
     from store.datasets import dataset_names
     from store.hosts import list_hosts
 
-    return Offer(
+    return StudyOptions(
         tuple(dataset_names(db)),
         tuple(host.name for host in list_hosts(db)),
         named_database(database),
@@ -52,40 +52,40 @@ def offer(db: "Database", database: Path) -> Offer:
 
 
 class StudyForm:
-    """Asks what a study is to be: all that `kdtui study run` takes.
+    """The form for a new study, with all options of `kdtui study run`.
 
     Args:
-        datasets: those that the form begins with.
-        before: what it was filled in with last; anyone may have edited it.
+        datasets: the datasets that the form begins with.
+        before: the values of the form when it was last used; the user may have edited them.
     """
 
-    def __init__(self, there: Offer, datasets: Sequence[str], before: object, database: Path) -> None:
-        self._there, self._datasets, self._database = there, datasets, database
+    def __init__(self, options: StudyOptions, datasets: Sequence[str], before: object, database: Path) -> None:
+        self._options, self._datasets, self._database = options, datasets, database
         self._before: Mapping[str, str] = (
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
         )
 
     def dialog(self) -> FormDialog:
-        """The form."""
+        """Return the form as a dialog."""
         return FormDialog(
             "Plan a study",
             self._fields(),
             verb="Run it",
             check=self._problem,
             command=self.command,
-            tell=self._tell,
+            tell=self._plan_text,
         )
 
     @staticmethod
     def source(values: Mapping[str, str]) -> str:
-        """The preset, or the path of the file."""
+        """Return the preset, or the path of the file."""
         return values["source"] or str(typed_path(values["file"]))
 
     def spec(self, values: Mapping[str, str], db: "Database") -> "Spec":
-        """The study that the values stand for; for threads.
+        """Return the study that the values describe; for worker threads.
 
         Raises:
-            KdtuiError: they stand for none.
+            KdtuiError: the values do not describe a study.
         """
         from kdtui.workflows.studies.chosen import chosen_spec
 
@@ -102,10 +102,10 @@ class StudyForm:
         return chosen_spec(db, self.source(values), _names(values["datasets"]), **changes)
 
     def command(self, values: Mapping[str, str], *, replace: bool = False) -> str:
-        """The command that runs the same study.
+        """Return the command that runs the same study.
 
         Args:
-            replace: whether it takes the place of another one.
+            replace: whether the study replaces another one.
         """
         options: dict[str, str | Sequence[str] | None] = {
             "--dataset": _names(values["datasets"]),
@@ -119,69 +119,69 @@ class StudyForm:
         }
         source = self.source(values) if values["source"] or values["file"].strip() else "FILE.toml"
         words = ("study", "run", "--replace") if replace else ("study", "run")
-        return command_line(words, source, options, database=self._there.named_database)
+        return command_line(words, source, options, database=self._options.named_database)
 
     def _fields(self) -> list[Field]:
-        def before(name: str, otherwise: str = "") -> str:
-            return self._before.get(name, otherwise)
+        def before(name: str, default: str = "") -> str:
+            return self._before.get(name, default)
 
-        hosts = ", ".join(("local", *self._there.hosts))
+        hosts = ("local", *self._options.hosts)
         return [
             Field("source", "Study", "choice", before("source", "rq3"), options=_SOURCES),
-            Field("file", "File", "path", before("file"), help="Of a study that is a TOML file."),
+            Field("file", "File", "path", before("file"), help="The TOML file of the study."),
             Field(
                 "datasets",
                 "Datasets",
                 value=", ".join(self._datasets),
-                help=f"Whose sessions are answered, with commas between. There are: {_some(self._there.datasets)}.",
+                help=f"The datasets to answer, separated by commas. There are: {_listed(self._options.datasets)}.",
             ),
-            Field("name", "Name", value=before("name"), help="Usually that of the study and its datasets."),
-            Field("students", "Students", value=before("students"), help=f"Base models; usually {_USUAL}."),
+            Field("name", "Name", value=before("name"), help="By default that of the study and its datasets."),
+            Field("students", "Students", value=before("students"), help=f"Base models; by default {_DEFAULT}."),
             Field(
                 "split",
                 "Split",
                 "choice",
                 before("split"),
-                options=[(_USUAL, ""), *((split, split) for split in SPLITS)],
+                options=[(_DEFAULT, ""), *((split, split) for split in SPLITS)],
             ),
-            Field("sessions", "Sessions", value=before("sessions"), help="So many are answered, drawn by chance."),
+            Field("sessions", "Sessions", value=before("sessions"), help="Answer this number, drawn at random."),
             Field(
                 "training_sessions",
                 "Training sessions",
                 value=before("training_sessions"),
-                help="So many of each dataset are trained on, drawn by chance.",
+                help="Train on this number of each dataset, drawn at random.",
             ),
-            Field("seeds", "Seeds", value=before("seeds"), help="Train and sample with so many seeds."),
+            Field("seeds", "Seeds", value=before("seeds"), help="Train and sample with this number of seeds."),
             Field(
                 "hosts",
                 "Hosts",
                 value=before("hosts"),
-                help=f"Where adapters are trained, with commas between. There are: {_some(hosts.split(', '))}.",
+                help=f"Where adapters are trained, separated by commas. There are: {_listed(hosts)}.",
             ),
         ]
 
     def _problem(self, values: Mapping[str, str]) -> str | None:
-        """Why these values will not do; what takes a look at the file or the plan is told by `tell`."""
+        """Return why these values are not valid; `_plan_text` checks the file and the plan."""
         datasets = _names(values["datasets"])
         if not values["source"] and not values["file"].strip():
             return "name the file of the study"
         if values["source"] and not datasets:
             return "name a dataset; the presets have none"
-        if unknown := [each for each in datasets if each not in self._there.datasets]:
-            return f"there is no dataset {unknown[0]!r}; there are: {_some(self._there.datasets)}"
-        known = ("local", *self._there.hosts)
-        if unknown := [each for each in _names(values["hosts"]) if each not in known]:
-            return f"there is no host {unknown[0]!r}; there are: {_some(known)}"
-        for name, what in (("sessions", "sessions"), ("training_sessions", "training sessions"), ("seeds", "seeds")):
+        if unknown := [each for each in datasets if each not in self._options.datasets]:
+            return f"there is no dataset {unknown[0]!r}; there are: {_listed(self._options.datasets)}"
+        hosts = ("local", *self._options.hosts)
+        if unknown := [each for each in _names(values["hosts"]) if each not in hosts]:
+            return f"there is no host {unknown[0]!r}; there are: {_listed(hosts)}"
+        for name, label in (("sessions", "sessions"), ("training_sessions", "training sessions"), ("seeds", "seeds")):
             text = values[name].strip()
             if text and (_number(text) or 0) < 1:
-                return f"{what} are a whole number: 1 or more"
+                return f"{label} are a whole number: 1 or more"
         if (_number(values["seeds"]) or 0) > _MOST_SEEDS:
             return f"seeds are {_MOST_SEEDS:,} at most"
         return None
 
-    def _tell(self, values: Mapping[str, str]) -> str:
-        """The plan, in lines; for the threads of workers."""
+    def _plan_text(self, values: Mapping[str, str]) -> str:
+        """Return the plan, in lines; for worker threads."""
 
         def question(db: "Database") -> str:
             from kdtui.workflows.studies.chosen import earlier_study
@@ -191,9 +191,9 @@ class StudyForm:
             spec = self.spec(values, db)
             plan = make_plan(db, spec)
             earlier = earlier_study(db, spec)
-            known = [f"study {spec.name}" + (", in place of the one of this name" if earlier is not None else "")]
-            known += [earlier.in_words] if earlier is not None and earlier.in_words else []
-            return "\n".join([*known, *plan_in_words(plan, forecast(db, plan))])
+            lines = [f"study {spec.name}" + (", replacing the one of this name" if earlier is not None else "")]
+            lines += [earlier.in_words] if earlier is not None and earlier.in_words else []
+            return "\n".join([*lines, *plan_in_words(plan, forecast(db, plan))])
 
         return ask_store(self._database, question)
 
@@ -210,5 +210,5 @@ def _number(text: str) -> int | None:
     return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return one_line(", ".join(names), 200) or "none"

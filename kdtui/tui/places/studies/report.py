@@ -1,4 +1,4 @@
-"""What is written of a study: its report, or a table of its sessions."""
+"""The form and the task that write the report of a study, or a table of its sessions."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,11 +24,11 @@ _KINDS = (
 
 
 def report_form(study: str, before: object, database: Path | None) -> FormDialog:
-    """Asks what is to be written of a study, and where.
+    """Return the form that asks what to write about a study, and where.
 
     Args:
-        before: what was chosen last; anyone may have edited it.
-        database: how a command names the store.
+        before: the values when the form was last used; the user may have edited them.
+        database: the path by which a command names the store, or None for the default.
     """
     last = before if isinstance(before, dict) else {}
     kind, folder = last.get("kind"), last.get("folder")
@@ -41,11 +41,11 @@ def report_form(study: str, before: object, database: Path | None) -> FormDialog
                 "Folder",
                 "path",
                 folder if isinstance(folder, str) else ".",
-                help=f"The files in it are called {study}, and replaced where they are there.",
+                help=f"The files are called {study}; existing ones are replaced.",
             ),
         ],
         verb="Write",
-        check=lambda values: None if values["folder"].strip() else "name a folder; a dot is the one that kdtui runs in",
+        check=lambda values: None if values["folder"].strip() else "name a folder; a dot is the current one",
         command=lambda values: _command(study, values, database),
     )
 
@@ -64,10 +64,10 @@ def _table(study: str, folder: Path, kind: str) -> Path:
 
 
 class StudyReport(Task):
-    """The report of a study, or a table of its sessions, is written.
+    """Writes the report of a study, or a table of its sessions.
 
     Args:
-        values: of the form.
+        values: the values of the form.
     """
 
     kind: ClassVar[str] = "study report"
@@ -99,20 +99,18 @@ class StudyReport(Task):
         super().__init__(f"writing about study {study}", database, work, post, values)
 
     def note(self, event: object) -> None:
-        """Note what is written."""
+        """Note the written files."""
         self._written = event  # type: ignore[assignment]
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it is there."""
+        """Whether all files are written."""
         return bool(self._written)
 
     @property
     def outcome(self) -> str:
-        """The files."""
         return f"wrote {' and '.join(map(str, self._written))}"
 
     @property
     def when_stopped(self) -> str:
-        """What there is then."""
-        return f"{self.name} was stopped; files that were there are as they were"
+        return f"{self.name} was stopped; existing files are unchanged"
