@@ -44,7 +44,7 @@ from kdtui.tui.core.screen import ActionScreen, StoreScreen
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import StoreBusy
 from kdtui.tui.core.task import Task
-from kdtui.tui.core.task_form import TaskForm
+from kdtui.tui.core.task_form import TaskDialog
 from kdtui.tui.memory import Memory, memory_path
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.registry import screen_of
@@ -292,7 +292,7 @@ class KdtuiApp(Services):
 
     def is_watched(self, task: Task) -> bool:
         """Whether a form shows the progress of a task."""
-        return any(isinstance(screen, TaskForm) and screen.work is task for screen in self.screen_stack)
+        return any(isinstance(screen, TaskDialog) and screen.current_task is task for screen in self.screen_stack)
 
     def open_find(self, finder: Finder, note: Callable[[str], None] = lambda words: None) -> None:  # noqa: ARG005
         """Open the line that finds words; `note` gets the words when it closes."""
@@ -302,15 +302,15 @@ class KdtuiApp(Services):
 
     def open_import(self, datasets: Sequence[str], named_database: Path | None) -> None:
         """Open the form that imports a dataset."""
-        from kdtui.tui.datasets.import_form import ImportForm
+        from kdtui.tui.datasets.import_form import ImportDialog
 
-        self.push_screen(ImportForm(self, datasets, named_database))
+        self.push_screen(ImportDialog(self, datasets, named_database))
 
     def open_demo_import(self) -> None:
         """Import the demo, and show its progress."""
-        from kdtui.tui.datasets.demo_form import demo_form
+        from kdtui.tui.datasets.demo_form import demo_dialog
 
-        self.push_screen(demo_form(self))
+        self.push_screen(demo_dialog(self))
 
     def open_session(self, dataset: str, session: str, choice: StudentChoice | None = None) -> None:
         """Go to the workbench and open a session there, in place of what was open; what leaves it leads back to here.

@@ -36,12 +36,12 @@ class Task(Activity):
         database: Path,
         work: "Callable[[Database], Iterator[object]]",
         post: Callable[[Message], object],
-        values: Mapping[str, str],
+        values: Mapping[str, str] | None = None,
         *,
         stop: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name, database, work, post, stop=stop)
-        self.values = values
+        self.values: Mapping[str, str] = values or {}
         self.step = ""
         self.problem: str | None = None
         self.is_over = False

@@ -1,7 +1,7 @@
 """A calibration in the app: what it is about, how far it is, and what it has found."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,7 +27,6 @@ class CalibrationTask(Task):
     Args:
         limit: how many sessions, drawn by chance; None for all.
         seed: by which they are drawn.
-        values: what the form was filled in with.
     """
 
     kind: ClassVar[str] = "calibration"
@@ -41,7 +40,6 @@ class CalibrationTask(Task):
         strategies: Sequence[str],
         limit: int | None,
         seed: int,
-        values: Mapping[str, str],
         post: Callable[[Message], object],
     ) -> None:
         self._strategies = strategies
@@ -62,7 +60,7 @@ class CalibrationTask(Task):
                 self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
             yield from calibrate(db, dataset, settings, strategies, sessions, self.report)
 
-        super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
+        super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post)
 
     def note(self, event: object) -> None:
         """Note what has been judged, left out, or found."""

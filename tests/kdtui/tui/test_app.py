@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.core import idle_gc
-from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.find import FindScreen
+from kdtui.tui.core.forms import Field, Form, FormDialog
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.screen import Failed, StoreScreen
@@ -30,6 +31,29 @@ from tests.acting import act, rest
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+
+
+class PlainForm(Form[dict[str, str]]):
+    """A form whose result is its values.
+
+    Args:
+        required: a field that has to be filled in.
+    """
+
+    title, verb = "A form", "Do it"
+    fields: Sequence[Field] = ()
+
+    def __init__(self, fields: Sequence[Field], *, required: str | None = None) -> None:
+        self.fields, self._required = fields, required
+
+    def parse(self, values: Mapping[str, str]) -> dict[str, str]:
+        return dict(values)
+
+    def problem(self, parsed: dict[str, str]) -> str | None:
+        return f"{self._required} is missing" if self._required and not parsed[self._required] else None
+
+    def command(self, parsed: dict[str, str]) -> str:
+        return " ".join(["kdtui thing", *(f"--{name} {value}" for name, value in parsed.items() if value)])
 
 
 def help_lines(app: KdtuiApp) -> dict[str, str]:
@@ -143,7 +167,7 @@ async def test_a_key_that_comes_before_the_fields_of_a_form_ends_nothing(empty_s
     async with app.run_test() as pilot:
         await settle(pilot)
         found: list[Mapping[str, str] | None] = []
-        form = FormDialog("A form", [Field("name", "Name", "text", "camping")], verb="Do it")
+        form = FormDialog(PlainForm([Field("name", "Name", "text", "camping")]))
         shown = app.push_screen(form, found.append)
         form.action_done()
         await shown
@@ -159,7 +183,7 @@ async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_stor
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         fields = [Field("one", "One"), Field("on", "On", "switch"), Field("two", "Two")]
-        app.push_screen(FormDialog("A form", fields, verb="Do it"), done.append)
+        app.push_screen(FormDialog(PlainForm(fields)), done.append)
         await settle(pilot)
         for key in (*"first", "tab", "tab", *"second", "ctrl+s"):
             app.post_message(Key(key, key if len(key) == 1 else None))
@@ -189,7 +213,7 @@ async def test_what_is_chosen_by_keys_is_chosen_however_fast_they_come(
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         fields = [Field("fruit", "Fruit", "choice", "A", options=fruit), Field("two", "Two")]
-        app.push_screen(FormDialog("A form", fields, verb="Do it"), found.append)
+        app.push_screen(FormDialog(PlainForm(fields)), found.append)
         await settle(pilot)
         for key in keys:
             app.post_message(Key(key, key if len(key) == 1 else None))
@@ -492,12 +516,10 @@ async def test_the_command_that_does_what_a_dialog_asks_is_shown_and_copied(demo
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        form = FormDialog(
-            "New", [Field("name", "Name")], verb="Make", command=lambda values: f"kdtui x {values['name']}"
-        )
+        form = FormDialog(PlainForm([Field("name", "Name")]))
         for dialog, action, command in (
             (ConfirmDialog("Delete [b]it[/b]?", "It is lost.", "Delete", "kdtui x rm '[b]it[/b]'"), "confirm.copy", ""),
-            (form, "form.copy", "kdtui x it"),
+            (form, "form.copy", "kdtui thing --name it"),
         ):
             app.push_screen(dialog)
             await rest(pilot)
@@ -533,33 +555,29 @@ async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, sett
     app = KdtuiApp(demo_store)
     results: list[Any] = []
 
-    def form() -> FormDialog:
-        return FormDialog(
-            "New thing",
-            [
-                Field("name", "Name"),
-                Field("kind", "Kind", "choice", "b", options=[("An [a]", "a"), ("A b", "b")]),
-                Field("notes", "Notes", "lines"),
-                Field("big", "Big", "switch", "yes"),
-            ],
-            verb="Make",
-            check=lambda values: None if values["name"] else "a thing needs a name",
-            command=lambda values: f"kdtui thing {values['name']} --kind {values['kind']}",
-        )
+    form = PlainForm(
+        [
+            Field("name", "Name"),
+            Field("kind", "Kind", "choice", "b", options=[("An [a]", "a"), ("A b", "b")]),
+            Field("notes", "Notes", "lines"),
+            Field("big", "Big", "switch", "yes"),
+        ],
+        required="name",
+    )
 
     async with app.run_test() as pilot:
         await settle(pilot)
-        app.push_screen(form(), results.append)
+        app.push_screen(FormDialog(form), results.append)
         await rest(pilot)
-        assert "needs a name" in str(app.screen.query_one("#form-problem", Static).content)
+        assert "name is missing" in str(app.screen.query_one("#form-problem", Static).content)
         await act(pilot, "form.done")
         await rest(pilot)
         assert results == []
         await pilot.press(*"x y")
-        assert "kdtui thing x y --kind b" in str(app.screen.query_one("#dialog-command", Static).content)
+        assert "kdtui thing --name x y --kind b" in str(app.screen.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await rest(pilot)
-        app.push_screen(form(), results.append)
+        app.push_screen(FormDialog(form), results.append)
         await rest(pilot)
         await act(pilot, "form.close")
         await rest(pilot)
@@ -688,7 +706,7 @@ async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: 
 @pytest.mark.parametrize("turns", range(5))
 async def test_the_app_is_left_while_a_dialog_is_on_its_way(empty_store: Path, turns: int) -> None:
     for make in (
-        lambda: FormDialog("A form", [Field("a", "A")], verb="Go", check=lambda _: None, command=lambda _: ""),
+        lambda: FormDialog(PlainForm([Field("a", "A")])),
         lambda: TextDialog("A text", "to be read"),
         lambda: ConfirmDialog("Sure?", "It is gone then.", "Delete", "kdtui rm"),
     ):

@@ -11,11 +11,11 @@ from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.task_form import TaskDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.places.workbench.session import SessionScreen
 from kdtui.tui.student.calibration import CalibrationTask
-from kdtui.tui.student.calibration_form import CalibrationForm
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -63,7 +63,7 @@ async def form_of(pilot: Pilot[None], until: Until, settle: Settle) -> None:
     """Open the form for the model under the cursor."""
     await settle(pilot)
     await act(pilot, "models.calibrate")
-    await until(pilot, lambda: isinstance(pilot.app.screen, CalibrationForm))
+    await until(pilot, lambda: isinstance(pilot.app.screen, TaskDialog))
 
 
 async def fill(pilot: Pilot[None], **values: str) -> None:
@@ -109,7 +109,7 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
         await act(pilot, "session.calibrate")
-        await until(pilot, lambda: isinstance(app.screen, CalibrationForm))
+        await until(pilot, lambda: isinstance(app.screen, TaskDialog))
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student tiny"
         await fill(pilot, student="smollm2", limit="20")
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student smollm2 --limit 20"
@@ -120,7 +120,7 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
             ({"student": "shipped"}, "the shipped student names the bundles of the pattern student"),
             ({"other": "http://host/v1#m"}, "an endpoint answers in its own way"),
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
-            ({"limit": "", "seed": "3"}, "the seed draws sessions; say how many"),
+            ({"limit": "", "seed": "3"}, "the seed samples sessions; say how many"),
             ({"limit": "20", "seed": "x"}, "seed: a whole number"),
             ({"limit": "", "seed": "", "try_list": "", "try_drafts": "", "try_pairs": ""}, "choose a strategy to try"),
         ):
@@ -184,7 +184,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
 
 def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
-    calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
+    calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, lambda _: None)
     calibration.note(Learning("judged", 600, 1024, 3400))
     assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
     calibration.note(Learning("judged", 600, 3400, 3400))

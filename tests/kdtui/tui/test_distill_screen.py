@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.panel import DistillationPanel

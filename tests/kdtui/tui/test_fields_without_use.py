@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from models.embedded import embedded_student
 from models.sft.job_files import ADAPTER
@@ -85,7 +85,7 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         await fill(pilot, pattern="yes")
         assert disabled(app) == {"domains", "scale"}
         assert reason(app, "domains") == "this is about a sample: choose one first"
-        assert reason(app, "neighbours") == "near sessions, 1 to 50; usually 1"
+        assert reason(app, "neighbours") == "similar sessions, 1 to 50; 1 by default"
         await fill(pilot, student="shipped")
         assert disabled(app) - {"strategy"} == {*KNOWLEDGE, "adapter", "scale"}
         assert reason(app, "adapter") == "the shipped student has an adapter of its own"

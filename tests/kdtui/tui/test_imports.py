@@ -13,8 +13,8 @@ from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.actions import PLACES
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.task_form import TaskForm
-from kdtui.tui.datasets.import_form import ImportForm
+from kdtui.tui.core.task_form import TaskDialog
+from kdtui.tui.datasets.import_form import ImportDialog
 from kdtui.tui.widgets.path_input import completions
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.data import import_dataset as workflow
@@ -72,7 +72,7 @@ async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: st
     """Open the form, and write into it."""
     await act(pilot, "screen.import_dataset")
     app: Any = pilot.app
-    await until(pilot, lambda: isinstance(app.screen, ImportForm))
+    await until(pilot, lambda: isinstance(app.screen, ImportDialog))
     field(app, "path").value = str(path)
     await rest(pilot)
     for name, value in values.items():
@@ -90,7 +90,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
             assert "Press D for the demo" in shown(app, "#notice"), place
             assert "or i to import your own sessions" in shown(app, "#notice"), place
         await act(pilot, "screen.import_demo")
-        assert isinstance(app.screen, TaskForm)
+        assert isinstance(app.screen, TaskDialog)
         assert shown(app, "#dialog-command") == "$ kdtui demo --data-only"
         await act(pilot, "form.copy")
         assert app.clipboard == "kdtui demo --data-only"
@@ -98,7 +98,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
         assert app.screen.query_one("#sessions").row_count == 36  # type: ignore[attr-defined]
-        assert "the demo is here" in toasts(app)
+        assert "the demo is imported" in toasts(app)
         # Nobody has to look again.
         for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
@@ -142,7 +142,7 @@ async def test_a_dataset_is_imported_and_shown(
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         await pilot.press("m", "y")
         await until(pilot, lambda: "my data/" in shown(app, "#help-path"))
         await act(pilot, "path.complete")
@@ -150,7 +150,7 @@ async def test_a_dataset_is_imported_and_shown(
         await act(pilot, "path.complete")
         assert field(app, "path").value == "my data/trail.jsonl"
         assert app.focused is field(app, "path")
-        await until(pilot, lambda: "JSON Lines; it says which splits its sessions are in" in shown(app, "#form-note"))
+        await until(pilot, lambda: "JSON Lines; it names the splits of its sessions" in shown(app, "#form-note"))
         # The name follows the path.
         assert shown(app, "#dialog-command") == "$ kdtui data import 'my data/trail.jsonl' --dataset trail"
         # Where nothing is left to complete, the next line is gone to.
@@ -164,7 +164,7 @@ async def test_a_dataset_is_imported_and_shown(
         assert "imported 36 sessions" in toasts(app)
         # What has been imported is not in the form again.
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "path").value == ""
     assert names(demo_store) == ["demo-outdoor", "trail"]
 
@@ -192,14 +192,14 @@ async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
         await filled_in(pilot, until, path, name="mine", seed="7")
         await act(pilot, "form.done")
         await until(pilot, lambda: "own.jsonl, line 4: a session is not as expected" in shown(app, "#form-problem"))
-        assert isinstance(app.screen, ImportForm)
+        assert isinstance(app.screen, ImportDialog)
         assert (field(app, "name").value, field(app, "seed").value) == ("mine", "7")
         assert not field(app, "name").disabled
         assert not app.screen.query_one("#done", Button).disabled
         # Who leaves the form finds it again as it was.
         await act(pilot, "form.close")
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert (field(app, "name").value, field(app, "seed").value) == ("mine", "7")
         assert "line 4" in shown(app, "#form-problem")
         path.write_text("".join(lines[:3]), encoding="utf-8")
@@ -216,7 +216,7 @@ async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
         ({"path": "x", "name": " "}, "give the dataset a name"),
         ({"path": "x", "seed": "1.5"}, "a seed is a whole number"),
         ({"path": "x", "name": "demo-outdoor"}, "there is a dataset 'demo-outdoor' already"),
-        ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to be replaced"),
+        ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to replace"),
     ],
 )
 async def test_what_will_not_do_is_said(
@@ -276,7 +276,7 @@ async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle
         await until(pilot, lambda: f"demo-outdoor has {counts}" in shown(app, "#form-note"))
         app.screen.query_one("#field-replace", Checkbox).value = True
         await until(
-            pilot, lambda: f"It takes the place of demo-outdoor, which has {counts}" in shown(app, "#form-note")
+            pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-note")
         )
         command = f"$ kdtui data import --replace {OUTDOOR} --dataset demo-outdoor"
         assert shown(app, "#dialog-command") == command
@@ -300,7 +300,7 @@ async def test_an_import_goes_on_when_its_form_is_left(
         await until(pilot, lambda: "importing trail: 20 sessions so far" in shown(app, "#form-note"))
         assert field(app, "name").disabled
         await act(pilot, "form.done")
-        assert "it is at work already" in toasts(app)
+        assert "the task is already running" in toasts(app)
         await act(pilot, "form.close")
         assert "⏳ importing trail: 20 sessions so far" in str(app.screen.query_one(TopBar).render())
         await act(pilot, "app.runs")
@@ -308,7 +308,7 @@ async def test_an_import_goes_on_when_its_form_is_left(
         assert "⏳ importing trail" in str(app.screen.query_one(TopBar).render())
         # There is one at a time; its form shows how far it is.
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "name").value == "trail"
         assert "importing trail" in shown(app, "#form-note")
         await act(pilot, "form.close")

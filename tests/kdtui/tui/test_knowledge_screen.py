@@ -16,7 +16,8 @@ from textual.widgets import Input, Static
 from benchmarks.large_store import make_store
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge import tasks

@@ -9,7 +9,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog
+from kdtui.tui.core.dialogs import ConfirmDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.places.models.screen import ModelsScreen

@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.quality_plot import QualityPlot
 from kdtui.tui.places.runs.rows import share

@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.samples.screen import SamplesScreen
 from kdtui.tui.widgets.row_table import RowTable

@@ -21,7 +21,8 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core import generation
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.dialogs import FormDialog, TextDialog
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.generation import GenerationRequest, GenerationStopped, GenerationThread
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench import session
@@ -659,7 +660,7 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
         await fill(pilot, **{"other" if "/" in other else "student": other})
         assert app.screen.query_one("#field-adapter", Select).value == ""
         note = str(app.screen.query_one("#form-note", Static).content)
-        assert note == f"{other} goes with no adapter of yours: adapter camping is taken away"
+        assert note == f"{other} takes no adapter of yours: adapter camping is removed"
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.choice.settings == RunSettings(other)
@@ -674,7 +675,7 @@ async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student=student)
-        assert said(app, "note") == f"{student} is shown no knowledge: it is taken away"
+        assert said(app, "note") == f"{student} is shown no knowledge: it is removed"
         assert said(app, "problem") == ""
         await fill(pilot, pattern="yes")
         refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
@@ -696,7 +697,7 @@ async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_stu
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="shipped")
-        assert "the adapters are taken away" in str(app.screen.query_one("#form-note", Static).content)
+        assert "the adapters are removed" in str(app.screen.query_one("#form-note", Static).content)
         await fill(pilot, adapter="=")
         assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
 
@@ -713,7 +714,7 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
         await fill(pilot, other="/small.gguf")
         assert command(app).endswith("--student /small.gguf")
         await fill(pilot, other="")
-        assert "say which other student" in str(app.screen.query_one("#form-problem", Static).content)
+        assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
 async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:

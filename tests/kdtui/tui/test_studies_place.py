@@ -12,7 +12,8 @@ from textual.widgets import Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.jobs.training_screen import JobScreen
 from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
@@ -191,16 +192,16 @@ async def test_the_form_shows_the_plan_and_the_command_before_anything_begins(
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: "5 cells, each over 2 of outdoor (test)" in text(app, "#form-told"))
-        assert "in place of the one of this name" in text(app, "#form-told")
-        assert "trainings 0 of 2 done" in text(app, "#form-told")
+        await until(pilot, lambda: "5 cells, each over 2 of outdoor (test)" in text(app, "#form-description"))
+        assert "in place of the one of this name" in text(app, "#form-description")
+        assert "trainings 0 of 2 done" in text(app, "#form-description")
         app.screen.query_one("#field-seeds", Input).value = "2"
         app.screen.query_one("#field-split", Select).value = "valid"
-        await until(pilot, lambda: "of outdoor (valid)" in text(app, "#form-told"))
+        await until(pilot, lambda: "of outdoor (valid)" in text(app, "#form-description"))
         expected = f"kdtui study run rq3 --dataset outdoor --student {study_base} --seeds 2 --split valid"
         assert app.screen.command == expected  # type: ignore[attr-defined]
         for name, value, problem in (
-            ("seeds", "0", "seeds are a whole number: 1 or more"),
+            ("seeds", "0", "seeds: a whole number between 1 and 1,000"),
             ("datasets", "indoor", "there is no dataset 'indoor'; there are: outdoor"),
             ("hosts", "far", "there is no host 'far'; there are: local"),
         ):
@@ -224,7 +225,7 @@ async def test_a_file_that_describes_no_study_is_told_in_the_form(
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: "there is no field 'fromats' here" in text(app, "#form-told"))
+        await until(pilot, lambda: "there is no field 'fromats' here" in text(app, "#form-description"))
         await act(pilot, "form.done")
         await until(pilot, lambda: any("there is no field 'fromats' here" in each for each in toasts(app)))
         assert isinstance(app.screen, StudiesScreen)
@@ -240,7 +241,7 @@ async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_conf
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: f"study {STUDY} is another one, from rq3" in text(app, "#form-told"))
+        await until(pilot, lambda: f"study {STUDY} is another one, from rq3" in text(app, "#form-description"))
         await act(pilot, "form.done")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "study run --replace rq3 --dataset outdoor" in app.screen.command  # type: ignore[attr-defined]

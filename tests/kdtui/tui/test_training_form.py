@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.jobs.form import Offer, form
 from kdtui.tui.places.jobs.screen import JobsScreen
 from kdtui.tui.places.jobs.training_screen import JobScreen
@@ -110,17 +110,17 @@ async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await fill(app, base=str(base), epochs="2")
-        await until(pilot, lambda: " in 34 steps" in shown(app, "#form-told"))
-        assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-told")
-        assert "unknown: no training of tiny.gguf was measured here" in shown(app, "#form-told")
+        await until(pilot, lambda: " in 34 steps" in shown(app, "#form-description"))
+        assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-description")
+        assert "unknown: no training of tiny.gguf was measured here" in shown(app, "#form-description")
         # Nobody waits for it: what is typed meanwhile is there at once.
         await fill(app, epochs="30")
         await until(pilot, lambda: "--epochs 30" in shown(app, "#dialog-command"))
-        await until(pilot, lambda: " in 510 steps" in shown(app, "#form-told"))
+        await until(pilot, lambda: " in 510 steps" in shown(app, "#form-description"))
         await fill(app, epochs="none")
-        await until(pilot, lambda: shown(app, "#form-told") == "")
+        await until(pilot, lambda: shown(app, "#form-description") == "")
         await fill(app, epochs="1", thought="yes")
-        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-told"))
+        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-description"))
 
 
 async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: Settle, until: Until) -> None:
@@ -216,14 +216,14 @@ async def test_an_adapter_to_begin_from_brings_its_form_and_its_knowledge(
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         told = "22 training sessions teach little from the base alone: choose an adapter to begin from"
-        await until(pilot, lambda: told in shown(app, "#form-told"))
+        await until(pilot, lambda: told in shown(app, "#form-description"))
         begins = "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
         await fill(app, **{"from": "shipped"})
         await until(pilot, lambda: shown(app, "#dialog-command") == f"{begins} --from shipped")
         assert app.screen.values["form"] == "intents"  # type: ignore[attr-defined]
         assert app.screen.query_one("#field-pattern", Checkbox).value
         assert float(app.screen.query_one("#field-learning_rate", Input).value) == CONTINUED_LEARNING_RATE
-        await until(pilot, lambda: told not in shown(app, "#form-told") and " in " in shown(app, "#form-told"))
+        await until(pilot, lambda: told not in (text := shown(app, "#form-description")) and " in " in text)
         await fill(app, form="list")
         await until(pilot, lambda: "shipped was trained in another form" in shown(app, "#form-problem"))
         await fill(app, **{"from": ""})

@@ -8,7 +8,7 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench.screen import WorkbenchScreen

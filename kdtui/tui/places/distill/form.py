@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import ValuesDialog
 from kdtui.tui.places.distill.plan import DistillationPlan, first_form, planned, problem_of, second_form, told_before
 
 
@@ -33,9 +33,9 @@ class DistillationForm:
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
         ) | {"dataset": dataset}
 
-    def what(self) -> FormDialog:
+    def what(self) -> ValuesDialog:
         """The first form."""
-        return FormDialog(
+        return ValuesDialog(
             "Distil knowledge",
             first_form(self._before, self._datasets),
             verb="Go on",
@@ -44,12 +44,12 @@ class DistillationForm:
             follow=lambda _, values: ({}, told_before(values, self._there)),
         )
 
-    def how(self, what: Mapping[str, str]) -> FormDialog | None:
+    def how(self, what: Mapping[str, str]) -> ValuesDialog | None:
         """The second form; None where the values of the first say all."""
         fields = second_form(self._before, planned(what))
         if not fields:
             return None
-        return FormDialog(
+        return ValuesDialog(
             planned(what).heading,
             fields,
             verb="See what it costs" if planned(what).teacher == "endpoint" else "Begin",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field
+from kdtui.tui.core.forms import Field
 from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from kdtui.tui.core.store_worker import ask_store, named_database, still_wanted
 from kdtui.tui.places.jobs.training import Doing, Done, start
 from kdtui.workflows.model_names import check_base
@@ -125,13 +125,13 @@ def form(
     before: Mapping[str, str] | None = None,
     *,
     tell: Callable[[Mapping[str, str]], str] | None = None,
-) -> FormDialog:
+) -> ValuesDialog:
     """The form; with what it begins with, a training can be started at once.
 
     Args:
         datasets: those that it begins with; none where there is none.
         before: what was in it when a training could not be started.
-        tell: see `FormDialog`.
+        tell: see `ValuesDialog`.
     """
     name = free_name("-".join(datasets), found.taken)
     if before is not None and before.get("name", "").strip() in found.taken:
@@ -187,7 +187,7 @@ def form(
             help="Score the adapter on the validation splits when it is done, if kdtui is open then.",
         ),
     )
-    return FormDialog(
+    return ValuesDialog(
         "Start a training",
         [_again(field, before or {}) for field in fields],
         verb="Start it",
@@ -215,7 +215,7 @@ class _ProposedName:
         self._found, self._proposed = found, proposed
 
     def follow(self, _: Mapping[str, str], after: Mapping[str, str]) -> tuple[Mapping[str, str], str] | None:
-        """See `FormDialog`; while a name of a dataset is being typed, the proposal stays."""
+        """See `ValuesDialog`; while a name of a dataset is being typed, the proposal stays."""
         datasets = _datasets(after)
         if after["name"] != self._proposed or not datasets or not set(datasets) <= set(self._found.datasets):
             return None
@@ -229,7 +229,7 @@ class _ProposedName:
 def _followed(
     found: Offer, proposed: _ProposedName, before: Mapping[str, str], after: Mapping[str, str]
 ) -> tuple[Mapping[str, str], str] | None:
-    """What changes with the datasets, and with the adapter to begin from; see `FormDialog`."""
+    """What changes with the datasets, and with the adapter to begin from; see `ValuesDialog`."""
     name = proposed.follow(before, after)
     changes, said = dict(name[0]) if name is not None else {}, ""
     if after["from"] != before["from"]:

@@ -17,12 +17,13 @@ from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.knowledge import tasks
 from kdtui.tui.places.knowledge.facet_list import FacetList
-from kdtui.tui.places.knowledge.forms import export_form, sample_form
+from kdtui.tui.places.knowledge.forms import ExportForm, ExportRequest, SampleForm, SampleRequest
 from kdtui.tui.places.knowledge.marks import Marks
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, RowTable
@@ -550,26 +551,31 @@ class KnowledgeScreen(StoreScreen[None]):
         """Make a sample of the pieces."""
         numbers = self._chosen
 
-        def create(values: dict[str, str] | None) -> None:
-            if values is not None:
-                self._change(partial(tasks.pick, numbers, values))
+        def create(request: SampleRequest | None) -> None:
+            if request is not None:
+                self._change(partial(tasks.make_sample, numbers, request.name, request.with_rejected, request.replace))
 
         asks_for_rejected = self._all_of is not None and "rejected" in self._all_of.statuses
-        form = sample_form(
-            len(numbers), self._chosen_options(numbers), self._named_database, rejected=asks_for_rejected
+        form = SampleForm(
+            len(numbers), self._chosen_options(numbers), self._named_database, with_rejected=asks_for_rejected
         )
-        self.app.push_screen(form, create)
+        self.app.push_screen(FormDialog(form), create)
 
     def action_export(self) -> None:
         """Export the pieces."""
         numbers = self._chosen
 
-        def export(values: dict[str, str] | None) -> None:
-            if values is not None:
-                self._change(partial(tasks.export, numbers, values))
+        def export(request: ExportRequest | None) -> None:
+            if request is not None:
+                assert request.folder is not None
+                self._change(
+                    partial(
+                        tasks.export_pieces, numbers, request.folder, request.kind, request.licence, request.replace
+                    )
+                )
 
-        form = export_form(len(numbers), self._chosen_options(numbers), self._named_database)
-        self.app.push_screen(form, export)
+        form = ExportForm(len(numbers), self._chosen_options(numbers), self._named_database)
+        self.app.push_screen(FormDialog(form), export)
 
     def action_delete(self) -> None:
         """Look what hangs on the pieces, and ask whether to delete them."""
@@ -592,7 +598,8 @@ class KnowledgeScreen(StoreScreen[None]):
                 self._change(partial(tasks.remove, numbers, can_undo))
 
         self.app.push_screen(
-            ConfirmDialog(f"Delete {tasks.so_many(count)}?", consequence, "Delete", self._removal(numbers)), delete
+            ConfirmDialog(f"Delete {tasks.pieces_in_words(count)}?", consequence, "Delete", self._removal(numbers)),
+            delete,
         )
 
     def _removal(self, numbers: list[int]) -> str:

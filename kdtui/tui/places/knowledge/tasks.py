@@ -1,6 +1,6 @@
 """What the place Knowledge asks the store in threads. The imports are in the functions: they take long."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from kdtui.text import counted, decimals
-from kdtui.tui.widgets.path_input import typed_path
 from kdtui.tui.widgets.row_table import Row
 from store.records import KnowledgeQuery, KnowledgeSort
 
@@ -86,7 +85,7 @@ def _number(measure: float | None) -> str:
     return decimals(measure) if measure < 10 else f"{measure:.1f}"
 
 
-def so_many(count: int) -> str:
+def pieces_in_words(count: int) -> str:
     """A number of pieces, in words."""
     return f"{counted(count, 'piece')} of knowledge"
 
@@ -123,32 +122,29 @@ def what_depends_on(numbers: list[int], db: "Database") -> "tuple[list[int], Dep
     return numbers, found, what_hangs_on(found)
 
 
-def pick(numbers: list[int], values: Mapping[str, str], db: "Database") -> KnowledgeChanged:
-    """Make a sample, as a form has it."""
+def make_sample(numbers: list[int], name: str, with_rejected: bool, replace: bool, db: "Database") -> KnowledgeChanged:
+    """Make a sample of pieces."""
     from kdtui.workflows.knowledge.sample import pick_sample
 
-    name = values["name"].strip()
-    picked = pick_sample(db, name, numbers, rejected=bool(values["all"]), replace=bool(values["replace"]))
+    picked = pick_sample(db, name, numbers, rejected=with_rejected, replace=replace)
     return KnowledgeChanged(picked.sentence(name))
 
 
-def export(numbers: list[int], values: Mapping[str, str], db: "Database") -> KnowledgeChanged:
-    """Write pieces into a folder, as a form has it."""
+def export_pieces(
+    numbers: list[int],
+    folder: Path,
+    kind: Literal["jsonl", "parquet"],
+    licence: str | None,
+    replace: bool,
+    db: "Database",
+) -> KnowledgeChanged:
+    """Export pieces to a folder."""
     from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
 
-    folder = typed_path(values["folder"])
-    kind: Literal["jsonl", "parquet"] = "parquet" if values["kind"] == "parquet" else "jsonl"
-    licence = values["licence"].strip() or None
     count = export_knowledge(
-        db,
-        dataset_of(db, numbers),
-        folder,
-        pieces=numbers,
-        kind=kind,
-        licence=licence,
-        replace=bool(values["replace"]),
+        db, dataset_of(db, numbers), folder, pieces=numbers, kind=kind, licence=licence, replace=replace
     )
-    return KnowledgeChanged(f"exported {so_many(count)} to {folder}")
+    return KnowledgeChanged(f"exported {pieces_in_words(count)} to {folder}")
 
 
 def remove(numbers: list[int], can_undo: bool, db: "Database") -> KnowledgeChanged:
@@ -156,7 +152,7 @@ def remove(numbers: list[int], can_undo: bool, db: "Database") -> KnowledgeChang
     from store.knowledge_removal import dependents_of, remove_knowledge
 
     count = dependents_of(db, numbers).pieces
-    return KnowledgeChanged(f"deleted {so_many(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
+    return KnowledgeChanged(f"deleted {pieces_in_words(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
 
 
 def restore(removed: "Removed", db: "Database") -> KnowledgeChanged:
@@ -164,4 +160,4 @@ def restore(removed: "Removed", db: "Database") -> KnowledgeChanged:
     from store.knowledge_removal import restore_knowledge
 
     restore_knowledge(db, removed)
-    return KnowledgeChanged(f"put back {so_many(len(removed.knowledge))}", restored=True)
+    return KnowledgeChanged(f"put back {pieces_in_words(len(removed.knowledge))}", restored=True)

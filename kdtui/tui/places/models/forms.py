@@ -1,100 +1,161 @@
 """The forms of the place Models: add, quantize, merge and export."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, Form, whole_number
 from kdtui.tui.places.models.model_work import BitOptions
-from kdtui.tui.student.settings_form import whole_number
 from kdtui.tui.widgets.path_input import typed_path
 from kdtui.workflows.adapters.merge_request import check_merge
-from kdtui.workflows.student.command_options import adapters as weighted
+from kdtui.workflows.student.command_options import adapters as weighted_adapters
 
 _LISTED = 20
-"""Names of adapters that a form lists."""
+"""Most names of adapters that a form lists."""
+
+_NAME_RULE = "letters, digits, dots, dashes and underscores"
 
 
-def add_model_form(named_database: Path | None) -> FormDialog:
-    """Return the form that asks for a file or a folder, and a name for it.
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """A file or folder to add as a model.
+
+    Attributes:
+        path: None while the user has named none.
+        name: None for the name of the file.
+    """
+
+    path: Path | None
+    name: str | None
+
+
+class AddForm(Form[AddRequest]):
+    """Asks for a file or a folder, and a name for it.
 
     Args:
         named_database: the path by which a command names the store, or None for the default.
     """
 
-    def command(values: Mapping[str, str]) -> str:
-        name = values["name"].strip() or None
-        path = str(typed_path(values["path"])) if values["path"].strip() else "FILE"
-        return command_line(("model", "add"), path, {"--name": name}, database=named_database)
+    title = "Give a model a name"
+    verb = "Add it"
 
-    fields = (
-        Field(
-            "path",
-            "File or folder",
-            "path",
-            help="a GGUF file, which stays where it is, or the folder of an adapter, which is copied; from a hub: "
-            "kdtui model add OWNER/NAME, in a shell",
-        ),
-        Field("name", "Name", help="letters, digits, dots, dashes and underscores; that of the file by default"),
-    )
-    return FormDialog(
-        "Give a model a name",
-        fields,
-        verb="Add it",
-        check=lambda values: None if values["path"].strip() else "say which file or folder",
-        command=command,
-    )
+    def __init__(self, named_database: Path | None) -> None:
+        self._named_database = named_database
 
+    @property
+    def fields(self) -> Sequence[Field]:
+        return [
+            Field(
+                "path",
+                "File or folder",
+                "path",
+                help="a GGUF file, which stays where it is, or the folder of an adapter, which is copied; from a hub: "
+                "kdtui model add OWNER/NAME, in a shell",
+            ),
+            Field("name", "Name", help=f"{_NAME_RULE}; that of the file by default"),
+        ]
 
-def quantize_model_form(source: str, bits: BitOptions, named_database: Path | None) -> FormDialog:
-    """Return the form that asks for the number of bits of a quantization, and its name."""
+    def parse(self, values: Mapping[str, str]) -> AddRequest:
+        path = typed_path(values["path"]) if values["path"].strip() else None
+        return AddRequest(path, values["name"].strip() or None)
 
-    def command(values: Mapping[str, str]) -> str:
-        options = {"--to": values["kind"], "--name": values["name"].strip() or None}
-        return command_line(("model", "quantize"), source, options, database=named_database)
+    def problem(self, parsed: AddRequest) -> str | None:
+        return "say which file or folder" if parsed.path is None else None
 
-    fields = (
-        Field(
-            "kind",
-            "Bits",
-            "choice",
-            bits.suitable,
-            help=f"{bits.suitable} suits this machine: {bits.reason}",
-            options=[(name, name) for name in bits.names],
-        ),
-        Field("name", "Name", help="letters, digits, dots, dashes and underscores; by default the model and its bits"),
-    )
-    return FormDialog(f"Write {source} in another number of bits", fields, verb="Write it", command=command)
+    def command(self, parsed: AddRequest) -> str:
+        options = {"--name": parsed.name}
+        return command_line(("model", "add"), str(parsed.path or "FILE"), options, database=self._named_database)
 
 
-def merge_adapters_form(first: str, names: Sequence[str], named_database: Path | None) -> FormDialog:
-    """Return the form that asks which adapters to merge, with which weights.
+@dataclass(frozen=True, slots=True)
+class QuantizeRequest:
+    """A quantization to make.
+
+    Attributes:
+        kind: the quantization, such as Q4_0.
+        name: None for the model and its bits.
+    """
+
+    kind: str
+    name: str | None
+
+
+class QuantizeForm(Form[QuantizeRequest]):
+    """Asks for the number of bits of a quantization, and its name.
+
+    Args:
+        source: the model to quantize.
+    """
+
+    verb = "Write it"
+
+    def __init__(self, source: str, bits: BitOptions, named_database: Path | None) -> None:
+        self.title = f"Write {source} in another number of bits"
+        self._source, self._bits, self._named_database = source, bits, named_database
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        bits = self._bits
+        return [
+            Field(
+                "kind",
+                "Bits",
+                "choice",
+                bits.suitable,
+                help=f"{bits.suitable} suits this machine: {bits.reason}",
+                options=[(name, name) for name in bits.names],
+            ),
+            Field("name", "Name", help=f"{_NAME_RULE}; by default the model and its bits"),
+        ]
+
+    def parse(self, values: Mapping[str, str]) -> QuantizeRequest:
+        return QuantizeRequest(values["kind"], values["name"].strip() or None)
+
+    def command(self, parsed: QuantizeRequest) -> str:
+        options = {"--to": parsed.kind, "--name": parsed.name}
+        return command_line(("model", "quantize"), self._source, options, database=self._named_database)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRequest:
+    """A merge of adapters.
+
+    Attributes:
+        lines: the adapters as typed, NAME=WEIGHT each.
+        adapters: their names and weights.
+        rank: the rank of the result; None for the sum of the ranks.
+        name: None for the names of the adapters.
+    """
+
+    lines: tuple[str, ...]
+    adapters: tuple[tuple[str, float], ...]
+    rank: int | None
+    name: str | None
+
+
+class MergeForm(Form[MergeRequest]):
+    """Asks which adapters to merge, with which weights.
 
     Args:
         first: the adapter that the form begins with.
         names: names of all adapters.
-        named_database: the path by which a command names the store, or None for the default.
     """
 
-    def command(values: Mapping[str, str]) -> str:
-        options = {"--rank": values["rank"].strip() or None, "--name": values["name"].strip() or None}
-        adapters = _lines(values["adapters"]) or ["ADAPTER"]
-        return command_line(("model", "merge"), adapters, options, database=named_database)
+    title = "Merge adapters into one"
+    verb = "Merge them"
 
-    def check(values: Mapping[str, str]) -> str | None:
-        try:
-            check_merge(*merge_values(values))
-        except KdtuiError as error:
-            return str(error)
-        return None
+    def __init__(self, first: str, names: Sequence[str], named_database: Path | None) -> None:
+        self._first, self._names, self._named_database = first, names, named_database
 
-    others = [name for name in names if name != first]
-    more = f", and {len(others) - _LISTED:,} more" if len(others) > _LISTED else ""
-    there_are = f"; there are: {', '.join([first, *others[:_LISTED]])}{more}" if others else ""
-    return FormDialog(
-        "Merge adapters into one",
-        (
+    @property
+    def fields(self) -> Sequence[Field]:
+        first = self._first
+        others = [name for name in self._names if name != first]
+        more = f", and {len(others) - _LISTED:,} more" if len(others) > _LISTED else ""
+        there_are = f"; there are: {', '.join([first, *others[:_LISTED]])}{more}" if others else ""
+        return [
             Field(
                 "adapters",
                 "Adapters",
@@ -108,50 +169,73 @@ def merge_adapters_form(first: str, names: Sequence[str], named_database: Path |
                 help="reduces the sum to this rank, by its largest singular values; by default the ranks add up, and "
                 "the sum is exact",
             ),
-            Field(
-                "name", "Name", help="letters, digits, dots, dashes and underscores; by default those of the adapters"
-            ),
-        ),
-        verb="Merge them",
-        check=check,
-        command=command,
-    )
+            Field("name", "Name", help=f"{_NAME_RULE}; by default those of the adapters"),
+        ]
+
+    def parse(self, values: Mapping[str, str]) -> MergeRequest:
+        lines = tuple(line.strip() for line in values["adapters"].splitlines() if line.strip())
+        adapters, rank = weighted_adapters(list(lines)) or (), whole_number(values["rank"], "rank", 1)
+        return MergeRequest(lines, adapters, rank, values["name"].strip() or None)
+
+    def problem(self, parsed: MergeRequest) -> str | None:
+        try:
+            check_merge(parsed.adapters, parsed.rank)
+        except KdtuiError as error:
+            return str(error)
+        return None
+
+    def command(self, parsed: MergeRequest) -> str:
+        options = {"--rank": None if parsed.rank is None else str(parsed.rank), "--name": parsed.name}
+        adapters = list(parsed.lines) or ["ADAPTER"]
+        return command_line(("model", "merge"), adapters, options, database=self._named_database)
 
 
-def merge_values(values: Mapping[str, str]) -> tuple[tuple[tuple[str, float], ...], int | None]:
-    """Return the adapters with their weights, and the rank, from the values of a form.
+@dataclass(frozen=True, slots=True)
+class AdapterExportRequest:
+    """An export of an adapter.
 
-    Raises:
-        KdtuiError: the rank is not a number.
+    Attributes:
+        folder: None while the user has named none.
+        base: OWNER/NAME of the base on a hub; None if kdtui knows it.
+        replace: whether to replace an export in the folder.
     """
-    return weighted(_lines(values["adapters"])) or (), whole_number(values["rank"], "rank", 1)
+
+    folder: Path | None
+    licence: str | None
+    base: str | None
+    replace: bool
 
 
-def export_adapter_form(adapter: str, named_database: Path | None) -> FormDialog:
-    """Return the form that asks for the folder to export an adapter to."""
+class AdapterExportForm(Form[AdapterExportRequest]):
+    """Asks for the folder to export an adapter to."""
 
-    def command(values: Mapping[str, str]) -> str:
-        options = {
-            "--output": str(typed_path(values["folder"])) if values["folder"].strip() else "FOLDER",
-            "--licence": values["licence"].strip() or None,
-            "--base": values["base"].strip() or None,
-        }
-        flags = ["--replace"] if values["replace"] else []
-        return command_line(("model", "export", *flags), adapter, options, database=named_database)
+    verb = "Export"
 
-    return FormDialog(
-        f"Export adapter {adapter}",
-        (
+    def __init__(self, adapter: str, named_database: Path | None) -> None:
+        self.title = f"Export adapter {adapter}"
+        self._adapter, self._named_database = adapter, named_database
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        return [
             Field("folder", "Folder", "path", help="It is created; PEFT, llama.cpp, vLLM and kdtui load it as it is."),
-            Field("licence", "Licence", help="Of the adapter, for its card, such as apache-2.0. It can be left empty."),
+            Field("licence", "Licence", help="Of the adapter, for its card, such as apache-2.0; optional."),
             Field("base", "Base", help="OWNER/NAME of its base on a hub, if kdtui does not know it."),
-            Field("replace", "Replace", "switch", help="Replace an export that is in the folder."),
-        ),
-        verb="Export",
-        check=lambda values: None if values["folder"].strip() else "say which folder to write",
-        command=command,
-    )
+            Field("replace", "Replace", "switch", help="Replace an existing export in the folder."),
+        ]
 
+    def parse(self, values: Mapping[str, str]) -> AdapterExportRequest:
+        return AdapterExportRequest(
+            typed_path(values["folder"]) if values["folder"].strip() else None,
+            values["licence"].strip() or None,
+            values["base"].strip() or None,
+            bool(values["replace"]),
+        )
 
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    def problem(self, parsed: AdapterExportRequest) -> str | None:
+        return "say which folder to write" if parsed.folder is None else None
+
+    def command(self, parsed: AdapterExportRequest) -> str:
+        options = {"--output": str(parsed.folder or "FOLDER"), "--licence": parsed.licence, "--base": parsed.base}
+        flags = ["--replace"] * parsed.replace
+        return command_line(("model", "export", *flags), self._adapter, options, database=self._named_database)

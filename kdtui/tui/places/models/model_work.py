@@ -1,6 +1,6 @@
 """What the place Models does with the store and files in the background, and its results as messages."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from kdtui.tui.core.activity import Activity
-from kdtui.tui.widgets.path_input import typed_path
 from kdtui.workflows.manage_models import ModelRow
 
 if TYPE_CHECKING:
@@ -105,24 +104,28 @@ class ModelsChanged(Message):
 
 
 def describe(name: str, db: "Database") -> "ModelDetails":
+    """Return the details of a model."""
     from kdtui.workflows.student.describe_model import describe_model
 
     return describe_model(db, name)
 
 
 def find_fits(details: "ModelDetails", db: "Database") -> "list[Fit]":
+    """Return the bases that an adapter fits; their weights may have to be read."""
     from kdtui.workflows.student.describe_model import fitting
 
     return list(fitting(db, details))
 
 
 def student_for(name: str, db: "Database") -> "RunSettings":
+    """Return the settings that ask a model, or an adapter with a base that it fits."""
     from kdtui.workflows.student.describe_model import student_with
 
     return student_with(db, name)
 
 
 def bit_options(db: "Database") -> BitOptions:  # noqa: ARG001
+    """Return the quantizations that this machine can write."""
     from models.llama.model import can_use_gpu, system_features
     from models.llama.quantization import QUANTIZATIONS, suitable_quantization
 
@@ -130,6 +133,7 @@ def bit_options(db: "Database") -> BitOptions:  # noqa: ARG001
 
 
 def add_model_file(path: Path, name: str | None, db: "Database") -> str:
+    """Give a GGUF file a name, and return it."""
     from kdtui.workflows.manage_models import add_file
 
     return add_file(db, path, name).name
@@ -140,6 +144,7 @@ def file_added(name: str) -> ModelsChanged:
 
 
 def import_adapter(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[ModelsChanged]:
+    """Copy the adapter in a folder."""
     from kdtui.workflows.adapters.take_in import take_in
     from kdtui.workflows.manage_models import models_folder
 
@@ -150,6 +155,7 @@ def import_adapter(path: Path, name: str | None, database: Path, db: "Database")
 def merge_and_report(
     adapters: Sequence[tuple[str, float]], rank: int | None, name: str | None, database: Path, db: "Database"
 ) -> Iterator[ModelsChanged]:
+    """Merge adapters into one."""
     from kdtui.workflows.adapters.merge import merge_adapters
     from kdtui.workflows.manage_models import models_folder
 
@@ -157,21 +163,18 @@ def merge_and_report(
     yield ModelsChanged("; ".join([made.in_words, *made.notes]), made.model.name)
 
 
-def export_and_report(adapter: str, values: Mapping[str, str], db: "Database") -> Iterator[ModelsChanged]:
+def export_and_report(
+    adapter: str, folder: Path, licence: str | None, base: str | None, replace: bool, db: "Database"
+) -> Iterator[ModelsChanged]:
+    """Write an adapter to a folder."""
     from kdtui.workflows.adapters.export import export_adapter
 
-    made = export_adapter(
-        db,
-        adapter,
-        typed_path(values["folder"]),
-        licence=values["licence"].strip() or None,
-        base=values["base"].strip() or None,
-        replace=bool(values["replace"]),
-    )
+    made = export_adapter(db, adapter, folder, licence=licence, base=base, replace=replace)
     yield ModelsChanged("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
 
 
 def forget_model(name: str, db: "Database") -> str:
+    """Forget a model, and delete the files that kdtui made or copied; return a sentence about it."""
     from kdtui.workflows.manage_models import remove_model
 
     deleted = remove_model(db, name)

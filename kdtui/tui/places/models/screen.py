@@ -19,16 +19,20 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.models.details import details_to_copy, full_details
 from kdtui.tui.places.models.forms import (
-    add_model_form,
-    export_adapter_form,
-    merge_adapters_form,
-    merge_values,
-    quantize_model_form,
+    AdapterExportForm,
+    AdapterExportRequest,
+    AddForm,
+    AddRequest,
+    MergeForm,
+    MergeRequest,
+    QuantizeForm,
+    QuantizeRequest,
 )
 from kdtui.tui.places.models.model_work import (
     BitOptionsFound,
@@ -53,7 +57,6 @@ from kdtui.tui.places.models.model_work import (
 from kdtui.tui.places.models.rows import COLUMNS, model_row
 from kdtui.tui.places.models.work_screen import ModelWorkScreen
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.path_input import typed_path
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.manage_models import ModelRow, own_files
@@ -283,31 +286,30 @@ class ModelsScreen(ModelWorkScreen):
     def action_add(self) -> None:
         """Ask for a file or a folder, and a name."""
 
-        def add(values: dict[str, str] | None) -> None:
-            if values is None:
+        def add(request: AddRequest | None) -> None:
+            if request is None or request.path is None:
                 return
-            path, name = typed_path(values["path"]), values["name"].strip() or None
+            path, name = request.path, request.name
             if path.is_dir():
                 self.begin_work(f"copying the adapter in {path}", partial(import_adapter, path, name, self.database))
             else:
                 self.ask(partial(add_model_file, path, name), file_added, group="change")
 
-        self.app.push_screen(add_model_form(self._named_database), add)
+        self.app.push_screen(FormDialog(AddForm(self._named_database)), add)
 
     def action_merge(self) -> None:
         """Ask which adapters to merge, beginning with the selected one."""
         model = self._selected
         assert model is not None
 
-        def merge(values: dict[str, str] | None) -> None:
-            if values is not None:
-                adapters, rank = merge_values(values)
-                name = values["name"].strip() or None
-                names = " and ".join(each for each, _ in adapters)
-                self.begin_work(f"merging {names}", partial(merge_and_report, adapters, rank, name, self.database))
+        def merge(request: MergeRequest | None) -> None:
+            if request is not None:
+                names = " and ".join(each for each, _ in request.adapters)
+                work = partial(merge_and_report, request.adapters, request.rank, request.name, self.database)
+                self.begin_work(f"merging {names}", work)
 
         names = [row.name for row in self._models if row.kind == "adapter"]
-        self.app.push_screen(merge_adapters_form(model.name, names, self._named_database), merge)
+        self.app.push_screen(FormDialog(MergeForm(model.name, names, self._named_database)), merge)
 
     def action_export(self) -> None:
         """Ask for the folder to export an adapter to."""
@@ -315,11 +317,12 @@ class ModelsScreen(ModelWorkScreen):
         assert model is not None
         adapter = model.name
 
-        def export(values: dict[str, str] | None) -> None:
-            if values is not None:
-                self.begin_work(f"exporting {adapter}", partial(export_and_report, adapter, values))
+        def export(request: AdapterExportRequest | None) -> None:
+            if request is not None and request.folder is not None:
+                options = request.folder, request.licence, request.base, request.replace
+                self.begin_work(f"exporting {adapter}", partial(export_and_report, adapter, *options))
 
-        self.app.push_screen(export_adapter_form(adapter, self._named_database), export)
+        self.app.push_screen(FormDialog(AdapterExportForm(adapter, self._named_database)), export)
 
     def action_quantize(self) -> None:
         """Ask for the number of bits, after finding the possible ones."""
@@ -331,11 +334,11 @@ class ModelsScreen(ModelWorkScreen):
         """Show the form for a quantization."""
         source = message.model.name
 
-        def quantize(values: dict[str, str] | None) -> None:
-            if values is not None:
-                self._quantize(source, values["kind"], values["name"].strip() or None)
+        def quantize(request: QuantizeRequest | None) -> None:
+            if request is not None:
+                self._quantize(source, request.kind, request.name)
 
-        self.app.push_screen(quantize_model_form(source, message.bits, self._named_database), quantize)
+        self.app.push_screen(FormDialog(QuantizeForm(source, message.bits, self._named_database)), quantize)
 
     def _quantize(self, source: str, kind: str, name: str | None) -> None:
         def work(db: "Database") -> Iterator[object]:

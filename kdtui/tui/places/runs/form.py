@@ -1,9 +1,7 @@
 """The form that starts an evaluation, and the request that it makes."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,11 +10,10 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.settings_form import chosen, followed, refused, settings_fields, whole_number
+from kdtui.tui.core.forms import Field, FollowUp, Form, whole_number
+from kdtui.tui.student.student_fields import StudentFields
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.student.options import StudentOptions, combined
-from store.errors import StoreError
 from store.records import SPLITS, RunSettings, Split
 
 
@@ -46,59 +43,53 @@ class EvaluationRequest:
         }
 
 
-class EvaluationForm:
-    """The form that asks what to evaluate.
+class EvaluationForm(Form[EvaluationRequest]):
+    """Asks what to evaluate.
 
     Args:
         options: the student options of each dataset; at least one.
         dataset: the dataset that the form begins with.
         before: the last request, from `EvaluationRequest.to_memory`; the user may have edited it.
-        database: the path by which a command names the store, or None for the default.
+        named_database: the path by which a command names the store, or None for the default.
     """
 
+    title = "Evaluate a student"
+    verb = "Evaluate"
+
     def __init__(
-        self, options: Mapping[str, StudentOptions], dataset: str, before: object, database: Path | None
+        self, options: Mapping[str, StudentOptions], dataset: str, before: object, named_database: Path | None
     ) -> None:
-        self._database = database
+        self._named_database = named_database
         self._options, self._dataset = options, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
-        self._choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        self._student = StudentFields(choice, combined(options.values()))
 
-    def dialog(self) -> FormDialog:
-        """Return the form as a dialog."""
+    @property
+    def fields(self) -> Sequence[Field]:
+        def remembered(name: str, default: str) -> str:
+            value = self._before.get(name)
+            return default if value is None else str(value)
 
-        def check(values: Mapping[str, str]) -> str | None:
-            try:
-                self.request(values)
-            except (KdtuiError, StoreError) as error:
-                return str(error)
-            return None
+        limit, seed, tags = (remembered(name, "") for name in ("limit", "seed", "tags"))
+        return [
+            Field("dataset", "Dataset", "choice", self._dataset, options=_same_labels(self._options)),
+            Field("split", "Split", "choice", remembered("split", "test"), options=_same_labels(SPLITS)),
+            Field("limit", "Sessions", value=limit, help="of the split, drawn at random; all by default"),
+            Field("seed", "Seed", value=seed, help="of the random draw; 0 by default"),
+            Field("tags", "Tags", value=tags, help="words to find the run by, separated by blanks"),
+            *self._student.fields,
+        ]
 
-        def command(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError, StoreError):
-                return command_line(self.request(values).arguments, database=self._database)
-            return ""
-
-        offered = combined(self._options.values())
-        return FormDialog(
-            "Evaluate a student",
-            self._fields(),
-            verb="Evaluate",
-            check=check,
-            command=command,
-            follow=partial(followed, offered),
-            refuse=partial(refused, offered),
-        )
-
-    def request(self, values: Mapping[str, str]) -> EvaluationRequest:
-        """Return the evaluation that the values of the form ask for.
+    def parse(self, values: Mapping[str, str]) -> EvaluationRequest:
+        """Return the evaluation that the values describe.
 
         Raises:
             KdtuiError: it is not possible.
             StoreError: a tag is not valid.
         """
         dataset = values["dataset"]
-        settings = chosen(values, self._choice, self._options[dataset], dataset).settings
+        settings = self._student.parse(values, dataset, self._options[dataset]).settings
         limit = whole_number(values["limit"], "sessions", 1)
         seed = whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
@@ -111,26 +102,14 @@ class EvaluationForm:
         check_tags(tags)
         return EvaluationRequest(dataset, cast("Split", values["split"]), settings, tags)
 
-    def _fields(self) -> list[Field]:
-        def remembered(name: str, otherwise: str) -> str:
-            value = self._before.get(name)
-            return otherwise if value is None else str(value)
+    def command(self, parsed: EvaluationRequest) -> str:
+        return command_line(parsed.arguments, database=self._named_database)
 
-        return [
-            Field("dataset", "Dataset", "choice", self._dataset, options=_same_labels(self._options)),
-            Field("split", "Split", "choice", remembered("split", "test"), options=_same_labels(SPLITS)),
-            Field(
-                "limit", "Sessions", value=remembered("limit", ""), help="draw this number at random; by default all"
-            ),
-            Field("seed", "Seed", value=remembered("seed", ""), help="seed of the draw; by default 0"),
-            Field(
-                "tags",
-                "Tags",
-                value=remembered("tags", ""),
-                help="words to find the run by, separated by blanks",
-            ),
-            *settings_fields(self._choice.settings, combined(self._options.values())),
-        ]
+    def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
+        return self._student.follow(before, after)
+
+    def unused(self, values: Mapping[str, str]) -> Mapping[str, str]:
+        return self._student.unused(values)
 
 
 def _same_labels(names: Iterable[str]) -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The place Runs: all evaluations next to the floors, and how to start, resume and compare them."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,13 +11,14 @@ from kdtui.text import counted
 from kdtui.tui.core.activity import Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.runs.evaluation import EvaluationActivity
 from kdtui.tui.places.runs.form import EvaluationForm, EvaluationRequest
 from kdtui.tui.places.runs.list_screen import RunListScreen
-from kdtui.tui.places.runs.note import note_form, save_note
+from kdtui.tui.places.runs.note import NoteForm, RunNote, save_note
 from kdtui.tui.places.runs.run_list import UPCOMING, RunListing
 from kdtui.tui.places.runs.scoring import FloorsFound, NumbersActivity, RunScored, TokensFound
 from kdtui.tui.widgets.row_table import RowTable
@@ -24,7 +26,7 @@ from kdtui.tui.widgets.row_table import RowTable
 if TYPE_CHECKING:
     from kdtui.tui.places.runs.run_screen import RunScreen
     from kdtui.workflows.student.options import StudentOptions
-    from store.runs import RunSummary
+    from store.runs import Run, RunSummary
     from store.sqlite import Database
 
 
@@ -258,13 +260,12 @@ class RunsScreen(RunListScreen):
         [dataset, *_] = self.datasets_to_begin_with(list(message.options), last)
         form = EvaluationForm(message.options, dataset, before, self.known.listing.named_database)
 
-        def begin(values: dict[str, str] | None) -> None:
-            if values is not None:
-                request = form.request(values)
+        def begin(request: EvaluationRequest | None) -> None:
+            if request is not None:
                 memory["form"] = request.to_memory()
                 self._begin(request)
 
-        self.app.push_screen(form.dialog(), begin)
+        self.app.push_screen(FormDialog(form), begin)
 
     def action_resume(self) -> None:
         """Resume the selected run."""
@@ -334,15 +335,11 @@ class RunsScreen(RunListScreen):
             return
         run = entry.summary.run
 
-        def save(values: dict[str, str] | None) -> None:
-            def question(db: "Database") -> int:
-                save_note(db, run, values or {})
-                return run.id
+        def save(note: RunNote | None) -> None:
+            if note is not None:
+                self.ask(partial(_save_note, run, note), RunNoted, group="note")
 
-            if values is not None:
-                self.ask(question, RunNoted, group="note")
-
-        self.app.push_screen(note_form(run, self.known.listing.named_database), save)
+        self.app.push_screen(FormDialog(NoteForm(run, self.known.listing.named_database)), save)
 
     def on_run_noted(self, message: RunNoted) -> None:
         """Report the change, and load the runs again."""
@@ -427,3 +424,8 @@ class RunsScreen(RunListScreen):
         """Return why a floor cannot be compared session by session, and where its scores are."""
         key = self.kdtui.key_of("table.select")
         return f"the answers of a floor are not kept for comparison; {key} on a run shows its scores next to the floors"
+
+
+def _save_note(run: "Run", note: RunNote, db: "Database") -> int:
+    save_note(db, run, note)
+    return run.id

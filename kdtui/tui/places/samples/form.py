@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, ValuesDialog
 from models.embedded import NAME
 from store.records import FORMATS, Format
 
@@ -45,9 +45,9 @@ class SampleForm:
         self._datasets = list(kept)
         self._taken = set(taken)
 
-    def dialog(self) -> FormDialog:
+    def dialog(self) -> ValuesDialog:
         """The form."""
-        return FormDialog("Draw a sample", self._fields(), verb="Draw it", check=self._problem, command=self._command)
+        return ValuesDialog("Draw a sample", self._fields(), verb="Draw it", check=self._problem, command=self._command)
 
     @staticmethod
     def name_of(values: Mapping[str, str]) -> str:

@@ -11,10 +11,11 @@ from kdtui.text import counted, fit_lines
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
-from kdtui.tui.places.studies.report import StudyReport, report_form
+from kdtui.tui.places.studies.report import ReportForm, ReportRequest, StudyReport
 from kdtui.tui.places.studies.study_run import StudyRun
 
 if TYPE_CHECKING:
@@ -268,12 +269,13 @@ class StudyActions(StoreScreen[None]):
             return
         name, memory = self.study.name, self.remembered("studies")
 
-        def write(values: dict[str, str] | None) -> None:
-            if values is not None:
-                memory["report"] = values
-                self.kdtui.begin_task(StudyReport(self.database, name, values, self.app.post_message))
+        def write(request: ReportRequest | None) -> None:
+            if request is not None:
+                memory["report"] = request.to_memory()
+                self.kdtui.begin_task(StudyReport(self.database, name, request, self.app.post_message))
 
-        self.app.push_screen(report_form(name, memory.get("report"), named_database(self.database)), write)
+        form = ReportForm(name, memory.get("report"), named_database(self.database))
+        self.app.push_screen(FormDialog(form), write)
 
     # Deletion
 

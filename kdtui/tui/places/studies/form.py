@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, Form, whole_number
 from kdtui.tui.core.store_worker import ask_store, named_database
 from kdtui.tui.widgets.path_input import typed_path
 from store.records import SPLITS
@@ -28,6 +28,8 @@ _SOURCES = (
 )
 
 _DEFAULT = "as the study says"
+
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,98 @@ def study_options(db: "Database", database: Path) -> StudyOptions:
     )
 
 
-class StudyForm:
-    """The form for a new study, with all options of `kdtui study run`.
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """A study that the user wants to run.
+
+    Attributes:
+        preset: empty for a TOML file.
+        file: the path of the TOML file as typed.
+        name: None for that of the study and its datasets.
+        students: base models; empty for those of the study.
+        split: None for that of the study.
+        sessions: number of sessions to answer; None for that of the study, likewise the other numbers.
+    """
+
+    preset: str
+    file: str
+    datasets: tuple[str, ...]
+    name: str | None
+    students: tuple[str, ...]
+    split: str | None
+    sessions: int | None
+    training_sessions: int | None
+    seeds: int | None
+    hosts: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The preset, or the path of the file; empty if the user has named none."""
+        return self.preset or (str(typed_path(self.file)) if self.file else "")
+
+    def spec(self, db: "Database") -> "Spec":
+        """Return the study; for worker threads.
+
+        Raises:
+            KdtuiError: the request does not describe a study.
+        """
+        from kdtui.workflows.studies.chosen import chosen_spec
+
+        changes: dict[str, Any] = {
+            "name": self.name,
+            "student": self.students or None,
+            "seed": None if self.seeds is None else tuple(range(self.seeds)),
+            "sessions": self.sessions,
+            "training_sessions": self.training_sessions,
+            "split": self.split,
+            "hosts": self.hosts or None,
+        }
+        return chosen_spec(db, self.source, self.datasets, **changes)
+
+    def command(self, named_database: Path | None, *, replace: bool = False) -> str:
+        """Return the command that runs the same study.
+
+        Args:
+            replace: whether the study replaces another one.
+        """
+        options: dict[str, str | Sequence[str] | None] = {
+            "--dataset": self.datasets,
+            "--name": self.name,
+            "--student": self.students,
+            "--seeds": _text(self.seeds) or None,
+            "--sessions": _text(self.sessions) or None,
+            "--training-sessions": _text(self.training_sessions) or None,
+            "--split": self.split,
+            "--host": self.hosts,
+        }
+        words = ("study", "run", "--replace") if replace else ("study", "run")
+        return command_line(words, self.source or "FILE.toml", options, database=named_database)
+
+    def to_memory(self) -> dict[str, str]:
+        """Return the values of the fields to remember; a name belongs to one study."""
+        return {
+            "source": self.preset,
+            "file": self.file,
+            "students": ", ".join(self.students),
+            "split": self.split or "",
+            "sessions": _text(self.sessions),
+            "training_sessions": _text(self.training_sessions),
+            "seeds": _text(self.seeds),
+            "hosts": ", ".join(self.hosts),
+        }
+
+
+class StudyForm(Form[StudyRequest]):
+    """Asks for a new study, with all options of `kdtui study run`.
 
     Args:
         datasets: the datasets that the form begins with.
-        before: the values of the form when it was last used; the user may have edited them.
+        before: remembered values of the fields; the user may have edited them.
     """
+
+    title = "Plan a study"
+    verb = "Run it"
+    has_description = True
 
     def __init__(self, options: StudyOptions, datasets: Sequence[str], before: object, database: Path) -> None:
         self._options, self._datasets, self._database = options, datasets, database
@@ -65,67 +152,16 @@ class StudyForm:
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
         )
 
-    def dialog(self) -> FormDialog:
-        """Return the form as a dialog."""
-        return FormDialog(
-            "Plan a study",
-            self._fields(),
-            verb="Run it",
-            check=self._problem,
-            command=self.command,
-            tell=self._plan_text,
-        )
-
-    @staticmethod
-    def source(values: Mapping[str, str]) -> str:
-        """Return the preset, or the path of the file."""
-        return values["source"] or str(typed_path(values["file"]))
-
-    def spec(self, values: Mapping[str, str], db: "Database") -> "Spec":
-        """Return the study that the values describe; for worker threads.
-
-        Raises:
-            KdtuiError: the values do not describe a study.
-        """
-        from kdtui.workflows.studies.chosen import chosen_spec
-
-        seeds = _number(values["seeds"])
-        changes: dict[str, Any] = {
-            "name": values["name"].strip() or None,
-            "student": _names(values["students"]) or None,
-            "seed": None if seeds is None else tuple(range(seeds)),
-            "sessions": _number(values["sessions"]),
-            "training_sessions": _number(values["training_sessions"]),
-            "split": values["split"] or None,
-            "hosts": _names(values["hosts"]) or None,
-        }
-        return chosen_spec(db, self.source(values), _names(values["datasets"]), **changes)
-
-    def command(self, values: Mapping[str, str], *, replace: bool = False) -> str:
-        """Return the command that runs the same study.
-
-        Args:
-            replace: whether the study replaces another one.
-        """
-        options: dict[str, str | Sequence[str] | None] = {
-            "--dataset": _names(values["datasets"]),
-            "--name": values["name"].strip() or None,
-            "--student": _names(values["students"]),
-            "--seeds": values["seeds"].strip() or None,
-            "--sessions": values["sessions"].strip() or None,
-            "--training-sessions": values["training_sessions"].strip() or None,
-            "--split": values["split"] or None,
-            "--host": _names(values["hosts"]),
-        }
-        source = self.source(values) if values["source"] or values["file"].strip() else "FILE.toml"
-        words = ("study", "run", "--replace") if replace else ("study", "run")
-        return command_line(words, source, options, database=self._options.named_database)
-
-    def _fields(self) -> list[Field]:
+    @property
+    def fields(self) -> Sequence[Field]:
         def before(name: str, default: str = "") -> str:
             return self._before.get(name, default)
 
-        hosts = ("local", *self._options.hosts)
+        def text(name: str, label: str, help: str) -> Field:
+            return Field(name, label, value=before(name), help=help)
+
+        datasets, hosts = _listed(self._options.datasets), _listed(("local", *self._options.hosts))
+        splits = [(_DEFAULT, ""), *((split, split) for split in SPLITS)]
         return [
             Field("source", "Study", "choice", before("source", "rq3"), options=_SOURCES),
             Field("file", "File", "path", before("file"), help="The TOML file of the study."),
@@ -133,62 +169,61 @@ class StudyForm:
                 "datasets",
                 "Datasets",
                 value=", ".join(self._datasets),
-                help=f"The datasets to answer, separated by commas. There are: {_listed(self._options.datasets)}.",
+                help=f"The datasets to answer, separated by commas. There are: {datasets}.",
             ),
             Field("name", "Name", value=before("name"), help="By default that of the study and its datasets."),
-            Field("students", "Students", value=before("students"), help=f"Base models; by default {_DEFAULT}."),
-            Field(
-                "split",
-                "Split",
-                "choice",
-                before("split"),
-                options=[(_DEFAULT, ""), *((split, split) for split in SPLITS)],
-            ),
-            Field("sessions", "Sessions", value=before("sessions"), help="Answer this number, drawn at random."),
-            Field(
-                "training_sessions",
-                "Training sessions",
-                value=before("training_sessions"),
-                help="Train on this number of each dataset, drawn at random.",
-            ),
-            Field("seeds", "Seeds", value=before("seeds"), help="Train and sample with this number of seeds."),
-            Field(
-                "hosts",
-                "Hosts",
-                value=before("hosts"),
-                help=f"Where adapters are trained, separated by commas. There are: {_listed(hosts)}.",
-            ),
+            text("students", "Students", f"Base models; by default {_DEFAULT}."),
+            Field("split", "Split", "choice", before("split"), options=splits),
+            text("sessions", "Sessions", "Answer this number, drawn at random."),
+            text("training_sessions", "Training sessions", "Train on this number of each dataset, drawn at random."),
+            text("seeds", "Seeds", "Train and sample with this number of seeds."),
+            text("hosts", "Hosts", f"Where adapters are trained, separated by commas. There are: {hosts}."),
         ]
 
-    def _problem(self, values: Mapping[str, str]) -> str | None:
-        """Return why these values are not valid; `_plan_text` checks the file and the plan."""
-        datasets = _names(values["datasets"])
-        if not values["source"] and not values["file"].strip():
+    def parse(self, values: Mapping[str, str]) -> StudyRequest:
+        """Return the study that the values describe.
+
+        Raises:
+            KdtuiError: a number cannot be read.
+        """
+        return StudyRequest(
+            values["source"],
+            values["file"].strip(),
+            _names(values["datasets"]),
+            values["name"].strip() or None,
+            _names(values["students"]),
+            values["split"] or None,
+            whole_number(values["sessions"], "sessions", 1),
+            whole_number(values["training_sessions"], "training sessions", 1),
+            whole_number(values["seeds"], "seeds", 1, _MOST_SEEDS),
+            _names(values["hosts"]),
+        )
+
+    def problem(self, parsed: StudyRequest) -> str | None:
+        """Return why there is no such study; `describe` checks the file and the plan."""
+        if not parsed.source:
             return "name the file of the study"
-        if values["source"] and not datasets:
+        if parsed.preset and not parsed.datasets:
             return "name a dataset; the presets have none"
-        if unknown := [each for each in datasets if each not in self._options.datasets]:
+        if unknown := [each for each in parsed.datasets if each not in self._options.datasets]:
             return f"there is no dataset {unknown[0]!r}; there are: {_listed(self._options.datasets)}"
         hosts = ("local", *self._options.hosts)
-        if unknown := [each for each in _names(values["hosts"]) if each not in hosts]:
+        if unknown := [each for each in parsed.hosts if each not in hosts]:
             return f"there is no host {unknown[0]!r}; there are: {_listed(hosts)}"
-        for name, label in (("sessions", "sessions"), ("training_sessions", "training sessions"), ("seeds", "seeds")):
-            text = values[name].strip()
-            if text and (_number(text) or 0) < 1:
-                return f"{label} are a whole number: 1 or more"
-        if (_number(values["seeds"]) or 0) > _MOST_SEEDS:
-            return f"seeds are {_MOST_SEEDS:,} at most"
         return None
 
-    def _plan_text(self, values: Mapping[str, str]) -> str:
-        """Return the plan, in lines; for worker threads."""
+    def command(self, parsed: StudyRequest) -> str:
+        return parsed.command(self._options.named_database)
+
+    def describe(self, parsed: StudyRequest) -> str:
+        """Return the plan, in lines."""
 
         def question(db: "Database") -> str:
             from kdtui.workflows.studies.chosen import earlier_study
             from kdtui.workflows.studies.forecast import forecast, plan_in_words
             from kdtui.workflows.studies.plan import make_plan
 
-            spec = self.spec(values, db)
+            spec = parsed.spec(db)
             plan = make_plan(db, spec)
             earlier = earlier_study(db, spec)
             lines = [f"study {spec.name}" + (", replacing the one of this name" if earlier is not None else "")]
@@ -198,16 +233,12 @@ class StudyForm:
         return ask_store(self._database, question)
 
 
-_MOST_SEEDS = 1000
-
-
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
 
 
-def _number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isdecimal() and len(text) < 19 else None
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _listed(names: Sequence[str]) -> str:

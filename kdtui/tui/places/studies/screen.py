@@ -16,12 +16,13 @@ from textual.widgets import Static
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.knowledge.tasks import version_of
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
-from kdtui.tui.places.studies.form import StudyForm, StudyOptions, study_options
+from kdtui.tui.places.studies.form import StudyForm, StudyOptions, StudyRequest, study_options
 from kdtui.tui.places.studies.rows import COLUMNS, spec_text, study_table_row
 from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.widgets.footer import Footer
@@ -247,17 +248,16 @@ class StudiesScreen(StudyActions):
         datasets = self.datasets_to_begin_with(message.options.datasets)
         form = StudyForm(message.options, datasets, memory.get("form"), self.database)
 
-        def prepare(values: dict[str, str] | None) -> None:
-            if values is not None:
-                # Each study has its own name.
-                memory["form"] = {**values, "name": ""}
+        def prepare(request: StudyRequest | None) -> None:
+            if request is not None:
+                memory["form"] = request.to_memory()
                 self.prepare(
-                    lambda db: form.spec(values, db),
-                    form.source(values),
-                    command_of=lambda replace: form.command(values, replace=replace),
+                    request.spec,
+                    request.source,
+                    command_of=lambda replace: request.command(message.options.named_database, replace=replace),
                 )
 
-        self.app.push_screen(form.dialog(), prepare)
+        self.app.push_screen(FormDialog(form), prepare)
 
     def on_study_deleted(self, message: StudyDeleted) -> None:
         """Report the deletion, and load the studies again."""

@@ -1,7 +1,6 @@
 """The workbench: the sessions of a dataset, and those that were typed, to open and to have bundles generated for."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -14,18 +13,17 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
-from kdtui.errors import KdtuiError
-from kdtui.exchange.pasted_text import read_typed
-from kdtui.text import counted, one_line
+from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.workbench.session import SessionList, SessionScreen
-from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command, piped_command
+from kdtui.tui.places.workbench.typed_form import TypedSessionsForm, TypedText
+from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -412,53 +410,19 @@ class WorkbenchScreen(StoreScreen[None]):
 
     def action_type_session(self) -> None:
         """Have a session typed, and open it; one that was typed and is under the cursor can be typed on."""
-        dataset, key = self._dataset, self._table.cursor_key if self._table.display else None
+        key = self._table.cursor_key if self._table.display else None
         text = self._typed.text(int(key)) if key is not None and int(key) < 0 else ""
-        number = self._typed.next_number
+        first_number = self._typed.next_number
 
-        def check(values: Mapping[str, str]) -> str | None:
-            try:
-                read_typed(values["products"], number)
-            except KdtuiError as error:
-                return str(error)
-            return None
-
-        def command(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError):
-                sessions = read_typed(values["products"], number)
-                if len(sessions) > 1:
-                    return piped_command(sessions, dataset, self.kdtui.choice, self._named_database)
-                return generate_command(sessions[0], dataset, self.kdtui.choice, self._named_database)
-            return ""
-
-        def count(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError):
-                if (sessions := len(read_typed(values["products"]))) > 1:
-                    return counted(sessions, "session")
-            return ""
-
-        def take(values: Mapping[str, str] | None) -> None:
-            if values is not None:
-                text = values["products"]
+        def add(typed: TypedText | None) -> None:
+            if typed is not None:
                 self._came_from = None
-                self._to_open = self._typed.add(read_typed(text, number), text)
+                self._to_open = self._typed.add(typed.sessions, typed.text)
                 self._clear_filter()
                 self._find()
 
-        help = (
-            "One product a line: its title, and if you like | and its category, as in Tent | Outdoor > Shelter. An "
-            "empty line ends a session. Or sessions as the JSON Lines that kdtui data export writes."
-        )
-        field = Field("products", "Products", "lines", text, help)
-        form = FormDialog(
-            "Sessions of your own",
-            [field],
-            verb="Open",
-            check=check,
-            command=command,
-            follow=lambda _, values: ({}, count(values)),
-        )
-        self.app.push_screen(form, take)
+        form = TypedSessionsForm(text, first_number, self._dataset, self.kdtui.choice, self._named_database)
+        self.app.push_screen(FormDialog(form), add)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Of the two actions of `escape`, the one that there is a reason for."""

@@ -22,6 +22,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.generation import (
     AnswerEnded,
     BundleWritten,
@@ -38,7 +39,7 @@ from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_co
 from kdtui.tui.student.answer import NAMES, StudentAnswer, compared, true_lines, written_lines
 from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.student.calibration_form import CalibratingScreen
-from kdtui.tui.student.settings_form import chosen, settings_form
+from kdtui.tui.student.settings_form import SettingsForm
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
 from kdtui.tui.widgets.row_table import Column, Row, RowTable
@@ -562,10 +563,9 @@ class SessionScreen(CalibratingScreen[int]):
         is_other = message.purpose == "compare"
         before = self._other_choice if is_other else self._side.choice
 
-        def take(values: dict[str, str] | None) -> None:
-            if values is None:
+        def take(choice: StudentChoice | None) -> None:
+            if choice is None:
                 return
-            choice = chosen(values, before, student_options, self._sessions.dataset)
             if is_other:
                 self._compare_with(choice)
             else:
@@ -573,10 +573,10 @@ class SessionScreen(CalibratingScreen[int]):
 
         settings = f"The {NAMES[self._active]} settings" if self._is_comparing else "Whom to ask, and how"
         title = "Compare with" if is_other else settings
-        form = settings_form(
+        form = SettingsForm(
             title, before, student_options, self._sessions.dataset, self._command, "Compare" if is_other else "Use it"
         )
-        self.app.push_screen(form, take)
+        self.app.push_screen(FormDialog(form), take)
 
     def action_settings(self) -> None:
         """Choose the student, its adapter, its knowledge, and how it is asked."""
