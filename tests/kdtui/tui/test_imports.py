@@ -275,9 +275,7 @@ async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle
         counts = f"36 sessions, {pieces} pieces of knowledge, 1 run"
         await until(pilot, lambda: f"demo-outdoor has {counts}" in shown(app, "#form-note"))
         app.screen.query_one("#field-replace", Checkbox).value = True
-        await until(
-            pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-note")
-        )
+        await until(pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-note"))
         command = f"$ kdtui data import --replace {OUTDOOR} --dataset demo-outdoor"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")

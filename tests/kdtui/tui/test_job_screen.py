@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.jobs.screen import JobsScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.footer import Footer
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
@@ -38,9 +38,9 @@ async def test_a_training_is_followed_until_its_screen_is_left(
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "table.select")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "[red]x[/] red" in log(app).text)
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen) and "[red]x[/] red" in log(app).text)
         assert "busy ▶ running · step 10 of 40 · loss 0.200 · pair F1 0.625" in shown(app, "#title")
-        assert isinstance(app.screen, JobScreen)
+        assert isinstance(app.screen, TrainingScreen)
         assert app.screen.command == "kdtui sft logs busy --follow"
         assert all(curve.display for curve in app.screen.query(Curve))
         with (folder / LOG).open("a") as file:
@@ -76,7 +76,7 @@ async def test_the_footer_of_the_list_says_that_a_key_opens_the_log(demo_store: 
         await settle(pilot)
         assert str(app.screen.query_one(Footer).render()).startswith("⏎ Log and loss n New ")
         await act(pilot, "trainings.open")
-        assert isinstance(app.screen, JobScreen)
+        assert isinstance(app.screen, TrainingScreen)
 
 
 async def test_a_progress_bar_is_shown_as_it_was_last(demo_store: Path, settle: Settle, until: Until) -> None:
@@ -85,7 +85,7 @@ async def test_a_progress_bar_is_shown_as_it_was_last(demo_store: Path, settle: 
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         await until(pilot, lambda: log(app).text == "100% done\n        indented")
 
 
@@ -111,7 +111,7 @@ async def test_a_log_of_a_gigabyte_is_read_where_it_is_in_sight(
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "the last line" in log(app).text)
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen) and "the last line" in log(app).text)
         assert "1.0 GB · follows" in str(log(app).border_title)
         await pilot.press("home")
         await until(pilot, lambda: "the first line" in log(app).text)
@@ -134,7 +134,7 @@ async def test_a_log_that_is_begun_anew_is_shown_anew(
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen) and "old" in log(app).text)
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen) and "old" in log(app).text)
         (folder / LOG).write_text("new\n")
         await until(pilot, lambda: log(app).text == "new")
         (folder / EXIT_CODE).write_text("1")

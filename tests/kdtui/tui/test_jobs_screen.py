@@ -11,8 +11,9 @@ from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.places.jobs.screen import HostDialog, JobsScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.host_dialog import HostDialog
+from kdtui.tui.places.jobs.screen import JobsScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.training.service import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
@@ -161,9 +162,9 @@ async def test_what_cannot_be_done_says_why(demo_store: Path, settle: Settle, sl
             await act(pilot, f"training.{action}")
         await settle(pilot)
         for why in (
-            "training busy is at work already; it is running",
+            "training busy is running already",
             "training busy has no adapter yet; it is running",
-            "training busy runs on no host; what it makes is here",
+            "training busy does not run on a host; its adapter is written here",
             "training busy is running; stop it first",
             "training ended is not running; it is done",
             "training ended is done",
@@ -206,7 +207,7 @@ async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_b
         await until(pilot, lambda: "waiting for busy to stop: 1 s of 120, then it is killed" in shown(app, "#doing"))
         assert "step 3 of 40" in shown(app, "#doing")
         await act(pilot, "training.remove")
-        assert "something is being done with it already" in toasts(app)
+        assert "the training is busy: " in toasts(app)
         await act(pilot, "training.cancel")
         assert isinstance(app.screen, ConfirmDialog)
         assert "kdtui sft cancel --now busy" in app.screen.command
@@ -252,8 +253,8 @@ BUSY, BEGUN = "somebody is at work", {METRICS: metrics(10)}
             "no adapter yet: the training is running, at step 10 of 40, and writes it at its end",
         ),
         ({PID: BUSY}, "no adapter yet: the training is running, and writes it at its end"),
-        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R goes on with it"),
-        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R goes on with it"),
+        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R resumes it"),
+        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R resumes it"),
         ({EXIT_CODE: "0"}, "No such file or directory"),
     ],
 )
@@ -281,7 +282,7 @@ async def test_the_manifest_says_that_an_adapter_is_still_on_its_host(
         await settle(pilot)
         await act(pilot, "training.manifest")
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
-        assert "the adapter is on far still; F brings it home" in str(app.screen.query_one(Readable).content)
+        assert "the adapter is still on far; F fetches it" in str(app.screen.query_one(Readable).content)
 
 
 # Hosts
@@ -300,7 +301,7 @@ async def test_a_host_is_checked_and_its_findings_come_as_they_are_found(
         assert isinstance(jobs, JobsScreen)
         await act(pilot, "jobs.check")
         assert isinstance(app.screen, HostDialog) == (size[0] < 120)
-        await until(pilot, lambda: "✓ clock" in jobs._about_host("login").plain)
+        await until(pilot, lambda: "✓ clock" in jobs.host_details("login").plain)
         if size[0] < 120:
             await until(
                 pilot, lambda: "GB free below" in str(app.screen.query_one("VerticalScroll Static", Static).content)
@@ -353,7 +354,7 @@ async def test_a_host_that_hangs_does_not_keep_the_program_from_ending(
         await settle(pilot)
         await until(pilot, lambda: rows(app, "#hosts")[0][3] == "… asking slow")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         running = list(app.activities)
         assert len(running) == 2
         await act(pilot, "job.back")
@@ -394,16 +395,16 @@ async def test_a_training_on_a_host_is_watched_and_its_adapter_comes_home(
         assert "starting away (asking far)" in shown(app, "#doing")
         await patiently(pilot, lambda: "training away runs on far as process" in toasts(app))
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "✓ done" in shown(app, "#title"))
+        await patiently(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
         await patiently(pilot, lambda: "evaluation at step" in log(app).text)
-        assert "its adapter is on far still" in shown(app, "#title")
+        assert "its adapter is still on far" in shown(app, "#title")
         await act(pilot, "training.adapter")
         await settle(pilot)
         assert "fetch it first" in toasts(app)
         await act(pilot, "training.fetch")
         assert "fetching away from far" in shown(app, "#doing")
         await patiently(pilot, lambda: "files of training away from far" in toasts(app))
-        await patiently(pilot, lambda: "its adapter is on far still" not in shown(app, "#title"))
+        await patiently(pilot, lambda: "its adapter is still on far" not in shown(app, "#title"))
         assert (demo_store.parent / "jobs" / "away" / "away.gguf").is_file()
 
 
@@ -428,13 +429,13 @@ async def test_a_lost_connection_is_said_and_comes_back(
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "before" in log(app).text)
+        await patiently(pilot, lambda: isinstance(app.screen, TrainingScreen) and "before" in log(app).text)
         server.stop()
-        await patiently(pilot, lambda: "trying again" in shown(app, "#title"))
+        await patiently(pilot, lambda: "retrying" in shown(app, "#title"))
         with (there / LOG).open("a") as file:
             file.write("meanwhile\n")
         server.start()
-        await patiently(pilot, lambda: "meanwhile" in log(app).text and "trying again" not in shown(app, "#title"))
+        await patiently(pilot, lambda: "meanwhile" in log(app).text and "retrying" not in shown(app, "#title"))
         await pilot.press("home")
         await patiently(pilot, lambda: log(app).text.startswith("xxx"))
         await act(pilot, "screen.reload")

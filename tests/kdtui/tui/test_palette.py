@@ -12,7 +12,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.help import HelpScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.samples.screen import SamplesScreen
@@ -117,7 +117,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert isinstance(app.screen, ModelsScreen)
         assert app.screen.query_one(RowTable).cursor_key == "camper"
         await choose(pilot, until, "camping", "Training camping")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
 
 

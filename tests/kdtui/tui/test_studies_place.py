@@ -15,7 +15,7 @@ from kdtui.tui.config import THEMES
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
 from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.studies.screen import StudiesScreen
@@ -573,7 +573,7 @@ async def test_a_cell_opens_its_training_in_the_place_jobs(store: Path, settle: 
         assert toasts(app) == ["the cell has no training, or none yet"]
         await pilot.press("l", "l")
         await act(pilot, "cell.training")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.current_mode == "jobs"
         # The study is as it was left.
         await act(pilot, "app.studies")

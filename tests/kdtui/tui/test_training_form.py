@@ -10,9 +10,11 @@ from textual.widgets import Button, Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.forms import FormDialog
-from kdtui.tui.places.jobs.form import Offer, form
+from kdtui.tui.places.jobs.form import TrainingForm
 from kdtui.tui.places.jobs.screen import JobsScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_options import TrainingOptions
+from kdtui.tui.places.jobs.training_request import TrainingRequest
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
@@ -61,10 +63,10 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             ({"name": ""}, "needs a name"),
             ({"name": "busy"}, "there is a training or a model 'busy' already"),
             ({"name": "x", "datasets": "demo-outdoor, none"}, "there is no dataset 'none'"),
-            ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts alone"),
+            ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts, and nothing else"),
             ({"as": "context", "epochs": "0"}, "epochs are a number"),
             ({"epochs": "3", "learning_rate": "fast"}, "the learning rate is a number"),
-            ({"learning_rate": "0.001", "base": " "}, "begins with a base"),
+            ({"learning_rate": "0.001", "base": " "}, "needs a base"),
             ({"base": "abc"}, "there is no base 'abc'; there are: smollm2, files, and ids of transformers"),
             ({"base": "shipped"}, "shipped is a student that cannot be trained; choose a base: smollm2"),
             ({"base": "patterns"}, "patterns is a student that cannot be trained"),
@@ -144,9 +146,9 @@ async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: S
 
 
 def test_a_training_that_was_made_and_not_started_gets_another_name() -> None:
-    found = Offer(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
-    before = {"name": "mine-7", "datasets": "one"}
-    [name] = [field.value for field in form(found, ("one",), before)._fields if field.name == "name"]
+    options = TrainingOptions(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
+    form = TrainingForm(options, ("one",), Path("store.db"), TrainingRequest("mine-7", ("one",)))
+    [name] = [field.value for field in form.fields if field.name == "name"]
     assert name == "mine-2"
 
 
@@ -183,7 +185,7 @@ async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked
         await patiently(pilot, lambda: isinstance(app.screen, JobsScreen) and "first" in str(rows(app)))
         await patiently(pilot, lambda: "training first runs as process" in toasts(app) or rows(app)[0][2] == "✓ done")
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "✓ done" in shown(app, "#title"))
+        await patiently(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
         await patiently(pilot, lambda: "evaluation at step" in log(app).text)
         assert "checkpoint" in shown(app, "#title")
         await patiently(pilot, lambda: "first has a pair F1 of" in toasts(app))
@@ -198,11 +200,12 @@ async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked
 
 
 async def test_what_is_not_offered_any_more_is_not_tried_again(demo_store: Path, settle: Settle) -> None:
-    found = Offer(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
+    options = TrainingOptions(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        app.push_screen(form(found, ["one"], {"name": "again", "sample": "deleted", "host": "gone"}))
+        before = TrainingRequest("again", ("one",), sample="deleted", host="gone")
+        app.push_screen(FormDialog(TrainingForm(options, ["one"], demo_store, before)))
         await settle(pilot)
         assert shown(app, "#dialog-command") == "$ kdtui sft launch --name again --dataset one"
 
@@ -215,7 +218,7 @@ async def test_an_adapter_to_begin_from_brings_its_form_and_its_knowledge(
         await settle(pilot)
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        told = "22 training sessions teach little from the base alone: choose an adapter to begin from"
+        told = "22 training sessions teach the base little: choose an adapter to begin from"
         await until(pilot, lambda: told in shown(app, "#form-description"))
         begins = "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
         await fill(app, **{"from": "shipped"})
