@@ -1,6 +1,7 @@
 """Distill: what it costs, how it goes, and the ledger of calls."""
 
 import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -11,13 +12,14 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select, Static
 
+from kdtui.errors import KdtuiError
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.panel import DistillationPanel
-from kdtui.tui.places.distill.plan import planned, problem_of
+from kdtui.tui.places.distill.plan import check_values, plan_from
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.knowledge import distill_with_model
@@ -121,7 +123,7 @@ async def ask(pilot: Pilot[None], settle: Settle, until: Until) -> None:
 
 
 def ended(app: App[None]) -> bool:
-    current = screen(app)._current
+    current = screen(app).current
     return current is not None and not current.is_active
 
 
@@ -179,9 +181,9 @@ async def test_without_calls_a_notice_says_how_to_begin(demo_store: Path, settle
         assert "Press n" in panel(app)
         for action in ("distill.pause", "distill.cancel"):
             await act(pilot, action)
-        assert [toast for toast in toasts(app) if "nothing is at work" in toast]
+        assert [toast for toast in toasts(app) if "nothing is running" in toast]
         await act(pilot, "distill.next_run")
-        assert any("there is no other one" in toast for toast in toasts(app))
+        assert any("there is only one" in toast for toast in toasts(app))
 
 
 async def test_what_it_costs_is_seen_before_anything_is_asked(
@@ -193,7 +195,7 @@ async def test_what_it_costs_is_seen_before_anything_is_asked(
         await choose(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "88 calls are to be paid, and 0 were answered before" in dialog(app).replace("\n", " ")
-        assert "It ends before it passes 7 calls" in dialog(app)
+        assert "It stops before it exceeds 7 calls" in dialog(app)
         await act(pilot, "confirm.no")
         await until(pilot, lambda: ended(app))
         assert "cancelled" in panel(app)
@@ -240,14 +242,14 @@ async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice
         await until(pilot, lambda: len(fake.asked) == 5)
         await act(pilot, "distill.pause")
         await until(pilot, lambda: "pausing" in panel(app))
-        assert "what is under way is finished and kept" in panel(app)
+        assert "pending ones are finished and kept" in panel(app)
         permits.release(100)
         await until(pilot, lambda: "‖ paused" in panel(app))
         assert len(fake.asked) == len(calls(demo_store)) == 5
         await act(pilot, "distill.resume")
         await until(pilot, lambda: ended(app))
         assert "done" in panel(app)
-        assert not [toast for toast in toasts(app) if "nothing is at work" in toast]
+        assert not [toast for toast in toasts(app) if "nothing is running" in toast]
         assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 22
         assert all(row["attempts"] == 1 for row in calls(demo_store))
 
@@ -320,7 +322,7 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
         elsewhere.set()
         here = app.get_screen_stack("distill")[0]
         assert isinstance(here, DistillScreen)
-        await until(pilot, lambda: here._current is not None and here._current.state == "asking")
+        await until(pilot, lambda: here.current is not None and here.current.state == "asking")
         assert not isinstance(app.screen, ConfirmDialog)
         await act(pilot, "app.distill")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
@@ -353,7 +355,7 @@ async def test_a_second_one_of_the_same_is_refused_and_another_one_is_not(
         assert "2 of 2: patterns of demo-outdoor" in panel(app)
         await act(pilot, "distill.next_run")
         assert "1 of 2: thoughts" in panel(app)
-        assert "16 under way" in panel(app)
+        assert "16 pending" in panel(app)
         fake.gate.set()
         await until(pilot, lambda: ended(app))
 
@@ -625,14 +627,14 @@ async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, unti
 
 
 def test_a_held_student_stands_still_and_one_that_is_cancelled_ends(demo_store: Path) -> None:
-    plan = planned({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
+    plan = plan_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
     distillation = Distillation(plan)
     distillation.gate.hold()
     came: list[object] = []
 
     def work() -> None:
         db = open_database(demo_store)
-        came.extend(distillation.work(db))
+        came.extend(distillation.work.run(db))
         db.close()
 
     thread = threading.Thread(target=work)
@@ -712,37 +714,38 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
-        ({"limit": "0"}, "Sessions at most: a whole number of 1 or more is wanted"),
-        ({"limit": "many"}, "Sessions at most: a whole number is wanted"),
-        ({"limit": "5", "seed": "-1"}, "Seed: a whole number of 0 or more is wanted"),
+        ({"limit": "0"}, "Sessions at most: enter a whole number of 1 or more"),
+        ({"limit": "many"}, "Sessions at most: enter a whole number"),
+        ({"limit": "5", "seed": "-1"}, "Seed: enter a whole number of 0 or more"),
         ({"limit": "", "seed": "1"}, "the seed draws sessions; say how many at most"),
         ({"levels": "2,x", "min_support": "0", "max_size": "3"}, "levels are whole numbers"),
-        ({"levels": "2", "min_support": "2", "max_size": "3"}, "Least support: a number of 1 or less is wanted"),
+        ({"levels": "2", "min_support": "2", "max_size": "3"}, "Least support: enter a number of 1 or less"),
         ({"levels": "2", "min_support": "nan", "max_size": "3"}, "Least support"),
-        ({"levels": "2", "min_support": "0.1", "max_size": "9"}, "Most categories: a whole number of 6 or less"),
+        ({"levels": "2", "min_support": "0.1", "max_size": "9"}, "Most categories: enter a whole number of 6 or less"),
         ({"student": " "}, "say which student"),
         ({"student": "https://api.example/v1#m"}, "an endpoint is another kind of teacher"),
         ({"url": "ftp://x"}, "the address begins with http"),
         ({"url": "http://x/v1#m"}, "the name of the model has a field of its own"),
         ({"url": "http://user:secret@x/v1"}, "a key has no place in the address"),
         ({"url": "http://x/v1", "key": "sk-123"}, "the key itself is not asked for"),
-        ({"url": "http://x/v1", "prompt_price": "-1"}, "Price of prompts: a number of 0 or more"),
-        ({"url": "http://x/v1", "max_cost": "cheap"}, "Cost at most: a number is wanted"),
+        ({"url": "http://x/v1", "prompt_price": "-1"}, "Price of prompts: enter a number of 0 or more"),
+        ({"url": "http://x/v1", "max_cost": "cheap"}, "Cost at most: enter a number"),
         ({"url": "http://x/v1", "max_cost": "5"}, "a limit of the cost needs prices"),
-        ({"url": "http://x/v1", "answer_tokens": "0"}, "Tokens of an answer: a whole number of 1 or more"),
-        ({"url": "http://x/v1", "concurrency": "0"}, "Calls at a time: a whole number of 1 or more"),
+        ({"url": "http://x/v1", "answer_tokens": "0"}, "Tokens of an answer: enter a whole number of 1 or more"),
+        ({"url": "http://x/v1", "concurrency": "0"}, "Calls at a time: enter a whole number of 1 or more"),
     ],
 )
 def test_what_will_not_do_is_said_in_the_form(values: dict[str, str], problem: str) -> None:
     if "url" in values:
-        usual = planned().values
+        usual = plan_from().values
         names = ("model", "key", "prompt_price", "answer_price", "max_calls", "max_cost", "concurrency", "timeout")
         values = {**{name: usual[name] for name in names}, **values}
-    assert problem in (problem_of(values) or "")
+    with pytest.raises(KdtuiError, match=re.escape(problem)):
+        check_values(values)
 
 
 def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any]) -> None:
-    plan = planned(
+    plan = plan_from(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
         {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096", "seed": "3"},
@@ -753,15 +756,15 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
         "--answer-tokens 4096 --db x.db"
     )
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out
-    patterns = planned({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})
-    student = planned({"teacher": "student", "student": "my model"})
+    patterns = plan_from({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})
+    student = plan_from({"teacher": "student", "student": "my model"})
     for command in (plan.command(None), patterns.command(None), student.command(None)):
         for word in command.split():
             assert not word.startswith("--") or word.partition("=")[0] in known
 
 
 def test_the_command_of_a_plan_with_a_mistake_shows_what_is_typed() -> None:
-    assert "--limit many --seed f" in planned({"limit": "many", "seed": "f"}).command(None)
+    assert "--limit many --seed f" in plan_from({"limit": "many", "seed": "f"}).command(None)
 
 
 async def test_a_call_is_shown_in_full_and_can_be_copied(demo_store: Path, settle: Settle) -> None:
@@ -806,7 +809,7 @@ async def test_calls_are_searched_by_what_was_said(demo_store: Path, settle: Set
         assert column(app, 0) == ["4"]
         await pilot.press(*"zzz")
         await settle(pilot)
-        assert "No call is like that" in notice(app)
+        assert "No call matches" in notice(app)
         screen(app).query_one("#search", Input).value = "TOO MUCH"
         await settle(pilot)
         await act(pilot, "search.leave_search")
@@ -895,7 +898,7 @@ async def test_what_is_remembered_may_be_nonsense(demo_store: Path, settle: Sett
         await settle(pilot)
         await act(pilot, "distill.new")
         await settle(pilot)
-        assert "Sessions at most: a whole number is wanted" in dialog(app)
+        assert "Sessions at most: enter a whole number" in dialog(app)
         await act(pilot, "form.done")
         assert isinstance(app.screen, FormDialog)
         app.screen.query_one("#field-limit", Input).value = ""

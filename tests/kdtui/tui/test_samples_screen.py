@@ -264,7 +264,7 @@ async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: 
         assert not str(problem.content)
         assert "kdtui sample create --replace half" in str(app.screen.query_one("#dialog-command", Static).content)
         await pilot.press("x")
-        assert "there is no sample 'halfx' to be replaced" in str(problem.content)
+        assert "there is no sample 'halfx' to replace" in str(problem.content)
         app.screen.query_one("#field-replace", Checkbox).value = False
         app.screen.query_one("#field-dataset-0", Checkbox).value = False
         await rest(pilot)
@@ -303,7 +303,7 @@ async def test_a_sample_is_deleted_after_it_is_told_what_names_it(sampled_store:
         await settle(pilot)
         assert isinstance(app.screen, ConfirmDialog)
         told = " ".join(shown(each) for each in app.screen.query(Static))
-        assert f"It is named by run {run.id}, training a-training" in " ".join(told.split())
+        assert f"It is used by run {run.id}, training a-training" in " ".join(told.split())
         await act(pilot, "confirm.no")
         await settle(pilot)
         assert samples(sampled_store) == ["half", "whole"]
