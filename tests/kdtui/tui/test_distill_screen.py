@@ -322,7 +322,7 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
         elsewhere.set()
         here = app.get_screen_stack("distill")[0]
         assert isinstance(here, DistillScreen)
-        await until(pilot, lambda: here.current is not None and here.current.state == "asking")
+        await until(pilot, lambda: here.current is not None and here.current.state == "confirming")
         assert not isinstance(app.screen, ConfirmDialog)
         await act(pilot, "app.distill")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
