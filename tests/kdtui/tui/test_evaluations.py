@@ -196,12 +196,12 @@ async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(
         await settle(pilot)
         text = shown(app, "#everything")
         assert "2 of 7 answered" in text
-        assert "not yet: it is running here; r updates these numbers" in text
+        assert "not yet: this app is evaluating it; r updates these numbers" in text
         assert "--resume" not in text
         assert command(app) == "kdtui run show 1"
         await act(pilot, "run.resume")
         await rest(pilot)
-        assert "the run is running here already" in toasts(app)
+        assert "this app is evaluating the run already" in toasts(app)
         for each in app.activities:
             each.cancel()
         await until(pilot, lambda: command(app) == "kdtui evaluate --resume 1")

@@ -63,7 +63,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         await act(pilot, "training.cancel")
         await settle(pilot)
         assert "there is no host; kdtui host add" in toasts(app)
-        assert "there is no training here" in toasts(app)
+        assert "there is no training" in toasts(app)
 
 
 async def test_where_there_is_a_dataset_a_key_starts_the_first_training(demo_store: Path, settle: Settle) -> None:
@@ -164,7 +164,7 @@ async def test_what_cannot_be_done_says_why(demo_store: Path, settle: Settle, sl
         for why in (
             "training busy is running already",
             "training busy has no adapter yet; it is running",
-            "training busy does not run on a host; its adapter is written here",
+            "training busy does not run on a host; its adapter is written on this machine",
             "training busy is running; stop it first",
             "training ended is not running; it is done",
             "training ended is done",

@@ -116,7 +116,7 @@ async def test_a_store_without_models_shows_those_that_come_along_and_what_to_do
         await act(pilot, "models.remove")
         assert "smollm2 comes with kdtui" in toasts(app)[-1]
         await act(pilot, "models.stop")
-        assert "nothing is running here" in toasts(app)[-1]
+        assert "nothing is running" in toasts(app)[-1]
 
 
 async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(

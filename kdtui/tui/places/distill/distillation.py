@@ -90,7 +90,7 @@ class Distillation:
 
     @property
     def is_free(self) -> bool:
-        """Whether it costs nothing, as far as is known: a student that failed may be an endpoint."""
+        """Whether it costs nothing. This is not claimed of a failed one, whose teacher may not exist."""
         return self.plan.teacher != "endpoint" and self._state != "failed"
 
     @property

@@ -145,7 +145,8 @@ class JobListScreen(TrainingActions):
         self._put_rows(table, [host_row(host, self.health[host.name], self._host_state(host.name)) for host in hosts])
         if not hosts:
             add = command_line(("host", "add"), "NAME", {"--ssh": "ALIAS"}, database=self.overview.named_database)
-            self.show_text("#no-hosts", Text(f"There is no host; trainings run here. {one_line(add)} adds one."))
+            notice = f"There is no host; trainings run on this machine. {one_line(add)} adds one."
+            self.show_text("#no-hosts", Text(notice))
 
     def _put_rows(self, table: RowTable, rows: list[Row]) -> None:
         """Show rows if they have changed."""

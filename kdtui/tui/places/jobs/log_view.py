@@ -357,7 +357,7 @@ class LogView(Widget, can_focus=True):
     def _bytes(self, begin: int, end: int) -> bytes | None:
         """Return the bytes between two offsets, or None; missing parts are noted."""
         end = min(end, self._length)
-        found = []
+        pieces = []
         is_whole = True
         for number in range(begin // PART, (max(begin, end - 1)) // PART + 1):
             base = number * PART
@@ -368,8 +368,8 @@ class LogView(Widget, can_focus=True):
             elif number in self._parts:
                 # Keep the part that was seen last for longest.
                 self._parts[number] = self._parts.pop(number)
-            found.append(known[max(0, begin - base) : end - base])
-        return b"".join(found) if is_whole else None
+            pieces.append(known[max(0, begin - base) : end - base])
+        return b"".join(pieces) if is_whole else None
 
 
 def _readable(size: int) -> str:

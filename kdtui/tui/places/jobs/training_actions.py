@@ -100,7 +100,7 @@ class TrainingActions(StoreScreen[None]):
             return super().why_not(action)
         training = self.training
         if training is None:
-            return "there is no training here"
+            return "there is no training"
         work = self.work_on(training.name)
         if work is not None and action != "manifest" and not (action == "cancel" and self.is_stopping(training.name)):
             return f"the training is busy: {work}"
@@ -179,7 +179,7 @@ class TrainingActions(StoreScreen[None]):
             remove(db, name)
             yield WorkDone(f"deleted training {name}")
 
-        places = f", here and on {training.where}" if training.job.host is not None else ""
+        places = f", on this machine and on {training.where}" if training.job.host is not None else ""
         self._confirm(
             f"Delete training {name}?",
             f"Its log, its checkpoints and its adapter are deleted{places}. Runs that were made with it stay.",
@@ -304,11 +304,11 @@ def _why_not(action: str, training: TrainingSnapshot) -> str | None:
         case "resume" if state == "done":
             return f"training {name} is done"
         case "fetch" if training.job.host is None:
-            return f"training {name} does not run on a host; its adapter is written here"
+            return f"training {name} does not run on a host; its adapter is written on this machine"
         case "fetch" | "adapter" | "default" if state != "done":
             return f"training {name} has no adapter yet; it is {state}"
         case "fetch" if not training.is_away:
-            return f"the adapter of {name} is here already"
+            return f"the adapter of {name} is on this machine already"
         case "default" if not training.job.settings.datasets:
             return f"training {name} does not say what it was trained on"
         case "adapter" | "default" if training.is_away:

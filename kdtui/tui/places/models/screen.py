@@ -414,5 +414,5 @@ class ModelsScreen(ModelWorkScreen):
             case "remove" if model is not None and model.is_shipped:
                 return f"{model.name} comes with kdtui"
             case "stop" if self.model_work is None:
-                return "nothing is running here"
+                return "nothing is running"
         return super().why_not(action)

@@ -257,7 +257,7 @@ class ComparedRunsScreen(StoreScreen[None]):
                     )
                     for bundle in _bundles(answer)
                 ],
-                "the run is gone" if answer is None else answer.error or "the student found none",
+                "the run was deleted" if answer is None else answer.error or "the student found none",
             )
 
     @on(RowTable.RowSelected, "#compared")

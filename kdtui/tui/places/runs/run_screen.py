@@ -156,7 +156,7 @@ class RunScreen(StoreScreen[bool]):
     def _not_finished(self) -> str:
         """The text in place of the end of an unfinished run."""
         if self._is_running:
-            return f"not yet: it is running here; {self.kdtui.key_of('screen.reload')} updates these numbers"
+            return f"not yet: this app is evaluating it; {self.kdtui.key_of('screen.reload')} updates these numbers"
         return "not yet"
 
     def on_failed(self, message: Failed) -> None:
@@ -180,7 +180,7 @@ class RunScreen(StoreScreen[bool]):
             if self._summary.is_over:
                 return "the run is finished"
             if self._is_running:
-                return "the run is running here already"
+                return "this app is evaluating the run already"
             if self._evaluation is not None:
                 return "an evaluation is running"
         return super().why_not(action)

@@ -65,7 +65,7 @@ def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | No
     grid.add_row("tokens", Text("are estimated, as one for three characters"))
     if shape is not None and shape.without_session:
         named = counted(shape.without_session, "piece names", "pieces name")
-        grid.add_row("", Text(f"{named} no session here, since patterns come from too many"))
+        grid.add_row("", Text(f"{named} no session, since patterns come from too many"))
     return grid
 
 

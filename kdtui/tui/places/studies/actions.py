@@ -201,7 +201,7 @@ class StudyActions(StoreScreen[None]):
                 command=resume,
             )
             if self.kdtui.begin_task(run) is not run:
-                self.say("a study is running here already; one at a time")
+                self.say("this app is running a study already; one at a time")
             elif message.retried:
                 self.say(f"study {spec.name}: retrying {message.retried}", error=False)
 
@@ -304,7 +304,7 @@ class StudyActions(StoreScreen[None]):
     def why_not(self, action: str) -> str | None:
         if action in ("pause", "resume", "cancel"):
             if self.study_run is None:
-                return "no study is running here"
+                return "this app is not running a study"
             is_stopping = self.study_run.is_cancelled
             return "the study is being stopped already" if is_stopping else None
         if action in ("run", "retry", "only", "delete"):
