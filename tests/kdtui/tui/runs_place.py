@@ -1,4 +1,4 @@
-"""What tests of the runs share: runs to look at, and what the place of them shows."""
+"""Helpers for tests of the place Runs: runs, and the contents of the screen."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,8 +23,8 @@ from tests.waiting import PATIENCE
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 
 
-def evaluated(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
-    """A run of the pattern student; it has answered `keep` sessions, or all."""
+def add_run(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
+    """Store a run of the pattern student with answers to `keep` sessions, or to all."""
     db = open_database(path)
     sessions = evaluate.split_to_score(db, "demo-outdoor", split, None)  # type: ignore[arg-type]
     list(evaluate.evaluate(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def evaluated(path: Path, split: str = "test", name: str | None = None, keep: in
 
 
 STATE = [column.label for column in COLUMNS].index("State")
-"""The place of the state in a row."""
+"""The index of the state in a row."""
 
 
 def table(app: KdtuiApp) -> RowTable:
@@ -86,14 +86,14 @@ def shown(app: KdtuiApp, what: str) -> str:
     return capture.get()
 
 
-async def at_runs(pilot: Pilot[None], settle: Settle) -> None:
+async def open_runs(pilot: Pilot[None], settle: Settle) -> None:
     await settle(pilot)
     await pilot.press("6")
-    await rested(pilot, settle)
+    await wait_until_computed(pilot, settle)
 
 
-async def rested(pilot: Pilot[None], settle: Settle) -> None:
-    """Nothing is asked for, all numbers are computed, and the table shows them."""
+async def wait_until_computed(pilot: Pilot[None], settle: Settle) -> None:
+    """Wait until all numbers are computed and shown."""
     await settle(pilot)
     screen = pilot.app.screen
     deadline = monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""Distill: what it costs, how it goes, and the ledger of calls."""
+"""The place Distill: the cost of a distillation, its progress, and the list of calls."""
 
 import json
 import re
@@ -82,7 +82,7 @@ def dialog(app: App[None]) -> str:
 
 
 def app_with(database: Path, **form: str) -> KdtuiApp:
-    """An app that remembers a choice."""
+    """Return an app that remembers these values of the form."""
     memory = Memory(None, database)
     memory.place = "distill"
     memory.of("distill")["form"] = form
@@ -94,7 +94,7 @@ def endpoint(url: str, **more: str) -> dict[str, str]:
 
 
 def hanging_after(count: int) -> Reply:
-    """A server that answers so many calls, and the others when its gate is opened."""
+    """Return a server that answers this number of calls at once, and the others when its gate opens."""
 
     def reply(fake: Fake, number: int) -> None:
         if number >= count:
@@ -104,8 +104,8 @@ def hanging_after(count: int) -> Reply:
     return reply
 
 
-async def choose(pilot: Pilot[None], settle: Settle) -> None:
-    """Take what is remembered, in both forms."""
+async def accept_forms(pilot: Pilot[None], settle: Settle) -> None:
+    """Accept both forms with their remembered values."""
     await settle(pilot)
     await act(pilot, "distill.new")
     await rest(pilot)
@@ -115,9 +115,9 @@ async def choose(pilot: Pilot[None], settle: Settle) -> None:
         await act(pilot, "form.done")
 
 
-async def ask(pilot: Pilot[None], settle: Settle, until: Until) -> None:
-    """The same, and agree to pay."""
-    await choose(pilot, settle)
+async def begin_paid(pilot: Pilot[None], settle: Settle, until: Until) -> None:
+    """Accept both forms, and agree to pay."""
+    await accept_forms(pilot, settle)
     await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
     await act(pilot, "confirm.yes")
 
@@ -141,18 +141,20 @@ def thoughts(database: Path) -> int:
     return found
 
 
-def write_calls(database: Path, count: int = 3, said: str = "camping") -> None:
+def write_calls(database: Path, count: int = 3, topic: str = "camping") -> None:
     db = open_database(database)
     for number in range(1, count + 1):
         failed = number % 3 == 0
         record_call(
             db,
             key=f"{number}",
-            teacher=f"teacher {said}",
+            teacher=f"teacher {topic}",
             step="thought",
-            request=json.dumps({"model": "m", "messages": [["user", f"about {said}\nnumber {number}."]], "schema": {}}),
-            response=None if failed else json.dumps({"left_out": f"{said} {number}"}),
-            error=f"{said} is too much" if failed else None,
+            request=json.dumps(
+                {"model": "m", "messages": [["user", f"about {topic}\nnumber {number}."]], "schema": {}}
+            ),
+            response=None if failed else json.dumps({"left_out": f"{topic} {number}"}),
+            error=f"{topic} is too much" if failed else None,
             prompt_tokens=None if failed else 300,
             completion_tokens=None if failed else 40,
             cost=None if failed else 0.5,
@@ -186,13 +188,13 @@ async def test_without_calls_a_notice_says_how_to_begin(demo_store: Path, settle
         assert any("there is only one" in toast for toast in toasts(app))
 
 
-async def test_what_it_costs_is_seen_before_anything_is_asked(
+async def test_the_cost_is_shown_before_anything_is_asked(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url, formats="rule,thought", prompt_price="1", max_calls="7"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "88 calls are to be paid, and 0 were answered before" in dialog(app).replace("\n", " ")
         assert "It stops before it exceeds 7 calls" in dialog(app)
@@ -202,13 +204,13 @@ async def test_what_it_costs_is_seen_before_anything_is_asked(
         assert not fake.asked
 
 
-async def test_it_is_distilled_and_the_ledger_grows(
+async def test_a_distillation_runs_and_the_list_of_calls_grows(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url, prompt_price="1", answer_price="2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app) and table(app).row_count == 22)
         await settle(pilot)
         assert "✓ done" in panel(app)
@@ -219,13 +221,13 @@ async def test_it_is_distilled_and_the_ledger_grows(
         assert column(app, 4)[0] == "300+40"
         assert screen(app).command == "kdtui knowledge calls 22"
         assert any("thoughts of demo-outdoor from m at" in toast for toast in toasts(app))
-        # All is answered: nothing is to be confirmed.
-        await choose(pilot, settle)
+        # All calls are answered, so no consent is needed.
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: "22 answered before · 0 paid" in panel(app) and ended(app))
         assert len(fake.asked) == 22
 
 
-async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice(
+async def test_a_paused_distillation_makes_no_calls_and_resumes_without_paying_twice(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     permits = threading.Semaphore(0)
@@ -237,7 +239,7 @@ async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice
     url, fake = serve(slowly)
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         permits.release(3)
         await until(pilot, lambda: len(fake.asked) == 5)
         await act(pilot, "distill.pause")
@@ -254,7 +256,7 @@ async def test_what_is_paused_asks_nothing_and_then_goes_on_without_paying_twice
         assert all(row["attempts"] == 1 for row in calls(demo_store))
 
 
-async def test_what_is_cancelled_keeps_its_answers_and_goes_on_from_there(
+async def test_a_cancelled_distillation_keeps_its_answers_and_can_be_resumed(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     permits = threading.Semaphore(0)
@@ -266,7 +268,7 @@ async def test_what_is_cancelled_keeps_its_answers_and_goes_on_from_there(
     url, fake = serve(slowly)
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         permits.release(3)
         await until(pilot, lambda: len(fake.asked) == 5)
         await act(pilot, "distill.cancel")
@@ -287,14 +289,14 @@ async def test_what_is_cancelled_keeps_its_answers_and_goes_on_from_there(
         assert any("it is done" in toast for toast in toasts(app))
 
 
-async def test_a_server_that_hangs_is_given_up_when_it_is_cancelled(
+async def test_cancelling_gives_up_on_a_hanging_server(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(distill_with_model, "_PATIENCE", 0.1)
     url, fake = serve(hanging_after(4))
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: len(fake.asked) == 6)
         await act(pilot, "distill.cancel")
         await until(pilot, lambda: ended(app))
@@ -303,7 +305,7 @@ async def test_a_server_that_hangs_is_given_up_when_it_is_cancelled(
         assert len(calls(demo_store)) == 4
 
 
-async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_comes_back(
+async def test_it_runs_while_the_user_is_elsewhere_and_asks_for_consent_when_he_returns(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = threading.Event()
@@ -317,7 +319,7 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await act(pilot, "app.samples")
         elsewhere.set()
         here = app.get_screen_stack("distill")[0]
@@ -334,13 +336,13 @@ async def test_it_goes_on_while_another_place_is_looked_at_and_asks_when_one_com
         assert "22 paid" in panel(app)
 
 
-async def test_a_second_one_of_the_same_is_refused_and_another_one_is_not(
+async def test_only_one_distillation_of_the_same_knowledge_runs_at_a_time(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     url, fake = serve(hanging_after(0))
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: len(fake.asked) == 16)
         await act(pilot, "distill.new")
         await settle(pilot)
@@ -360,7 +362,7 @@ async def test_a_second_one_of_the_same_is_refused_and_another_one_is_not(
         await until(pilot, lambda: ended(app))
 
 
-async def test_a_server_that_fails_is_told_with_its_words(
+async def test_the_error_of_a_server_is_shown(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
@@ -368,7 +370,7 @@ async def test_a_server_that_fails_is_told_with_its_words(
     url, _ = serve(lambda fake, number: good(fake, number) if number % 2 else fake.send(said, 400))
     app = app_with(demo_store, **endpoint(url, limit="6", concurrency="1"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app) and table(app).row_count == 6)
         await settle(pilot)
         assert "3 sessions gave no knowledge" in panel(app)
@@ -387,16 +389,16 @@ async def test_a_server_that_fails_is_told_with_its_words(
         assert len(column(app, 3)) == 6
 
 
-async def test_a_server_that_is_not_there_is_one_sentence(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_missing_server_is_reported_in_one_sentence(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, **endpoint("http://127.0.0.1:9/v1", model=""))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: ended(app))
         assert "✗ failed" in panel(app)
         await until(pilot, lambda: any("cannot be reached" in toast for toast in toasts(app)))
 
 
-async def test_a_key_that_is_missing_is_told_before_and_after(
+async def test_a_missing_key_is_reported_before_and_after(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
@@ -407,7 +409,7 @@ async def test_a_key_that_is_missing_is_told_before_and_after(
     url, fake = serve(strict)
     app = app_with(demo_store, **endpoint(url, key="NO_SUCH_KEY", concurrency="1"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "The variable NO_SUCH_KEY is not set" in " ".join(dialog(app).split())
         await act(pilot, "confirm.yes")
@@ -423,7 +425,7 @@ async def test_without_prices_the_cost_is_unknown_and_never_0(
     url, _ = serve(good)
     app = app_with(demo_store, **endpoint(url, limit="3"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "no prices were given, so the cost is not known" in " ".join(dialog(app).split())
         await act(pilot, "confirm.yes")
@@ -437,7 +439,7 @@ async def test_without_prices_the_cost_is_unknown_and_never_0(
         assert "0.0000" not in dialog(app)
 
 
-async def test_tokens_that_are_not_told_are_estimated_and_an_empty_answer_is_paid_for(
+async def test_unreported_tokens_are_estimated_and_an_empty_answer_is_paid_for(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     def silent(fake: Fake, number: int) -> None:
@@ -447,26 +449,26 @@ async def test_tokens_that_are_not_told_are_estimated_and_an_empty_answer_is_pai
     plan = endpoint(url, limit="4", prompt_price="1000", answer_price="1000")
     app = app_with(demo_store, **plan)
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app) and table(app).row_count == 4)
         await settle(pilot)
         assert all(cost.startswith("~") for cost in column(app, 5))
         assert "cost ~" in panel(app)
         assert "2 failed" in panel(app)
-        # What failed for good is asked again where that is wanted, and by no other way.
-        await choose(pilot, settle)
+        # Only the option for it retries calls that failed for good.
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: "4 answered before" in panel(app) and ended(app))
         assert len(fake.asked) == 4
     fake.reply = staticmethod(good)
     app = app_with(demo_store, **plan, retry_failed="yes")
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app))
         assert "2 paid" in panel(app)
         assert len(fake.asked) == 6
 
 
-async def test_how_a_server_has_to_be_asked_is_said_once(
+async def test_a_note_on_how_a_server_is_asked_is_shown_once(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     def modern(fake: Fake, number: int) -> None:
@@ -480,40 +482,40 @@ async def test_how_a_server_has_to_be_asked_is_said_once(
     url, _ = serve(modern)
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app))
         assert len([toast for toast in toasts(app) if "max_completion_tokens instead of max_tokens" in toast]) == 1
 
 
-async def test_what_is_no_student_here_is_not_said_to_cost_nothing(
-    demo_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_an_unknown_student_is_not_said_to_cost_nothing(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, teacher="student", student="gpt-4o", formats="rule")
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: ended(app))
         assert "there is no student 'gpt-4o'" in panel(app)
         assert "costs nothing" not in panel(app)
 
 
-async def test_a_budget_that_is_reached_ends_it(demo_store: Path, serve: Serve, settle: Settle, until: Until) -> None:
+async def test_an_exhausted_budget_stops_the_distillation(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until
+) -> None:
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url, max_calls="5"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app))
         assert "! stopped" in panel(app)
         assert "the next call might pass the budget" in panel(app)
         assert len(fake.asked) == len(calls(demo_store)) == 5
 
 
-async def test_leaving_the_program_keeps_what_is_under_way(
+async def test_leaving_the_program_keeps_pending_calls(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     url, fake = serve(hanging_after(4))
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await ask(pilot, settle, until)
+        await begin_paid(pilot, settle, until)
         await until(pilot, lambda: len(fake.asked) == 6)
         threading.Timer(0.2, fake.gate.set).start()
     assert len(fake.asked) == len(calls(demo_store)) == 6
@@ -522,7 +524,7 @@ async def test_leaving_the_program_keeps_what_is_under_way(
 async def test_the_annotations_need_no_consent(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, teacher="annotations", formats="rule,thought")
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: ended(app))
         assert "rules and thoughts of demo-outdoor from the annotations" in panel(app)
         assert "rules kept" in panel(app)
@@ -537,7 +539,7 @@ def patterns(database: Path) -> list[Knowledge]:
     return found
 
 
-async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_patterns_are_mined_with_the_options_of_the_form(demo_store: Path, settle: Settle, until: Until) -> None:
     before = patterns(demo_store)
     app = app_with(demo_store, formats="pattern", levels="4", min_support="0.1", max_size="2")
     async with app.run_test(size=(80, 24)) as pilot:
@@ -561,13 +563,13 @@ async def test_patterns_are_mined_as_the_form_says(demo_store: Path, settle: Set
 
 
 @pytest.mark.parametrize("agrees", [True, False])
-async def test_what_would_be_deleted_is_counted_before_it_begins(
+async def test_knowledge_to_delete_is_counted_first(
     demo_store: Path, settle: Settle, until: Until, agrees: bool
 ) -> None:
     before = patterns(demo_store)
     app = app_with(demo_store, formats="pattern", levels="4", min_support="0.1", max_size="2", replace="yes")
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         gone = len(before) - 1
         told = " ".join(dialog(app).split())
@@ -578,25 +580,25 @@ async def test_what_would_be_deleted_is_counted_before_it_begins(
         await until(pilot, lambda: ended(app))
         assert (f"patterns: deleted {gone} that were not found again" in panel(app)) == agrees
         assert len(patterns(demo_store)) == (1 if agrees else len(before))
-        # The next time, nothing is deleted that nobody has chosen again.
+        # The option to delete is not remembered.
         await act(pilot, "distill.new")
         await settle(pilot)
         assert app.screen.query_one("#field-replace", Checkbox).value is False
 
 
-async def test_mining_that_finds_nothing_says_so_and_leaves_all_as_it_was(
+async def test_mining_without_results_says_so_and_changes_nothing(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     before = patterns(demo_store)
     app = app_with(demo_store, formats="pattern", levels="99", replace="yes")
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: ended(app))
         assert "level 99 cannot be mined" in panel(app)
     assert patterns(demo_store) == before
 
 
-async def test_rules_that_a_model_gave_before_are_counted_before_it_is_asked(
+async def test_earlier_rules_of_a_model_are_counted_before_it_is_asked(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     url, fake = serve(good)
@@ -605,7 +607,7 @@ async def test_rules_that_a_model_gave_before_are_counted_before_it_is_asked(
     db.close()
     app = app_with(demo_store, **endpoint(url, formats="rule", replace="yes"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         told = " ".join(dialog(app).split())
         assert "has 1 rule of m at" in told
@@ -619,14 +621,14 @@ async def test_rules_that_a_model_gave_before_are_counted_before_it_is_asked(
 async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, teacher="student", student="patterns", formats="rule")
     async with app.run_test(size=(80, 24)) as pilot:
-        await choose(pilot, settle)
+        await accept_forms(pilot, settle)
         await until(pilot, lambda: ended(app))
         assert "rules of demo-outdoor from patterns" in panel(app)
         assert "22 of 22 sessions" in panel(app)
         assert "rules kept" in panel(app)
 
 
-def test_a_held_student_stands_still_and_one_that_is_cancelled_ends(demo_store: Path) -> None:
+def test_a_paused_student_stops_answering_and_a_cancelled_one_ends(demo_store: Path) -> None:
     plan = plan_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
     distillation = Distillation(plan)
     distillation.gate.hold()
@@ -648,7 +650,7 @@ def test_a_held_student_stands_still_and_one_that_is_cancelled_ends(demo_store: 
     assert not came
 
 
-async def test_a_dataset_that_is_gone_is_one_sentence(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_deleted_dataset_is_reported_in_one_sentence(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store, teacher="annotations")
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -735,7 +737,7 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
         ({"url": "http://x/v1", "concurrency": "0"}, "Calls at a time: enter a whole number of 1 or more"),
     ],
 )
-def test_what_will_not_do_is_said_in_the_form(values: dict[str, str], problem: str) -> None:
+def test_the_form_shows_what_is_wrong(values: dict[str, str], problem: str) -> None:
     if "url" in values:
         usual = plan_from().values
         names = ("model", "key", "prompt_price", "answer_price", "max_calls", "max_cost", "concurrency", "timeout")
@@ -744,7 +746,7 @@ def test_what_will_not_do_is_said_in_the_form(values: dict[str, str], problem: s
         check_values(values)
 
 
-def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any]) -> None:
+def test_the_command_of_a_plan_has_all_options_that_are_not_default(kdtui: Callable[..., Any]) -> None:
     plan = plan_from(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
@@ -763,7 +765,7 @@ def test_a_plan_is_a_command_with_all_that_is_not_usual(kdtui: Callable[..., Any
             assert not word.startswith("--") or word.partition("=")[0] in known
 
 
-def test_the_command_of_a_plan_with_a_mistake_shows_what_is_typed() -> None:
+def test_the_command_of_a_plan_with_a_mistake_shows_the_typed_text() -> None:
     assert "--limit many --seed f" in plan_from({"limit": "many", "seed": "f"}).command(None)
 
 
@@ -798,7 +800,7 @@ async def test_a_failed_call_says_why(demo_store: Path, settle: Settle) -> None:
         assert "[error]\ncamping is too much" in dialog(app)
 
 
-async def test_calls_are_searched_by_what_was_said(demo_store: Path, settle: Settle) -> None:
+async def test_calls_are_searched_by_their_text(demo_store: Path, settle: Settle) -> None:
     write_calls(demo_store, 6)
     app = app_with(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -818,7 +820,7 @@ async def test_calls_are_searched_by_what_was_said(demo_store: Path, settle: Set
     assert app.memory.of("distill")["search"] == "TOO MUCH"
 
 
-async def test_teachers_are_added_up(demo_store: Path, settle: Settle) -> None:
+async def test_calls_are_totalled_by_teacher(demo_store: Path, settle: Settle) -> None:
     write_calls(demo_store, 4, "[b]one[/b]")
     app = app_with(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -830,7 +832,7 @@ async def test_teachers_are_added_up(demo_store: Path, settle: Settle) -> None:
         assert "1.5000" in dialog(app)
 
 
-async def test_calls_that_others_make_come_by_reloading(demo_store: Path, settle: Settle) -> None:
+async def test_reloading_shows_calls_of_other_programs(demo_store: Path, settle: Settle) -> None:
     app = app_with(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -867,7 +869,7 @@ async def test_a_very_long_call_is_shown_in_part_and_copied_whole(demo_store: Pa
         assert len(app.clipboard) > 300_000
 
 
-async def test_totals_are_beside_the_calls_where_there_is_room(demo_store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_totals_next_to_the_calls(demo_store: Path, settle: Settle) -> None:
     write_calls(demo_store)
     app = app_with(demo_store)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -882,7 +884,7 @@ async def test_totals_are_beside_the_calls_where_there_is_room(demo_store: Path,
         assert table(app).region.height > 10
 
 
-async def test_a_store_that_fails_is_one_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_broken_store_is_reported_in_one_sentence(demo_store: Path, settle: Settle) -> None:
     demo_store.write_bytes(b"dear diary, " * 100)
     app = app_with(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -891,7 +893,7 @@ async def test_a_store_that_fails_is_one_sentence(demo_store: Path, settle: Sett
         assert "not an SQLite database" in notice(app)
 
 
-async def test_what_is_remembered_may_be_nonsense(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_invalid_remembered_values_do_no_harm(demo_store: Path, settle: Settle, until: Until) -> None:
     app = app_with(demo_store)
     app.memory.of("distill").update(form={"dataset": 3, "formats": "poems", "limit": "x"}, search=[1], failed="no")
     async with app.run_test(size=(80, 24)) as pilot:

@@ -25,7 +25,7 @@ from store.records import TrainingSettings
 from store.samples import list_samples, save_sample
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -42,7 +42,7 @@ def named_store(store: Path) -> Path:
     save_sample(db, HOSTILE, [], [3], replace=False)
     add_model(db, NamedModel("camper", store, "a test", False, "adapter"))
     db.close()
-    hand_made(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
+    make_job(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
     return store
 
 
