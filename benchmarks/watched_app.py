@@ -190,7 +190,7 @@ async def _keep_busy(app: Any, store: Path) -> None:
 
 async def _follow_a_log(app: Any, store: Path) -> None:
     """A log that gets ten lines a second, followed as the screen of a training follows it."""
-    from kdtui.tui.places.jobs.training import Asking
+    from kdtui.tui.places.jobs.training_work import HostActivity
     from kdtui.workflows.training.watch import Watch
     from store.database import open_database
 
@@ -199,7 +199,7 @@ async def _follow_a_log(app: Any, store: Path) -> None:
     _job(db, "followed", folder, 1000)
     db.close()
     watch = Watch("followed")
-    app.begin(Asking("following", store, watch.events, lambda _: True))
+    app.begin(HostActivity("following", store, watch.events, lambda _: True))
     while True:
         with (folder / "log").open("a") as log:
             log.write("step 1 of 1000: loss 1.0000\n")

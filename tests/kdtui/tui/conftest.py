@@ -26,7 +26,7 @@ from store.datasets import write_dataset
 from store.records import Session
 from tests.acting import rest
 from tests.kdtui.tui.event_loop import watched
-from tests.kdtui.tui.runs_place import evaluated
+from tests.kdtui.tui.runs_place import add_run
 from tests.waiting import PATIENCE
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
@@ -132,9 +132,9 @@ def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory)
     right; run 3 is over another split."""
     path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
     copy_store(mined_store, path)
-    evaluated(path)
-    evaluated(path, name="quick + rule", keep=3)
-    evaluated(path, split="valid")
+    add_run(path)
+    add_run(path, name="quick + rule", keep=3)
+    add_run(path, split="valid")
     db = open_database(path)
     db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
     db.execute(

@@ -27,7 +27,7 @@ from store.models import NamedModel, add_model
 from store.records import RunSettings
 from tests.acting import act, rest
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import patiently, shown, toasts
+from tests.kdtui.tui.jobs_place import shown, toasts, wait_for
 from tests.models.tiny import make_model
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -83,7 +83,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
         command = "$ kdtui calibrate --dataset judged --student tiny --strategy list --strategy pairs"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")
-        await patiently(pilot, lambda: isinstance(app.screen, TextDialog))
+        await wait_for(pilot, lambda: isinstance(app.screen, TextDialog))
         assert "calibrating tiny on judged:" in toasts(app)
         assert "is chosen, with a pair F1 of " in toasts(app)
         await act(pilot, "text.copy")

@@ -16,7 +16,7 @@ from models.embedded import embedded_student
 from models.sft.job_files import ADAPTER
 from store.records import RunSettings, TrainingSettings
 from tests.acting import act, rest
-from tests.kdtui.tui.jobs_place import hand_made, shown
+from tests.kdtui.tui.jobs_place import make_job, shown
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -33,7 +33,7 @@ def store(demo_store: Path) -> Path:
     """A store with an adapter that writes intents alone."""
     job = json.dumps({"base": str(embedded_student())})
     settings = TrainingSettings(("demo-outdoor",), "intents", ("pattern",))
-    (hand_made(demo_store, "namer", {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
+    (make_job(demo_store, "namer", {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
     return demo_store
 
 

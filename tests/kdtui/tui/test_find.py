@@ -16,7 +16,7 @@ from kdtui.tui.core.find import FindScreen
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.jobs.log_view import LogView
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from models.sft.job_files import EXIT_CODE, JOB, LOG
@@ -249,7 +249,7 @@ async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Unt
         log.put(0, data, len(data))
         search = Search("line 7", 0)
         log.find(search, lambda _: None)
-        log.show_found(search, data.index(b"line 7"))
+        log.show_match(search, data.index(b"line 7"))
         for size in ((80, 24), (200, 50), (80, 24)):
             await resize(pilot, until, *size)
             assert reversed_rows(log) == ["line 7"]
@@ -278,7 +278,7 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         await settle(pilot)
         await pilot.press("enter")
         await until(
-            pilot, lambda: isinstance(app.screen, JobScreen) and "the end" in app.screen.query_one(LogView).text
+            pilot, lambda: isinstance(app.screen, TrainingScreen) and "the end" in app.screen.query_one(LogView).text
         )
         log = app.screen.query_one(LogView)
         await act(pilot, "job.find")
@@ -293,7 +293,7 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
         app.screen.query_one(Input).value = "waring"
         said = app.screen.query_one("#found", Static)
-        await until(pilot, lambda: "the log has that nowhere" in str(said.render()))
+        await until(pilot, lambda: "no line of the log has that" in str(said.render()))
         await act(pilot, "find.close")
         await until(pilot, lambda: log.follows and "the end" in log.text)
         assert reversed_rows(log) == []
@@ -301,7 +301,7 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         app.screen.query_one(Input).value = "warning"
         await until(pilot, lambda: reversed_rows(log) == ["a warning"])
         await pilot.press("enter")
-        assert isinstance(app.screen, JobScreen)
+        assert isinstance(app.screen, TrainingScreen)
         await act(pilot, "job.find_next")
         await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
         await act(pilot, "job.find_previous")

@@ -12,9 +12,9 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.help import HelpScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.models.screen import ModelsScreen
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.samples.screen import SamplesScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
@@ -25,7 +25,7 @@ from store.records import TrainingSettings
 from store.samples import list_samples, save_sample
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -42,7 +42,7 @@ def named_store(store: Path) -> Path:
     save_sample(db, HOSTILE, [], [3], replace=False)
     add_model(db, NamedModel("camper", store, "a test", False, "adapter"))
     db.close()
-    hand_made(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
+    make_job(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
     return store
 
 
@@ -117,7 +117,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert isinstance(app.screen, ModelsScreen)
         assert app.screen.query_one(RowTable).cursor_key == "camper"
         await choose(pilot, until, "camping", "Training camping")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
 
 

@@ -203,7 +203,7 @@ def looks_right(
         app = cast("KdtuiApp", pilot.app)
         # What has come from the store may begin something, which brings more.
         await settle(pilot)
-        while (isinstance(app.screen, RunsScreen) and app.screen._redraw is not None) or any(
+        while (isinstance(app.screen, RunsScreen) and app.screen.is_redrawing) or any(
             each.is_running and not each.name.startswith("following") for each in app.activities
         ):
             await pilot.pause(0.01)

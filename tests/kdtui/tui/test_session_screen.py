@@ -44,7 +44,7 @@ from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
 from tests.acting import act, rest
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -133,7 +133,7 @@ async def fill(pilot: Pilot[None], **values: str) -> None:
 def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
     """A training that is done, and has left an adapter."""
     job = json.dumps({"base": base or str(embedded_student())})
-    (hand_made(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
+    (make_job(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
 
 
 def generation_threads() -> list[threading.Thread]:

@@ -23,7 +23,7 @@ from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -44,7 +44,7 @@ def two_datasets(demo_store: Path) -> Path:
         start_run(db, name, "test", "patterns", RunSettings("patterns"))
     db.close()
     for name in ("demo-outdoor", "trail"):
-        hand_made(demo_store, f"of-{name}", {"exit_code": "0"}, TrainingSettings((name,)))
+        make_job(demo_store, f"of-{name}", {"exit_code": "0"}, TrainingSettings((name,)))
     return demo_store
 
 
