@@ -1,7 +1,7 @@
 """Forms: what a form asks for, what its values mean, and the dialog that shows it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -412,83 +412,3 @@ class _Switch(Checkbox):
         """Show the other word."""
         self.label = self._text(self.value)
         super().watch_value()
-
-
-class CallbackForm(Form[dict[str, str]]):
-    """A form that is made of callbacks on its raw values. New forms subclass `Form` instead.
-
-    Args:
-        check: returns why the values cannot be accepted, or None.
-        command: returns the command that does the same.
-        follow: returns the fields that change with those that the user has changed, and a note.
-        describe: see `Form.describe`.
-        unused: see `Form.unused`.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        fields: Sequence[Field],
-        *,
-        verb: str,
-        check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
-        command: Callable[[Mapping[str, str]], str] | None = None,
-        follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
-        describe: Callable[[Mapping[str, str]], str] | None = None,
-        unused: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda values: {},  # noqa: ARG005
-    ) -> None:
-        self.title, self.verb = title, verb
-        self._fields, self._check, self._command, self._follow = fields, check, command, follow
-        self._describe, self._unused = describe, unused
-        self.has_command = command is not None
-        self.has_description = describe is not None
-
-    @property
-    def fields(self) -> Sequence[Field]:
-        return self._fields
-
-    def parse(self, values: Mapping[str, str]) -> dict[str, str]:
-        return dict(values)
-
-    def command(self, parsed: dict[str, str]) -> str:
-        return "" if self._command is None else self._command(parsed)
-
-    def problem(self, parsed: dict[str, str]) -> str | None:
-        return self._check(parsed)
-
-    def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
-        result = None if self._follow is None else self._follow(before, after)
-        return None if result is None else FollowUp(*result)
-
-    def unused(self, values: Mapping[str, str]) -> Mapping[str, str]:
-        return self._unused(values)
-
-    def describe(self, parsed: dict[str, str]) -> str:
-        return "" if self._describe is None else self._describe(parsed)
-
-
-class ValuesDialog(FormDialog[dict[str, str]]):
-    """The dialog of a `CallbackForm`, with the values themselves as its result. It goes when no form uses it.
-
-    Args:
-        tell: the `describe` of the form.
-        refuse: its `unused`.
-    """
-
-    def __init__(
-        self,
-        title: str,
-        fields: Sequence[Field],
-        *,
-        verb: str,
-        check: Callable[[Mapping[str, str]], str | None] = lambda values: None,  # noqa: ARG005
-        command: Callable[[Mapping[str, str]], str] | None = None,
-        follow: Callable[[Mapping[str, str], Mapping[str, str]], tuple[Mapping[str, str], str] | None] | None = None,
-        tell: Callable[[Mapping[str, str]], str] | None = None,
-        refuse: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda values: {},  # noqa: ARG005
-    ) -> None:
-        super().__init__(
-            CallbackForm(
-                title, fields, verb=verb, check=check, command=command, follow=follow, describe=tell, unused=refuse
-            )
-        )
