@@ -17,7 +17,13 @@ from tests.help_pages import parse
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-GUIDES = [README, *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "models" / "shipped").glob("*.md"))]
+CODE_GUIDES = [ROOT / f"{name}.md" for name in ("ARCHITECTURE", "CONTRIBUTING", "SECURITY")]
+GUIDES = [
+    README,
+    *CODE_GUIDES,
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "models" / "shipped").glob("*.md")),
+]
 PAGES = [*GUIDES, ROOT / "CHANGELOG.md"]
 SOURCES = [path for name in ("kdtui", "models", "store", "benchmarks") for path in sorted((ROOT / name).rglob("*.py"))]
 
@@ -114,3 +120,13 @@ def test_the_program_refers_to_pages_and_headings_that_are_there() -> None:
     for page, heading in named:
         assert (ROOT / page).exists(), page
         assert not heading or heading in headings(ROOT / page), (page, heading)
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=name)
+def test_each_path_in_the_code_of_this_repository_exists(page: Path) -> None:
+    """Names in capitals stand for others: `kdtui/cli/NOUN.py`."""
+    for code in (token.content for token in spans(page) if token.type == "code_inline"):
+        if re.fullmatch(r"(kdtui|models|store|tests|benchmarks|docs|\.ci)/[\w./-]+", code) and not re.search(
+            "[A-Z]{2}", code
+        ):
+            assert (ROOT / code).exists(), code
