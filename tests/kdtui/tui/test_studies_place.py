@@ -193,7 +193,7 @@ async def test_the_form_shows_the_plan_and_the_command_before_anything_begins(
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await until(pilot, lambda: "5 cells, each over 2 of outdoor (test)" in text(app, "#form-description"))
-        assert "in place of the one of this name" in text(app, "#form-description")
+        assert "replacing the one of this name" in text(app, "#form-description")
         assert "trainings 0 of 2 done" in text(app, "#form-description")
         app.screen.query_one("#field-seeds", Input).value = "2"
         app.screen.query_one("#field-split", Select).value = "valid"
