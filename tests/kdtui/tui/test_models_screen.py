@@ -347,7 +347,7 @@ async def test_an_adapter_is_exported_and_imported_again(
         )
         await act(pilot, "form.done")
         await until(pilot, lambda: is_idle(app))
-        assert "again is there" in toasts(app)[-1]
+        assert "again is added" in toasts(app)[-1]
         await settle(pilot)
         assert table(app).cursor_key == "again"
         assert "fits right: yes" in details(app)
@@ -369,7 +369,7 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
     add_model(db, NamedModel("made", mine, "right as Q4_0", made=True))
     db.close()
     app = KdtuiApp(model_store)
-    for name, told, there in (
+    for name, consequence, remaining in (
         ("tuned", "kdtui sft rm tuned", ["made", "other", "right"]),
         ("right", "the file stays", ["made", "other"]),
         ("made", "The file is deleted", ["other"]),
@@ -380,15 +380,15 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
             await act(pilot, "models.remove")
             assert isinstance(app.screen, ConfirmDialog)
             question = " ".join(shown(each) for each in app.screen.query(Static))
-            assert told in " ".join(question.split())
+            assert consequence in " ".join(question.split())
             await act(pilot, "confirm.no")
             await settle(pilot)
             assert name in names(model_store)
             await act(pilot, "models.remove")
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
-            assert names(model_store) == there
-            assert table(app).row_count == len(there) + 3
+            assert names(model_store) == remaining
+            assert table(app).row_count == len(remaining) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
 
