@@ -22,6 +22,7 @@ def test_what_there_is_to_ask_where_nothing_was_trained_loads_nothing_heavy(mine
     # It is looked for in a thread of the app, which imports would keep from the screen.
     code = (
         "from pathlib import Path; from store.database import open_database; "
-        "from kdtui.workflows.student.options import student_options; student_options(open_database(Path(sys.argv[1])), 'demo-outdoor')"
+        "from kdtui.workflows.student.options import student_options; "
+        "student_options(open_database(Path(sys.argv[1])), 'demo-outdoor')"
     )
     assert not {"torch", "numpy", "tarfile", "kdtui.workflows.training.jobs"} & set(modules_behind(code, mined_store))
