@@ -293,7 +293,7 @@ async def test_a_run_is_shown_in_full(store: Path, settle: Settle) -> None:
         assert "3 of 7 answered, 1 of them without bundles" in text
         assert "quick + rule (this run)" in text
         assert "does not beat whole session" in text
-        assert "It has answered 3 sessions only" in text
+        assert "It has answered only 3 sessions" in text
         assert "too long" in text
         assert "kdtui evaluate --dataset demo-outdoor --student patterns" in text
         assert command(app) == "kdtui evaluate --resume 2"
