@@ -46,14 +46,15 @@ class HostActivity(Activity):
         work: "Callable[[Database], Iterator[object]]",
         post: Callable[[Message], object],
     ) -> None:
-        self._interrupt: Callable[[], None] | None = None
+        self._stop: Callable[[], None] | None = None
 
         def interruptible(db: "Database") -> Iterator[object]:
             # Imported in the thread, since that takes as long as a paint.
             from kdtui.workflows.async_events import Interrupt
 
             interrupt = Interrupt()
-            self._interrupt = interrupt.set
+            # With a stop, the activity runs on to its end instead of breaking off between two events.
+            self._stop = interrupt.set
             if self.is_cancelled:
                 return
             with interrupt.in_force():
@@ -64,8 +65,8 @@ class HostActivity(Activity):
     def cancel(self) -> None:
         """Stop without waiting for the host."""
         super().cancel()
-        if self._interrupt is not None:
-            self._interrupt()
+        if self._stop is not None:
+            self._stop()
 
 
 def prepare_and_start(db: "Database", database: Path, request: TrainingRequest) -> Iterator[object]:
