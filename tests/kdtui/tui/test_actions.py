@@ -32,13 +32,13 @@ def acted() -> set[str]:
     return found
 
 
-def test_each_action_is_done_by_its_key_in_a_test() -> None:
+def test_each_action_is_run_by_its_key_in_a_test() -> None:
     # Places are gone to by `app.NAME`, for all of them.
     untested = {each.id for each in ACTIONS if not each.call.startswith("show(")} - acted()
     assert not untested
 
 
-def test_what_an_action_is_for_is_a_sentence_without_a_full_stop() -> None:
+def test_a_purpose_is_a_sentence_without_a_full_stop() -> None:
     for action in ACTIONS:
         assert action.purpose[0].isupper(), action.id
         assert not action.purpose.endswith("."), action.id
@@ -51,5 +51,5 @@ def test_bindings_have_the_names_that_a_keymap_uses() -> None:
     ]
 
 
-def test_the_page_of_keys_is_as_the_registry_says() -> None:
+def test_the_page_of_keys_is_up_to_date() -> None:
     assert PAGE.read_text(encoding="utf-8") == page(), "make it anew with: python -m docs.keys"

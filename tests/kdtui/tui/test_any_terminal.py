@@ -64,7 +64,7 @@ def segments_with(app: KdtuiApp, text: str) -> Iterator[Segment]:
 
 
 @pytest.mark.parametrize("theme", COLOURED)
-async def test_the_row_under_the_cursor_and_the_letters_to_jump_by_can_be_read(
+async def test_the_row_under_the_cursor_and_the_jump_letters_are_readable(
     demo_store: Path, settle: Settle, theme: str
 ) -> None:
     app = KdtuiApp(demo_store, config=Config(theme=theme))
@@ -88,7 +88,7 @@ async def test_jumping_leaves_the_screen_in_sight(demo_store: Path, settle: Sett
 
 
 @pytest.mark.parametrize("theme", THEMES)
-async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
+async def test_without_colours_no_text_has_the_colour_of_its_background(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch, theme: str
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -107,7 +107,7 @@ async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
                 assert style.reverse, text
 
 
-async def test_a_place_has_rows_in_sight_in_a_terminal_of_ten_lines(demo_store: Path, settle: Settle) -> None:
+async def test_a_place_shows_rows_in_a_terminal_of_ten_lines(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(40, 10)) as pilot:
         for place in ("knowledge", "workbench", "models"):
@@ -143,7 +143,7 @@ async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path,
         assert app.current_mode == "models"
 
 
-def test_titles_are_no_shorter_than_they_have_to_be() -> None:
+def test_titles_are_only_as_short_as_necessary() -> None:
     titles = [title for title, _ in PLACES.values()]
     assert shortened(titles, 0, 90) == (titles, " ")
     # Where there is less room, they stand closer together first.
@@ -154,9 +154,7 @@ def test_titles_are_no_shorter_than_they_have_to_be() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_escape_says_nothing_where_there_is_nothing_to_leave(
-    demo_store: Path, settle: Settle, place: str
-) -> None:
+async def test_escape_without_anything_to_leave_gives_no_message(demo_store: Path, settle: Settle, place: str) -> None:
     memory = Memory(None, demo_store)
     memory.place = place
     app = KdtuiApp(demo_store, memory=memory)
@@ -167,9 +165,7 @@ async def test_escape_says_nothing_where_there_is_nothing_to_leave(
         assert len(app._notifications) == 0
 
 
-async def test_of_a_long_text_that_is_pasted_into_a_line_the_beginning_is_taken(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_a_long_text_pasted_into_a_line_is_cut(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -182,7 +178,7 @@ async def test_of_a_long_text_that_is_pasted_into_a_line_the_beginning_is_taken(
         ]
 
 
-async def test_where_there_is_no_shell_it_cannot_be_gone_back_to(demo_store: Path, settle: Settle) -> None:
+async def test_without_a_shell_the_app_cannot_be_suspended(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -101,7 +101,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
     assert {name: each.chosen for name, each in stored.items()} == {row[0]: row[4] == "chosen" for row in rows[1:3]}
 
 
-async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
+async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "workbench", "tiny")
     async with app.run_test(size=(120, 50)) as pilot:
         await settle(pilot)
@@ -161,9 +161,7 @@ async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, 
         assert "the shipped student names the bundles of the pattern student" in toasts(app)
 
 
-async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
-    to_judge: Path, settle: Settle, until: Until
-) -> None:
+async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
     async with app.run_test(size=(120, 50)) as pilot:
         await form_of(pilot, until, settle)
@@ -182,7 +180,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         assert shown(app, "#form-problem") == ""
 
 
-def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
+def test_a_calibration_shows_the_progress_of_learning(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
     calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, lambda _: None)
     calibration.note(Learning("judged", 600, 1024, 3400))
@@ -191,7 +189,7 @@ def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> 
     assert "learning" not in calibration.state
 
 
-async def test_a_calibration_goes_on_when_its_form_is_left_and_can_be_stopped(
+async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     to_judge: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from threading import Event

@@ -24,7 +24,7 @@ def command(app: KdtuiApp) -> str:
     return app.screen.command
 
 
-async def test_it_is_asked_until_somebody_chooses_and_commands_say_so(
+async def test_the_default_adapter_answers_until_the_user_chooses_and_commands_say_so(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     db = open_database(demo_store)

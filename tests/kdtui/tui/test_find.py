@@ -50,7 +50,7 @@ def found(app: KdtuiApp) -> str | None:
     return app.screen_stack[0].query_one(RowTable).cursor_key
 
 
-async def test_the_cursor_goes_to_the_rows_that_have_the_words(app: KdtuiApp, settle: Settle) -> None:
+async def test_the_cursor_moves_to_the_matching_rows(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         first = found(app)
@@ -69,9 +69,7 @@ async def test_the_cursor_goes_to_the_rows_that_have_the_words(app: KdtuiApp, se
         assert found(app) == first
 
 
-async def test_the_cursor_stays_where_it_was_found_and_where_nothing_is_that_is_said(
-    app: KdtuiApp, settle: Settle
-) -> None:
+async def test_the_cursor_stays_at_a_match_and_a_missing_match_gives_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "rows.find_row")
@@ -85,7 +83,7 @@ async def test_the_cursor_stays_where_it_was_found_and_where_nothing_is_that_is_
         assert found(app) == "many rules"
 
 
-async def test_where_there_are_no_rows_it_is_said(demo_store: Path, settle: Settle) -> None:
+async def test_a_list_without_rows_gives_a_message(demo_store: Path, settle: Settle) -> None:
     memory = Memory(None, demo_store)
     memory.place = "samples"
     app = KdtuiApp(demo_store, memory=memory)
@@ -133,9 +131,7 @@ async def test_a_line_of_a_text_is_found_and_shown(app: KdtuiApp, settle: Settle
         assert reversed_rows(text) == ["line 199"]
 
 
-async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_left(
-    app: KdtuiApp, settle: Settle
-) -> None:
+async def test_the_last_words_are_found_again_after_the_line_closes(app: KdtuiApp, settle: Settle) -> None:
     lines = [f"line {number}" for number in range(200)]
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -166,7 +162,7 @@ async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_lef
         assert reversed_rows(text)[0].startswith("line 1"), "an empty line leaves it as it was"
 
 
-async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp, settle: Settle) -> None:
+async def test_finding_again_without_a_match_gives_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         app.push_screen(TextDialog("little to read", "a line"))
@@ -177,7 +173,7 @@ async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp
         assert [str(each.message) for each in app._notifications] == ["no line matches"]
 
 
-async def test_the_line_names_its_keys_until_there_is_something_else_to_say(app: KdtuiApp, settle: Settle) -> None:
+async def test_the_line_shows_its_keys_until_there_is_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "rows.find_row")
@@ -196,7 +192,7 @@ async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> N
     await until(pilot, lambda: pilot.app.screen.size == (width, height))
 
 
-async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, settle: Settle, until: Until) -> None:
+async def test_a_matching_line_stays_after_a_resize(app: KdtuiApp, settle: Settle, until: Until) -> None:
     lines = [f"line {number} {'and so on ' * 20}" for number in range(40)]
     lines[30] = "WORDS"
     async with app.run_test(size=(200, 50)) as pilot:
@@ -216,7 +212,7 @@ async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, 
             await until(pilot, lambda: text.region.y + text.cursor_row in scrolled.region.line_range)
 
 
-async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> None:
+async def test_a_key_is_found_by_its_purpose(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "app.help")
@@ -238,7 +234,7 @@ async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> 
         assert reversed_rows(help_screen.query_one(Readable)) == first
 
 
-async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Until) -> None:
+async def test_a_match_in_a_log_stays_in_sight_after_a_resize(until: Until) -> None:
     log, data = LogView(id="log"), b"".join(b"line %d\n" % number for number in range(40))
 
     class Logged(App[None]):

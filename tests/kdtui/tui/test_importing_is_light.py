@@ -18,10 +18,11 @@ def test_importing_the_app_loads_nothing_heavy() -> None:
     assert not [name for name in modules if name.startswith("kdtui.cli")]
 
 
-def test_what_there_is_to_ask_where_nothing_was_trained_loads_nothing_heavy(mined_store: Path) -> None:
+def test_the_options_of_a_student_load_nothing_heavy_without_trainings(mined_store: Path) -> None:
     # It is looked for in a thread of the app, which imports would keep from the screen.
     code = (
         "from pathlib import Path; from store.database import open_database; "
-        "from kdtui.workflows.student.options import student_options; student_options(open_database(Path(sys.argv[1])), 'demo-outdoor')"
+        "from kdtui.workflows.student.options import student_options; "
+        "student_options(open_database(Path(sys.argv[1])), 'demo-outdoor')"
     )
     assert not {"torch", "numpy", "tarfile", "kdtui.workflows.training.jobs"} & set(modules_behind(code, mined_store))

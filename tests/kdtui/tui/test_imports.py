@@ -110,7 +110,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
     db.close()
 
 
-async def test_the_demo_leaves_what_is_there_of_it(empty_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_demo_keeps_its_existing_parts(empty_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(empty_store)
     list(import_demo(db))
     renew_knowledge(db, "demo-outdoor", "pattern", "mine", [NewKnowledge("tents and mats", "{}")], replace=True)
@@ -169,7 +169,7 @@ async def test_a_dataset_is_imported_and_shown(
     assert names(demo_store) == ["demo-outdoor", "trail"]
 
 
-async def test_a_bundlerec_directory_is_told_by_its_files(
+async def test_a_bundlerec_directory_is_recognized_by_its_files(
     empty_store: Path, settle: Settle, until: Until, real_dataset: Path
 ) -> None:
     app = KdtuiApp(empty_store)
@@ -180,7 +180,7 @@ async def test_a_bundlerec_directory_is_told_by_its_files(
         assert field(app, "name").value == real_dataset.name
 
 
-async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
+async def test_a_failed_import_keeps_the_values_of_the_form(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.jsonl"
@@ -219,7 +219,7 @@ async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
         ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to replace"),
     ],
 )
-async def test_what_will_not_do_is_said(
+async def test_the_form_shows_what_is_wrong(
     values: dict[str, str], problem: str, demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -231,7 +231,7 @@ async def test_what_will_not_do_is_said(
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a folder without sessions", "an empty file", "no JSON", "a pipe"])
-async def test_what_cannot_be_imported_is_said_before_and_after_it_is_tried(
+async def test_a_wrong_file_gives_a_message_before_and_after_the_import(
     kind: str, demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     import os
@@ -263,7 +263,9 @@ async def test_what_cannot_be_imported_is_said_before_and_after_it_is_tried(
     assert names(demo_store) == ["demo-outdoor"]
 
 
-async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_contents_of_the_replaced_dataset_are_shown_before(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
     db = open_database(demo_store)
     pieces = db.execute("SELECT count(*) FROM knowledge").fetchone()[0]
     start_run(db, "demo-outdoor", "test", "patterns", RunSettings("patterns"))
@@ -287,7 +289,7 @@ async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle
         assert "There is no knowledge yet" in shown(app, "#notice")
 
 
-async def test_an_import_goes_on_when_its_form_is_left(
+async def test_an_import_continues_after_its_form_closes(
     demo_store: Path, settle: Settle, until: Until, held: Held
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -320,7 +322,7 @@ async def test_an_import_goes_on_when_its_form_is_left(
 
 
 @pytest.mark.parametrize("by", ["a key", "a button"])
-async def test_an_import_that_is_stopped_leaves_nothing(
+async def test_a_stopped_import_leaves_nothing(
     by: str, demo_store: Path, settle: Settle, until: Until, held: Held
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -341,7 +343,7 @@ async def test_an_import_that_is_stopped_leaves_nothing(
     assert names(demo_store) == ["demo-outdoor"]
 
 
-async def test_an_import_that_fails_unseen_is_told(
+async def test_an_import_that_fails_without_its_form_gives_a_message(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path, held: Held
 ) -> None:
     path = tmp_path / "own.jsonl"

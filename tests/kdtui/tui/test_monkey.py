@@ -33,7 +33,7 @@ _SIZES = [(80, 24), (200, 60), (80, 36), (130, 24), (120, 36), (40, 12), (20, 5)
 
 
 @pytest.mark.parametrize("seed", range(PARTS))
-async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
+async def test_random_keys_clicks_and_sizes_cause_no_fault(
     seed: int, demo_store: Path, settle: Settle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

@@ -89,7 +89,7 @@ async def test_a_dataset_is_found_and_its_sessions_are_listed(named_store: Path,
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
 
 
-async def test_a_run_is_found_and_opened_though_a_filter_hides_it(
+async def test_a_run_is_found_and_opened_even_if_a_filter_hides_it(
     named_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(named_store)
@@ -121,7 +121,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
 
 
-async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_deleted_row_gives_a_message(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -137,7 +137,7 @@ async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle:
 
 
 @pytest.mark.parametrize("visited", [False, True])
-async def test_a_command_of_another_place_is_done_there(
+async def test_a_command_of_another_place_runs_there(
     visited: bool, named_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(named_store)
@@ -155,9 +155,7 @@ async def test_a_command_of_another_place_is_done_there(
         assert app.current_mode == "runs"
 
 
-async def test_what_is_about_a_row_is_offered_where_the_row_can_be_seen(
-    named_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_an_action_on_a_row_is_only_offered(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -170,7 +168,7 @@ async def test_what_is_about_a_row_is_offered_where_the_row_can_be_seen(
     db.close()
 
 
-async def test_what_cannot_be_done_elsewhere_says_why(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     why = f"mark two samples first, with {app.key_of('samples.mark')}"
     async with app.run_test(size=(120, 40)) as pilot:
@@ -191,7 +189,7 @@ async def test_what_cannot_be_done_elsewhere_says_why(demo_store: Path, settle: 
         ] in await found(pilot, until, "overlap", "Samples: Overlap")
 
 
-async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
+async def test_an_action_on_a_session_runs_in_it_or_says_how_to_open_one(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -210,9 +208,7 @@ async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
         assert app.current_mode == "workbench"
 
 
-async def test_scattered_letters_of_what_a_command_is_for_find_nothing(
-    named_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_scattered_letters_of_a_purpose_find_nothing(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)

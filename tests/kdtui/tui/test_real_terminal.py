@@ -22,7 +22,7 @@ def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Termi
         yield found
 
 
-def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal) -> None:
+def test_a_session_is_opened_and_answered_and_the_app_quits(terminal: Terminal) -> None:
     terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
@@ -74,7 +74,7 @@ def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) 
         terminal.wait_for("ended with 0")
 
 
-def test_the_command_is_copied_and_the_mouse_and_other_sizes_work(demo_store: Path) -> None:
+def test_copying_the_mouse_and_resizing_work(demo_store: Path) -> None:
     # What a shell has exported is not how large the terminal is.
     with opened(demo_store, 80, 24, "COLUMNS=80 LINES=24") as terminal:
         terminal.press("c")
@@ -93,7 +93,7 @@ def test_the_command_is_copied_and_the_mouse_and_other_sizes_work(demo_store: Pa
 
 
 @pytest.mark.parametrize("variables", ["NO_COLOR=1", "TERM=xterm-16color COLORTERM="], ids=["none", "16"])
-def test_with_few_colours_one_sees_where_one_is(demo_store: Path, variables: str) -> None:
+def test_with_few_colours_the_cursor_is_visible(demo_store: Path, variables: str) -> None:
     with opened(demo_store, 80, 24, variables) as terminal:
         assert "▸1 Knowledge" in terminal.screen()
         if variables.startswith("NO_COLOR"):

@@ -66,7 +66,7 @@ async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)
         yield pilot
 
 
-async def test_a_small_terminal_names_the_keys_that_one_begins_with(demo_store: Path, settle: Settle) -> None:
+async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         keys = str(app.screen.query_one(Footer).render())
@@ -217,7 +217,7 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
         assert bundles(app, "#truth") == ["A | 2 4 | tent and matching footprint", "B | 2 5 6 | weekend tent camping"]
 
 
-async def test_a_wide_screen_shows_whole_categories_also_when_it_becomes_wide(demo_store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_whole_categories_even_after_a_resize(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle, size=(200, 60)) as pilot:
         assert column(app, 4)[1] == "Outdoor > Camping > Shelter > Tents"
@@ -235,7 +235,7 @@ async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Sett
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path, student: Student) -> None:
+def test_the_student_has_a_lower_priority_than_the_app(demo_store: Path, student: Student) -> None:
     student.answers["fake"] = []
     answered = threading.Event()
 
@@ -259,7 +259,7 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
     assert student.niceness == [own + 12]
 
 
-async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for(
+async def test_a_session_is_shown_before_the_options_are_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -292,7 +292,7 @@ async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path
         assert "Session o01" in shown(app, "#title")
 
 
-async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path, settle: Settle) -> None:
+async def test_the_cursor_returns_to_the_last_session(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("right_square_bracket", "right_square_bracket")
@@ -303,7 +303,7 @@ async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path,
         assert app.screen.query_one(RowTable).cursor_row == 2
 
 
-async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         with sqlite3.connect(demo_store) as connection:
@@ -336,7 +336,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
     assert not generation_threads()
 
 
-async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_bundles_appear_while_the_embedded_student_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -347,7 +347,7 @@ async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, set
     assert not generation_threads()
 
 
-async def test_what_is_right_too_much_lacking_and_missing_is_said(
+async def test_right_extra_and_missing_products_are_shown(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(2, 4), (1, 3)]
@@ -379,7 +379,7 @@ async def test_what_is_right_too_much_lacking_and_missing_is_said(
         ]
 
 
-async def test_without_a_truth_nothing_is_right_or_wrong(
+async def test_without_true_bundles_nothing_is_right_or_wrong(
     make_store: MakeStore, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(1, 2)]
@@ -400,7 +400,7 @@ async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: 
         assert "the student found none" in str(content)
 
 
-async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_without_patterns_a_message_says_how_to_mine_them(demo_store: Path, settle: Settle, until: Until) -> None:
     with sqlite3.connect(demo_store) as connection:
         connection.execute("DELETE FROM knowledge")
     connection.close()
@@ -415,7 +415,7 @@ async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path
     ("problem", "state"),
     [(ModelError("the model [b]broke"), "failed"), (PromptTooLong("the session is too long"), "no answer")],
 )
-async def test_what_goes_wrong_is_a_sentence(
+async def test_an_error_gives_a_message(
     problem: Exception, state: str, demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.problem = problem
@@ -426,7 +426,7 @@ async def test_what_goes_wrong_is_a_sentence(
         assert any(str(problem) in toast for toast in toasts(app))
 
 
-async def test_a_fault_of_the_program_is_a_sentence_too(
+async def test_a_fault_of_the_program_gives_a_message(
     demo_store: Path, student: Student, settle: Settle, until: Until, faults: list[str]
 ) -> None:
     student.problem = ValueError("a fault")
@@ -511,7 +511,7 @@ async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, sett
         assert not toasts(app)
 
 
-async def test_generating_goes_on_while_another_place_is_looked_at(
+async def test_generation_continues_in_another_place(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -557,7 +557,7 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert any("always uses patterns" in toast for toast in toasts(again))
 
 
-async def test_models_and_adapters_that_have_names_are_students_too(demo_store: Path, settle: Settle) -> None:
+async def test_named_models_and_adapters_are_students(demo_store: Path, settle: Settle) -> None:
     db = open_database(demo_store)
     add_model(db, NamedModel("large", Path("/l.gguf"), "a test", made=False))
     add_model(db, NamedModel("[b]mine", Path("/a.gguf"), "a test", made=False, kind="adapter"))
@@ -587,7 +587,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         assert app.choice.settings == RunSettings("large", adapters=(("[b]mine", 0.5),))
 
 
-async def test_the_form_sets_all_that_the_command_can_and_shows_it(
+async def test_the_form_has_all_options_of_the_command(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["smollm2"] = [(2, 4)]
@@ -616,7 +616,7 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         ]
 
 
-async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_after_that(
+async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes_it(
     demo_store: Path, settle: Settle
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -648,7 +648,7 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
 
 
 @pytest.mark.parametrize("other", ["shipped", "patterns", "http://host/v1#m"])
-async def test_a_student_that_takes_no_adapter_is_asked_without_one(
+async def test_choosing_a_student_without_adapters_removes_the_adapter(
     demo_store: Path, settle: Settle, other: str
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -667,7 +667,7 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
 
 
 @pytest.mark.parametrize("student", ["shipped", "patterns"])
-async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
+async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
     demo_store: Path, settle: Settle, student: str
 ) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",), neighbours=3, budget=50))
@@ -688,9 +688,7 @@ async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
         assert app.choice.settings == RunSettings(student)
 
 
-async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_choosing_the_shipped_student_removes_several_adapters(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     app.use_choice(StudentChoice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
     async with opened(app, settle) as pilot:
@@ -702,7 +700,7 @@ async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_stu
         assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, settle: Settle) -> None:
+async def test_a_student_is_typed_or_chosen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("/tiny.gguf"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -717,7 +715,7 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
         assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_what_is_wrong(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -746,7 +744,7 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
         assert app.choice == StudentChoice.of(RunSettings("smollm2"))
 
 
-async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_which_format_is_missing(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -755,7 +753,7 @@ async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store:
         assert "the dataset has no rules yet" in said(app, "problem")
 
 
-async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
+async def test_a_choice_of_another_place_is_shown(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("1")
@@ -769,9 +767,7 @@ async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, s
 # Why
 
 
-async def test_why_shows_what_is_asked_word_for_word(
-    demo_store: Path, student: Student, settle: Settle, until: Until
-) -> None:
+async def test_why_shows_the_exact_prompt(demo_store: Path, student: Student, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.why")
@@ -790,7 +786,7 @@ async def test_why_shows_what_is_asked_word_for_word(
 
 
 @pytest.mark.usefixtures("student")
-async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_why_can_be_stopped_while_the_student_runs(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -865,7 +861,7 @@ async def test_two_settings_are_compared_on_one_session(
         assert isinstance(app.screen, WorkbenchScreen)
 
 
-async def test_what_was_compared_with_is_offered_again(
+async def test_the_last_compared_settings_are_offered_again(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4)], "smollm2": [(2, 4)]}
@@ -881,7 +877,7 @@ async def test_what_was_compared_with_is_offered_again(
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
 
 
-async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
+async def test_a_compared_answer_disappears_when_its_settings_change(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4)]}
@@ -901,7 +897,7 @@ async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
         assert score.startswith("2nd  pair F1")
 
 
-async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
+async def test_the_next_session_shows_nothing_of_the_last(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)]}
@@ -927,7 +923,7 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
 
 
 @pytest.mark.usefixtures("student")
-async def test_a_session_that_another_place_has_closed_is_answered_no_further(
+async def test_closing_a_session_from_another_place_stops_its_answer(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -941,7 +937,7 @@ async def test_a_session_that_another_place_has_closed_is_answered_no_further(
         assert left.why_not("generate") is None
 
 
-async def test_a_session_that_is_opened_is_painted_once_it_is_there(
+async def test_a_session_is_painted_only_after_it_is_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_view, "_LONGEST_HOLD", 20.0)

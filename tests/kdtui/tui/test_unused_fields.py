@@ -98,7 +98,7 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         assert disabled(app) == {*ABOUT_KNOWLEDGE, "adapter", "scale", "context"}
 
 
-async def test_fields_follow_an_adapter_that_writes_intents_alone(
+async def test_fields_follow_an_adapter_that_writes_only_intents(
     store: Path, place: str, settle: Settle, until: Until
 ) -> None:
     app = app_at(store, place, RunSettings("smollm2"))
@@ -115,7 +115,7 @@ async def test_fields_follow_an_adapter_that_writes_intents_alone(
             assert shown(app, "#dialog-command").strip().endswith("--student smollm2 --adapter namer --knowledge none")
 
 
-async def test_what_stands_in_a_field_without_use_can_be_taken_out(store: Path, settle: Settle, until: Until) -> None:
+async def test_an_unused_field_with_a_value_can_be_cleared(store: Path, settle: Settle, until: Until) -> None:
     app = app_at(store, "runs", RunSettings("smollm2"))
     async with app.run_test(size=(120, 50)) as pilot:
         await opened(pilot, "runs", settle, until)

@@ -76,7 +76,7 @@ async def form_of(pilot: Pilot[None], place: str, settle: Settle, until: Until) 
     return found
 
 
-async def test_every_form_begins_with_the_dataset_of_the_workbench(
+async def test_every_form_starts_with_the_dataset_of_the_workbench(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "workbench")
@@ -90,7 +90,7 @@ async def test_every_form_begins_with_the_dataset_of_the_workbench(
                 assert await form_of(pilot, place, settle, until) == [dataset], place
 
 
-async def test_the_dataset_of_the_workbench_is_known_when_the_app_begins_elsewhere(
+async def test_forms_know_the_dataset_of_the_workbench_before_it_is_opened(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "runs", "trail")
@@ -101,7 +101,7 @@ async def test_the_dataset_of_the_workbench_is_known_when_the_app_begins_elsewhe
 
 
 @pytest.mark.parametrize("place", ["samples", "runs", "jobs", "knowledge"])
-async def test_a_row_that_the_cursor_was_put_on_says_which_dataset_one_is_at(
+async def test_the_row_under_the_cursor_sets_the_current_dataset(
     place: str, two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "workbench", "trail")
@@ -123,7 +123,7 @@ async def test_a_row_that_the_cursor_was_put_on_says_which_dataset_one_is_at(
                 await act(pilot, f"app.{place}")
 
 
-async def test_a_dataset_that_is_gone_is_begun_with_no_more(two_datasets: Path, settle: Settle, until: Until) -> None:
+async def test_no_form_starts_with_a_deleted_dataset(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "distill", "gone")
     app.memory.of("distill")["form"] = {"dataset": "trail", "formats": "rule"}
     async with app.run_test() as pilot:
@@ -132,9 +132,7 @@ async def test_a_dataset_that_is_gone_is_begun_with_no_more(two_datasets: Path, 
         assert await form_of(pilot, "distill", settle, until) == ["trail"]
 
 
-async def test_a_piece_that_is_tried_leaves_the_workbench_as_it_was(
-    two_datasets: Path, settle: Settle, until: Until
-) -> None:
+async def test_trying_a_piece_does_not_change_the_workbench(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "workbench", "trail")
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -170,7 +168,7 @@ async def test_a_piece_that_is_tried_leaves_the_workbench_as_it_was(
         assert "--dataset trail" in app.screen.command
 
 
-async def test_who_leaves_a_trial_is_at_the_piece_again(two_datasets: Path, settle: Settle, until: Until) -> None:
+async def test_closing_a_trial_leads_back_to_the_piece(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "knowledge")
     async with app.run_test() as pilot:
         await settle(pilot)
