@@ -1,4 +1,4 @@
-"""The registry of actions: each of them is tested by its key, and written down."""
+"""The registry of actions: each is tested by its key, and documented."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ from kdtui.tui.actions import ACTIONS, bindings
 
 
 def acted() -> set[str]:
-    """Actions that a test does by their keys; an f-string stands for all that it can become."""
+    """Return the actions that a test runs by their keys; an f-string stands for all its possible values."""
     found = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -17,7 +17,7 @@ def acted() -> set[str]:
                 if isinstance(name, ast.Constant):
                     found.add(str(name.value))
                 elif isinstance(name, ast.JoinedStr) and isinstance(start := name.values[0], ast.Constant):
-                    # The place is there, the rest is a parameter or a list of the same test.
+                    # The place is literal; the name is a parameter or in a list of the same test.
                     words = {
                         each.value for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Constant)
                     }
@@ -33,7 +33,7 @@ def acted() -> set[str]:
 
 
 def test_each_action_is_run_by_its_key_in_a_test() -> None:
-    # Places are gone to by `app.NAME`, for all of them.
+    # `app.NAME` is tested for all places.
     untested = {each.id for each in ACTIONS if not each.call.startswith("show(")} - acted()
     assert not untested
 

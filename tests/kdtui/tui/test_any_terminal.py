@@ -1,4 +1,4 @@
-"""What is shown can be read in any theme, without colours, and in a small terminal."""
+"""Screens are readable in any theme, without colours, and in a small terminal."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
@@ -25,11 +25,11 @@ COLOURED = [theme for theme in THEMES if not theme.startswith("ansi")]
 ANSI = [theme for theme in THEMES if theme.startswith("ansi")]
 
 LEAST = 3.0
-"""The contrast that large text needs to be read, by the WCAG."""
+"""The minimum contrast of large text in the WCAG."""
 
 
 def painted(app: KdtuiApp) -> list[list[Segment]]:
-    """What the terminal is sent, line by line."""
+    """Return the lines that the terminal gets."""
     return [list(line) for line in app.screen._compositor.render_strips()]
 
 
@@ -98,7 +98,7 @@ async def test_without_colours_no_text_has_the_colour_of_its_background(
         for text, style, _ in chain.from_iterable(painted(app)):
             if text.strip() and style is not None and style.color is not None:
                 assert style.color.is_default or style.color != style.bgcolor, text
-                # A theme of the terminal's own colours has none at all.
+                # A theme with the colours of the terminal has none.
                 assert theme not in ANSI or style.color.is_default, (text, style)
         if theme in ANSI:
             for text in ("▸1 Knowledge", "0.475"):
@@ -118,7 +118,7 @@ async def test_a_place_shows_rows_in_a_terminal_of_ten_lines(demo_store: Path, s
         await act(pilot, "table.select")
         await settle(pilot)
         assert rows_in_sight(app) >= 2, "the products of a session"
-        # With more room, what is below comes back.
+        # With more room, the parts below come back.
         await pilot.resize_terminal(80, 24)
         await act(pilot, "app.knowledge")
         await settle(pilot)
@@ -137,7 +137,7 @@ async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path,
         assert "▸6" in line
         if width >= 31:
             assert "▸6 Runs" in line
-        # The number is where the click goes.
+        # A click on the number works.
         await pilot.click(bar, offset=(line.index("7"), 0))
         await settle(pilot)
         assert app.current_mode == "models"
@@ -146,7 +146,7 @@ async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path,
 def test_titles_are_only_as_short_as_necessary() -> None:
     titles = [title for title, _ in PLACES.values()]
     assert shortened(titles, 0, 90) == (titles, " ")
-    # Where there is less room, they stand closer together first.
+    # With less room, the gaps go first.
     assert shortened(titles, 0, 80) == (titles, "")
     assert shortened(titles, 1, 60)[0] == ["Kno", "Workbench", "Dis", "Sam", "Job", "Run", "Mod", "Stu"]
     assert shortened(titles, 1, 31)[0] == ["", "Workbench", "", "", "", "", "", ""]

@@ -1,4 +1,4 @@
-"""What works everywhere in the app: places, help, palette, jumping, themes, messages."""
+"""What works everywhere in the app: places, help, palette, jumping, themes, messages, dialogs and forms."""
 
 import asyncio
 import gc
@@ -57,7 +57,7 @@ class PlainForm(Form[dict[str, str]]):
 
 
 def help_lines(app: KdtuiApp) -> dict[str, str]:
-    """What the help says: keys by their purposes."""
+    """Return the keys in the help by their purposes."""
     assert isinstance(app.screen, HelpScreen)
     grid = next(each.content for each in app.screen.query(Static) if isinstance(each.content, Table))
     assert isinstance(grid, Table)
@@ -69,7 +69,7 @@ async def test_each_place_is_a_key_away(demo_store: Path, settle: Settle) -> Non
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        # The app begins in the first.
+        # The app starts in the first place.
         for place in [*list(PLACES)[1:], next(iter(PLACES))]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
@@ -107,7 +107,7 @@ async def test_garbage_is_collected_in_pauses(
             await settle(pilot)
             idle_gc.collect_at_rest(app)
             gc.callbacks.append(note)
-            # So much is new that Python would look through all of it.
+            # This allocates so much that Python would start a full collection.
             kept = [[number] for number in range(2_000_000)]
             assert found
             assert 2 not in found
@@ -250,7 +250,7 @@ async def test_a_narrow_footer_shows_possible_actions_first(demo_store: Path, se
     async with app.run_test(size=(30, 24)) as pilot:
         await settle(pilot)
         footer = app.screen.query_one(Footer)
-        # There is no training to do anything with, and no host to check.
+        # There is no training to act on, and no host to check.
         assert str(footer.render()).split() == ["n", "New", "c", "Copy", "?", "Help", "q", "Quit"]
         await pilot.resize_terminal(120, 24)
         await settle(pilot)
@@ -353,7 +353,7 @@ async def test_a_letter_moves_the_focus_to_each_part_of_the_screen(demo_store: P
         await settle(pilot)
         parts = list(app.screen.focus_chain)
         for letter, part in zip("asd", parts, strict=False):
-            # Keys go into a line of text while it has the focus.
+            # Keys go into an input while it has the focus.
             app.screen.query_one("RowTable").focus()
             await act(pilot, "app.jump")
             await rest(pilot)
@@ -382,7 +382,7 @@ async def test_letters_follow_their_parts_after_a_resize(demo_store: Path, settl
         for size in ((200, 50), (80, 24)):
             await pilot.resize_terminal(*size)
             is_large = size == (200, 50)
-            # Facets are in sight where there is room, which comes a moment after the size.
+            # Facets are visible on a wide screen, a moment after the resize.
             await until(pilot, lambda: (len(below.focus_chain) > few) == is_large)  # noqa: B023
             await settle(pilot)
             letters = [letter.region.offset for letter in app.screen.query(".letter")]
@@ -411,7 +411,7 @@ async def test_a_theme_chosen_in_the_palette_is_remembered(demo_store: Path, set
     app = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with app.run_test() as pilot:
         await settle(pilot)
-        # What Textual's own command for it does.
+        # Textual's own command does this.
         app.theme = "nord"
         await rest(pilot)
     assert KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store)).theme == "nord"
@@ -503,7 +503,7 @@ async def test_an_irreversible_action_is_confirmed(demo_store: Path, settle: Set
             await rest(pilot)
         app.push_screen(ConfirmDialog("Delete?", "All of it is lost.", "Delete"), answers.append)
         await rest(pilot)
-        # What does no harm has the focus.
+        # The harmless button has the focus.
         await pilot.press("enter")
         await rest(pilot)
     assert answers == [True, False, False]
@@ -673,7 +673,7 @@ async def test_a_hidden_table_gets_no_focus(demo_store: Path, settle: Settle) ->
         assert app.screen.focused is table
         app.screen.query_one("#search", Input).value = "nothing is called so"
         await settle(pilot)
-        # What is laid over a screen gives the keys back when it goes.
+        # A screen over another returns the focus when it closes.
         await act(pilot, "app.help")
         await act(pilot, "help.close")
         await settle(pilot)
@@ -692,7 +692,7 @@ async def test_closing_a_dialog_twice_closes_nothing_else(demo_store: Path, sett
         app.push_screen(below)
         app.push_screen(above, answers.append)
         await rest(pilot)
-        # Before it is gone, as two clicks are.
+        # Before the dialog is gone, like a double click.
         above.action_answer(True)
         above.action_answer(True)
         await rest(pilot)

@@ -1,4 +1,4 @@
-"""A student is calibrated in the app: which strategies, on which dataset, how far it is, and what came of it."""
+"""Calibrations in the app: the form, the progress and the result."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -170,7 +170,7 @@ async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, sett
         await until(pilot, lambda: "validation sessions to calibrate on; 20 are needed" in shown(app, "#form-problem"))
         assert app.screen.query_one("#field-limit", Input).value == "20"
         await act(pilot, "form.close")
-        # For the same student it is filled in again, and for another it begins anew.
+        # For the same student, the form keeps its values; for another, it starts empty.
         await form_of(pilot, until, settle)
         assert app.screen.query_one("#field-dataset", Select).value == "demo-outdoor"
         await act(pilot, "form.close")

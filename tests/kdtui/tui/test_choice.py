@@ -1,4 +1,4 @@
-"""Whom the workbench asks: as an option of a command, and from one start to the next."""
+"""The choice of a student: as options of a command, and in the memory."""
 
 import json
 

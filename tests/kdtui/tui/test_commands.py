@@ -1,4 +1,4 @@
-"""The command that does what the screen does."""
+"""The shell command that does the same as a screen."""
 
 import shlex
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The user's configuration: a theme and keys of their own."""
+"""The configuration of the user: a theme, own themes and keys."""
 
 from pathlib import Path
 
@@ -114,7 +114,7 @@ def test_names_of_actions_are_unique_and_their_keys_are_keys(tmp_path: Path) -> 
     names = [action.id for action in ACTIONS]
     assert len(names) == len(set(names))
     path = tmp_path / "config.toml"
-    # As they are, they can be configured.
+    # The default keys are valid in a configuration.
     lines = [f'"{name}" = "{",".join(keys)}"' for name, keys in keys_of({}).items()]
     path.write_text("[keys]\n" + "\n".join(lines))
     assert len(read_config(path, THEME_NAMES).keymap) == len(names)

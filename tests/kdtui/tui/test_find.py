@@ -1,4 +1,4 @@
-"""Finding a row of a short list by its words, a line of a text, and a place in a log however long."""
+"""The find line: a row of a list, a line of a text, and a place in a log of any length."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -35,7 +35,7 @@ NAMES = ("few rules", "half of it", "many rules", "red [b]Rules[/]")
 
 @pytest.fixture
 def app(demo_store: Path) -> KdtuiApp:
-    """The app in the place Samples, with four samples."""
+    """Open the app in the place Samples, with four samples."""
     db = open_database(demo_store)
     for name in NAMES:
         save_sample(db, name, [], [1], replace=False)
@@ -46,7 +46,7 @@ def app(demo_store: Path) -> KdtuiApp:
 
 
 def found(app: KdtuiApp) -> str | None:
-    """The sample under the cursor."""
+    """Return the sample under the cursor."""
     return app.screen_stack[0].query_one(RowTable).cursor_key
 
 
@@ -95,7 +95,7 @@ async def test_a_list_without_rows_gives_a_message(demo_store: Path, settle: Set
 
 
 def reversed_rows(widget: Readable | LogView) -> list[str]:
-    """The rows that are shown the other way round."""
+    """Return the reversed rows."""
     strips = [widget.render_line(number) for number in range(widget.size.height)]
     return [
         strip.text.strip().removesuffix("│").strip()
@@ -140,7 +140,7 @@ async def test_the_last_words_are_found_again_after_the_line_closes(app: KdtuiAp
         text = app.screen.query_one(Readable)
         await act(pilot, "text.find_next")
         assert "nothing was searched here yet" in [str(each.message) for each in app._notifications]
-        # However fast it is typed.
+        # At any typing speed.
         for key in ("slash", *"7 9", "enter", "n"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
@@ -150,7 +150,7 @@ async def test_the_last_words_are_found_again_after_the_line_closes(app: KdtuiAp
         assert reversed_rows(text) == ["line 179"]
         await act(pilot, "text.find_previous")
         assert reversed_rows(text) == ["line 97"]
-        # What was found is not shown any more behind a line that was left for where one was; it can be looked for.
+        # After the line is closed by going back, the match is not highlighted, but can be found again.
         await act(pilot, "text.find")
         await pilot.press(*"line 12")
         await act(pilot, "find.close")
@@ -187,7 +187,7 @@ async def test_the_line_shows_its_keys_until_there_is_a_message(app: KdtuiApp, s
 
 
 async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:
-    """Textual waits a moment for the last of many sizes."""
+    """Resize the terminal; Textual waits a moment for the last of many sizes."""
     await pilot.resize_terminal(width, height)
     await until(pilot, lambda: pilot.app.screen.size == (width, height))
 

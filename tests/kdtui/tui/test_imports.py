@@ -1,4 +1,4 @@
-"""Datasets are imported in the app: from a path, and those of the demo."""
+"""Imports in the app: a dataset from a path, and the demo."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
 class Held:
-    """Stands in for an import that takes long: it waits behind its first step until it is told to go on."""
+    """A stand-in for a slow import: it waits after its first step until it is released."""
 
     def __init__(self) -> None:
         self.steps, self.begins, self.goes_on = 0, Event(), Event()
@@ -69,7 +69,7 @@ def names(store: Path) -> list[str]:
 
 
 async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: str) -> None:
-    """Open the form, and write into it."""
+    """Open the form, and fill it in."""
     await act(pilot, "screen.import_dataset")
     app: Any = pilot.app
     await until(pilot, lambda: isinstance(app.screen, ImportDialog))
@@ -99,7 +99,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
         assert app.screen.query_one("#sessions").row_count == 36  # type: ignore[attr-defined]
         assert "the demo is imported" in toasts(app)
-        # Nobody has to look again.
+        # Places reload by themselves.
         for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
@@ -153,7 +153,7 @@ async def test_a_dataset_is_imported_and_shown(
         await until(pilot, lambda: "JSON Lines; it names the splits of its sessions" in shown(app, "#form-note"))
         # The name follows the path.
         assert shown(app, "#dialog-command") == "$ kdtui data import 'my data/trail.jsonl' --dataset trail"
-        # Where nothing is left to complete, the next line is gone to.
+        # With nothing to complete, the next field gets the focus.
         await act(pilot, "path.complete")
         assert app.focused is field(app, "name")
         await act(pilot, "form.done")
@@ -162,7 +162,7 @@ async def test_a_dataset_is_imported_and_shown(
         assert app.screen.query_one("#dataset", Select).value == "trail"
         assert app.datasets_here == ("trail",)
         assert "imported 36 sessions" in toasts(app)
-        # What has been imported is not in the form again.
+        # After an import, the form is empty.
         await act(pilot, "screen.import_dataset")
         await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "path").value == ""
@@ -196,7 +196,7 @@ async def test_a_failed_import_keeps_the_values_of_the_form(
         assert (field(app, "name").value, field(app, "seed").value) == ("mine", "7")
         assert not field(app, "name").disabled
         assert not app.screen.query_one("#done", Button).disabled
-        # Who leaves the form finds it again as it was.
+        # Closed and opened again, the form has the same values.
         await act(pilot, "form.close")
         await act(pilot, "screen.import_dataset")
         await until(pilot, lambda: isinstance(app.screen, ImportDialog))
@@ -285,7 +285,7 @@ async def test_the_contents_of_the_replaced_dataset_are_shown_before(
         await settle(pilot)
         await act(pilot, "app.knowledge")
         await settle(pilot)
-        # Its knowledge is gone with it, and nobody has to look again to see that.
+        # Its knowledge is gone too, and the place reloads by itself.
         assert "There is no knowledge yet" in shown(app, "#notice")
 
 
@@ -306,7 +306,7 @@ async def test_an_import_continues_after_its_form_closes(
         await act(pilot, "app.runs")
         await settle(pilot)
         assert "⏳ importing trail" in str(app.screen.query_one(TopBar).render())
-        # There is one at a time; its form shows how far it is.
+        # One import runs at a time; its form shows the progress.
         await act(pilot, "screen.import_dataset")
         await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "name").value == "trail"
@@ -314,7 +314,7 @@ async def test_an_import_continues_after_its_form_closes(
         await act(pilot, "form.close")
         held.goes_on.set()
         await until(pilot, lambda: "imported 36 sessions" in toasts(app))
-        # Who is somewhere else stays there.
+        # A user in another place stays there.
         assert app.current_mode == "runs"
         assert "⏳" not in str(app.screen.query_one(TopBar).render())
         assert held.steps == 2
@@ -375,7 +375,7 @@ def test_a_path_is_completed_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.M
     assert completions("~/electro") == ["~/electronic/"]
     assert completions(f"{tmp_path}/d") == [f"{tmp_path}/données.jsonl"]
     assert completions("~") == ["~/"]
-    # What a terminal cannot show is not offered, and what is hidden only to who asks for it.
+    # Names that a terminal cannot show are not offered; hidden files only after a dot.
     assert completions("") == ["[b]bold", "donn\u00e9es.jsonl", "electric/", "electronic/"]
     assert completions(".") == [".hidden/"]
     assert completions("nowhere/x") == []

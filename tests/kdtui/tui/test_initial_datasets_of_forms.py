@@ -1,4 +1,4 @@
-"""Forms begin with the dataset that the user is at, and trying something leaves the workbench as it was."""
+"""Forms start with the current dataset, and trying a piece does not change the workbench."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ PLACES = {"distill": "distill.new", "samples": "samples.create", "runs": "runs.n
 
 @pytest.fixture
 def two_datasets(demo_store: Path) -> Path:
-    """A store with the dataset `demo-outdoor` and the dataset `trail`, each with something in all places."""
+    """A store with the dataset `demo-outdoor` and the dataset `trail`, each with rows in all places."""
     db = open_database(demo_store)
     list(import_dataset(db, OUTDOOR, "trail"))
     mine_patterns(db, "trail")
@@ -49,7 +49,7 @@ def two_datasets(demo_store: Path) -> Path:
 
 
 def begun_with(app: KdtuiApp) -> list[str]:
-    """The datasets that the form on the screen begins with."""
+    """Return the initial datasets of the form on the screen."""
     if switches := [box for box in app.screen.query(Checkbox) if (box.id or "").startswith("field-dataset-")]:
         return [name for name, box in zip(("demo-outdoor", "trail"), switches, strict=True) if box.value]
     if fields := app.screen.query("#field-datasets"):
@@ -128,7 +128,7 @@ async def test_no_form_starts_with_a_deleted_dataset(two_datasets: Path, settle:
     app.memory.of("distill")["form"] = {"dataset": "trail", "formats": "rule"}
     async with app.run_test() as pilot:
         await settle(pilot)
-        # The form has been used with this one last.
+        # The form was used with this dataset last.
         assert await form_of(pilot, "distill", settle, until) == ["trail"]
 
 
@@ -149,7 +149,7 @@ async def test_trying_a_piece_does_not_change_the_workbench(two_datasets: Path, 
         await act(pilot, "piece.try_it")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
-        # What is chosen here is for the trial alone.
+        # A choice on this screen is only for the trial.
         await act(pilot, "session.cancel")
         await act(pilot, "session.next_student")
         await act(pilot, "session.other_side")

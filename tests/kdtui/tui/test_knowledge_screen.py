@@ -1,4 +1,4 @@
-"""What is known: searched while one types, narrowed down, looked into, and done something with."""
+"""The place Knowledge: search, facets, pieces, marks and changes."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ HOSTILE = "[red]x[/red] [/] \x1b[31m\u202eturned\u202c two\nlines e\u0301\u0301\
 
 @pytest.fixture
 def full_store(demo_store: Path) -> Path:
-    """The demo with patterns, rules and thoughts, some of them rejected, one of them by a model."""
+    """A store with the demo, its patterns, rules and thoughts, some rejected, and one written by a model."""
     db = open_database(demo_store)
     list(distil_annotations(db, "demo-outdoor", ["rule", "thought"]))
     call = record_call(
@@ -281,7 +281,7 @@ async def test_a_list_longer_than_the_screen_can_be_scrolled(empty_store: Path, 
         last = table(app).cursor_key
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
-        # Those without a support are last both ways, in the other order.
+        # Pieces without a support are last in both directions, in reverse order.
         assert table(app).cursor_row == 0
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
@@ -424,7 +424,7 @@ async def test_the_session_of_a_piece_is_opened(full_store: Path, settle: Settle
         await act(pilot, "piece.open_session")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         assert app.current_mode == "workbench"
-        # Who leaves it is where it was opened, and one that is opened by hand leads back to its list.
+        # Closing the session leads back to the piece; a session opened by hand leads back to its list.
         await act(pilot, "session.back")
         await until(pilot, lambda: isinstance(app.screen, KnowledgeScreen))
         await act(pilot, "app.workbench")
@@ -453,7 +453,7 @@ async def test_a_piece_is_tried_by_comparing_a_student_without_it_and_with_only_
         assert text(app, "#asks").splitlines()[0].split()[-1] == "smollm2"
         assert isinstance(screen, SessionScreen)
         assert screen._sides[1].choice.settings.sample == f"only-{number}"
-        # Both are asked at once; what they answer is for other tests.
+        # Both students are asked at once; other tests check the answers.
         assert all(side.request is not None or side.is_done for side in screen._sides)
 
 
@@ -631,7 +631,7 @@ async def test_keys_typed_right_after_a_search_act_on_its_results(
         assert f"kdtui knowledge rm {found.ids[0]}" in asked
         assert found.row_at(0) is not None
         assert str(found.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
-        # Nor is it a fault where nothing is found, and the list goes away that the key was for.
+        # It is no fault either if nothing matches and the list disappears.
         await act(pilot, "confirm.no")
         await settle(pilot)
         for key in ("slash", *"nothing", "enter", "j"):
@@ -796,7 +796,7 @@ async def test_the_list_has_the_focus_whenever_it_appears(full_store: Path, sett
         assert app.focused is table
         for steps in range(6):
             screen.show_content(browse, unless="nothing", focus=table)
-            # Textual hides it and takes the focus away in steps of its own.
+            # Textual hides the list and moves the focus in separate steps.
             for _ in range(steps):
                 await asyncio.sleep(0.005)
             assert app.focused is None

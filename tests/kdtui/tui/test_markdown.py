@@ -1,4 +1,4 @@
-"""What teachers write is shown as Markdown, and is never more than text."""
+"""Texts of teachers are rendered as Markdown, safely."""
 
 from pathlib import Path
 

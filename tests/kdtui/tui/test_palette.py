@@ -1,4 +1,4 @@
-"""The palette finds what the store has by its names, and does what can be done in other places."""
+"""The palette finds names in the store, and runs actions of other places."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -47,7 +47,7 @@ def named_store(store: Path) -> Path:
 
 
 async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list[list[str]]:
-    """What the palette lists for a text, each as lines; it is waited for one of this title."""
+    """Return the lines of the options that the palette lists for a text, after one with this title appears."""
     app = pilot.app
     await act(pilot, "app.palette")
     await until(pilot, lambda: isinstance(app.screen, CommandPalette))
@@ -61,7 +61,7 @@ async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list
 
 
 async def choose(pilot: Pilot[None], until: Until, text: str, title: str) -> None:
-    """Choose what has this title."""
+    """Choose the option with this title."""
     titles = [each[0] for each in await found(pilot, until, text, title)]
     pilot.app.screen.query_one(CommandList).highlighted = titles.index(title)
     await pilot.press("enter")
@@ -107,7 +107,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for name in (HOSTILE, "half"):
-            # Names are no markup.
+            # Names are not markup.
             await choose(pilot, until, name, f"Sample {name}")
             await settle(pilot)
             assert isinstance(app.screen, SamplesScreen)
@@ -149,7 +149,7 @@ async def test_a_command_of_another_place_runs_there(
             await act(pilot, "table.select")
             await until(pilot, lambda: isinstance(app.screen, RunScreen))
             await act(pilot, "app.knowledge")
-        # It is found by what it is for, too.
+        # It is also found by its purpose.
         await choose(pilot, until, "evaluate a student", "Runs: New")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert app.current_mode == "runs"
@@ -173,7 +173,7 @@ async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, 
     why = f"mark two samples first, with {app.key_of('samples.mark')}"
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        # Nobody has been there, so it is known as soon as somebody is.
+        # The place is not loaded, so this is known only after the user opens it.
         assert ["Samples: Overlap", "Show which pieces the two marked samples share"] in await found(
             pilot, until, "overlap", "Samples: Overlap"
         )

@@ -1,4 +1,4 @@
-"""However the app ends or stops, the terminal is as it was before, and nothing goes on without it."""
+"""The terminal is restored whenever the app ends or stops, and nothing keeps running without it."""
 
 import os
 import pty
@@ -28,13 +28,13 @@ def terminal(demo_store: Path) -> Iterator[Terminal]:
 
 @pytest.fixture
 def shell(demo_store: Path) -> Iterator[Terminal]:
-    """The app in a shell with jobs."""
+    """Start the app in a shell with job control."""
     with opened(demo_store, 80, 24, shell="sh -i") as found:
         yield found
 
 
 def ask_student(terminal: Terminal) -> None:
-    """Have the student of the first session asked."""
+    """Ask the student of the first session."""
     terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
@@ -50,7 +50,7 @@ def check_end(terminal: Terminal, code: int) -> None:
 
 
 def leave(shell: Terminal) -> None:
-    """Leave what a shell has continued."""
+    """Quit an app that a shell has continued."""
     shell.press("q")
     shell.wait_until_given_back()
     shell.type("echo left with $?\n")
@@ -103,7 +103,7 @@ def test_ctrl_z_suspends_the_app_and_fg_continues_it(shell: Terminal) -> None:
     process = shell.process
     shell.press("?")
     shell.wait_for("Keys on this screen")
-    # In a field for several lines it takes back what was typed, but there is none here.
+    # In a text area, this key would undo; there is none here.
     shell.press("C-z")
     until(lambda: process.status() == psutil.STATUS_STOPPED)
     shell.wait_until_given_back()
@@ -129,7 +129,7 @@ def test_the_app_sets_up_the_terminal_again_after_an_outside_stop(shell: Termina
     until(lambda: not shell.is_given_back)
     shell.wait_for("Statement")
     shell.press("j")
-    # Its keys are read once.
+    # Keys are read once.
     shell.wait_for("Outdoor > Hiking + Outdoor > Hiking")
     leave(shell)
 
@@ -146,7 +146,7 @@ def test_losing_the_terminal_ends_the_app(demo_store: Path) -> None:
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     process = subprocess.Popen(
-        # A session of its own, which does not hear of it when this terminal is closed.
+        # A session of its own, which gets no signal when this terminal closes.
         [sys.executable, "-m", "kdtui", "--db", str(demo_store)],
         stdin=theirs,
         stdout=theirs,

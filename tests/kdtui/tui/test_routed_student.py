@@ -1,4 +1,4 @@
-"""A router is chosen like an adapter, and the session shows which adapter it chose, and why."""
+"""A router is chosen like an adapter, and the session shows its choice and the reason."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

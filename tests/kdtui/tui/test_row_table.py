@@ -1,4 +1,4 @@
-"""A table of any number of rows, of which a few are in memory."""
+"""A table with any number of rows, of which a few are in memory."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -28,7 +28,7 @@ def row(number: int) -> Row:
 
 
 class TableApp(App[None]):
-    """An app with a table of so many rows, which come when they are asked for."""
+    """An app with a table of this number of rows, which are delivered on request."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class TableApp(App[None]):
 
     @on(RowTable.RowHighlighted)
     def note(self, event: RowTable.RowHighlighted) -> None:
-        # A message for one that opens a row is of its own kind.
+        # `RowSelected` derives from `RowHighlighted`.
         if not isinstance(event, RowTable.RowSelected):
             self.highlighted.append(event.key)
 

@@ -1,4 +1,4 @@
-"""The pictures of the documentation show the app as it is."""
+"""The pictures in the documentation are up to date."""
 
 import re
 from pathlib import Path
@@ -29,13 +29,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def at_home(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store where commands find it by themselves."""
+    """The default store of commands."""
     monkeypatch.setenv("KDTUI_DB", str(store))
     return store
 
 
 def lasting(path: Path) -> str:
-    """What stands in a picture, but for days and for seconds that something took."""
+    """Return the text of a picture without dates and durations."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DAY", words_of(path.read_text(encoding="utf-8")))
     return re.sub(r"done in [\d.]+ s", "done in some time", text)
 

@@ -1,4 +1,4 @@
-"""One session, and generating bundles for it."""
+"""The session screen: a session, generated bundles, settings and comparisons."""
 
 import json
 import os
@@ -56,7 +56,7 @@ EMBEDDED = RunSettings("smollm2")
 
 @asynccontextmanager
 async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app on the first session of its store."""
+    """Open the app on the first session of its store."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "app.workbench")
@@ -94,7 +94,7 @@ def heading(app: KdtuiApp, panel: str = "#generated") -> str:
 
 
 def bundles(app: KdtuiApp, panel: str = "#generated") -> list[str]:
-    """The rows of a panel, cells joined by a bar."""
+    """Return the rows of a panel, cells joined by a bar."""
     content = screen(app).query_one(panel, BundlePanel).query_one(".bundles", Static).content
     if not isinstance(content, Table):
         return []
@@ -113,17 +113,17 @@ def toasts(app: KdtuiApp) -> list[str]:
 
 
 def command(app: KdtuiApp) -> str:
-    """The command of a form."""
+    """Return the command of a form."""
     return str(app.screen.query_one("#dialog-command", Static).content)
 
 
 def said(app: KdtuiApp, part: str) -> str:
-    """The note of a form, or its problem."""
+    """Return the note of a form, or its problem."""
     return str(app.screen.query_one(f"#form-{part}", Static).content)
 
 
 async def fill(pilot: Pilot[None], **values: str) -> None:
-    """Change fields of a form, one after the other."""
+    """Change fields of a form in turn."""
     for name, value in values.items():
         widget: Any = pilot.app.screen.query_one(f"#field-{name}")
         widget.value = value == "yes" if isinstance(widget, Checkbox) else value
@@ -131,7 +131,7 @@ async def fill(pilot: Pilot[None], **values: str) -> None:
 
 
 def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
-    """A training that is done, and has left an adapter."""
+    """Make a finished training with an adapter."""
     job = json.dumps({"base": base or str(embedded_student())})
     (make_job(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
 
@@ -141,7 +141,7 @@ def generation_threads() -> list[threading.Thread]:
 
 
 class Student:
-    """Stands in for `open_student`: what it answers, and how often it was opened and closed."""
+    """A stand-in for `open_student`: its answers, and how often it was opened and closed."""
 
     def __init__(self) -> None:
         self.opened = self.closed = self.steps = 0
@@ -167,7 +167,7 @@ class Student:
     def answer(
         self, sessions: Iterable[Session | None], answers: list[tuple[int, ...]] | None
     ) -> Iterator[StudentEvent]:
-        """Those bundles that were told; without such, one that never comes to an end."""
+        """Yield the given bundles; without any, a bundle that never ends."""
         [session] = sessions
         if isinstance(self.problem, PromptTooLong):
             yield Refused(session, str(self.problem), 0.0)
@@ -196,7 +196,7 @@ class Student:
 
 @pytest.fixture
 def student(monkeypatch: pytest.MonkeyPatch) -> Student:
-    """Answers in place of all students; endlessly, where it is told no answers."""
+    """Install a stand-in for all students; without answers, it writes endlessly."""
     found = Student()
     monkeypatch.setattr(student_open, "open_student", found)
     return found
@@ -251,7 +251,7 @@ def test_the_student_has_a_lower_priority_than_the_app(demo_store: Path, student
         answered.wait(60)
         thread.close()
 
-    # A thread has the priority of the one that starts it.
+    # A thread inherits the priority of the thread that starts it.
     app = threading.Thread(target=begin)
     app.start()
     app.join()
@@ -273,7 +273,7 @@ async def test_a_session_is_shown_before_the_options_are_loaded(
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)
-        # Once for all sessions of a list, and anew where one looks again.
+        # Once for all sessions of a list, and again after a reload.
         await act(pilot, "screen.reload")
         await settle(pilot)
     assert [title.split(" · ")[0] for title in titles] == ["Session o01", "Session o02"]
@@ -575,7 +575,7 @@ async def test_named_models_and_adapters_are_students(demo_store: Path, settle: 
         select = app.screen.query_one("#field-adapter", Select)
         select.value = "[b]mine"
         await rest(pilot)
-        # Its file is not there: the student is one that it can go with.
+        # The file of the adapter is missing: any student that takes adapters is kept.
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
         assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-note", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
@@ -638,7 +638,7 @@ async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
         await fill(pilot, adapter="plain")
         assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
-        # What is above is not meant then, and says so.
+        # The choice above is unused then, and shows that.
         assert app.screen.query_one("#field-student", Select).value == ""
         await fill(pilot, student="smollm2")
         assert command(app).endswith("--student smollm2 --adapter plain --knowledge none")
@@ -909,7 +909,7 @@ async def test_the_next_session_shows_nothing_of_the_last(
         await until(pilot, lambda: "done" in heading(app))
         await pilot.press("down", "escape", "escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, WorkbenchScreen))
-        # The other student has not come to an end: nobody waits for it any more.
+        # The other student still writes: its request is cancelled.
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in shown(app, "#title"))
         await settle(pilot)

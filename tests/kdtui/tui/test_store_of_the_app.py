@@ -1,4 +1,4 @@
-"""The app on a store that is not there, or that another process is writing to."""
+"""The app on a missing store, and on one that another process writes to."""
 
 from pathlib import Path
 

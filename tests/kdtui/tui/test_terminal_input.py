@@ -1,4 +1,4 @@
-"""Whatever a terminal sends becomes keys and pasted text, and never a fault."""
+"""Any bytes from a terminal become keys and pasted text, and never a fault."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,13 +10,13 @@ from kdtui.tui.terminal_input import TerminalInput
 
 
 def read(*parts: bytes) -> list[Message]:
-    """The messages of bytes that come in these parts."""
+    """Return the messages of bytes that arrive in these parts."""
     terminal_input = TerminalInput()
     return [message for part in parts for message in terminal_input.feed(part)]
 
 
 def typed(*parts: bytes) -> list[str]:
-    """What is typed, as characters where the keys have such."""
+    """Return the keys, as characters where possible."""
     return [message.character or message.key for message in read(*parts) if isinstance(message, Key)]
 
 
@@ -90,7 +90,7 @@ def test_no_input_ends_the_app(parts: list[bytes]) -> None:
     for part in parts:
         list(terminal_input.feed(part))
         list(terminal_input.tick())
-    # What was begun is ended, and then keys are keys again.
+    # After the end of the paste, keys are keys again.
     list(terminal_input.feed(END + b"\x1b\x1b"))
     while not list(terminal_input.tick()):
         pass

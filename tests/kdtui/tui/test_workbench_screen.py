@@ -1,4 +1,4 @@
-"""The list of sessions."""
+"""The place Workbench: the list of sessions."""
 
 import sqlite3
 import subprocess
@@ -39,7 +39,7 @@ SIZES = [(80, 24), (200, 60)]
 
 @asynccontextmanager
 async def workbench(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app at the workbench."""
+    """Open the app at the workbench."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "app.workbench")
@@ -58,7 +58,7 @@ def cells(app: KdtuiApp, row: int) -> list[str]:
 
 
 def ids(app: KdtuiApp) -> list[str]:
-    """Of all sessions of the list, or as many as are in memory."""
+    """Return the cells of the sessions that are in memory."""
     return [str(row.cells[0]) for number in range(table(app).row_count) if (row := table(app).row_at(number))]
 
 
@@ -68,7 +68,7 @@ def notice(app: KdtuiApp) -> str:
 
 
 def texts_of(app: KdtuiApp) -> str:
-    """What there is to read on the screen."""
+    """Return the notice."""
     readable = app.screen.query_one(Readable)
     return "\n".join(readable.text_at(number) for number in range(readable.row_count))
 
@@ -79,7 +79,7 @@ def command(app: KdtuiApp) -> str:
 
 
 def opened(app: KdtuiApp) -> str:
-    """The title of the session that is open."""
+    """Return the title of the open session."""
     assert isinstance(app.screen, SessionScreen)
     return str(app.screen.query_one("#title", Static).content)
 
@@ -319,11 +319,11 @@ async def test_a_store_at_another_place_is_named_in_the_command(
         assert command(app) == f"kdtui data show o01 --dataset demo-outdoor --db {demo_store}"
 
 
-# Sessions that are typed
+# Typed sessions
 
 
 async def type_session(pilot: Pilot[None], settle: Settle, text: str) -> None:
-    """Fill in the form, and end it."""
+    """Fill in the form, and accept it."""
     await act(pilot, "workbench.type_session")
     await settle(pilot)
     pilot.app.screen.query_one(TextArea).text = text
@@ -459,7 +459,7 @@ async def test_other_places_can_open_a_session(demo_store: Path, settle: Settle,
         assert app.screen.command == "kdtui generate o30 --dataset demo-outdoor --student smollm2 --knowledge pattern"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await settle(pilot)
-        # What leaves it leads back to where it was opened; here is its place all the same.
+        # Closing it leads back to the other place; its place is the workbench all the same.
         assert app.current_mode == ("workbench" if before else "knowledge")
         app.action_show("workbench")
         await settle(pilot)
