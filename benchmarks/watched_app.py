@@ -81,7 +81,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         if isinstance(screen, SessionScreen) and screen._session is None:
             return False
         for table in screen.query(RowTable):
-            if isinstance(table, hits_table.HitsTable) and table._wanted is not table._shown:
+            if isinstance(table, hits_table.HitsTable) and table._requested is not table._shown:
                 return False
             top = round(table.scroll_y)
             in_sight = range(top, min(top + table._visible, table.row_count))

@@ -169,7 +169,7 @@ class KdtuiApp(Services):
         self.generation.close()
         self._is_waiting = True
         seconds = _QUIT_WAIT if self.return_code == 0 else _SIGNAL_WAIT
-        await asyncio.to_thread(leaving.join_threads, self.running_threads, seconds, tell=not self.is_headless)
+        await asyncio.to_thread(leaving.join_threads, self.running_threads, seconds, announce=not self.is_headless)
 
     def leave_by(self, number: int) -> None:
         """Quit because of a signal. An interrupt while the app already waits for running work ends it at once."""

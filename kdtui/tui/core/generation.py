@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.store_worker import sentence_of, tell_waiting
+from kdtui.tui.core.store_worker import sentence_of, waiting_callback
 from models.bundle_list import WrittenBundle
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
@@ -163,7 +163,9 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database, make=False, told=tell_waiting(request.post, self._check(request)))
+                db = open_database(
+                    self._database, make=False, told=waiting_callback(request.post, self._check(request))
+                )
                 stack.callback(db.close)
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)

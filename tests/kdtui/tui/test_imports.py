@@ -160,7 +160,7 @@ async def test_a_dataset_is_imported_and_shown(
         await until(pilot, lambda: app.current_mode == "workbench")
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "trail"
-        assert app.datasets_here == ("trail",)
+        assert app.current_datasets == ("trail",)
         assert "imported 36 sessions" in toasts(app)
         # After an import, the form is empty.
         await act(pilot, "screen.import_dataset")

@@ -203,7 +203,7 @@ class WorkbenchScreen(StoreScreen[None]):
     def _use_dataset(self) -> None:
         """Make the listed dataset the initial one of forms."""
         self.remembered(_PLACE)["dataset"] = self._dataset
-        self.kdtui.datasets_here = () if self._dataset is None else (self._dataset,)
+        self.kdtui.current_datasets = () if self._dataset is None else (self._dataset,)
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
