@@ -44,7 +44,7 @@ async def test_two_marked_runs_are_compared_worst_session_first(store: Path, set
         assert isinstance(app.screen, ComparedRunsScreen)
         assert command(app) == "kdtui run compare 1 2"
         assert "2nd wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
-        assert "4 of 1st alone" in shown(app, "#totals")
+        assert "4 only in 1st" in shown(app, "#totals")
         differences = [float(row[5]) for row in rows(app)]
         assert differences == sorted(differences)
         assert all(difference < 0 for difference in differences)
@@ -57,12 +57,12 @@ async def test_sessions_are_sorted_by_each_column(store: Path, settle: Settle) -
         for place in (6, 7, 0, 1, 2, 3, 4, 5):
             await act(pilot, "compared.sort")
             await settle(pilot)
-            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
-            assert there == sorted(there)
+            values = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
+            assert values == sorted(values)
             await act(pilot, "compared.reverse")
             await settle(pilot)
-            there = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
-            assert there == sorted(there, reverse=True)
+            values = [row[place] if place in (0, 6, 7) else float(row[place]) for row in rows(app)]
+            assert values == sorted(values, reverse=True)
         await pilot.click(RowTable, offset=(2, 0))
         await settle(pilot)
         names = [row[0] for row in rows(app)]

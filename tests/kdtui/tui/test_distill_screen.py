@@ -366,8 +366,8 @@ async def test_the_error_of_a_server_is_shown(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.teacher.RETRIES", 0)
-    said = {"error": {"message": "[red]no[/] \x1b[31mway"}}
-    url, _ = serve(lambda fake, number: good(fake, number) if number % 2 else fake.send(said, 400))
+    reply = {"error": {"message": "[red]no[/] \x1b[31mway"}}
+    url, _ = serve(lambda fake, number: good(fake, number) if number % 2 else fake.send(reply, 400))
     app = app_with(demo_store, **endpoint(url, limit="6", concurrency="1"))
     async with app.run_test(size=(80, 24)) as pilot:
         await begin_paid(pilot, settle, until)
@@ -546,8 +546,8 @@ async def test_patterns_are_mined_with_the_options_of_the_form(demo_store: Path,
         await settle(pilot)
         await act(pilot, "distill.new")
         await settle(pilot)
-        told = dialog(app).replace("\n", " ")
-        assert f"{DATASET} has {len(before)} patterns of this teacher; what is not found again stays." in told
+        text = dialog(app).replace("\n", " ")
+        assert f"{DATASET} has {len(before)} patterns of this teacher; what is not found again stays." in text
         await act(pilot, "form.done")
         await settle(pilot)
         command = text_of(app.screen.query_one("#dialog-command", Static))
@@ -572,9 +572,9 @@ async def test_knowledge_to_delete_is_counted_first(
         await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         gone = len(before) - 1
-        told = " ".join(dialog(app).split())
-        assert f"{gone} of the {len(before)} patterns that are here would be deleted" in told
-        assert "kdtui knowledge mine --replace --dataset demo-outdoor" in told
+        text = " ".join(dialog(app).split())
+        assert f"{gone} of the {len(before)} patterns that are here would be deleted" in text
+        assert "kdtui knowledge mine --replace --dataset demo-outdoor" in text
         assert patterns(demo_store) == before
         await act(pilot, "confirm.yes" if agrees else "confirm.no")
         await until(pilot, lambda: ended(app))
@@ -609,9 +609,9 @@ async def test_earlier_rules_of_a_model_are_counted_before_it_is_asked(
     async with app.run_test(size=(80, 24)) as pilot:
         await accept_forms(pilot, settle)
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
-        told = " ".join(dialog(app).split())
-        assert "has 1 rule of m at" in told
-        assert "66 calls are to be paid" in told
+        text = " ".join(dialog(app).split())
+        assert "has 1 rule of m at" in text
+        assert "66 calls are to be paid" in text
         assert not fake.asked
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
@@ -632,11 +632,11 @@ def test_a_paused_student_stops_answering_and_a_cancelled_one_ends(demo_store: P
     plan = plan_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
     distillation = Distillation(plan)
     distillation.gate.hold()
-    came: list[object] = []
+    events: list[object] = []
 
     def work() -> None:
         db = open_database(demo_store)
-        came.extend(distillation.work.run(db))
+        events.extend(distillation.work.run(db))
         db.close()
 
     thread = threading.Thread(target=work)
@@ -647,7 +647,7 @@ def test_a_paused_student_stops_answering_and_a_cancelled_one_ends(demo_store: P
     distillation.gate.close()
     thread.join(20)
     assert not thread.is_alive()
-    assert not came
+    assert not events
 
 
 async def test_a_deleted_dataset_is_reported_in_one_sentence(demo_store: Path, settle: Settle, until: Until) -> None:

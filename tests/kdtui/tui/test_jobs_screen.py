@@ -419,11 +419,11 @@ async def test_a_lost_connection_is_reported_and_restored(
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
     monkeypatch.setattr("kdtui.workflows.training.watch._There.growth", 0.1)
-    there = workdir / "jobs" / "long"
-    there.mkdir(parents=True)
-    (there / "id").write_text("long")
-    (there / LAUNCH).write_text(sleeper)
-    (there / LOG).write_text("x" * 200_000 + "\nbefore\n")
+    folder = workdir / "jobs" / "long"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("long")
+    (folder / LAUNCH).write_text(sleeper)
+    (folder / LOG).write_text("x" * 200_000 + "\nbefore\n")
     make_job(demo_store, "long", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
     app = opened(demo_store)
     async with app.run_test() as pilot:
@@ -432,7 +432,7 @@ async def test_a_lost_connection_is_reported_and_restored(
         await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "before" in log(app).text)
         server.stop()
         await wait_for(pilot, lambda: "retrying" in shown(app, "#title"))
-        with (there / LOG).open("a") as file:
+        with (folder / LOG).open("a") as file:
             file.write("meanwhile\n")
         server.start()
         await wait_for(pilot, lambda: "meanwhile" in log(app).text and "retrying" not in shown(app, "#title"))
@@ -453,10 +453,10 @@ async def test_a_host_is_asked_only_about_active_trainings_and_while_the_screen_
 ) -> None:
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.05)
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._ASK", 0.1)
-    there = workdir / "jobs" / "old"
-    there.mkdir(parents=True)
-    (there / "id").write_text("old")
-    (there / EXIT_CODE).write_text("1")
+    folder = workdir / "jobs" / "old"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("old")
+    (folder / EXIT_CODE).write_text("1")
     make_job(demo_store, "old", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
     app = opened(demo_store)
     async with app.run_test() as pilot:

@@ -228,7 +228,7 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         assert (model_store.parent / "models" / "small.gguf").exists()
 
 
-async def test_the_writing_of_a_model_can_be_stopped_and_leaves_nothing(
+async def test_a_stopped_quantization_leaves_nothing(
     model_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(model_store)
@@ -248,7 +248,7 @@ async def test_the_writing_of_a_model_can_be_stopped_and_leaves_nothing(
         assert not list((model_store.parent / "models").iterdir())
 
 
-async def test_what_cannot_be_written_is_a_sentence(model_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_failed_quantization_is_reported_in_one_sentence(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
         await go(pilot, settle, "right")
@@ -259,7 +259,7 @@ async def test_what_cannot_be_written_is_a_sentence(model_store: Path, settle: S
         await until(pilot, lambda: any("cannot be written: there is a model 'other'" in each for each in toasts(app)))
 
 
-async def test_adapters_are_merged_by_a_form_that_shows_the_command(
+async def test_a_form_merges_adapters_and_shows_the_command(
     model_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(model_store)
@@ -347,7 +347,7 @@ async def test_an_adapter_is_exported_and_imported_again(
         )
         await act(pilot, "form.done")
         await until(pilot, lambda: is_idle(app))
-        assert "again is there" in toasts(app)[-1]
+        assert "again is added" in toasts(app)[-1]
         await settle(pilot)
         assert table(app).cursor_key == "again"
         assert "fits right: yes" in details(app)
@@ -369,7 +369,7 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
     add_model(db, NamedModel("made", mine, "right as Q4_0", made=True))
     db.close()
     app = KdtuiApp(model_store)
-    for name, told, there in (
+    for name, consequence, remaining in (
         ("tuned", "kdtui sft rm tuned", ["made", "other", "right"]),
         ("right", "the file stays", ["made", "other"]),
         ("made", "The file is deleted", ["other"]),
@@ -380,15 +380,15 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
             await act(pilot, "models.remove")
             assert isinstance(app.screen, ConfirmDialog)
             question = " ".join(shown(each) for each in app.screen.query(Static))
-            assert told in " ".join(question.split())
+            assert consequence in " ".join(question.split())
             await act(pilot, "confirm.no")
             await settle(pilot)
             assert name in names(model_store)
             await act(pilot, "models.remove")
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
-            assert names(model_store) == there
-            assert table(app).row_count == len(there) + 3
+            assert names(model_store) == remaining
+            assert table(app).row_count == len(remaining) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
 

@@ -392,9 +392,9 @@ async def test_a_run_is_deleted_after_confirmation(store: Path, settle: Settle) 
         await act(pilot, "runs.delete")
         await rest(pilot)
         assert isinstance(app.screen, ConfirmDialog)
-        said = app.export_screenshot().replace("&#160;", " ")
-        assert "Its 3 answers" in said
-        assert "kdtui run rm 2" in said
+        screenshot = app.export_screenshot().replace("&#160;", " ")
+        assert "Its 3 answers" in screenshot
+        assert "kdtui run rm 2" in screenshot
         await act(pilot, "confirm.no")
         await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]

@@ -290,15 +290,15 @@ async def test_a_study_is_paused_resumed_stopped_and_continued(unanswered: Path,
         await act(pilot, "study.run")
         await until(pilot, lambda: work(app) is not None)
         await act(pilot, "study.pause")
-        held = work(app)
-        assert held is not None
-        await until(pilot, lambda: "paused" in held.state)
+        study_run = work(app)
+        assert study_run is not None
+        await until(pilot, lambda: "paused" in study_run.state)
         assert "‖ paused" in text(app, "#title")
-        done = held.changes
+        done = study_run.changes
         # No other study starts while this one is paused.
         await act(pilot, "study.run")
         assert any("is running" in each for each in toasts(app))
-        assert held.changes == done
+        assert study_run.changes == done
         await act(pilot, "study.resume")
         await until(pilot, lambda: any(each.startswith(".") for each in cells(app)))
         await act(pilot, "study.cancel")

@@ -12,7 +12,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.jobs.form import TrainingForm
 from kdtui.tui.places.jobs.screen import JobsScreen
-from kdtui.tui.places.jobs.training_options import TrainingOptions
+from kdtui.tui.places.jobs.training_choices import TrainingChoices
 from kdtui.tui.places.jobs.training_request import TrainingRequest
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -146,7 +146,7 @@ async def test_the_form_proposes_free_names(demo_store: Path, settle: Settle, un
 
 
 def test_a_training_that_could_not_start_gets_another_name() -> None:
-    options = TrainingOptions(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
+    options = TrainingChoices(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
     form = TrainingForm(options, ("one",), Path("store.db"), TrainingRequest("mine-7", ("one",)))
     [name] = [field.value for field in form.fields if field.name == "name"]
     assert name == "mine-2"
@@ -200,7 +200,7 @@ async def test_a_training_starts_is_watched_to_its_end_and_its_adapter_is_asked(
 
 
 async def test_values_that_are_no_longer_options_are_dropped(demo_store: Path, settle: Settle) -> None:
-    options = TrainingOptions(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
+    options = TrainingChoices(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

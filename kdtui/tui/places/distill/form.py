@@ -26,7 +26,7 @@ def remembered_values(before: object, dataset: str) -> dict[str, str]:
 
 
 class DistillationForm(Form[DistillationPlan]):
-    """Asks what to distil, and from whom. What it does not ask for is as in `before`.
+    """Asks what to distil, and from whom. The plan has all other values from `before`.
 
     Args:
         datasets: names of all datasets.

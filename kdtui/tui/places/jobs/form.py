@@ -11,7 +11,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.forms import Field, FollowUp, Form
 from kdtui.tui.core.store_worker import ask_store, still_wanted
-from kdtui.tui.places.jobs.training_options import TrainingOptions, free_training_name
+from kdtui.tui.places.jobs.training_choices import TrainingChoices, free_training_name
 from kdtui.tui.places.jobs.training_request import CONTINUED_RATE, EPOCHS, LEARNING_RATE, TrainingRequest, rate_text
 from kdtui.workflows.model_names import check_base
 from models.embedded import NAME
@@ -42,16 +42,16 @@ class TrainingForm(Form[TrainingRequest]):
 
     def __init__(
         self,
-        options: TrainingOptions,
+        choices: TrainingChoices,
         datasets: Sequence[str],
         database: Path,
         before: TrainingRequest | None = None,
     ) -> None:
-        self._options, self._datasets, self._database = options, datasets, database
-        self._proposed_name = free_training_name("-".join(datasets), options.taken)
-        if before is not None and before.name in options.taken:
+        self._choices, self._datasets, self._database = choices, datasets, database
+        self._proposed_name = free_training_name("-".join(datasets), choices.taken)
+        if before is not None and before.name in choices.taken:
             # The training was created, but could not be started.
-            before = replace(before, name=free_training_name(re.sub(r"-\d+$", "", before.name), options.taken))
+            before = replace(before, name=free_training_name(re.sub(r"-\d+$", "", before.name), choices.taken))
         self._before = before
 
     @property
@@ -60,16 +60,16 @@ class TrainingForm(Form[TrainingRequest]):
         return [_with_value(field, before) for field in self._initial_fields()]
 
     def _initial_fields(self) -> list[Field]:
-        options = self._options
-        here = "this machine" if options.lacking is None else "this machine (lacks packages)"
-        sources = [(f"{each.name} ({_FORMS[each.form]})", each.name) for each in options.sources]
+        choices = self._choices
+        here = "this machine" if choices.lacking is None else "this machine (lacks packages)"
+        sources = [(f"{each.name} ({_FORMS[each.form]})", each.name) for each in choices.sources]
         return [
             Field("name", "Name", value=self._proposed_name, help="Name of the training and its adapter."),
             Field(
                 "datasets",
                 "Datasets",
                 value=", ".join(self._datasets),
-                help=f"The datasets to train on, separated by commas. There are: {_listed(options.datasets)}.",
+                help=f"The datasets to train on, separated by commas. There are: {_listed(choices.datasets)}.",
             ),
             Field(
                 "from",
@@ -90,22 +90,22 @@ class TrainingForm(Form[TrainingRequest]):
                 "sample",
                 "Sample",
                 "choice",
-                options=[("all knowledge, and all sessions", ""), *((each, each) for each in options.samples)],
+                options=[("all knowledge, and all sessions", ""), *((each, each) for each in choices.samples)],
             ),
             Field(
                 "base",
                 "Base",
                 value=NAME,
-                help=f"There are: {_listed(options.bases)}; a file, or a transformers model id.",
+                help=f"There are: {_listed(choices.bases)}; a file, or a transformers model id.",
             ),
             Field("epochs", "Epochs", value=str(EPOCHS), help="How often each session is seen, its products shuffled."),
             Field("learning_rate", "Learning rate", value=rate_text(LEARNING_RATE)),
-            Field("host", "Where", "choice", options=[(here, ""), *((each, each) for each in options.hosts)]),
+            Field("host", "Where", "choice", options=[(here, ""), *((each, each) for each in choices.hosts)]),
             Field(
                 "after",
                 "Begin",
                 "choice",
-                options=[("at once", ""), *((f"after {name}", name) for name, _ in options.active)],
+                options=[("at once", ""), *((f"after {name}", name) for name, _ in choices.active)],
             ),
             Field(
                 "evaluate",
@@ -140,25 +140,25 @@ class TrainingForm(Form[TrainingRequest]):
         )
 
     def problem(self, parsed: TrainingRequest) -> str | None:
-        options = self._options
-        unknown = [each for each in parsed.datasets if each not in options.datasets]
+        choices = self._choices
+        unknown = [each for each in parsed.datasets if each not in choices.datasets]
         if not parsed.name:
             return "the training needs a name"
-        if parsed.name in options.taken:
+        if parsed.name in choices.taken:
             return f"there is a training or a model {parsed.name!r} already; choose another name"
         if unknown or not parsed.datasets:
-            return f"there is no dataset {(unknown or [''])[0]!r}; there are: {_listed(options.datasets)}"
+            return f"there is no dataset {(unknown or [''])[0]!r}; there are: {_listed(choices.datasets)}"
         if (problem := self._problem_with_form(parsed)) is not None:
             return problem
         if not parsed.base:
             return "the training needs a base"
         try:
-            check_base(parsed.base, options.bases)
+            check_base(parsed.base, choices.bases)
         except KdtuiError as problem:
             return str(problem)
-        if parsed.after and dict(options.active).get(parsed.after) != parsed.host:
+        if parsed.after and dict(choices.active).get(parsed.after) != parsed.host:
             return f"training {parsed.after} is not on the same host"
-        return options.lacking if not parsed.host else None
+        return choices.lacking if not parsed.host else None
 
     def _problem_with_form(self, parsed: TrainingRequest) -> str | None:
         """Return why the form, the knowledge and the adapter do not go together, or None."""
@@ -168,7 +168,7 @@ class TrainingForm(Form[TrainingRequest]):
             return "a thought is written before the list of bundles: choose that form"
         if parsed.form == "intents" and (parsed.target or parsed.knowledge != ("pattern",)):
             return "a student for intents takes the bundles from patterns: switch on patterns, and nothing else"
-        source = self._options.source(parsed.source)
+        source = self._choices.source(parsed.source)
         if source is not None and parsed.form != source.form:
             return f"{source.name} was trained in another form: choose the one {_FORMS[source.form]}"
         if source is not None and parsed.target != source.target:
@@ -180,7 +180,7 @@ class TrainingForm(Form[TrainingRequest]):
             return None if value == default else value
 
         usage = "target" if parsed.target else "context"
-        source = self._options.source(parsed.source)
+        source = self._choices.source(parsed.source)
         knowledge: str | None = ",".join(parsed.knowledge) or None
         if source is None:
             form, base, default_usage = "pairs", NAME, "context"
@@ -204,14 +204,14 @@ class TrainingForm(Form[TrainingRequest]):
                 "--host": parsed.host or None,
                 "--after": parsed.after or None,
             },
-            database=self._options.named_database,
+            database=self._choices.named_database,
         )
 
     def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
         """Propose a name for other datasets, and inherit the settings of another adapter."""
         changes, note = self._follow_datasets(after), ""
         if after["from"] != before["from"]:
-            source = self._options.source(after["from"])
+            source = self._choices.source(after["from"])
             if after["learning_rate"].strip() in (rate_text(LEARNING_RATE), rate_text(CONTINUED_RATE)):
                 changes["learning_rate"] = rate_text(CONTINUED_RATE if after["from"] else LEARNING_RATE)
             if source is not None:
@@ -223,9 +223,9 @@ class TrainingForm(Form[TrainingRequest]):
     def _follow_datasets(self, values: Mapping[str, str]) -> dict[str, str]:
         """Propose a name for other datasets, unless the user has typed a name or is typing a dataset."""
         datasets = _datasets(values)
-        if values["name"] != self._proposed_name or not datasets or not set(datasets) <= set(self._options.datasets):
+        if values["name"] != self._proposed_name or not datasets or not set(datasets) <= set(self._choices.datasets):
             return {}
-        name = free_training_name("-".join(datasets), self._options.taken)
+        name = free_training_name("-".join(datasets), self._choices.taken)
         if name == self._proposed_name:
             return {}
         self._proposed_name = name

@@ -22,7 +22,7 @@ from kdtui.tui.places.jobs.form import TrainingForm
 from kdtui.tui.places.jobs.host_dialog import HostDialog
 from kdtui.tui.places.jobs.list_screen import JobListScreen, JobsOverview, read_overview
 from kdtui.tui.places.jobs.training_actions import TrainingActions
-from kdtui.tui.places.jobs.training_options import TrainingOptions, training_options
+from kdtui.tui.places.jobs.training_choices import TrainingChoices, training_choices
 from kdtui.tui.places.jobs.training_request import TrainingRequest
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.jobs.training_work import (
@@ -30,7 +30,7 @@ from kdtui.tui.places.jobs.training_work import (
     HostActivity,
     WorkDone,
     WorkProgress,
-    evaluate_adapter,
+    evaluate_and_report,
     prepare_and_start,
 )
 from kdtui.tui.widgets.row_table import RowTable
@@ -57,12 +57,12 @@ class OverviewRead(Message):
         self.overview = overview
 
 
-class TrainingOptionsFound(Message):
-    """The options of a new training were read."""
+class TrainingChoicesFound(Message):
+    """The choices for a new training were read."""
 
-    def __init__(self, options: TrainingOptions) -> None:
+    def __init__(self, choices: TrainingChoices) -> None:
         super().__init__()
-        self.options = options
+        self.choices = choices
 
 
 class JobsScreen(JobListScreen):
@@ -181,10 +181,10 @@ class JobsScreen(JobListScreen):
         self.app.push_screen(HostDialog(event.key, self.host_details(event.key)))
 
     def action_new(self) -> None:
-        """Read the options of a new training; the form follows."""
-        self.ask(lambda db: training_options(db, self.database), TrainingOptionsFound, group="offer")
+        """Read the choices for a new training; the form follows."""
+        self.ask(lambda db: training_choices(db, self.database), TrainingChoicesFound, group="offer")
 
-    def on_training_options_found(self, message: TrainingOptionsFound) -> None:
+    def on_training_choices_found(self, message: TrainingChoicesFound) -> None:
         """Ask for the new training."""
 
         def start(request: TrainingRequest | None) -> None:
@@ -196,8 +196,8 @@ class JobsScreen(JobListScreen):
                     training=request.name,
                 )
 
-        datasets = self.datasets_to_begin_with(message.options.datasets)
-        form = TrainingForm(message.options, datasets, self.database, self._failed_request)
+        datasets = self.datasets_to_begin_with(message.choices.datasets)
+        form = TrainingForm(message.choices, datasets, self.database, self._failed_request)
         self.app.push_screen(FormDialog(form), start)
 
     def action_check(self) -> None:
@@ -270,7 +270,7 @@ class JobsScreen(JobListScreen):
                 self.say(sentence, error=False)
             case EvaluationDue(name):
                 self._begin(
-                    Work(f"waiting for {name} to finish, to evaluate it"), lambda db: evaluate_adapter(db, name)
+                    Work(f"waiting for {name} to finish, to evaluate it"), lambda db: evaluate_and_report(db, name)
                 )
             case HostSeen(host, problem) if host in self.health:
                 health = self.health[host]

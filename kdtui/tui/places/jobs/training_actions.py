@@ -18,7 +18,7 @@ from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.jobs.training_snapshot import TrainingSnapshot
 from kdtui.tui.places.jobs.training_text import manifest_text, step_text
-from kdtui.tui.places.jobs.training_work import WorkDone, start_training, stop_training
+from kdtui.tui.places.jobs.training_work import WorkDone, start_and_report, stop_and_report
 
 if TYPE_CHECKING:
     from store.records import RunSettings
@@ -113,7 +113,7 @@ class TrainingActions(StoreScreen[None]):
         name, is_stopping = training.name, self.is_stopping(training.name)
 
         def work(db: "Database") -> Iterator[object]:
-            yield from stop_training(db, name, now=is_stopping)
+            yield from stop_and_report(db, name, now=is_stopping)
 
         if is_stopping:
             self._confirm(
@@ -149,7 +149,7 @@ class TrainingActions(StoreScreen[None]):
         if (training := self.training) is not None:
             self.begin_work(
                 f"starting {training.name}{_asked_host(training)}",
-                lambda db: start_training(db, training.name),
+                lambda db: start_and_report(db, training.name),
                 training=training.name,
             )
 

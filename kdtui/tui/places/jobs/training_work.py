@@ -78,12 +78,12 @@ def prepare_and_start(db: "Database", database: Path, request: TrainingRequest) 
     ready = prepare_training(db, plan, jobs_folder(database))
     sessions = counted(ready.examples, "session")
     yield WorkProgress(f"starting {name}: {sessions} an epoch, {ready.valid:,} to validate on")
-    yield from start_training(db, name)
+    yield from start_and_report(db, name)
     if request.evaluate:
         yield EvaluationDue(name)
 
 
-def start_training(db: "Database", name: str) -> Iterator[object]:
+def start_and_report(db: "Database", name: str) -> Iterator[object]:
     """Start or resume a training, and yield its progress."""
     from kdtui.workflows.training import on_host, service
 
@@ -102,7 +102,7 @@ def start_training(db: "Database", name: str) -> Iterator[object]:
                 yield event
 
 
-def stop_training(db: "Database", name: str, *, now: bool) -> Iterator[object]:
+def stop_and_report(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     """Stop a training, and yield what it waits for.
 
     Args:
@@ -125,7 +125,7 @@ def stop_training(db: "Database", name: str, *, now: bool) -> Iterator[object]:
     yield WorkDone("; ".join([how_it_stopped(row, left), *left]))
 
 
-def evaluate_adapter(db: "Database", name: str) -> Iterator[object]:
+def evaluate_and_report(db: "Database", name: str) -> Iterator[object]:
     """Evaluate the adapter of a training when the training is done, and yield the progress; for worker threads."""
     from kdtui.workflows.job_state import JobRow
     from kdtui.workflows.runs.evaluate import ResultRow, RunBegun

@@ -103,7 +103,7 @@ class ModelsChanged(Message):
         self.sentence, self.name = sentence, name
 
 
-def describe(name: str, db: "Database") -> "ModelDetails":
+def read_details(name: str, db: "Database") -> "ModelDetails":
     """Return the details of a model."""
     from kdtui.workflows.student.describe_model import describe_model
 
@@ -173,7 +173,7 @@ def export_and_report(
     yield ModelsChanged("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
 
 
-def forget_model(name: str, db: "Database") -> str:
+def forget_and_report(name: str, db: "Database") -> str:
     """Forget a model, and delete the files that kdtui made or copied; return a sentence about it."""
     from kdtui.workflows.manage_models import remove_model
 

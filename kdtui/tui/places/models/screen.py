@@ -45,13 +45,13 @@ from kdtui.tui.places.models.model_work import (
     StudentFound,
     add_model_file,
     bit_options,
-    describe,
     export_and_report,
     file_added,
     find_fits,
-    forget_model,
+    forget_and_report,
     import_adapter,
     merge_and_report,
+    read_details,
     student_for,
 )
 from kdtui.tui.places.models.rows import COLUMNS, model_row
@@ -189,7 +189,7 @@ class ModelsScreen(ModelWorkScreen):
     # Details of a model
 
     @on(RowTable.RowHighlighted, "#models")
-    def look_at(self, event: RowTable.RowHighlighted) -> None:
+    def show_selection(self, event: RowTable.RowHighlighted) -> None:
         """Show the model under the cursor."""
         self.remembered("models")["model"] = event.key
         self.query_one("#about").scroll_home(animate=False)
@@ -208,7 +208,7 @@ class ModelsScreen(ModelWorkScreen):
             Text("reading…", style="dim") if details is None else self._full_details(model, details)
         )
         if details is None:
-            self.ask(partial(describe, model.name), partial(Described, model), group="details", after=_PAUSE)
+            self.ask(partial(read_details, model.name), partial(Described, model), group="details", after=_PAUSE)
         elif details.adapter is not None and model not in self._fits:
             self.ask(partial(find_fits, details), partial(FitsFound, model), group="fits", after=_FITS_PAUSE)
 
@@ -346,12 +346,12 @@ class ModelsScreen(ModelWorkScreen):
 
             return quantize_model(db, source, kind, name, models_folder(self.database))
 
-        what = f"{source} as {kind}"
+        target = f"{source} as {kind}"
         self.begin_work(
-            f"writing {what}",
+            f"writing {target}",
             work,
-            failed=f"{what} cannot be written: ",
-            stopped=f"{what} is not written; nothing is left behind",
+            failed=f"{target} cannot be written: ",
+            stopped=f"{target} is not written; nothing is left behind",
         )
 
     def action_remove(self) -> None:
@@ -375,7 +375,7 @@ class ModelsScreen(ModelWorkScreen):
 
         def answer(yes: bool | None) -> None:
             if yes:
-                self.ask(partial(forget_model, model.name), ModelsChanged, group="change")
+                self.ask(partial(forget_and_report, model.name), ModelsChanged, group="change")
 
         command = command_line(("model", "rm"), model.name, database=self._named_database)
         self.app.push_screen(ConfirmDialog(f"Forget model {model.name}?", lost, verb, command), answer)

@@ -169,7 +169,7 @@ class DrawForm(Form[DrawRequest]):
             "--dataset": list(parsed.datasets),
             "--format": ",".join(parsed.formats),
             "--strategy": parsed.strategy,
-            "--ratio": str(parsed.ratio),
+            "--ratio": str(parsed.ratio).removesuffix(".0"),
             "--seed": str(parsed.seed),
             "--student": parsed.student if by_difficulty and parsed.student != NAME else None,
             "--add-to": parsed.add_to,

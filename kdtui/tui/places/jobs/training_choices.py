@@ -32,8 +32,8 @@ class SourceAdapter:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """What a new training can use, and where it can run.
+class TrainingChoices:
+    """The choices for a new training, and where it can run.
 
     Attributes:
         active: trainings that another one can wait for, each with its host ("" for this machine).
@@ -58,8 +58,8 @@ class TrainingOptions:
         return next((each for each in self.sources if each.name == name), None)
 
 
-def training_options(db: "Database", database: Path) -> TrainingOptions:
-    """Read the options of a new training from the store; for worker threads."""
+def training_choices(db: "Database", database: Path) -> TrainingChoices:
+    """Read the choices for a new training from the store; for worker threads."""
     from kdtui.workflows.job_state import known_jobs
     from kdtui.workflows.training.prepare import trainer_is_here
     from kdtui.workflows.training.start_from import sources_here
@@ -74,7 +74,7 @@ def training_options(db: "Database", database: Path) -> TrainingOptions:
         trainer_is_here()
     except KdtuiError as problem:
         lacking = str(problem)
-    return TrainingOptions(
+    return TrainingChoices(
         tuple(dataset_names(db)),
         tuple(sample.name for sample in list_samples(db)),
         (NAME, *(model.name for model in models if model.kind == "base")),
