@@ -228,9 +228,7 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         assert (model_store.parent / "models" / "small.gguf").exists()
 
 
-async def test_a_stopped_quantization_leaves_nothing(
-    model_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_stopped_quantization_leaves_nothing(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
         await go(pilot, settle)
@@ -248,7 +246,9 @@ async def test_a_stopped_quantization_leaves_nothing(
         assert not list((model_store.parent / "models").iterdir())
 
 
-async def test_a_failed_quantization_is_reported_in_one_sentence(model_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_failed_quantization_is_reported_in_one_sentence(
+    model_store: Path, settle: Settle, until: Until
+) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
         await go(pilot, settle, "right")
@@ -259,9 +259,7 @@ async def test_a_failed_quantization_is_reported_in_one_sentence(model_store: Pa
         await until(pilot, lambda: any("cannot be written: there is a model 'other'" in each for each in toasts(app)))
 
 
-async def test_a_form_merges_adapters_and_shows_the_command(
-    model_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "right")
