@@ -260,7 +260,11 @@ class KdtuiApp(Services):
 
         error = self._exception
         self.panic(
-            Text(one_line(crash_report.write_report(error), 1000) if error is not None else "kdtui ended by a fault")
+            Text(
+                one_line(crash_report.write_crash_report(error), 1000)
+                if error is not None
+                else "kdtui ended by a fault"
+            )
         )
 
     async def run_action(
