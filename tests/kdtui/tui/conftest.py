@@ -39,17 +39,17 @@ Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 @pytest.fixture(autouse=True)
 def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Collect faults in threads, which the app survives, and fail the test."""
-    found: list[str] = []
-    really_told = store_worker.fault
+    faults_in_threads: list[str] = []
+    real_fault = store_worker.fault
 
-    def tell(error: BaseException) -> tuple[str, str]:
-        sentence, details = really_told(error)
-        found.append(details)
+    def collect(error: BaseException) -> tuple[str, str]:
+        sentence, details = real_fault(error)
+        faults_in_threads.append(details)
         return sentence, details
 
-    monkeypatch.setattr(store_worker, "fault", tell)
-    yield found
-    assert not found, "\n".join(found)
+    monkeypatch.setattr(store_worker, "fault", collect)
+    yield faults_in_threads
+    assert not faults_in_threads, "\n".join(faults_in_threads)
 
 
 @pytest.fixture(autouse=True)
@@ -70,12 +70,12 @@ def quick_steps() -> Iterator[None]:
 def styles_parsed_once() -> Iterator[None]:
     """Parse the styles once for all apps of a run, which saves a tenth of the time of the tests."""
     parsed: dict[object, Any] = {}
-    really_parse = Stylesheet._parse_rules
+    real_parse = Stylesheet._parse_rules
 
     def parse(self: Stylesheet, css: str, *what: object, **named: object) -> Any:
         key = css, what, tuple(named.items()), tuple(self._variables.items())
         if key not in parsed:
-            parsed[key] = really_parse(self, css, *what, **named)  # type: ignore[arg-type]
+            parsed[key] = real_parse(self, css, *what, **named)  # type: ignore[arg-type]
         return parsed[key]
 
     with pytest.MonkeyPatch.context() as patch:

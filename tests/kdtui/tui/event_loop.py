@@ -118,15 +118,15 @@ def watched() -> Iterator[list[str]]:
     """
     slow: list[str] = []
     apart, others = _Apart(), _Others()
-    really_run = asyncio.events.Handle._run
+    real_run = asyncio.events.Handle._run
 
     def run(handle: asyncio.Handle) -> None:
         # Other threads have their own loops, which delay no key; and the test itself can take its time.
         if current_thread() is not main_thread() or _is_of_test(handle):
-            return really_run(handle)
+            return real_run(handle)
         others.look()
         before, computed_before, apart_before = perf_counter(), thread_time(), apart.seconds
-        really_run(handle)
+        real_run(handle)
         computed = thread_time() - computed_before
         waited = perf_counter() - before - computed
         own = computed - (apart.seconds - apart_before)

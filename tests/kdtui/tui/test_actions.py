@@ -9,27 +9,27 @@ from kdtui.tui.actions import ACTIONS, bindings
 
 def acted() -> set[str]:
     """Return the actions that a test runs by their keys; an f-string stands for all its possible values."""
-    found = set()
+    actions = set()
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "act":
                 name = node.args[1]
                 if isinstance(name, ast.Constant):
-                    found.add(str(name.value))
+                    actions.add(str(name.value))
                 elif isinstance(name, ast.JoinedStr) and isinstance(start := name.values[0], ast.Constant):
                     # The place is literal; the name is a parameter or in a list of the same test.
                     words = {
                         each.value for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Constant)
                     }
-                    found |= {
+                    actions |= {
                         each.id for each in ACTIONS if each.id.startswith(str(start.value)) and each.name in words
                     }
                 elif isinstance(name, ast.Name):
                     words = {
                         each.value for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Constant)
                     }
-                    found |= {each.id for each in ACTIONS if each.id in words}
-    return found
+                    actions |= {each.id for each in ACTIONS if each.id in words}
+    return actions
 
 
 def test_each_action_is_run_by_its_key_in_a_test() -> None:

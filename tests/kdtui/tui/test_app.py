@@ -93,11 +93,11 @@ async def test_each_place_is_a_click_away(demo_store: Path, settle: Settle) -> N
 async def test_garbage_is_collected_in_pauses(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[int] = []
+    generations: list[int] = []
 
     def note(phase: str, about: dict[str, int]) -> None:
         if phase == "start":
-            found.append(about["generation"])
+            generations.append(about["generation"])
 
     usual = gc.get_threshold()
     monkeypatch.setattr(idle_gc, "_PAUSE", 0.1)
@@ -108,11 +108,11 @@ async def test_garbage_is_collected_in_pauses(
             idle_gc.collect_at_rest(app)
             gc.callbacks.append(note)
             # This allocates so much that Python would start a full collection.
-            kept = [[number] for number in range(2_000_000)]
-            assert found
-            assert 2 not in found
-            del kept
-            await until(pilot, lambda: 2 in found)
+            objects = [[number] for number in range(2_000_000)]
+            assert generations
+            assert 2 not in generations
+            del objects
+            await until(pilot, lambda: 2 in generations)
     finally:
         gc.callbacks.remove(note)
         gc.set_threshold(*usual)
@@ -166,15 +166,15 @@ async def test_a_key_before_the_fields_of_a_form_exist_does_not_accept_it(empty_
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        found: list[Mapping[str, str] | None] = []
+        results: list[Mapping[str, str] | None] = []
         form = FormDialog(PlainForm([Field("name", "Name", "text", "camping")]))
-        shown = app.push_screen(form, found.append)
+        shown = app.push_screen(form, results.append)
         form.action_done()
         await shown
         await rest(pilot)
         assert app.screen is form
         await act(pilot, "form.done")
-        assert found == [{"name": "camping"}]
+        assert results == [{"name": "camping"}]
 
 
 async def test_a_form_gets_all_fast_keys(demo_store: Path, settle: Settle) -> None:
@@ -208,19 +208,19 @@ async def test_a_choice_by_keys_works_at_any_speed(
     demo_store: Path, settle: Settle, keys: list[str], done: dict[str, str], at_once: bool
 ) -> None:
     app = KdtuiApp(demo_store)
-    found: list[Mapping[str, str] | None] = []
+    results: list[Mapping[str, str] | None] = []
     fruit = [("an apple", "A"), ("a lemon", "L"), ("a pear", "P")]
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         fields = [Field("fruit", "Fruit", "choice", "A", options=fruit), Field("two", "Two")]
-        app.push_screen(FormDialog(PlainForm(fields)), found.append)
+        app.push_screen(FormDialog(PlainForm(fields)), results.append)
         await settle(pilot)
         for key in keys:
             app.post_message(Key(key, key if len(key) == 1 else None))
             if not at_once:
                 await settle(pilot)
         await settle(pilot)
-        assert found == [done]
+        assert results == [done]
 
 
 async def test_the_footer_shows_the_keys_that_fit_and_a_click_presses_them(demo_store: Path, settle: Settle) -> None:

@@ -195,10 +195,10 @@ async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     from threading import Event
 
     goes_on = Event()
-    really_answer = Student.answer
+    real_answer = Student.answer
 
     def answer(self: Student, *arguments: Any) -> Any:
-        for event in really_answer(self, *arguments):
+        for event in real_answer(self, *arguments):
             yield event
             assert goes_on.wait(60)
 

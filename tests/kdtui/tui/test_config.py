@@ -47,7 +47,7 @@ async def test_an_own_theme_is_used_and_the_theme_key_cycles_back_to_it(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("theme = ", "Invalid value"),
         ("\0", "config.toml"),
@@ -83,12 +83,12 @@ async def test_an_own_theme_is_used_and_the_theme_key_cycles_back_to_it(tmp_path
         ('[keys]\n"app.quit" = "j"', "'j' is given to app.quit and to table.down"),
     ],
 )
-def test_a_wrong_setting_gives_a_message(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_gives_a_message(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(BadFile) as caught:
         read_config(path, THEME_NAMES)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 

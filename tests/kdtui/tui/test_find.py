@@ -45,7 +45,7 @@ def app(demo_store: Path) -> KdtuiApp:
     return KdtuiApp(demo_store, memory=memory)
 
 
-def found(app: KdtuiApp) -> str | None:
+def sample_under_cursor(app: KdtuiApp) -> str | None:
     """Return the sample under the cursor."""
     return app.screen_stack[0].query_one(RowTable).cursor_key
 
@@ -53,20 +53,20 @@ def found(app: KdtuiApp) -> str | None:
 async def test_the_cursor_moves_to_the_matching_rows(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        first = found(app)
+        first = sample_under_cursor(app)
         await act(pilot, "rows.find_row")
         await pilot.press(*"RULES")
         with_words = []
         for _ in range(4):
-            with_words.append(found(app))
+            with_words.append(sample_under_cursor(app))
             await act(pilot, "find.next")
         assert sorted(map(str, with_words[:3])) == ["few rules", "many rules", "red [b]Rules[/]"]
         assert with_words[3] == with_words[0], "behind the last comes the first"
         await act(pilot, "find.previous")
-        assert found(app) == with_words[0]
+        assert sample_under_cursor(app) == with_words[0]
         await act(pilot, "find.close")
         assert not isinstance(app.screen, FindScreen)
-        assert found(app) == first
+        assert sample_under_cursor(app) == first
 
 
 async def test_the_cursor_stays_at_a_match_and_a_missing_match_gives_a_message(app: KdtuiApp, settle: Settle) -> None:
@@ -74,13 +74,13 @@ async def test_the_cursor_stays_at_a_match_and_a_missing_match_gives_a_message(a
         await settle(pilot)
         await act(pilot, "rows.find_row")
         await pilot.press(*"half it")
-        assert found(app) == "half of it"
+        assert sample_under_cursor(app) == "half of it"
         await pilot.press("x")
         assert "no row matches" in str(app.screen.query_one("#found").render())
         app.screen.query_one(Input).value = "many"
         await pilot.press("enter")
         assert not isinstance(app.screen, FindScreen)
-        assert found(app) == "many rules"
+        assert sample_under_cursor(app) == "many rules"
 
 
 async def test_a_list_without_rows_gives_a_message(demo_store: Path, settle: Settle) -> None:
@@ -177,13 +177,13 @@ async def test_the_line_shows_its_keys_until_there_is_a_message(app: KdtuiApp, s
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "rows.find_row")
-        said = app.screen.query_one("#found", Static)
+        keys_or_message = app.screen.query_one("#found", Static)
         keys = "↓ next  ↑ previous  enter stay  esc back"
-        assert str(said.render()) == keys
+        assert str(keys_or_message.render()) == keys
         await pilot.press(*"half")
-        assert str(said.render()) == keys
+        assert str(keys_or_message.render()) == keys
         await pilot.press("x")
-        assert str(said.render()) == "no row matches"
+        assert str(keys_or_message.render()) == "no row matches"
 
 
 async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:
@@ -288,8 +288,8 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         app.screen.query_one(Input).value = "Warning"
         await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
         app.screen.query_one(Input).value = "waring"
-        said = app.screen.query_one("#found", Static)
-        await until(pilot, lambda: "no line of the log has that" in str(said.render()))
+        keys_or_message = app.screen.query_one("#found", Static)
+        await until(pilot, lambda: "no line of the log has that" in str(keys_or_message.render()))
         await act(pilot, "find.close")
         await until(pilot, lambda: log.follows and "the end" in log.text)
         assert reversed_rows(log) == []

@@ -33,28 +33,28 @@ Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
-class Held:
+class SlowImport:
     """A stand-in for a slow import: it waits after its first step until it is released."""
 
     def __init__(self) -> None:
-        self.steps, self.begins, self.goes_on = 0, Event(), Event()
-        self.begins.set()
+        self.steps, self.may_start, self.released = 0, Event(), Event()
+        self.may_start.set()
         self._really_import = workflow.import_dataset
 
     def __call__(self, *arguments: Any, **options: Any) -> Iterator[Any]:
-        assert self.begins.wait(60)
+        assert self.may_start.wait(60)
         for written in self._really_import(*arguments, **options):
             self.steps += 1
             yield written
-            assert self.goes_on.wait(60)
+            assert self.released.wait(60)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    found = Held()
+def slow_import(monkeypatch: pytest.MonkeyPatch) -> SlowImport:
+    stand_in = SlowImport()
     monkeypatch.setattr("store.datasets._BATCH", 20)
-    monkeypatch.setattr(workflow, "import_dataset", found)
-    return found
+    monkeypatch.setattr(workflow, "import_dataset", stand_in)
+    return stand_in
 
 
 def field(app: KdtuiApp, name: str) -> Input:
@@ -63,9 +63,9 @@ def field(app: KdtuiApp, name: str) -> Input:
 
 def names(store: Path) -> list[str]:
     db = open_database(store)
-    found = dataset_names(db)
+    dataset_list = dataset_names(db)
     db.close()
-    return found
+    return dataset_list
 
 
 async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: str) -> None:
@@ -290,7 +290,7 @@ async def test_the_contents_of_the_replaced_dataset_are_shown_before(
 
 
 async def test_an_import_continues_after_its_form_closes(
-    demo_store: Path, settle: Settle, until: Until, held: Held
+    demo_store: Path, settle: Settle, until: Until, slow_import: SlowImport
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(160, 40)) as pilot:
@@ -312,18 +312,18 @@ async def test_an_import_continues_after_its_form_closes(
         assert field(app, "name").value == "trail"
         assert "importing trail" in shown(app, "#form-note")
         await act(pilot, "form.close")
-        held.goes_on.set()
+        slow_import.released.set()
         await until(pilot, lambda: "imported 36 sessions" in toasts(app))
         # A user in another place stays there.
         assert app.current_mode == "runs"
         assert "⏳" not in str(app.screen.query_one(TopBar).render())
-        assert held.steps == 2
+        assert slow_import.steps == 2
     assert names(demo_store) == ["demo-outdoor", "trail"]
 
 
 @pytest.mark.parametrize("by", ["a key", "a button"])
 async def test_a_stopped_import_leaves_nothing(
-    by: str, demo_store: Path, settle: Settle, until: Until, held: Held
+    by: str, demo_store: Path, settle: Settle, until: Until, slow_import: SlowImport
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -336,7 +336,7 @@ async def test_a_stopped_import_leaves_nothing(
         else:
             await pilot.click("#stop")
         await until(pilot, lambda: "importing trail: stopping" in shown(app, "#form-note"))
-        held.goes_on.set()
+        slow_import.released.set()
         await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-note"))
         assert not field(app, "name").disabled
         assert field(app, "name").value == "trail"
@@ -344,7 +344,7 @@ async def test_a_stopped_import_leaves_nothing(
 
 
 async def test_an_import_that_fails_without_its_form_gives_a_message(
-    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, held: Held
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, slow_import: SlowImport
 ) -> None:
     path = tmp_path / "own.jsonl"
     shutil.copy(OUTDOOR, path)
@@ -354,11 +354,11 @@ async def test_an_import_that_fails_without_its_form_gives_a_message(
         await filled_in(pilot, until, path)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"session": "x"}))
-        held.begins.clear()
+        slow_import.may_start.clear()
         await act(pilot, "form.done")
         await act(pilot, "form.close")
-        held.goes_on.set()
-        held.begins.set()
+        slow_import.released.set()
+        slow_import.may_start.set()
         await until(pilot, lambda: "importing own" in toasts(app))
         assert "a session is not as expected" in toasts(app)
         assert "i shows the form again" in toasts(app)

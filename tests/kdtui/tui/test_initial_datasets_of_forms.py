@@ -70,10 +70,10 @@ async def form_of(pilot: Pilot[None], place: str, settle: Settle, until: Until) 
     await settle(pilot)
     await act(pilot, PLACES[place])
     await until(pilot, lambda: isinstance(pilot.app.screen, FormDialog))
-    found = begun_with(pilot.app)  # type: ignore[arg-type]
+    datasets = begun_with(pilot.app)  # type: ignore[arg-type]
     await act(pilot, "form.close")
     await settle(pilot)
-    return found
+    return datasets
 
 
 async def test_every_form_starts_with_the_dataset_of_the_workbench(

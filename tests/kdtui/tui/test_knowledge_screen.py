@@ -518,8 +518,8 @@ async def test_a_sample_has_rejected_pieces_only_on_demand(
         assert shown.startswith(f"$ kdtui sample create {flags}r --query ")
         await act(pilot, "form.done")
         await settle(pilot)
-        said = " ".join(note.message for note in app._notifications)
-        assert ("rejected pieces are left out" in said) == (not flags)
+        messages = " ".join(note.message for note in app._notifications)
+        assert ("rejected pieces are left out" in messages) == (not flags)
     db = open_database(full_store)
     statuses = {piece.status for status in STATUSES for piece in find_knowledge(db, sample="r", status=status)}
     assert statuses == ({"rejected"} if flags else {"kept"})
@@ -608,11 +608,11 @@ async def test_a_wrong_filter_gives_a_message_even_after_a_search_for_its_first_
 async def test_keys_typed_right_after_a_search_act_on_its_results(
     full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_find = store_queries.find_pieces
+    real_find = store_queries.find_pieces
 
     def find_slowly(question: PieceSearch, db: Database) -> Iterator[Hits]:
         time.sleep(0.2)
-        yield from really_find(question, db)
+        yield from real_find(question, db)
 
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
@@ -626,11 +626,11 @@ async def test_keys_typed_right_after_a_search_act_on_its_results(
         asked = " ".join(str(each.content) for each in app.screen.query(Static))
         below = app.screen_stack[-2]
         assert isinstance(below, KnowledgeScreen)
-        found = below.query_one("#knowledge", HitsTable)
-        assert found.ids[0] != first
-        assert f"kdtui knowledge rm {found.ids[0]}" in asked
-        assert found.row_at(0) is not None
-        assert str(found.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
+        results = below.query_one("#knowledge", HitsTable)
+        assert results.ids[0] != first
+        assert f"kdtui knowledge rm {results.ids[0]}" in asked
+        assert results.row_at(0) is not None
+        assert str(results.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
         # It is no fault either if nothing matches and the list disappears.
         await act(pilot, "confirm.no")
         await settle(pilot)
@@ -716,9 +716,9 @@ async def test_an_imported_piece_names_its_source(demo_store: Path, settle: Sett
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
         await search(pilot, "zebras", settle)
-        told = app.screen.query_one(Pane).text
-        assert "imported from dataset [b]far away (/exports/far) at 20" in told
-        assert "not found here: its measures are those that it came with" in told
+        details = app.screen.query_one(Pane).text
+        assert "imported from dataset [b]far away (/exports/far) at 20" in details
+        assert "not found here: its measures are those that it came with" in details
 
 
 async def test_a_piece_without_sessions_says_so(demo_store: Path, settle: Settle, until: Until) -> None:

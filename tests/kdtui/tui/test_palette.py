@@ -46,7 +46,7 @@ def named_store(store: Path) -> Path:
     return store
 
 
-async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list[list[str]]:
+async def listed_options(pilot: Pilot[None], until: Until, text: str, title: str) -> list[list[str]]:
     """Return the lines of the options that the palette lists for a text, after one with this title appears."""
     app = pilot.app
     await act(pilot, "app.palette")
@@ -62,7 +62,7 @@ async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list
 
 async def choose(pilot: Pilot[None], until: Until, text: str, title: str) -> None:
     """Choose the option with this title."""
-    titles = [each[0] for each in await found(pilot, until, text, title)]
+    titles = [each[0] for each in await listed_options(pilot, until, text, title)]
     pilot.app.screen.query_one(CommandList).highlighted = titles.index(title)
     await pilot.press("enter")
     await until(pilot, lambda: not isinstance(pilot.app.screen, CommandPalette))
@@ -133,7 +133,7 @@ async def test_a_deleted_row_gives_a_message(named_store: Path, settle: Settle, 
             ("jobs", "gone", "there is no training 'gone' any more"),
         ):
             app.show_in_place(place, key)
-            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app.past_messages])  # type: ignore[misc]
+            await until(pilot, lambda sentence=sentence: sentence in [each.sentence for each in app.past_messages])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("visited", [False, True])
@@ -174,7 +174,7 @@ async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, 
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         # The place is not loaded, so this is known only after the user opens it.
-        assert ["Samples: Overlap", "Show which pieces the two marked samples share"] in await found(
+        assert ["Samples: Overlap", "Show which pieces the two marked samples share"] in await listed_options(
             pilot, until, "overlap", "Samples: Overlap"
         )
         await pilot.press("escape")
@@ -186,7 +186,7 @@ async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, 
         assert [
             "Samples: Overlap",
             f"Show which pieces the two marked samples share (not now: {why})",
-        ] in await found(pilot, until, "overlap", "Samples: Overlap")
+        ] in await listed_options(pilot, until, "overlap", "Samples: Overlap")
 
 
 async def test_an_action_on_a_session_runs_in_it_or_says_how_to_open_one(
@@ -212,7 +212,7 @@ async def test_scattered_letters_of_a_purpose_find_nothing(named_store: Path, se
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        assert [each[0] for each in await found(pilot, until, "half", "Sample half")] == ["Sample half"]
+        assert [each[0] for each in await listed_options(pilot, until, "half", "Sample half")] == ["Sample half"]
 
 
 async def test_the_palette_names_no_command_twice(demo_store: Path, settle: Settle, until: Until) -> None:
@@ -220,7 +220,7 @@ async def test_the_palette_names_no_command_twice(demo_store: Path, settle: Sett
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for text, title in (("", "Workbench: Search"), ("help", "Help")):
-            listed = await found(pilot, until, text, title)
+            listed = await listed_options(pilot, until, text, title)
             purposes = [purpose.partition(" (not now")[0] for _, purpose in listed]
             assert len(purposes) == len(set(purposes)), sorted(purposes)
             await pilot.press("escape")

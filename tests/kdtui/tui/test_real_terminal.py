@@ -18,8 +18,8 @@ pytestmark = needs_tmux
 
 @pytest.fixture(params=[(80, 24), (200, 50)], ids=["80x24", "200x50"])
 def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Terminal]:
-    with opened(demo_store, *request.param) as found:
-        yield found
+    with opened(demo_store, *request.param) as terminal:
+        yield terminal
 
 
 def test_a_session_is_opened_and_answered_and_the_app_quits(terminal: Terminal) -> None:

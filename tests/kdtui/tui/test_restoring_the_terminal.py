@@ -22,15 +22,15 @@ ends = pytest.mark.parametrize(("number", "code"), ENDINGS, ids=["SIGTERM", "SIG
 
 @pytest.fixture
 def terminal(demo_store: Path) -> Iterator[Terminal]:
-    with opened(demo_store, 80, 24) as found:
-        yield found
+    with opened(demo_store, 80, 24) as terminal:
+        yield terminal
 
 
 @pytest.fixture
 def shell(demo_store: Path) -> Iterator[Terminal]:
     """Start the app in a shell with job control."""
-    with opened(demo_store, 80, 24, shell="sh -i") as found:
-        yield found
+    with opened(demo_store, 80, 24, shell="sh -i") as terminal:
+        yield terminal
 
 
 def ask_student(terminal: Terminal) -> None:

@@ -114,8 +114,8 @@ async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
         for number in range(0, 200 * PAGE, PAGE):
             app.table.move_to(number)
             await rest(pilot)
-        held = sum(len(page) for page in app.table._cache._pages.values())
-        assert held <= 85 * PAGE
+        rows_in_memory = sum(len(page) for page in app.table._cache._pages.values())
+        assert rows_in_memory <= 85 * PAGE
         assert app.table.cursor_key == str(199 * PAGE)
 
 

@@ -160,8 +160,8 @@ def _half_done(db: Database, plan: StudyPlan) -> None:
             if at < 3 or number < 3:
                 # Each run finds more pairs than the one before.
                 whole = tuple(range(1, len(session.items) + 1))
-                found = (Predicted(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
-                add_prediction(db, run, Prediction(session.id, found, None, 0.5))
+                bundles = (Predicted(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
+                add_prediction(db, run, Prediction(session.id, bundles, None, 0.5))
         if number < 3:
             finish_run(db, run)
             finish_step(db, cell.key, str(run.id))

@@ -117,7 +117,7 @@ def command(app: KdtuiApp) -> str:
     return str(app.screen.query_one("#dialog-command", Static).content)
 
 
-def said(app: KdtuiApp, part: str) -> str:
+def form_text(app: KdtuiApp, part: str) -> str:
     """Return the note of a form, or its problem."""
     return str(app.screen.query_one(f"#form-{part}", Static).content)
 
@@ -175,10 +175,10 @@ class Student:
         if self.problem is not None:
             raise self.problem
         if answers is not None:
-            found = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
-            for bundle in found:
+            bundles = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
+            for bundle in bundles:
                 yield Grew(session, bundle)
-            yield Answered(session, found, 1.25)
+            yield Answered(session, bundles, 1.25)
             return
         wait = threading.Event()
         while True:
@@ -197,9 +197,9 @@ class Student:
 @pytest.fixture
 def student(monkeypatch: pytest.MonkeyPatch) -> Student:
     """Install a stand-in for all students; without answers, it writes endlessly."""
-    found = Student()
-    monkeypatch.setattr(student_open, "open_student", found)
-    return found
+    student = Student()
+    monkeypatch.setattr(student_open, "open_student", student)
+    return student
 
 
 # The session
@@ -263,11 +263,11 @@ async def test_a_session_is_shown_before_the_options_are_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
-    titles, really = [], options.student_options
+    titles, real_options = [], options.student_options
 
     def noted(*arguments: Any, **named: Any) -> options.StudentOptions:
         titles.append(shown(app, "#title"))
-        return really(*arguments, **named)
+        return real_options(*arguments, **named)
 
     monkeypatch.setattr(options, "student_options", noted)
     async with opened(app, settle) as pilot:
@@ -545,13 +545,13 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert shown(app, "#asks") == "asks smollm2 + pattern"
         await pilot.press("escape", "down", "enter")
         await settle(pilot)
-        wanted = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
-        assert screen(app).command == wanted
+        command_line = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
+        assert screen(app).command == command_line
     again = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with opened(again, settle) as pilot:
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert screen(again).command == wanted
+        assert screen(again).command == command_line
         await pilot.press("a", "p")
         assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
         assert any("always uses patterns" in toast for toast in toasts(again))
@@ -675,13 +675,13 @@ async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student=student)
-        assert said(app, "note") == f"{student} is shown no knowledge: it is removed"
-        assert said(app, "problem") == ""
+        assert form_text(app, "note") == f"{student} is shown no knowledge: it is removed"
+        assert form_text(app, "problem") == ""
         await fill(pilot, pattern="yes")
         refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, pattern="", budget="7")
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, budget="")
         await pilot.press("ctrl+s")
         await settle(pilot)
@@ -750,7 +750,7 @@ async def test_the_form_shows_which_format_is_missing(demo_store: Path, settle: 
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="smollm2", rule="yes")
-        assert "the dataset has no rules yet" in said(app, "problem")
+        assert "the dataset has no rules yet" in form_text(app, "problem")
 
 
 async def test_a_choice_of_another_place_is_shown(demo_store: Path, settle: Settle) -> None:
@@ -942,12 +942,12 @@ async def test_a_session_is_painted_only_after_it_is_loaded(
 ) -> None:
     monkeypatch.setattr(session_view, "_LONGEST_HOLD", 20.0)
     painted: list[str] = []
-    really_display = KdtuiApp._display
+    real_display = KdtuiApp._display
 
     def display(app: KdtuiApp, below: Screen[object], content: RenderableType | None) -> None:
         if isinstance(below, SessionScreen):
             painted.append(shown(app, "#title").split(" · ")[0])
-        really_display(app, below, content)
+        real_display(app, below, content)
 
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:

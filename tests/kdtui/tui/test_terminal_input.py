@@ -66,10 +66,10 @@ def test_control_characters_in_a_pasted_text_are_not_keys() -> None:
 def test_a_single_escape_character_is_a_key() -> None:
     terminal_input = TerminalInput()
     assert list(terminal_input.feed(b"\x1b")) == []
-    found: list[Message] = []
-    while not found:
-        found = list(terminal_input.tick())
-    assert [message.key for message in found if isinstance(message, Key)] == ["escape"]
+    messages: list[Message] = []
+    while not messages:
+        messages = list(terminal_input.tick())
+    assert [message.key for message in messages if isinstance(message, Key)] == ["escape"]
 
 
 def test_keys_clicks_and_the_focus_arrive_unchanged() -> None:

@@ -52,9 +52,9 @@ def table(app: KdtuiApp) -> HitsTable:
 
 
 def cells(app: KdtuiApp, row: int) -> list[str]:
-    found = table(app).row_at(row)
-    assert found is not None
-    return [str(cell) for cell in found.cells]
+    cells = table(app).row_at(row)
+    assert cells is not None
+    return [str(cell) for cell in cells.cells]
 
 
 def ids(app: KdtuiApp) -> list[str]:
