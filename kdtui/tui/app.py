@@ -132,7 +132,7 @@ class KdtuiApp(Services):
 
     @property
     def places(self) -> Mapping[str, StoreScreen[None]]:
-        """The screens of the places that the user has been to."""
+        """The screens of the places that the user has opened."""
         return self._places
 
     def get_driver_class(self) -> type[Driver]:

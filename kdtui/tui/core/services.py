@@ -98,7 +98,7 @@ class Services(App[None]):
         self.past_messages: list[PastMessage] = []
         self.pressed_at = monotonic()
 
-    # Screens that any screen may open
+    # Screens that any screen can open
 
     @property
     def places(self) -> Mapping[str, Screen[None]]:
