@@ -20,8 +20,8 @@ from time import perf_counter
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session
+from store.sessions import iter_sessions
 
 _DATASETS = ("electronic", "clothing")
 

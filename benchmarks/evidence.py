@@ -31,14 +31,14 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from kdtui.distill.pair_features import texts_of
+from kdtui.distill.pair_features import texts_to_read
 from kdtui.exchange.bundlerec import read_directory
 from kdtui.text import one_line
 from kdtui.workflows.data.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.unit_vectors import of_length_one
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import CategoryPath, Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors
@@ -113,7 +113,7 @@ def _texts(db: Database) -> list[str]:
     items = (
         Item(item, title, msgspec.json.decode(paths, type=tuple[CategoryPath, ...])) for item, title, paths in rows
     )
-    return list(dict.fromkeys(text for item in items for text in texts_of(Session("", (item,)))))
+    return list(dict.fromkeys(text for item in items for text in texts_to_read(Session("", (item,)))))
 
 
 def _keep_made_up(db: Database, texts: Sequence[str], seed: int) -> None:

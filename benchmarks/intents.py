@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from kdtui.bundling.intent_metrics import Compared, best, compared, rouge_l, token_f1
+from kdtui.bundling.intent_metrics import MatchedIntent, closest_score, match_intents, rouge_l, token_f1
 from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill.category_intent import category_intent
@@ -36,8 +36,8 @@ from models.llama.strategies.base import Emit
 from models.llama.strategies.intents import plan_intents
 from models.student_protocol import Adapter, Answered, IntentPrompt, SessionTask
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Item, Session
+from store.sessions import iter_sessions
 
 _DATASETS = ("electronic", "clothing")
 _RESAMPLES = 2000
@@ -165,7 +165,7 @@ def _compare(
         for way, intents in ways.items():
             pairs = [_pairs(number, session, intents[session.id]) for number, session in enumerate(sessions)]
             counts = np.array([len(each) for each in pairs], np.float64)
-            sums[way] = np.array([sum(best(compute, pair) for pair in each) for each in pairs], np.float64)
+            sums[way] = np.array([sum(closest_score(compute, pair) for pair in each) for each in pairs], np.float64)
         for way in ways:
             print(f"{dataset}, {measure}, {way:<16} {_interval(sums[way], counts, draws)}")
         for way in list(ways)[1:]:
@@ -173,10 +173,10 @@ def _compare(
             print(f"{dataset}, {measure}, student less {way:<16} {_interval(difference, counts, draws)}", flush=True)
 
 
-def _pairs(number: int, session: Session, intents: Sequence[str]) -> list[Compared]:
+def _pairs(number: int, session: Session, intents: Sequence[str]) -> list[MatchedIntent]:
     found = minimal_bundles(session.bundles)
     predicted = [(frozenset(each.positions), intent) for each, intent in zip(found, intents, strict=True)]
-    return compared(number, session.bundles, predicted)
+    return match_intents(number, session.bundles, predicted)
 
 
 def _interval(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], draws: npt.NDArray[np.int64]) -> str:

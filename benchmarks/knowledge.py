@@ -17,13 +17,15 @@ import msgspec
 
 from benchmarks.measure import report
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import roughly
+from kdtui.distill.applicable import estimate_tokens
 from kdtui.distill.patterns import category_at, mine
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from store.database import open_database
-from store.datasets import match_any, nearest_sessions, words_of, write_dataset
+from store.dataset_writer import write_dataset
+from store.full_text import match_any, session_words
 from store.knowledge import NewKnowledge, add_knowledge
+from store.nearest_sessions import nearest_sessions
 from store.records import Bundle, Item, RunSettings, Session
 from store.sqlite import Database
 
@@ -39,7 +41,9 @@ def retrieval(pieces: int, _: int) -> None:
         sessions = _sessions(2_000, chance)
         list(write_dataset(db, "many", "made up", sessions))
         add_knowledge(db, "many", "rule", "nobody", (_rule(number, chance) for number in range(pieces)))
-        retrieve = Retriever(db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), roughly)
+        retrieve = Retriever(
+            db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), estimate_tokens
+        )
         ours, bare = [], []
         for session in sessions[: _ASKED + 1]:
             bare.append(_seconds(lambda session=session: _bare_search(db, session)))  # type: ignore[misc]
@@ -109,7 +113,7 @@ _WORDS = [
 def _bare_search(db: Database, session: Session) -> None:
     db.execute(
         "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT 200",
-        [match_any(words_of(session))],
+        [match_any(session_words(session))],
     ).fetchall()
 
 

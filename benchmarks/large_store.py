@@ -21,8 +21,8 @@ from time import perf_counter
 import msgspec
 
 from store.database import open_database
+from store.predictions import PredictedBundle
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted
 from store.samples import Draw
 
 _DATASETS = ("clothing", "electronic", "food", "garden", "office")
@@ -334,7 +334,7 @@ def _runs(connection: sqlite3.Connection, chance: random.Random) -> None:
         ).fetchall()
         rows = []
         for session, size in asked:
-            bundle = Predicted((), tuple(sorted(chance.sample(range(1, size + 1), 2))), _words(chance, 3), 0.5)
+            bundle = PredictedBundle((), tuple(sorted(chance.sample(range(1, size + 1), 2))), _words(chance, 3), 0.5)
             bundles = msgspec.json.encode([bundle]).decode()
             rows.append((number, session, bundles, None, round(chance.random(), 3), _when(chance)))
         _insert(connection, "predictions", rows)

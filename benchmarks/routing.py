@@ -26,9 +26,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered
 from store.database import open_database
-from store.datasets import some_sessions
 from store.records import RunSettings, Session
 from store.routers import save_router
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 _ROUTER = "by-size"
@@ -46,7 +46,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         copy = Path(shutil.copy(options.store, folder))
         db = open_database(copy)
-        sessions = list(some_sessions(db, options.dataset, "valid", options.sessions))
+        sessions = list(draw_sessions(db, options.dataset, "valid", options.sessions))
         base = _save_router(db, options.adapter, options.dataset, sessions)
         routed = RunSettings(base, adapters=((f"{ROUTED}{_ROUTER}", 1.0),))
         shares: dict[str, list[Session]] = {}

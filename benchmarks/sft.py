@@ -96,7 +96,7 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
-    from kdtui.distill.training_set import as_prompt_completion, encode
+    from kdtui.distill.training_set import as_prompt_completion, encode_line
     from models.chat import ChatTokenizer
     from models.embedded import embedded_student
     from models.llama.model import LlamaModel
@@ -106,8 +106,10 @@ def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
     vocabulary = LlamaModel(Path(base))
     chat = ChatTokenizer(vocabulary)
     lengths = [read_example(line, chat, vocabulary, "").length for line in lines]
-    (folder / "train.jsonl").write_bytes(b"".join(map(encode, lines)))
-    (folder / "rows.jsonl").write_bytes(b"".join(encode(row) for line in lines for row in as_prompt_completion(line)))
+    (folder / "train.jsonl").write_bytes(b"".join(map(encode_line, lines)))
+    (folder / "rows.jsonl").write_bytes(
+        b"".join(encode_line(row) for line in lines for row in as_prompt_completion(line))
+    )
     job = {
         "epochs": 1,
         "batch_tokens": batch * sum(lengths) // len(lengths),

@@ -23,17 +23,17 @@ from msgspec import json
 
 from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.pair_features import ReadTexts, read
+from kdtui.distill.pair_features import TextReader, read_text_vectors
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pair_training import train_pair_model
-from kdtui.distill.pattern_student import NOTHING, PatternStudent, labels_of, without_categories
+from kdtui.distill.pattern_student import NOTHING_LEARNED, PatternStudent, pair_labels, without_categories
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import shipped_pair_model
 from models.pairs.calibration import expected_calibration_error
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session, Split
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 _DATASETS = ("electronic", "clothing")
@@ -72,13 +72,13 @@ def _sessions(db: Database, dataset: str, split: Split) -> list[Session]:
     return [each for each in iter_sessions(db, dataset, split=split) if each.bundles and len(each.items) > 1]
 
 
-def _trained(train: dict[str, list[Session]], reader: ReadTexts) -> PairModel:
-    vectors = read([session for sessions in train.values() for session in sessions], reader)
+def _trained(train: dict[str, list[Session]], reader: TextReader) -> PairModel:
+    vectors = read_text_vectors([session for sessions in train.values() for session in sessions], reader)
     assert vectors is not None
     return train_pair_model(train, vectors)
 
 
-def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: ReadTexts) -> None:
+def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: TextReader) -> None:
     shipped = read_pair_model(shipped_pair_model())
     for dataset in _DATASETS:
         [other] = [each for each in _DATASETS if each != dataset]
@@ -97,7 +97,9 @@ def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: 
             ("shipped, no own sessions, titles alone", shipped, [[]], titles),
         ):
             students = [
-                PatternStudent.learn(model, lesson, reader) if lesson else PatternStudent(model, NOTHING, reader)
+                PatternStudent.learn(model, lesson, reader)
+                if lesson
+                else PatternStudent(model, NOTHING_LEARNED, reader)
                 for lesson in lessons
             ]
             _report(f"{split}, {dataset}: {name}", [_Answers(student, asked) for student in students])
@@ -113,7 +115,7 @@ class _Answers:
         written = [list(student.write_bundles(session)) for session in sessions]
         self.bundles = [[frozenset(bundle.positions) for bundle in each] for each in written]
         self.confidences = [[bundle.confidence for bundle in each] for each in written]
-        self.labels = [labels_of(session) for session in sessions]
+        self.labels = [pair_labels(session) for session in sessions]
         matrices = [student.pair_probabilities(session) for session in sessions]
         self.pairs = [matrix[np.triu_indices(len(matrix), 1)] for matrix in matrices]
 

@@ -14,7 +14,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from benchmarks.measure import peak_memory_mb
-from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.sessions import Cell, Matrix, Resampling
 
 _OVER_EVERY_SESSION = ("pair_f1", "strict_precision", "strict_recall", "exact", "bundles_per_session", "valid")
@@ -41,13 +41,13 @@ def main() -> None:
     whole = _now()
     started = _now()
     for values in cells.values():
-        estimate(values, resampling)
+        estimate_cells(values, resampling)
     _tell(f"estimates of {len(cells)} metrics", started)
     for questions in given.questions:
         started = _now()
         for part in np.array_split(np.arange(1, given.cells), questions):
-            pairs = [Pair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part]
-            compare(pairs, resampling)
+            pairs = [CellPair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part]
+            compare_cells(pairs, resampling)
         _tell(f"comparisons by {len(_COMPARED)} metrics, {questions} questions", started)
     _tell("all", whole)
     print(f"peak memory {peak_memory_mb():,.0f} MB")

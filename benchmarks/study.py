@@ -22,8 +22,9 @@ from kdtui.workflows.studies.report import write_report
 from kdtui.workflows.studies.spec import Question, Spec, checked
 from kdtui.workflows.studies.steps import encoded
 from store.database import open_database
+from store.predictions import PredictedBundle, Prediction, add_predictions
 from store.records import RunSettings, Session
-from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.runs import finish_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, finish_step
 
@@ -92,7 +93,7 @@ def _by_chance(session: Session, chance: Random) -> Prediction:
     of = [chance.randrange(3) for _ in session.items]
     parts = [[at for at, part in enumerate(of, 1) if part == wanted] for wanted in range(3)]
     bundles = tuple(
-        Predicted(tuple(session.items[at - 1].id for at in part), tuple(part), "shoes for a hike", 0.5)
+        PredictedBundle(tuple(session.items[at - 1].id for at in part), tuple(part), "shoes for a hike", 0.5)
         for part in parts
         if len(part) > 1
     )

@@ -17,7 +17,7 @@ from time import perf_counter
 
 from benchmarks.measure import report, resident_memory_mb
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import Bundle, Item, Session
 
 _THOUGHT = {

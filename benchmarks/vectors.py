@@ -19,7 +19,7 @@ from kdtui.workflows.data.text_vectors import TextVectors, text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.llama.embedding import shipped_embedder
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors

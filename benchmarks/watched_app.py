@@ -168,7 +168,8 @@ async def _keep_busy(app: Any, store: Path) -> None:
     """One session after the other for the shipped student, and a log that grows and is followed."""
     from kdtui.tui.core.generation import GenerationRequest
     from store.database import open_database
-    from store.datasets import dataset_names, iter_sessions
+    from store.datasets import dataset_names
+    from store.sessions import iter_sessions
 
     db = open_database(store)
     name = dataset_names(db)[0]

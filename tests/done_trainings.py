@@ -8,9 +8,9 @@ from typing import Any, Literal
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.training_set import bundles_to_name
 from models.sft.job_files import ANSWERS, EXIT_CODE
-from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import Session, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests import stand_in
 

@@ -106,7 +106,7 @@ def calibrate(
     from kdtui.workflows.student.calibrate import calibrate as run
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES
-    from store.datasets import split_size
+    from store.sessions import split_size
 
     drawn_by = check_seed(limit, seed)
     told = chosen_output(output, as_json)

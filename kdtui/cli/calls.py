@@ -63,9 +63,9 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
 
     from kdtui.text import fit_lines
     from kdtui.workflows.calls.call_report import call_text
-    from store.calls import call_in_full
+    from store.calls import call_details
 
-    found = call_in_full(store, number)
+    found = call_details(store, number)
     if output == "json":
         shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
         with suppress(ValueError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from store.names import Kind
+    from store.names import NameKind
 
 VARIABLE = "_KDTUI_COMPLETE"
 """The environment variable by which a shell asks."""
@@ -34,7 +34,7 @@ Completer: TypeAlias = Callable[[typer.Context, str], list[str]]
 """Takes the context of the command, and the beginning of a word."""
 
 
-def names(kind: "Kind", *also: str) -> Completer:
+def names(kind: "NameKind", *also: str) -> Completer:
     """Offers the names of what is stored.
 
     Args:
@@ -137,7 +137,7 @@ def _database(ctx: typer.Context) -> Path:
     named = _option(ctx, "db")
     if named is not None:
         return Path(named)
-    from store.place import default_path
+    from store.location import default_path
 
     return default_path()
 

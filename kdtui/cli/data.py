@@ -50,7 +50,8 @@ def import_(
 ) -> None:
     """Import a dataset: all of it, or nothing when there is a mistake in it."""
     from kdtui.workflows.data.import_dataset import import_dataset, imported_in_words
-    from store.datasets import Written, dataset_names
+    from store.dataset_writer import WriteProgress
+    from store.datasets import dataset_names
 
     if not dataset.strip():
         raise typer.BadParameter("a dataset needs a name")
@@ -58,7 +59,7 @@ def import_(
     with open_store(db) as store, progress_bar() as progress:
         gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
-        written = Written()
+        written = WriteProgress()
         try:
             for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
                 progress.update(task, completed=written.sessions)
@@ -104,7 +105,7 @@ def show(
     from kdtui.bundling.truth import minimal_bundles
     from kdtui.exchange.jsonl import encode_session
     from kdtui.text import letter
-    from store.datasets import get_session
+    from store.sessions import get_session
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
@@ -160,7 +161,7 @@ def export(
 
     from kdtui.exchange.jsonl import encode_session
     from kdtui.exchange.output import write_lines
-    from store.datasets import iter_sessions
+    from store.sessions import iter_sessions
 
     with open_store(db) as store:
         sessions = iter_sessions(store, chosen_dataset(store, dataset))

@@ -152,7 +152,7 @@ def distill(
     from kdtui.workflows.knowledge.distill import DISTILLED, compose_findings
     from kdtui.workflows.knowledge.findings import loss_by, store_findings
     from kdtui.workflows.model_names import check_address, check_student, is_endpoint
-    from store.datasets import split_size
+    from store.sessions import split_size
 
     if any("pattern" in formats(value) for value in format_ or ()):
         raise KdtuiError("patterns are mined, with kdtui knowledge mine; of what is distilled there are: rule, thought")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kdtui.bundling.metrics import names_intents
+from kdtui.bundling.metrics import has_intent_scores
 from kdtui.cli import completion
 from kdtui.cli.judging import chosen_judge, rated
 from kdtui.cli.options import (
@@ -237,7 +237,7 @@ def _in_full(store: "Database", run: "Run", row: "ResultRow", sessions: "Collect
     return replace(
         row,
         cost=costs_of(store, [summary_of(store, run.id)])[run.id],
-        intent_floors=intent_floors(store, run, sessions) if names_intents(row.scores) else {},
+        intent_floors=intent_floors(store, run, sessions) if has_intent_scores(row.scores) else {},
     )
 
 

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
     from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
+    from store.predictions import PredictedBundle, Prediction
     from store.records import Session
-    from store.runs import Predicted, Prediction
 
 _COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
 _SHOWN = 20
@@ -101,7 +101,7 @@ def generate(
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
     from models.student_protocol import NAP, Noted
-    from store.datasets import get_session
+    from store.sessions import get_session
 
     told = chosen_output(output, as_json)
     if bool(sessions) == bool(title):
@@ -218,20 +218,20 @@ class _Answers:
 
     def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
         """What to ask of these sessions; one with fewer than two products that can be judged is answered here."""
-        from kdtui.bundling.described import described, part_of
+        from kdtui.bundling.described import described_positions, restrict_session
 
         for session in sessions:
             if session is None:
                 yield None
                 continue
             self.seen += 1
-            positions = described(session)
+            positions = described_positions(session)
             if len(positions) == len(session.items):
                 yield session
             elif len(positions) < 2:
                 self._print(session, (), positions)
             else:
-                part = part_of(session, positions)
+                part = restrict_session(session, positions)
                 self._parts[id(part)] = part, session, positions
                 yield part
 
@@ -308,7 +308,7 @@ class _Answers:
     def _print(
         self,
         session: "Session",
-        bundles: "Sequence[Predicted]",
+        bundles: "Sequence[PredictedBundle]",
         described: tuple[int, ...] | None,
         choice: "AdapterChoice | None" = None,
     ) -> None:
@@ -352,7 +352,7 @@ class _Answers:
             which = f"product {left_out[0]} has" if len(left_out) == 1 else f"products {_some(left_out)} have"
             say(f"session {session.id}: {which} neither a title nor a category, and cannot be judged")
 
-    def _print_lines(self, session: "Session", bundles: "Sequence[Predicted]") -> None:
+    def _print_lines(self, session: "Session", bundles: "Sequence[PredictedBundle]") -> None:
         """The bundles as lines of CSV or Markdown, with a header before the first; an answer without any has one."""
         rows: list[tuple[object, ...]] = [
             (

@@ -75,7 +75,7 @@ def for_session(
     from kdtui.workflows.student.open import shown_prompt
     from kdtui.workflows.student.settings import settings_for
     from models.embedded import NAME
-    from store.datasets import get_session
+    from store.sessions import get_session
 
     settings = settings_for(
         NAME,

@@ -275,7 +275,7 @@ def no_dataset_yet() -> str:
 
 def database_path(option: Path | None) -> Path:
     """The database that the options and the environment name."""
-    from store.place import default_path
+    from store.location import default_path
 
     return option if option is not None else default_path()
 
@@ -287,22 +287,22 @@ def open_store(option: Path | None) -> Iterator[Database]:
     from kdtui.workflows.waiting import Waiting
     from store.database import open_database
     from store.errors import NotFound
-    from store.place import is_named, is_there
+    from store.location import database_exists, is_path_configured
 
     global _named
     _named = option if option is not None else _named
     path = database_path(option)
     told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
-    db = open_database(path, make=False, told=told)
+    db = open_database(path, make=False, on_wait=told)
     try:
         yield db
     except NotFound as error:
-        if is_there(path):
+        if database_exists(path):
             raise
         raise NotFound(f"{error} (there is no database {path} yet)") from None
     else:
         # What is named may be mistyped.
-        if (option is not None or is_named()) and not is_there(path):
+        if (option is not None or is_path_configured()) and not database_exists(path):
             say(f"kdtui: there is no database {path} yet; it is made when something is first stored in it")
     finally:
         db.close()
@@ -383,12 +383,12 @@ def some_formats(option: str, among: tuple[Format, ...], *, also: Sequence[str] 
         KdtuiError: it names another, or none.
     """
     from kdtui.errors import KdtuiError
-    from store.similar import meant
+    from store.similar import suggestion
 
     named = formats(option)
     unknown = [name for name in named if name not in among]
     if unknown or not named:
         wrong, names = (unknown or [option])[0], (*among, *also)
         there_are = f"there are: {', '.join(names)}"
-        raise KdtuiError(f"there is no format {wrong!r} here; {meant(wrong, names, there_are)}")
+        raise KdtuiError(f"there is no format {wrong!r} here; {suggestion(wrong, names, there_are)}")
     return tuple(format for format in among if format in named)

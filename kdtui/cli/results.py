@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, has_intent_scores
 from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 from kdtui.text import counted
 
@@ -64,7 +64,7 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
     measured = [row for row in rows if not isinstance(row, PublishedRow)]
     total = measured[0].scores.sessions
     matchable = max(row.scores.intent_bundles for row in measured)
-    named = [row for row in measured if names_intents(row.scores)]
+    named = [row for row in measured if has_intent_scores(row.scores)]
     intents = f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps"
     if any(row.intent_floors for row in measured):
         intents += "; below a run, its own bundles with other names"

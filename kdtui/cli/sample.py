@@ -158,9 +158,9 @@ def _tell_replaced(store: "Database", sample: "Sample | None") -> None:
     """Say what sample has been replaced, and what names it: that was made with the pieces of before."""
     if sample is None:
         return
-    from store.samples import uses_of
+    from store.samples import sample_uses
 
-    uses = uses_of(store, sample.name)
+    uses = sample_uses(store, sample.name)
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     named = f"; {', '.join(users)} used that one" if users else ""
     say(f"it takes the place of one with {counted(sample.pieces, 'piece')}{named}")
@@ -205,11 +205,11 @@ def show(
     from kdtui.bundling.histogram import bar
     from kdtui.workflows.knowledge.sample import sample_shape
     from kdtui.workflows.knowledge.sample_summary import how_drawn
-    from store.samples import get_sample, uses_of
+    from store.samples import get_sample, sample_uses
 
     told = chosen_output(output, as_json)
     with open_store(db) as store:
-        sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
+        sample, shape, uses = get_sample(store, name), sample_shape(store, name), sample_uses(store, name)
     if told == "json":
         print_json(
             {
@@ -293,12 +293,12 @@ def compare(
 @app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
 def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
     """Delete samples; their knowledge stays."""
-    from store.samples import delete_sample, get_sample, uses_of
+    from store.samples import delete_sample, get_sample, sample_uses
 
     with open_store(db) as store:
         chosen = {}
         for name in dict.fromkeys(names):
-            uses = uses_of(store, name)
+            uses = sample_uses(store, name)
             named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
             pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
             chosen[name] = [f"whose {pieces}", *named]

@@ -157,7 +157,7 @@ def data(
     db: DatabaseOption = None,
 ) -> None:
     """Show what would be trained on, and how many tokens it has; or write it as rows of prompt and completion."""
-    from kdtui.distill.training_set import as_prompt_completion, encode
+    from kdtui.distill.training_set import as_prompt_completion, encode_line
     from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_lines
     from kdtui.workflows.training.dataset import token_statistics, training_examples, validation_examples
@@ -181,7 +181,8 @@ def data(
         )
         if output is not None:
             rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            say(f"wrote {counted(write_lines(output, map(encode, rows)), 'row')} of prompt and completion to {output}")
+            written = write_lines(output, map(encode_line, rows))
+            say(f"wrote {counted(written, 'row')} of prompt and completion to {output}")
             return
         lines = list(examples(store, settings))
         if not lines:

@@ -53,7 +53,7 @@ from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, THEME_NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
-from store.place import is_there
+from store.location import database_exists
 from store.records import RunSettings
 
 _SYNCHRONOUS = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
@@ -414,7 +414,7 @@ def run_app(database: Path) -> int:
         BadFile: the configuration is wrong.
         StoreError: the file is not a database.
     """
-    is_there(database)
+    database_exists(database)
     config = read_config(config_path(), THEME_NAMES)
     # These can hold an old size of the terminal, which Textual would use.
     for name in ("COLUMNS", "LINES"):

@@ -55,10 +55,10 @@ def _database(path: Path) -> Iterator[Finding]:
     from kdtui.workflows.data.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
-    from store.place import is_there
+    from store.location import database_exists
 
     try:
-        if not is_there(path):
+        if not database_exists(path):
             yield _unmade(path)
             return
         db = open_database(path, make=False)

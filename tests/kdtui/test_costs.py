@@ -11,8 +11,8 @@ from kdtui.workflows.calls.asker import ANSWER_TOKENS
 from kdtui.workflows.calls.costs import Prices, cost_text
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good

@@ -27,11 +27,11 @@ from models.sft.job import read_job
 from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
 from store.database import open_database
-from store.datasets import get_session
 from store.jobs import add_job
 from store.models import named_models
 from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
+from store.sessions import get_session
 from store.sqlite import Database
 from tests import stand_in
 from tests.launching import train_in_this_process

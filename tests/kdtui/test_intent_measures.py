@@ -13,9 +13,10 @@ from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.session_measures import session_measures, value_over
 from models.errors import ModelError
 from models.llama import embedding
-from store.datasets import iter_sessions
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run
+from store.runs import Run, get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -41,7 +42,7 @@ def run_with(db: Database, name: Callable[[str], str]) -> Run:
     """A run with the bundles of people, under other names."""
     run = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
-        bundles = tuple(Predicted((), each.positions, name(each.intent), 1.0) for each in session.bundles)
+        bundles = tuple(PredictedBundle((), each.positions, name(each.intent), 1.0) for each in session.bundles)
         add_prediction(db, run, Prediction(session.id, bundles, None, 0.1))
     return run
 

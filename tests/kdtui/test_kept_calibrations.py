@@ -14,7 +14,7 @@ from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
 from models.pairs.calibration import AT_ITS_WORD, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.kdtui.test_calibrate import few_products
 from tests.models.tiny import make_model
@@ -70,7 +70,7 @@ def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
         result.err
     )
     assert (
-        "over 20 of 26 validation sessions, drawn by chance, seed 3, each judged by a fit on the others" in result.err
+        "over 20 of 26 validation sessions, drawn at random, seed 3, each judged by a fit on the others" in result.err
     )
     assert "as before" in result.out
     assert known(db, model) == before

@@ -38,9 +38,11 @@ from kdtui.workflows.student.session_student import SessionStudent
 from models.errors import ModelError
 from models.student_protocol import Answered, Refused, StudentEvent
 from store.database import open_database
-from store.datasets import iter_sessions, write_dataset
+from store.dataset_writer import write_dataset
+from store.predictions import count_answers, predictions
 from store.records import RunSettings, Session
-from store.runs import Run, count_answers, get_run, predictions, start_run
+from store.runs import Run, get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.waiting import PATIENCE
 

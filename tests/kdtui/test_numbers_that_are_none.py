@@ -10,9 +10,10 @@ import pytest
 
 from kdtui.cli.output import print_json, print_table
 from kdtui.workflows.data.import_dataset import import_dataset
-from store.datasets import iter_sessions
+from store.predictions import Prediction, add_prediction, predictions
 from store.records import RunSettings
-from store.runs import Prediction, add_prediction, get_run, predictions, start_run
+from store.runs import get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model

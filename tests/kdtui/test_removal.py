@@ -18,8 +18,9 @@ from kdtui.workflows.knowledge.sample import create_sample
 from store.hosts import Host, add_host
 from store.jobs import add_job
 from store.models import NamedModel, add_model
+from store.predictions import Prediction, add_prediction
 from store.records import HostSettings, RunSettings, TrainingSettings
-from store.runs import Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

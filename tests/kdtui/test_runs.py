@@ -124,7 +124,7 @@ def test_a_run_is_deleted_with_its_answers(kdtui: Kdtui, db: Database) -> None:
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (3,)
     for command in (["rm", 1, "--yes"], ["show", 1], ["compare", 2, 1]):
         result = kdtui("run", *command)
-        assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls shows those that there are\n")
+        assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls lists the runs\n")
 
 
 def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> None:

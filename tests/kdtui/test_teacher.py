@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.conversations import read_rules, read_thought
-from kdtui.distill.feedback import feedback
+from kdtui.distill.feedback import write_feedback
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
-from store.datasets import iter_sessions, some_sessions
-from store.knowledge import find_knowledge, parents_of, sessions_of
+from store.knowledge import find_knowledge, parents_of, sessions_of_piece
 from store.records import Bundle, Item, Session
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good, knowing
@@ -57,15 +57,15 @@ def test_errors_are_told_by_type() -> None:
     def bundle(*positions: int) -> WrittenBundle:
         return WrittenBundle(0, positions, "x", 1.0, complete=True)
 
-    assert feedback(SESSION, [bundle(1, 2)]) == (
+    assert write_feedback(SESSION, [bundle(1, 2)]) == (
         "- 1,2: correct; people wanted: camping\n- 3,4 (cooking) was not found"
     )
-    assert "contains the irrelevant products 3" in feedback(SESSION, [bundle(1, 2, 3)])
-    assert "has only one product" in feedback(SESSION, [bundle(1)])
+    assert "contains the irrelevant products 3" in write_feedback(SESSION, [bundle(1, 2, 3)])
+    assert "has only one product" in write_feedback(SESSION, [bundle(1)])
     one = Session("s", SESSION.items, (Bundle((1, 2, 3), "x"),))
-    assert "misses the products 3; the bundle is 1,2,3" in feedback(one, [bundle(1, 2)])
-    assert "invalid" in feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
-    assert feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
+    assert "misses the products 3; the bundle is 1,2,3" in write_feedback(one, [bundle(1, 2)])
+    assert "invalid" in write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
+    assert write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
 
 
 def test_rules_keep_only_categories_that_are_there() -> None:
@@ -128,7 +128,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
     of_call = {row["id"]: row for row in calls(db)}
     for piece in (*rules, *thoughts, *rejected):
         assert piece.call_id in of_call
-        assert sessions_of(db, piece.id)
+        assert sessions_of_piece(db, piece.id)
     assert any(parent.format == "pattern" for rule in rules for parent in parents_of(db, rule.id))
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
@@ -188,7 +188,7 @@ def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
     url, fake = serve(good)
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--concurrency", 1]
     kdtui(*distil, "--max-calls", 4, *([] if seed is None else ["--seed", seed]))
-    order = [session.id for session in some_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
+    order = [session.id for session in draw_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
     prompts = ["".join(message["content"] for message in request["messages"]) for request in fake.asked]
     asked = [
         session.id

@@ -91,7 +91,7 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
         finally:
             await teacher.close()
 
-    db.told = call_off
+    db.on_wait = call_off
     with writing(database_of_the_test), pytest.raises(CalledOff):
         asyncio.run(ask())
     assert len(waiting_calls(database_of_the_test)) == 1

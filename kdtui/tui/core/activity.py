@@ -114,7 +114,7 @@ class Activity:
     def _do(self) -> None:
         from store.database import open_database
 
-        db = open_database(self._database, make=False, told=waiting_callback(self._post, self._check))
+        db = open_database(self._database, make=False, on_wait=waiting_callback(self._post, self._check))
         try:
             with closing(cast("Generator[object]", self._work(db))) as events:
                 for event in events:

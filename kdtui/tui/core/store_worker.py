@@ -24,7 +24,7 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
     from store.database import open_database
 
     worker = get_current_worker()
-    db = open_database(path, make=False, told=waiting_callback(worker.node.post_message, still_wanted))
+    db = open_database(path, make=False, on_wait=waiting_callback(worker.node.post_message, still_wanted))
     try:
         assert db.conn is not None
         db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
@@ -70,7 +70,7 @@ def still_wanted() -> None:
 
 def named_database(path: Path) -> Path | None:
     """Return the path of the store if commands have to name it; None for the default store."""
-    from store.place import default_path
+    from store.location import default_path
 
     return None if path == default_path() else path
 

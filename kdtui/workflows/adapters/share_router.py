@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kdtui.distill.routing import Route, Router
 from kdtui.errors import BadFile, KdtuiError
-from kdtui.exchange.adapter_card import CARD, AboutRouter, router_card
+from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
 from kdtui.workflows.adapters.routers import routes_of
@@ -182,8 +182,8 @@ def take_in_router(db: "Database", folder: Path, name: str | None, models: Path)
     return Moved(f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes))
 
 
-def _about(name: str, router: Router, routes: list[SharedRoute]) -> AboutRouter:
-    return AboutRouter(
+def _about(name: str, router: Router, routes: list[SharedRoute]) -> RouterFacts:
+    return RouterFacts(
         name,
         tuple((route.name, route.folder, route.score) for route in routes),
         router.datasets,

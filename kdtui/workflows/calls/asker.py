@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kdtui.distill.applicable import roughly_for
+from kdtui.distill.applicable import estimate_tokens_of
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
 from kdtui.workflows.pause_control import PauseControl
@@ -430,7 +430,7 @@ def _written(reply: Reply) -> int:
 
 def _roughly(text: str) -> int:
     """Tokens of a text in any script: many have a token or more for each character, and two or three bytes for it."""
-    return roughly_for(len(text.encode("utf-8", "replace")))
+    return estimate_tokens_of(len(text.encode("utf-8", "replace")))
 
 
 def request_of(model: str, question: TeacherQuestion) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from math import nan
 from typing import TypeAlias
 
-from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
+from kdtui.distill.judging import RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls, Tally, Unusable, read_answer
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.unsaved_calls import take_in
@@ -158,7 +158,7 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
 async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
     """One rating; an answer that is of no use is asked for once more where that is wanted."""
     while True:
-        call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
+        call = await ledger.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
         except Unusable as error:

@@ -12,8 +12,14 @@ from time import perf_counter
 from typing import Any
 
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
-from kdtui.distill.feedback import feedback
+from kdtui.distill.conversations import (
+    RULES_SCHEMA,
+    adjustment_prompt,
+    correction_prompt,
+    detection_prompt,
+    rules_prompt,
+)
+from kdtui.distill.feedback import write_feedback
 from kdtui.distill.retrieval import Nearest
 from kdtui.workflows.calls.asker import Asker, PaidCalls, read_answer, text_of
 from kdtui.workflows.calls.costs import Budget, Prices
@@ -28,8 +34,8 @@ from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
-from store.datasets import get_session
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 _ROUNDS = 4
@@ -157,7 +163,7 @@ async def _bundles(desk: Asker, db: Database, dataset: str, nearest: Nearest, se
     messages: list[Message] = []
     for neighbour in nearest(session, 1):
         messages = await demonstration(desk, get_session(db, dataset, neighbour))
-    messages.append(detection(session, []))
+    messages.append(detection_prompt(session, []))
     call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
     return _read_bundles(call, session)
 
@@ -170,17 +176,17 @@ async def demonstration(desk: Asker, session: Session) -> list[Message]:
     """
     schema = answer_schema(len(session.items))
     truth = set(true_bundles(session))
-    messages = [detection(session, [])]
+    messages = [detection_prompt(session, [])]
     first = text_of(await desk.ask("detect", messages, schema))
-    messages += [Message("assistant", first), correction()]
+    messages += [Message("assistant", first), correction_prompt()]
     call = await desk.ask("correct", messages, schema)
     for _ in range(_ROUNDS):
         bundles = _read_bundles(call, session)
         if {frozenset(bundle.positions) for bundle in bundles} == truth:
             break
-        messages += [Message("assistant", text_of(call)), adjustment(feedback(session, bundles))]
+        messages += [Message("assistant", text_of(call)), adjustment_prompt(write_feedback(session, bundles))]
         call = await desk.ask("adjust", messages, schema)
-    messages += [Message("assistant", text_of(call)), rules_question()]
+    messages += [Message("assistant", text_of(call)), rules_prompt()]
     rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
     return [*messages, Message("assistant", rules)]
 

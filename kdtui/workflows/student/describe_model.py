@@ -21,7 +21,7 @@ from models.errors import ModelError
 from store.errors import NotFound
 from store.jobs import get_job
 from store.records import RunSettings
-from store.similar import meant
+from store.similar import suggestion
 
 if TYPE_CHECKING:
     from models.adapters.provenance import AdapterInfo
@@ -74,7 +74,9 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
     known = next((row for row in rows if row.name == name), None)
     if known is None:
         names = (row.name for row in rows)
-        raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
+        raise NotFound(
+            f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls shows those that there are')}"
+        )
     row = read_model(known)
     if row.problem is not None:
         return ModelDetails(row, {}, training=_training(db, row))

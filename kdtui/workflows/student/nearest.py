@@ -14,9 +14,10 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
 from models.unit_vectors import of_length_one
-from store.datasets import get_session, nearest_sessions, nearest_sessions_of
+from store.nearest_sessions import nearest_sessions, nearest_sessions_of
 from store.records import RunSettings, Session
-from store.samples import datasets_of
+from store.samples import sample_datasets
+from store.sessions import get_session
 from store.sqlite import Database
 from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
 
@@ -54,7 +55,7 @@ def make_retriever(db: Database, dataset: str, settings: RunSettings, count: Cal
 def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> NearestOfAll:
     """What finds the nearest training sessions in all datasets that a sample has knowledge of."""
     assert settings.sample is not None
-    sources = datasets_of(db, settings.sample)
+    sources = sample_datasets(db, settings.sample)
     if settings.near is None:
         return partial(nearest_sessions_of, db, dataset, sources)
     finders = {source: _ByVectors(db, source, settings.near) for source in sources}

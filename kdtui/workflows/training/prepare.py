@@ -120,12 +120,12 @@ def check_name(db: Database, name: str, folder: Path) -> Path:
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
-    from kdtui.distill.training_set import encode
+    from kdtui.distill.training_set import encode_line
 
     count = 0
     with path.open("wb") as file:
         for line in lines:
-            file.write(encode(line))
+            file.write(encode_line(line))
             count += 1
     return count
 

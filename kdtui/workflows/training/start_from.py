@@ -21,11 +21,11 @@ from models.files.json_files import read_object
 from models.sft.job import Start, read_job
 from models.sft.job_files import ADAPTER, JOB, START
 from models.sft.start import copy_start, start_config
-from store.datasets import split_size
 from store.jobs import list_jobs
 from store.models import named_models
 from store.records import TrainingSettings
-from store.similar import meant
+from store.sessions import split_size
+from store.similar import suggestion
 from store.sqlite import Database
 
 Form: TypeAlias = Literal["list", "pairs", "intents"]
@@ -134,7 +134,7 @@ def find_source(db: Database, named: str) -> StartAdapter:
         return _of_file(named if named in known else str(path.resolve()), path)
     names = [SHIPPED, *jobs, *known]
     there_are = f"there are: {', '.join(dict.fromkeys(names))}, folders of PEFT, and files ending in .gguf"
-    raise KdtuiError(f"there is no adapter {named!r} to begin from; {meant(named, names, there_are)}")
+    raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
 
 
 def _of_folder(name: str, folder: Path, base: str | None) -> StartAdapter:

@@ -82,7 +82,7 @@ CASES = [
         "there is no host 'gup'; did you mean 'gpu'?",
         ("host", "add", "gpu", "--local", "--workdir", "{tmp}"),
     ),
-    absent("there is no such run", ("run", "show", "7"), "there is no run 7; kdtui run ls shows those that there are"),
+    absent("there is no such run", ("run", "show", "7"), "there is no run 7; kdtui run ls lists the runs"),
 ]
 CASES = [
     Case(**{**case.__dict__, "files": {"k.jsonl": '{"session": "k01", "items": [{"id": "i"}]}'}})

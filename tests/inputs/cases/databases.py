@@ -55,7 +55,7 @@ CASES = [
     Case(
         "something is shown of a database that is not there",
         ("run", "show", "1", "--db", "{tmp}/none/x.db"),
-        "there is no run 1; kdtui run ls shows those that there are (there is no database {tmp}/none/x.db yet)",
+        "there is no run 1; kdtui run ls lists the runs (there is no database {tmp}/none/x.db yet)",
     ),
     Case(
         "an empty file is an empty database",

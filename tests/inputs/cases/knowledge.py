@@ -30,7 +30,7 @@ CASES = [
     Case(
         "a sample has nothing of a format, of whatever dataset",
         ("knowledge", "for", "o34", "--domains", "all", "--sample", "half", "--knowledge", "thought"),
-        "sample 'half' has no thoughts that are kept; it has",
+        "sample 'half' has no kept thoughts; it has",
         before=RULES,
     ),
     Case(
@@ -178,7 +178,7 @@ CASES = [
     Case(
         "a sample without patterns is to show some",
         ("knowledge", "for", "o34", "--knowledge", "pattern", "--sample", "half"),
-        "sample 'half' has no patterns of dataset 'demo' that are kept; it has 1 rule of demo. Add some with "
+        "sample 'half' has no kept patterns of dataset 'demo'; it has 1 rule of demo. Add some with "
         "kdtui sample create NAME --add-to half --dataset demo --format pattern, or show --knowledge rule, or leave "
         "out --sample",
         before=(*MINED, ("knowledge", "distill"), ("sample", "create", "half", "--format", "rule", "--ratio", "0.01")),

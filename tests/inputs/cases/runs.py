@@ -10,11 +10,11 @@ CASES = [
     Case(
         "a tag has a blank in it",
         ("run", "tag", "1", "two words"),
-        "'two words' is no tag: one word without commas",
+        "'two words' is not a tag; a tag is one word without commas",
         before=(DEMO, _RUN),
     ),
-    Case("a tag is empty", ("run", "tag", "1", ""), "'' is no tag", before=(DEMO, _RUN)),
-    Case("a tag has control characters", ("run", "tag", "1", "a\x1b[31m"), "is no tag", before=(DEMO, _RUN)),
+    Case("a tag is empty", ("run", "tag", "1", ""), "'' is not a tag", before=(DEMO, _RUN)),
+    Case("a tag has control characters", ("run", "tag", "1", "a\x1b[31m"), "is not a tag", before=(DEMO, _RUN)),
     Case("a tag is too long", ("run", "tag", "1", "x" * 101), "of 100 characters at most", before=(DEMO, _RUN)),
     Case(
         "a tag to take away is not there",
@@ -25,7 +25,7 @@ CASES = [
     Case(
         "a tag of an evaluation is none, and no run is made of it",
         (*_RUN, "--tag", "two words"),
-        "'two words' is no tag",
+        "'two words' is not a tag",
         before=(DEMO,),
     ),
     Case("there is no word to tag with", ("run", "tag", "1"), "WORD… is missing", code=2),

@@ -12,7 +12,8 @@ from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.labels import cell_names
 from kdtui.workflows.studies.spec import Question, Spec
 from models.errors import PromptTooLong
-from store.runs import failures, get_run, predictions
+from store.predictions import failures, predictions
+from store.runs import get_run
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 

@@ -21,8 +21,9 @@ from models.sft.job_files import JOB
 from store.database import open_database
 from store.jobs import list_jobs
 from store.models import named_models
-from store.runs import delete_run, get_run, predictions
-from store.samples import datasets_of, delete_sample, list_samples
+from store.predictions import predictions
+from store.runs import delete_run, get_run
+from store.samples import delete_sample, list_samples, sample_datasets
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -369,7 +370,7 @@ def test_students_are_shown_the_knowledge_of_other_domains(
     assert [run.settings.domains for run in runs] == ["own", "all", "all"]
     other = runs[1].settings.sample
     assert other is not None
-    assert datasets_of(db, other) == ["kitchen"]
+    assert sample_datasets(db, other) == ["kitchen"]
     assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 

@@ -22,7 +22,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.sft.job_files import identity
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import Session
 from tests.acting import rest
 from tests.kdtui.tui.event_loop import watched

@@ -33,8 +33,9 @@ from store.database import open_database
 from store.hits import Hits
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.knowledge_imports import put_imported, record_import
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import STATUSES, RunSettings
-from store.runs import Predicted, Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.samples import pieces_of, save_sample
 from store.sqlite import Database
 from tests.acting import act, rest
@@ -400,7 +401,7 @@ async def test_a_piece_is_opened_with_the_scores_of_its_runs(full_store: Path, s
     db = open_database(full_store)
     run = start_run(db, "demo-outdoor", "test", "someone", RunSettings("x", ("rule",)))
     session = db.execute("SELECT session FROM sessions WHERE split = 'test'").fetchone()[0]
-    add_prediction(db, run, Prediction(session, (Predicted((), (1, 2), "", 1.0),), None, 0.1))
+    add_prediction(db, run, Prediction(session, (PredictedBundle((), (1, 2), "", 1.0),), None, 0.1))
     db.close()
     app = KdtuiApp(full_store)
     async with app.run_test(size=(80, 24)) as pilot:

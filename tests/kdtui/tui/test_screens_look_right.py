@@ -29,10 +29,11 @@ from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded
 from models import embedded
 from store.calls import record_call
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.jobs import add_job
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
+from store.runs import finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, finish_step, save_study
 from tests.kdtui.tui.conftest import OUTDOOR, copy_store
@@ -102,7 +103,7 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     for name, together in (("all in one", True), ("apart", False)):
         run = start_run(db, "demo-outdoor", "valid", name, RunSettings("smollm2", limit=2))
         for number in ("o23", "o24"):
-            bundles = (Predicted(("a", "b"), (1, 2), "camp", 0.5),) if together else ()
+            bundles = (PredictedBundle(("a", "b"), (1, 2), "camp", 0.5),) if together else ()
             add_prediction(db, run, Prediction(number, bundles, None, 0.5))
         finish_run(db, run)
     for name, files in TRAININGS.items():
@@ -160,7 +161,7 @@ def _half_done(db: Database, plan: StudyPlan) -> None:
             if at < 3 or number < 3:
                 # Each run finds more pairs than the one before.
                 whole = tuple(range(1, len(session.items) + 1))
-                bundles = (Predicted(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
+                bundles = (PredictedBundle(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
                 add_prediction(db, run, Prediction(session.id, bundles, None, 0.5))
         if number < 3:
             finish_run(db, run)

@@ -312,7 +312,7 @@ async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settl
         connection.close()
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert "not there any more" in shown(app, "#title")
+        assert "no longer exists" in shown(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
         assert any("the session is not loaded" in toast for toast in toasts(app))

@@ -175,9 +175,9 @@ class SessionView(CalibratingScreen[int]):
             return
 
         def question(db: "Database") -> Session:
-            from store.datasets import numbered_session
+            from store.sessions import session_by_number
 
-            return numbered_session(db, number)
+            return session_by_number(db, number)
 
         self.ask(question, lambda session: SessionLoaded(number, session), group="session")
 
