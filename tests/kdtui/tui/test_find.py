@@ -217,12 +217,12 @@ async def test_a_key_is_found_by_its_purpose(app: KdtuiApp, settle: Settle) -> N
         await settle(pilot)
         await act(pilot, "app.help")
         await act(pilot, "help.find")
-        await pilot.press(*"program leave")
+        await pilot.press(*"program quit")
         await settle(pilot)
         help_screen = app.screen_stack[-2]
         assert isinstance(help_screen, HelpScreen)
         [row] = reversed_rows(help_screen.query_one(Readable))
-        assert row.split() == ["q", "Leave", "the", "program"]
+        assert row.split() == ["q", "Quit", "the", "program"]
         app.screen.query_one(Input).value = "row"
         await pilot.press("enter")
         first = reversed_rows(help_screen.query_one(Readable))

@@ -118,7 +118,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert app.screen.query_one(RowTable).cursor_key == "camper"
         await choose(pilot, until, "camping", "Training camping")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
-        assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
+        assert app.screen.training_name == "camping"  # type: ignore[attr-defined]
 
 
 async def test_a_deleted_row_gives_a_message(named_store: Path, settle: Settle, until: Until) -> None:

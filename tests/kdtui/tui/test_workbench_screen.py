@@ -67,7 +67,7 @@ def notice(app: KdtuiApp) -> str:
     return str(widget.content) if widget.display else ""
 
 
-def session_texts(app: KdtuiApp) -> str:
+def visible_text(app: KdtuiApp) -> str:
     """Return the notice."""
     readable = app.screen.query_one(Readable)
     return "\n".join(readable.text_at(number) for number in range(readable.row_count))
@@ -124,7 +124,7 @@ async def test_escape_shows_all_sessions_again(demo_store: Path, settle: Settle)
         await settle(pilot)
         assert notice(app) == "No session of this dataset matches “qqq”.\n\nesc shows all sessions again."
         await act(pilot, "app.help")
-        assert "Show all sessions again" in session_texts(app)
+        assert "Show all sessions again" in visible_text(app)
         await act(pilot, "help.close")
         await act(pilot, "workbench.clear_search")
         await settle(pilot)
