@@ -248,7 +248,7 @@ async def test_a_wrong_file_gives_a_message_before_and_after_the_import(
             os.mkfifo(path)
     reason = {
         "nothing": "No such file or directory; give a BundleRec directory or a JSON Lines file",
-        "a folder without sessions": "this is not a dataset: a BundleRec directory contains session_item.csv",
+        "a folder without sessions": "dataset: a BundleRec directory ",
         "an empty file": "the file is empty",
         "no JSON": "this is not JSON",
         "a pipe": "this is neither a directory nor a file",
