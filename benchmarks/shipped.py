@@ -1,6 +1,6 @@
-"""What the bundles of the shipped student are worth: the numbers of its card, and the pair model that makes them.
+"""Quality of the bundles of the shipped student: the numbers of its card, and the training of its pair model.
 
-DATA is a folder with `electronic` and `clothing` in the BundleRec layout. Everything that was chosen was chosen by
+DATA is a folder with `electronic` and `clothing` in the BundleRec layout. All choices were made by
 cross-validation on the training sessions:
 
     python -m benchmarks.shipped DATA --write  # trains the pair model on the training sessions of both
@@ -39,10 +39,10 @@ from store.sqlite import Database
 _DATASETS = ("electronic", "clothing")
 
 _FEW = 20
-"""Own training sessions of somebody who has just begun."""
+"""Number of own training sessions of a new user."""
 
 _DRAWS = 5
-"""How often so few are drawn."""
+"""Number of draws of these sessions."""
 
 _RESAMPLES = 2000
 
@@ -89,12 +89,12 @@ def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: 
         titles = [without_categories(session) for session in sessions]
         for name, model, lessons, asked in (
             ("shipped", shipped, [own], sessions),
-            ("trained on the other alone", by_other, [[]], sessions),
+            ("trained only on the other", by_other, [[]], sessions),
             (f"the same, {_FEW} own sessions", by_other, few, sessions),
             ("the same, all own sessions", by_other, [own], sessions),
-            ("trained on the other alone, titles alone", by_other, [[]], titles),
+            ("trained only on the other, titles only", by_other, [[]], titles),
             ("shipped, no own sessions", shipped, [[]], sessions),
-            ("shipped, no own sessions, titles alone", shipped, [[]], titles),
+            ("shipped, no own sessions, titles only", shipped, [[]], titles),
         ):
             students = [
                 PatternStudent.learn(model, lesson, reader)
@@ -108,7 +108,7 @@ def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: 
 
 
 class _Answers:
-    """The bundles of a student for some sessions, and how they were judged."""
+    """The bundles of a student for some sessions, with their scores."""
 
     def __init__(self, student: PatternStudent, sessions: Sequence[Session]) -> None:
         self.truth = [true_bundles(session) for session in sessions]
@@ -124,7 +124,7 @@ class _Answers:
 
 
 def _report(name: str, draws: Sequence[_Answers]) -> None:
-    """Print the mean over the draws, and the interval over sessions, each with its values of all draws."""
+    """Print the mean over the draws with its interval over sessions; a session has its values of all draws."""
     from sklearn.metrics import roc_auc_score
 
     count = len(draws[0].truth)
@@ -164,8 +164,10 @@ def _error(answers: _Answers) -> float:
 
 
 def _noise(answers: _Answers, chance: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The calibration errors that bundles of these confidences have if each is right with that very probability: what
-    so few bundles cannot tell from perfect."""
+    """Simulate the calibration error of perfect confidences: each bundle is right with exactly its probability.
+
+    So few bundles cannot distinguish such an error from a perfect calibration.
+    """
     confidences = [value for each in answers.confidences for value in each]
     right = chance.random((_RESAMPLES, len(confidences))) < confidences
     return np.array([expected_calibration_error(confidences, list(each)) for each in right])

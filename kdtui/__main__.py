@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from kdtui.cli import run
+from kdtui.cli import run_command_line
 
 
 def main() -> None:
     """Run `kdtui` or `python -m kdtui`."""
-    run(_open_app)
+    run_command_line(_open_app)
 
 
 def _open_app(database: Path) -> int:

@@ -52,7 +52,7 @@ def trained(
         folder: in which its directory is, among others.
     """
     job = folder / "jobs" / name
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     answered = [each for each in iter_sessions(db, dataset, split="train") if each.bundles][:sessions]

@@ -34,7 +34,7 @@ from models.bundle_list import WrittenBundle
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Regression, Vector, fit_logistic, sigmoid
 from models.pairs.partitions import best_partitions
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Session
 from store.subsets import draw_subset
 
@@ -142,7 +142,7 @@ class PatternStudent:
             None if there is no model for vectors, or no text.
         """
         vectors = read_text_vectors([session], self._reader)
-        return of_length_one(np.mean([*vectors.values()], axis=0)) if vectors else None
+        return scaled_to_one(np.mean([*vectors.values()], axis=0)) if vectors else None
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
         """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, get_args
 from platformdirs import user_config_path
 
 from kdtui.errors import BadFile, KdtuiError
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 
 PromptStep: TypeAlias = Literal["detect", "correct", "reflect", "thought", "adjust", "rules", "judge"]
 PROMPT_STEPS: tuple[PromptStep, ...] = get_args(PromptStep)
@@ -41,7 +41,7 @@ def own_prompt_file(step: PromptStep) -> Path:
 
 def _source(step: PromptStep) -> str:
     try:
-        return decoded(own_prompt_file(step).read_bytes())
+        return decode_text(own_prompt_file(step).read_bytes())
     except FileNotFoundError:
         return (files("kdtui") / "prompts" / f"{step}.txt").read_text(encoding="utf-8")
     except OSError as error:

@@ -16,7 +16,7 @@ import numpy as np
 
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.full_text import session_words
 from store.records import Session
 
@@ -102,7 +102,7 @@ def word_vectors(sessions: Sequence[Session]) -> Vectors:
         for word in each:
             # Unlike crc32, hash() differs between processes.
             row[crc32(word.encode()) % _DIMENSIONS] += np.log(1 + len(sessions) / count[word])
-    return of_length_one(vectors)
+    return scaled_to_one(vectors)
 
 
 def take_from_front(order: Sequence[str], pieces: Mapping[int, Sequence[str]], ratio: float) -> list[int]:

@@ -7,7 +7,7 @@ import numpy as np
 from kdtui.bundling.prompt import TITLE_LENGTH
 from kdtui.text import one_line
 from models.llama.embedding import Embedder
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Item, Session
 
 
@@ -21,7 +21,7 @@ def embed_sessions(embedder: Embedder, sessions: Sequence[Session]) -> Vectors:
     row_of = {text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each))}
     vectors = embedder.embed(list(row_of))
     means = np.stack([vectors[[row_of[text] for text in each]].mean(axis=0) for each in texts])
-    return of_length_one(means)
+    return scaled_to_one(means)
 
 
 def mean_text_vectors(text_vectors: Callable[[Sequence[str]], Vectors], sessions: Sequence[Session]) -> Vectors:
@@ -33,7 +33,7 @@ def mean_text_vectors(text_vectors: Callable[[Sequence[str]], Vectors], sessions
     texts = [[text for item in session.items for text in _texts(item)] for session in sessions]
     vectors = text_vectors([text for each in texts for text in each])
     ends = np.cumsum([len(each) for each in texts])
-    return of_length_one(np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])]))
+    return scaled_to_one(np.stack([part.mean(axis=0) for part in np.split(vectors, ends[:-1])]))
 
 
 def _texts(item: Item) -> tuple[str, ...]:

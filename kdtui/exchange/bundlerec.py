@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtui.errors import BadFile
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 from store.records import LONGEST_TEXT, SPLITS, Bundle, CategoryPath, Item, Session, Split
 
 SESSION_ITEM = "session_item.csv"
@@ -158,7 +158,7 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
     except OSError as error:
         raise BadFile(file, f"{error.strerror}; a BundleRec directory has this file") from error
     try:
-        text = decoded(data)
+        text = decode_text(data)
     except NotText as error:
         raise BadFile(file, str(error), error.line) from error
     # Titles can exceed the limit of the csv module; no field is longer than its file.

@@ -98,11 +98,11 @@ def test_the_list_as_a_table_and_as_json(kdtui: Kdtui) -> None:
     rows = kdtui("knowledge", "calls", "--json", "--failed").rows
     assert [(row["id"], row["status"], row["cost"]) for row in rows] == [(6, "failed", None), (3, "failed", None)]
     assert [row["id"] for row in kdtui("knowledge", "calls", "--json", "--search", "lamp 5").rows] == [5]
-    assert "no call is like that" in kdtui("knowledge", "calls", "--search", "whale").err
+    assert "no call matches" in kdtui("knowledge", "calls", "--search", "whale").err
 
 
 def test_an_empty_ledger_says_so(kdtui: Kdtui) -> None:
-    assert "no teacher behind an endpoint has been asked yet" in kdtui("knowledge", "calls").err
+    assert "there are no calls to endpoints yet" in kdtui("knowledge", "calls").err
 
 
 @pytest.mark.usefixtures("ledger")

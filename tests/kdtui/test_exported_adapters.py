@@ -16,7 +16,7 @@ from peft import PeftModel
 
 from kdtui.workflows.adapters import export
 from kdtui.workflows.adapters.sources import public_base
-from models.adapters.conversion import WEIGHTS
+from models.adapters.peft_settings import WEIGHTS
 from models.adapters.provenance import adapter_manifest, norms_hash
 from models.embedded import HUB_ID, embedded_student, shipped_adapter
 from store.jobs import add_job

@@ -311,7 +311,7 @@ def test_an_interrupted_command_stores_nothing(db: Database, database_of_the_tes
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     shows = f"kdtui data ls --db {database_of_the_test}"
-    assert err == f"interrupted; an import is kept whole or not at all, and {shows} shows which\n"
+    assert err == f"interrupted; {shows} shows whether the import was completed\n"
     assert list_datasets(db) == []
 
 

@@ -96,7 +96,7 @@ def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db:
     assert all(isnan(record["intent_cosine"]) for record in session_measures(db, run))
     table = kdtui("run", "show", run.id)
     assert table.code == 0
-    assert "the cosine of intents is not known" in table.err
+    assert "there is no cosine of intents" in table.err
 
 
 def test_floors_without_an_encoder_are_computed_again_when_it_is_there(
@@ -132,7 +132,7 @@ def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, 
     [at] = [number for number, line in enumerate(lines) if line.startswith(" shipped") and len(line.split()) == 5]
     assert lines[at + 1].startswith(" · named by category")
     assert lines[at + 2].startswith(" · named as nearest bundle")
-    assert "below a run, its own bundles with other names" in table.err
+    assert "below a run, its own bundles under other names" in table.err
     assert "intent_floors.nearest.intent_cosine" in kdtui("evaluate", "--resume", 1, "--format", "csv").out
 
 

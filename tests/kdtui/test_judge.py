@@ -199,7 +199,7 @@ def test_what_is_under_way_at_an_interrupt_is_kept(
     handler.gate.set()
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, ""), err
-    assert "what the judge answered is kept" in err
+    assert "finished ratings are kept" in err
     assert "Traceback" not in err
     assert len(calls(db)) == intents(db)
 

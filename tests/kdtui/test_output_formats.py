@@ -35,7 +35,7 @@ def products(text: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_titles_are_not_formulas_in_a_spreadsheet(kdtui: Kdtui) -> None:
+def test_a_title_is_not_a_formula_in_csv(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "s", "--format", "csv")
     assert products(result.out) == ["'=HYPERLINK(1)", "a | b\\", "red", "two lines", "'- 20 %"]
     assert "\x1b" not in result.out
@@ -50,7 +50,7 @@ def test_json_keeps_titles_unchanged(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_titles_are_escaped_in_markdown(kdtui: Kdtui) -> None:
+def test_a_title_is_escaped_in_markdown(kdtui: Kdtui) -> None:
     lines = kdtui("data", "show", "s", "--format", "markdown").out.splitlines()
     assert lines[0] == "| # | bundles | product | category |"
     assert lines[1] == "| ---: | --- | --- | --- |"
@@ -79,7 +79,7 @@ def test_csv_and_json_have_the_same_fields(db: Database, outdoor: Path, kdtui: K
     ],
     ids=" ".join,
 )
-def test_every_list_supports_every_format(db: Database, outdoor: Path, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_each_list_has_each_format(db: Database, outdoor: Path, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     kdtui("knowledge", "mine")
     kdtui("sample", "create", "small", "--format", "pattern")
@@ -92,7 +92,7 @@ def test_every_list_supports_every_format(db: Database, outdoor: Path, kdtui: Kd
     assert counts == {"json": rows, "csv": rows + (rows > 0), "markdown": rows + 2 * (rows > 0)}
 
 
-def test_formats_of_knowledge_and_of_output_can_be_combined(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_an_option_takes_formats_of_knowledge_and_of_output(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     kdtui("knowledge", "mine")
     kdtui("knowledge", "distill")
@@ -140,7 +140,7 @@ def test_text_shrinks_before_numbers() -> None:
     assert fit_widths([40, 6, 60], [0, 2], 46) == [20, 6, 20]
 
 
-def test_outside_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
     print_table(["name", "note"], [("n" * 300, "x" * 500)])
     assert f"{'n' * 300}   {'x' * 500}\n" in capfd.readouterr().out
 

@@ -20,7 +20,7 @@ from kdtui.distill.pair_features import (
     texts_to_read,
     title_words,
 )
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Bundle, CategoryPath, Item, Session
 
 paths = st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(tuple)
@@ -41,7 +41,7 @@ def sessions(draw: st.DrawFn) -> Session:
 
 def vectors_of(session: Session) -> dict[str, Vectors]:
     return {
-        text: of_length_one(np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32))
+        text: scaled_to_one(np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32))
         for text in texts_to_read(session)
     }
 

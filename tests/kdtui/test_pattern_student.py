@@ -27,7 +27,7 @@ from kdtui.workflows.student.learning import Learning, untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from models.embedded import shipped_pair_model
 from models.errors import ModelError
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Bundle, Item, Session
 from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
@@ -51,7 +51,7 @@ def reader(texts: Sequence[str]) -> Vectors:
     for row, text in zip(rows, texts, strict=True):
         for word in sorted(title_words(Item("text", text))):
             row += np.random.default_rng(sum(word.encode())).normal(size=64)
-    return of_length_one(rows + 1e-6)
+    return scaled_to_one(rows + 1e-6)
 
 
 def of_titles(*titles: str) -> Session:

@@ -134,7 +134,7 @@ def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> No
     del routed
     result = kdtui("model", "rm", "one")
     assert result.code == 1
-    assert "named by 1 router" in result.err
+    assert "used by 1 router" in result.err
 
 
 def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdtui) -> None:

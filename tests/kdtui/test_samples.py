@@ -118,7 +118,7 @@ def test_a_sample_is_shown_with_its_contents(known: Database, kdtui: Kdtui) -> N
     add_job(known, "trained", Path("nowhere"), TrainingSettings(("one",), sample="x"), "key")
     shown = kdtui("sample", "show", "x")
     assert "█" in shown.out
-    assert f"it is named by run {run.id}, training trained" in shown.err
+    assert f"used by run {run.id}, training trained" in shown.err
     assert "there is no sample 'y'" in kdtui("sample", "show", "y").err
 
 
@@ -215,8 +215,8 @@ def test_replacing_a_sample_says_what_is_lost(known: Database, kdtui: Kdtui) -> 
     size = len(pieces_of(known, "x"))
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
     replaced = kdtui("sample", "create", "x", "-d", "one", "-f", "thought", "--replace")
-    assert f"it takes the place of one with {size} pieces; run {run.id} used that one" in replaced.err
-    assert "takes the place" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
+    assert f"it replaces a sample with {size} pieces; run {run.id} used the old one" in replaced.err
+    assert "it replaces" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
 
 
 def test_difficulty_selects_the_worst_answers_first(known: Database, kdtui: Kdtui) -> None:

@@ -128,4 +128,4 @@ def test_knowledge_is_distilled_from_drawn_sessions(kdtui: Kdtui, db: Database) 
 def test_a_seed_without_a_limit_is_a_usage_error(kdtui: Kdtui, command: list[str]) -> None:
     result = kdtui(*command, "--seed", 1)
     assert result.code == 2
-    assert "--seed says how the sessions of --limit are drawn; say how many" in " ".join(result.err.split())
+    assert "--seed is for drawing the sessions of --limit; give --limit too" in " ".join(result.err.split())

@@ -177,7 +177,7 @@ def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kd
     url, fake = serve(good)
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
     assert result.code == 1
-    assert "the same command goes on from there" in result.err
+    assert "the same command resumes" in result.err
     assert len(fake.asked) == len(calls(db)) == limit
 
 
@@ -251,12 +251,12 @@ ODD: dict[str, tuple[Callable[[Fake, int], None], str]] = {
         "names product 99",
     ),
     "a megabyte": (lambda fake, _: fake.complete("x" * 1_000_000), "is cut off"),
-    "nothing": (lambda fake, _: fake.complete(""), "answers nothing"),
+    "nothing": (lambda fake, _: fake.complete(""), "gives an empty answer"),
     "another form": (lambda fake, _: fake.send({"hello": 1}), "is it OpenAI-compatible?"),
     "a broken stream": (lambda fake, _: fake.drop(), "cannot be reached"),
     "no JSON": (lambda fake, _: fake.send(b"<html>"), "gives no usable answer"),
     "a refusal": (lambda fake, _: fake.complete(None, refusal="Not me."), "'m' refuses to answer: Not me."),
-    "a filter": (lambda fake, _: fake.complete("", "content_filter"), "holds the answer back"),
+    "a filter": (lambda fake, _: fake.complete("", "content_filter"), "blocks the answer"),
     "a tool": (
         lambda fake, _: fake.complete(None, tool_calls=[{"function": {"name": "search"}}]),
         "'m' calls the tool 'search' instead of answering",
@@ -290,10 +290,10 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "wants another key than the variable OTHER_KEY holds (key … is bad)"),
+        (401, "refuses the key in the variable OTHER_KEY holds (key … is bad)"),
         (404, "has no model 'm'"),
-        (402, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
-        (429, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
+        (402, "has no credit left for the key in OTHER_KEY (key … is bad)"),
+        (429, "has no credit left for the key in OTHER_KEY (key … is bad)"),
     ],
 )
 def test_what_every_call_would_meet_ends_the_run_and_the_same_command_goes_on(
@@ -486,14 +486,14 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace
 from store.database import open_database
 
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
-    job = Job("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
     for _ in distil_with_model(db, job):
         pass
 
@@ -560,7 +560,7 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     interrupted.set()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert "what was answered is kept" in err
+    assert "finished answers are kept" in err
     assert len(calls(db)) == len(fake.asked) < 4 * len(train)
     assert all(row["status"] == "answered" for row in calls(db))
 

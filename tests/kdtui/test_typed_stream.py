@@ -76,7 +76,7 @@ def test_titles_on_stdin_are_answered(kdtui: Kdtui, monkeypatch: pytest.MonkeyPa
 def test_empty_stdin_is_reported(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "\n \n")
     result = kdtui("generate", "-", "--student", "patterns", "--json")
-    assert (result.code, result.out, result.err) == (0, "", "kdtui: nothing has come on stdin\n")
+    assert (result.code, result.out, result.err) == (0, "", "kdtui: stdin was empty\n")
 
 
 def unknown(*titles: str | None) -> str:
@@ -94,12 +94,12 @@ def test_products_without_title_and_category_form_no_bundle(kdtui: Kdtui, monkey
             "session": "s",
             "bundles": [],
             "not_judged": ["i1", "i2", "i3"],
-            "reason": "a bundle needs two products of which something is known",
+            "reason": "a bundle needs two products with a title or a category",
         }
     ]
     feed(monkeypatch, unknown(None, " "))
     result = kdtui("generate", "-", "--student", "patterns")
-    assert "no bundles; a bundle needs two products of which something is known" in result.out
+    assert "no bundles; a bundle needs two products with a title or a category" in result.out
     assert "session s: products 1, 2 have neither a title nor a category" in result.err
 
 

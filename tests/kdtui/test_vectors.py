@@ -199,15 +199,17 @@ def test_an_endpoint_embeds_each_product_once(serve: Serve, kdtui: Kdtui, db: Da
 
 
 FAULTS: dict[str, Callable[[Fake, int], None]] = {
-    "was sent": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
-    "of one length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
-    "something else than vectors": lambda fake, _: embeddings(
+    "texts, and returned": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
+    "of equal length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
+    "something other than vectors": lambda fake, _: embeddings(
         fake, lambda rows: [{**each, "embedding": []} for each in rows]
     ),
-    "else than vectors": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),
-    "form of its own": lambda fake, _: fake.send({"vectors": []}),
+    "other than vectors of": lambda fake, _: embeddings(
+        fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]
+    ),
+    "unknown format": lambda fake, _: fake.send({"vectors": []}),
     "usable answer": lambda fake, _: fake.send(b"<html>"),
-    "another key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
+    "refuses the key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
     "has no model 'm'": lambda fake, _: fake.send({"error": {"message": "no"}}, 404),
     "status 500": lambda fake, _: fake.send({"error": {"message": "no"}}, 500),
     "cannot be reached": lambda fake, _: fake.drop(),

@@ -68,7 +68,7 @@ def test_a_newer_equal_piece_is_not_overwritten(made: Database) -> None:
     removed = remove_knowledge(made, [1, 2], keep=True)
     add_knowledge(made, dataset, "pattern", teacher, [NewKnowledge(statement, "{}")])
     before = everything(made)
-    with pytest.raises(StoreError, match="says the same has come meanwhile"):
+    with pytest.raises(StoreError, match="an equal piece has been added meanwhile"):
         restore_knowledge(made, removed)
     assert everything(made) == before
 

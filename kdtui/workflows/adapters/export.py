@@ -24,13 +24,14 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import measures_of
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.conversion import convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.embedded import SHIPPED
 from models.errors import ModelError
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
 from models.files.whole_files import new_folder, write_whole
-from models.sft.host import sha256
 from models.sft.job import read_job
 from models.sft.job_files import JOB
 from store.datasets import list_datasets
@@ -119,7 +120,7 @@ def export_adapter(
             card = adapter_card(AdapterFacts(name, public, manifest, rank, licence))
             write_whole(part / CARD, card)
             names = sorted(path.name for path in part.iterdir())
-            write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in names))
+            write_whole(part / SUMS, "".join(f"{file_sha256(part / each)}  {each}\n" for each in names))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     return Exported(name, folder, (*names, SUMS), public, is_repository(public))

@@ -36,7 +36,7 @@ from kdtui.workflows.student.routed import features_of, load_router
 from models.embedded import SHIPPED
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector
-from models.unit_vectors import of_length_one
+from models.unit_vectors import scaled_to_one
 from store.records import RunSettings, Session, Split
 from store.routers import check_router_name, save_router
 from store.runs import Run, RunSummary, list_runs
@@ -349,7 +349,7 @@ def _centres(db: Database, sessions: Mapping[str, SplitSessions], tell: Tell) ->
         with open_pattern_student(db, dataset, tell) as patterns:
             vectors = [vector for session in some if (vector := patterns.session_vector(session)) is not None]
         if vectors:
-            centres[dataset] = tuple(of_length_one(np.mean(vectors, axis=0)).tolist())
+            centres[dataset] = tuple(scaled_to_one(np.mean(vectors, axis=0)).tolist())
     return centres
 
 

@@ -316,7 +316,7 @@ class PaidCalls:
             BudgetReached: none may be made any more.
         """
         await self.gate.passed()
-        await self.teacher.turn(tokens)
+        await self.teacher.wait_turn(tokens)
         # It may have been held while this call waited for the pace.
         await self.gate.passed()
         if self.gate.closed:

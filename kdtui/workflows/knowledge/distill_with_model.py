@@ -48,7 +48,7 @@ from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import Noted
@@ -127,7 +127,7 @@ class DistillationRequest:
     dataset: str
     formats: tuple[Format, ...]
     endpoint: Endpoint
-    pace: Pace
+    pace: RequestLimits
     prices: Prices
     budget: Budget
     limit: int | None = None

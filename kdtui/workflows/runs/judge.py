@@ -16,7 +16,7 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint, Unreachable
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.student_protocol import Noted
 from store.records import Item, Session
@@ -43,7 +43,7 @@ class Judge:
     budget: Budget
     answer_tokens: int | None = None
     retry_failed: bool = False
-    pace: Pace = field(default_factory=Pace)
+    pace: RequestLimits = field(default_factory=RequestLimits)
 
 
 @dataclass(frozen=True, slots=True)

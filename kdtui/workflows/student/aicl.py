@@ -26,13 +26,13 @@ from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.waiting import when_free
 from models.bundle_list import WrittenBundle
-from models.completion import NO_TOKENS, NOT_TOLD, Usage
+from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.messages import Message
-from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
 from store.records import Session
 from store.sessions import get_session
@@ -68,7 +68,7 @@ def answer_by_aicl(
         counted: set[str] = set()
         try:
             while more or running:
-                while more and len(running) < ledger.teacher.pace.concurrency:
+                while more and len(running) < ledger.teacher.limits.concurrency:
                     try:
                         session = next(source)
                     except StopIteration:
@@ -79,7 +79,7 @@ def answer_by_aicl(
                     desk = _Counting(ledger, counted)
                     task = runner.get_loop().create_task(_bundles(desk, db, dataset, nearest, session))
                     running[task] = session, perf_counter(), desk
-                for task in runner.run(_finished(set(running), NAP if more else None)):
+                for task in runner.run(_finished(set(running), IDLE_SECONDS if more else None)):
                     session, started, desk = running.pop(task)
                     while notes:
                         yield Noted(session, notes.pop(0))
@@ -90,7 +90,7 @@ def answer_by_aicl(
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
     await when_free(db, partial(take_in, db))
-    teacher = Teacher(endpoint, Pace(), notice)
+    teacher = Teacher(endpoint, RequestLimits(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.
         return PaidCalls(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
@@ -134,7 +134,7 @@ class _Counting:
         if call.key not in self.counted:
             self.counted.add(call.key)
             # An estimate is no count.
-            told = NOT_TOLD if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            told = UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
             self.usage = self.usage + told
         return call
 

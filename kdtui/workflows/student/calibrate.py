@@ -34,9 +34,9 @@ from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import weights_of
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.pairs.calibration import (
-    AT_ITS_WORD,
+    UNCALIBRATED,
     Calibration,
     PairCalibration,
     expected_calibration_error,
@@ -362,8 +362,8 @@ def _judge(
     sessions = [cast("Session", task.key) for task in tasks]
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}
-    strategy = make_strategy(name, Calibration(AT_ITS_WORD) if name == "list" else None)
-    if isinstance(strategy, Listing):
+    strategy = make_strategy(name, Calibration(UNCALIBRATED) if name == "list" else None)
+    if isinstance(strategy, ListStrategy):
         for event in student.answer(tasks, strategy):
             if isinstance(event, Answered):
                 lists[event.key] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]

@@ -116,7 +116,7 @@ def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
 
 def _fit(details: ModelDetails, base: ModelRow) -> Fit:
     """Whether an adapter is one for a base whose file has been read."""
-    from models.adapters.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, names_base
     from models.llama.model import LlamaModel
 
     adapter = details.adapter
@@ -131,7 +131,7 @@ def _fit(details: ModelDetails, base: ModelRow) -> Fit:
             check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
     except ModelError as error:
         return Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
-    return Fit(base.name, None, says_base(adapter.manifest))
+    return Fit(base.name, None, names_base(adapter.manifest))
 
 
 def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:

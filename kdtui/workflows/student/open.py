@@ -29,7 +29,7 @@ from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS
 from models.messages import Message
 from models.student_protocol import (
-    NAP,
+    IDLE_SECONDS,
     Answered,
     Grew,
     Refused,
@@ -182,7 +182,7 @@ def _in_batches(
                 break
             if session is None:
                 if not batch:
-                    sleep(NAP)
+                    sleep(IDLE_SECONDS)
                 break
             batch.append(session)
             pairs += len(session.items) ** 2 // 2

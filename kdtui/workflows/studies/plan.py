@@ -329,7 +329,7 @@ def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, in
     runs = {int(cell.stored.made): cell.key for cell in cells if cell.status == "done" and cell.stored is not None}
     found = {}
     for run, reasons in count_failures(db, runs).items():
-        if count := sum(count for reason, count in reasons.items() if not PromptTooLong.is_told_by(reason)):
+        if count := sum(count for reason, count in reasons.items() if not PromptTooLong.matches(reason)):
             found[runs[run]] = count
     return found
 

@@ -397,7 +397,7 @@ class _Runner:
         from kdtui.workflows.student.open import open_student
         from kdtui.workflows.studies.measures import run_measures
 
-        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.is_told_by(each.error or "")}
+        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.matches(each.error or "")}
         every = split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw)
         sessions = [session for session in every if session.id in failed]
 

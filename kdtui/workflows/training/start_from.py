@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.student.manifest import training_of
-from models.adapters.conversion import CONFIG, MANIFEST
+from models.adapters.peft_settings import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
 from models.errors import ModelError
 from models.files.json_files import read_object
@@ -234,10 +234,10 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
         ModelError: it says what differs, or the base cannot be loaded.
     """
     from kdtui.workflows.training.dataset import open_vocabulary
-    from models.adapters.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, names_base
 
     place = trainable(db, base)
-    if not says_base(source.manifest):
+    if not names_base(source.manifest):
         return
     manifest = dict(source.manifest)
     if not Path(place).exists():

@@ -187,7 +187,7 @@ def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
     server.refuses = lambda _: 401
     again = run("--retry-failed")
     assert again.code == 1
-    assert "wants another key" in again.err
+    assert "refuses the key in" in again.err
     assert "its answers stay as they are" in again.err
     assert "2 finished cells could not be tried again" in again.err
     assert cells(kdtui) == before

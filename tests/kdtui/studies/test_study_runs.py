@@ -219,7 +219,7 @@ def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
     spec = described(*lines, 'formats = ["rule"]', training="longest = 3")
     result = study(spec)
     assert result.code == 1
-    assert "1 step failed, and what needs it was left out; try again with --retry-failed" in result.err
+    assert "1 step failed, and the steps that need it were left out; retry with --retry-failed" in result.err
     [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
     assert failed["step"].startswith("train")
     assert failed["log"].startswith("kdtui sft logs study-")
@@ -242,7 +242,7 @@ def test_a_retry_does_what_has_become_possible(
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "sft"]']
     spec = described(*lines, 'formats = ["none"]')
     with monkeypatch.context() as broken:
-        broken.setattr("kdtui.workflows.training.jobs.start", full)
+        broken.setattr("kdtui.workflows.training.jobs.start_trainer", full)
         result = study(spec)
     assert {row["reason"] for row in result.rows if row["event"] == "StepFailed"} == {"no room on the disk"}
     assert study(spec, "--retry-failed").code == 0
@@ -382,7 +382,7 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
         result = study("rq3", *options)
         assert result.code == 1
         assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
-        assert "with --name, or take its place with --replace" in result.err
+        assert "give this one another --name, or replace the earlier one with --replace" in result.err
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     # To look costs nothing.
     assert study("rq3", "--split", "valid", "--dry-run").code == 0
