@@ -1,13 +1,13 @@
-"""The app over a large store, in a terminal of its own: first screen and memory against an empty store, and from key to
-repaint against the bare SQL of what is shown.
+"""The app over a large store, in its own terminal: first screen and memory against an empty store, and the time from
+key to repaint against the bare SQL.
 
 python -m benchmarks.large_store STORE
 python -m benchmarks.app STORE [--keys 500] [--runs 7]
 
-A key counts from when it is read from the terminal until all that is in sight has been written to it, and is what
-was asked for last. Keys that change nothing are left out, and told. The bare SQL of a key are all statements until
-then, one after the other, in a process that does nothing else. Counts to narrow a search down by, and what stands
-beside a list about the row under its cursor, come later, and are not waited for.
+The time of a key begins when the app reads it from the terminal. It ends when everything visible has been written to
+the terminal and belongs to the last request. Keys that change nothing are left out and counted. The bare SQL of a key
+is all statements until then, run in turn by a process that does nothing else. Facet counts and the preview of the row
+under the cursor appear later; the benchmark does not wait for them.
 """
 
 import argparse
@@ -45,7 +45,7 @@ KdtuiApp(Path(sys.argv[1])).run(headless=True, size=(200, 60))
 """
 
 _WORDS = ("wireless", "shoe", "usb", "sleeping", "bag", "format:rule", "support:>0.02", "travel")
-"""What is looked for; words with filters only where there are filters."""
+"""Search words. Those with filters are only typed in lists that have filters."""
 
 _BYTES = {
     "enter": "\r",
@@ -57,13 +57,13 @@ _BYTES = {
     "home": "\x1b[H",
     "slash": "/",
 }
-"""What a terminal sends for keys that have names."""
+"""The bytes that a terminal sends for named keys."""
 
 _QUIET = 0.25
-"""Seconds without a repaint after which a key has had all of its effect."""
+"""Seconds without a repaint after which the effect of a key is complete."""
 
 _PATIENCE = 10.0
-"""Seconds that a key is given to have what it asks for shown."""
+"""Timeout for the effect of a key, in seconds."""
 
 _SIZE = 60, 200
 """Rows and columns of the terminal."""
@@ -91,7 +91,7 @@ def main() -> None:
 
 
 class _Watched:
-    """The app in a terminal of its own, which tells in the end what happened in it, and when."""
+    """The app in its own terminal. At the end it reports what happened, and when."""
 
     def __init__(self, store: Path, folder: Path, *arguments: str) -> None:
         self._told = folder / "told.json"
@@ -115,12 +115,12 @@ class _Watched:
         self.rest(2)
 
     def press(self, key: str) -> None:
-        """Type a key, and wait until it has had its effect: what it asks for is shown, and no more is painted."""
+        """Type a key and wait for its effect: the result is shown, and nothing more is painted."""
         os.write(self._terminal, _BYTES.get(key, key).encode())
         self.rest()
 
     def rest(self, quiet: float = _QUIET) -> None:
-        """Wait until nothing that counts has been painted for some time, and nothing is missing."""
+        """Wait until nothing relevant has been painted for some time and nothing is pending."""
         is_whole, end = True, monotonic() + _PATIENCE
         quiet_at = monotonic() + quiet
         while (now := monotonic()) < end and (now < quiet_at or not is_whole):
@@ -134,7 +134,7 @@ class _Watched:
                 is_whole = changes.endswith(b"w") if changes else is_whole
 
     def leave(self) -> list[list[Any]]:
-        """End it; what happened: kind, seconds, and more."""
+        """Quit the app and return its events: kind, seconds, and details."""
         os.write(self._terminal, b"\x11")
         while self.process.poll() is None:
             if select.select([self._terminal], [], [], 0.05)[0]:
@@ -149,7 +149,7 @@ class _Watched:
 
 
 def _memory_mb(store: Path, keys: Sequence[str], folder: Path) -> float:
-    """MB that the app has, once the table has been gone through."""
+    """Return the memory of the app in MB after the keys have been typed."""
     app = _Watched(store, folder)
     for key in keys:
         app.press(key)
@@ -158,12 +158,12 @@ def _memory_mb(store: Path, keys: Sequence[str], folder: Path) -> float:
 
 
 def _random_keys(count: int, place: str) -> Iterator[str]:
-    """What a person does: look through pages, sort, open, and search, letter by letter."""
+    """Yield keys as a user types them: page, sort, open, and search letter by letter."""
     chance = random.Random(0)
     while count > 0:
         what = chance.random()
         if what < 0.3:
-            # Typing, then back to the list with what was found, then everything again.
+            # Type a search, go to the list of matches, then clear the search.
             word = chance.choice([each for each in _WORDS if place == "knowledge" or ":" not in each])
             keys = ["slash", *word, "enter", "pagedown", "end", "slash", *["backspace"] * len(word), "enter"]
         elif what < 0.6:
@@ -212,14 +212,14 @@ def _keys(store: Path, place: str, count: int, folder: Path, *, busy: bool) -> N
 
 
 def _statements(events: Sequence[Sequence[Any]], asked: float, whole: float) -> list[str]:
-    """What the store was asked for what is shown."""
+    """Return the statements that the store ran for the shown result."""
     found = next((event[1] for event in events if event[0] == "found" and event[1] >= asked), asked)
     until = {"rows": whole, "session": whole, "open": whole, "hits": found}
     return [event[2] for event in events if event[0] == "sql" and asked <= event[1] < until.get(event[3], 0)]
 
 
 def _bare(db: sqlite3.Connection, statements: Sequence[str]) -> float:
-    """Seconds that statements take with nothing else at work."""
+    """Return the seconds that the statements take by themselves."""
     begun = monotonic()
     for statement in statements:
         db.execute(statement).fetchall()
@@ -227,7 +227,7 @@ def _bare(db: sqlite3.Connection, statements: Sequence[str]) -> float:
 
 
 def _logs(folder: Path) -> None:
-    """From the key that opens a training to the first rows of its log, of 1 KB and of 1 GB."""
+    """Measure the time from the key that opens a training to the first rows of its log, for 1 KB and 1 GB."""
     opened: dict[str, list[float]] = {"small": [], "large": []}
     store = folder / "logs.db"
     subprocess.run([sys.executable, "-m", "benchmarks.watched_app", str(store), "", "0", "--make-logs"], check=True)
@@ -235,7 +235,7 @@ def _logs(folder: Path) -> None:
     app.press("5")
     names = []
     for _ in range(7):
-        # The newest is the first of the list.
+        # The newest training is first in the list.
         for name, way in (("large", "home"), ("small", "end")):
             for key in (way, "enter"):
                 app.press(key)
@@ -248,7 +248,7 @@ def _logs(folder: Path) -> None:
         shown = next((event[1] for event in told[begin:] if event[0] == "log"), None)
         assert shown is not None, f"the {name} log was never shown"
         opened[name].append(shown - told[begin][1])
-    # The first of each fills caches.
+    # The first run of each fills the caches.
     large, small = (median(opened[name][1:]) for name in ("large", "small"))
     report("opening a followed log of 1 GB, against 1 KB", large, small, "s ", "as fast")
 

@@ -1,9 +1,9 @@
-"""What people get by default: answers of the usual student on real sessions, cold and warm.
+"""The default experience: answers of the default student on real sessions, cold and warm.
 
     python -m benchmarks.default DATA [--runs 5] [--sessions 30] [--seed 0]
 
-DATA is a folder with `electronic` and `clothing` in the BundleRec layout. Validation sessions are drawn by chance. Each
-line is printed when it is measured. Seconds are those of a clock; computing is the processor time of all threads.
+DATA is a folder with `electronic` and `clothing` in the BundleRec layout. Validation sessions are drawn at random. Each
+line is printed when it is measured. Seconds are wall time; computing is the processor time of all threads.
 """
 
 import argparse
@@ -20,8 +20,8 @@ from time import perf_counter
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session
+from store.sessions import iter_sessions
 
 _DATASETS = ("electronic", "clothing")
 
@@ -31,8 +31,8 @@ _TITLES = ("Two-person tent", "Tent pegs", "Phone case", "Screen protector")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--runs", type=int, default=5, help="sessions that are answered one by one")
-    parser.add_argument("--sessions", type=int, default=30, help="sessions of a run")
+    parser.add_argument("--runs", type=int, default=5, help="sessions to answer one at a time")
+    parser.add_argument("--sessions", type=int, default=30, help="sessions to answer in one run")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -54,23 +54,23 @@ def main() -> None:
         _report("a first answer on this machine, to typed titles", [_measured(typed, environment)])
         _report("typed titles", [_measured(typed, environment) for _ in range(given.runs)])
         for dataset in _DATASETS:
-            # Of none of the sessions that are asked about below.
+            # A session that is not measured below.
             first = next(each.id for each in sessions[dataset] if each.id not in chosen[dataset])
             learning = _measured(["generate", first, "--dataset", dataset], environment)
             _report(f"the first answer of {dataset}, which learns", [learning])
             ids = chosen[dataset][: given.runs]
             for student in ([], ["--student", "patterns"]):
                 times = [_measured(["generate", each, "--dataset", dataset, *student], environment) for each in ids]
-                _report(f"one answer, {dataset}, {student[-1] if student else 'the usual student'}", times)
+                _report(f"one answer, {dataset}, {student[-1] if student else 'the default student'}", times)
             ids = chosen[dataset][: given.sessions]
             one = _measured(["generate", ids[0], "--dataset", dataset], environment)
             many = _measured(["generate", *ids, "--dataset", dataset], environment)
             each = tuple((b - a) / (len(ids) - 1) for a, b in zip(one, many, strict=True))
-            _report(f"a session more in one command, {dataset}, of {len(ids)}", [(each[0], each[1])])
+            _report(f"each further session in one command, {dataset}, of {len(ids)}", [(each[0], each[1])])
 
 
 def _measured(arguments: Sequence[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds on the clock and of computing that a command takes, from the shell back to the shell."""
+    """Return the wall seconds and the processor seconds of a command, including the start of Python."""
     command = [str(Path(sys.executable).with_name("kdtui")), *arguments]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = perf_counter()

@@ -1,18 +1,16 @@
-"""Sessions by evidence alone: `kdtui evaluate --student patterns` over as many as you like.
+"""Evaluation by evidence only: `kdtui evaluate --student patterns` over any number of sessions.
 
     python -m benchmarks.evidence DATA [--sessions 10000 100000] [--titles 20000] [--kept] [--seed 0]
 
-DATA is a dataset in the BundleRec layout. Its training sessions are imported as they are; the sessions to answer are
-made up of the products of real training and validation sessions: each takes the products of one and a part of those of
-another, with bundles that people saw there, under a new id. So that titles are as many as in a shop, each product is
-one of several that differ in their titles and ids, about `--titles` in all.
+DATA is a dataset in the BundleRec layout. Its training sessions are imported unchanged. The sessions to answer are
+synthetic: each combines the products and bundles of one real training or validation session with a part of another.
+Products get variants with other titles and ids, about `--titles` titles in all, as many as in a shop.
 
-Each size is measured in a store of its own, from the shell back to the shell: first without any vector of a title, and
-then by another run where the vectors are kept, in a process of its own each. The floors are computed both times. With
-`--kept` the first is left out, and the vectors are made up, to measure how they are read: to make those of 20,000
-titles takes minutes.
+Each size has its own store. The command runs twice, in separate processes: first without stored title vectors, then
+with them. Both runs compute the floors. `--kept` skips the first run and stores random vectors, to measure only how
+they are read, because encoding 20,000 titles takes minutes.
 
-Per second and per core: the command runs one thread that computes, and the encoder as many as there are cores.
+Rates are per second of computing: the command has one computing thread, and the encoder one for each core.
 """
 
 import argparse
@@ -31,14 +29,14 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from kdtui.distill.pair_features import texts_of
+from kdtui.distill.pair_features import texts_to_read
 from kdtui.exchange.bundlerec import read_directory
 from kdtui.text import one_line
 from kdtui.workflows.data.text_vectors import text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
-from models.unit_vectors import of_length_one
+from models.unit_vectors import scaled_to_one
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import CategoryPath, Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors
@@ -74,20 +72,20 @@ def main() -> None:
                     _keep_made_up(db, texts, given.seed)
             print(f"{count:,} sessions, {titles:,} titles, {len(texts):,} texts to read", flush=True)
             if given.kept:
-                # What it learns from the training sessions is no part of what is measured.
+                # Learning from the training sessions is not part of the measurement.
                 _run(path, "--limit", "1")
             else:
-                _measure(path, count, "without kept vectors")
+                _measure(path, count, "without stored vectors")
             with closing(open_database(path)) as db, db.atomic():
                 db.execute("DELETE FROM runs")
                 db.execute("DELETE FROM floors")
-            _measure(path, count, "with kept vectors")
+            _measure(path, count, "with stored vectors")
 
 
 def _drawn(real: Sequence[Session], count: int, titles: int, seed: int) -> Iterator[Session]:
-    """The training sessions, and so many made up ones as the validation split."""
+    """Yield the training sessions, and N synthetic ones as the validation split."""
     yield from (session for session in real if session.split == "train")
-    # Those of the test split are not looked at, by whatever is being developed.
+    # The test split is not used during development.
     sources = [session for session in real if session.split in ("train", "valid") and session.bundles]
     products = len({item.id for session in sources for item in session.items})
     variants = max(1, round(titles / products))
@@ -103,31 +101,31 @@ def _drawn(real: Sequence[Session], count: int, titles: int, seed: int) -> Itera
 
 
 def _variant(item: Item, number: int) -> Item:
-    """The product as it is, or another one of the same kind."""
+    """Return the product itself, or a variant of it."""
     return replace(item, id=f"{item.id}-{number}", title=f"{item.title}, model {number}") if number else item
 
 
 def _texts(db: Database) -> list[str]:
-    """All texts whose vectors are needed for the sessions."""
+    """Return all texts of the sessions that need vectors."""
     rows = db.execute("SELECT item, title, categories FROM items")
     items = (
         Item(item, title, msgspec.json.decode(paths, type=tuple[CategoryPath, ...])) for item, title, paths in rows
     )
-    return list(dict.fromkeys(text for item in items for text in texts_of(Session("", (item,)))))
+    return list(dict.fromkeys(text for item in items for text in texts_to_read(Session("", (item,)))))
 
 
 def _keep_made_up(db: Database, texts: Sequence[str], seed: int) -> None:
-    """Keep a vector for each text, as if the encoder had made it."""
+    """Store a random vector for each text, in place of the encoder's."""
     chance = np.random.default_rng(seed)
     for first in range(0, len(texts), 1000):
         part = texts[first : first + 1000]
-        rows = of_length_one(chance.normal(size=(len(part), ENCODER_DIMENSIONS)).astype(np.float32)).astype("<f2")
+        rows = scaled_to_one(chance.normal(size=(len(part), ENCODER_DIMENSIONS)).astype(np.float32)).astype("<f2")
         hashes = (text_hash(one_line(text)) for text in part)
         save_text_vectors(db, _DATASET, ENCODER_SHA256, dict(zip(hashes, (row.tobytes() for row in rows), strict=True)))
 
 
 def _run(path: Path, *options: str) -> str:
-    """Evaluate, and hand over what was said."""
+    """Run the evaluation and return its stderr."""
     command = [sys.executable, "-c", _MEMORY, "evaluate", "--dataset", _DATASET, "--split", "valid"]
     done = subprocess.run(
         [*command, "--student", "patterns", *options],

@@ -2,11 +2,11 @@
 
     python -m benchmarks.generation DATA [--sessions 48] [--seed 0] [--student PATH] [--only NAME]…
 
-The model is the embedded one without an adapter, as Q4_0, and writes lists: the engine is compared here, and
-`benchmarks.default` measures what people get by default. DATA is a folder with `electronic` and `clothing` in the
-BundleRec layout; training sessions are drawn from it by chance. The others write JSON by a schema that says what our
-format says: which products there are, two or more of them in a bundle, a short intent, and how many bundles at most.
-Each line is printed when it is measured.
+The model is the embedded one without an adapter, as Q4_0, and writes lists. This compares engines; `benchmarks.default`
+measures the default student. DATA is a folder with `electronic` and `clothing` in the BundleRec layout; training
+sessions are drawn from it at random. The others write JSON that follows a schema with the constraints of our format:
+existing products, two or more in a bundle, a short intent, and a maximum number of bundles. Each line is printed when
+it is measured.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from store.records import Item, Session
 
 
 def high_level(student: Path, sessions: Sequence[Session]) -> None:
-    """Sessions per second of a split, against llama-cpp-python's own chat completions."""
+    """Seconds a session, against chat completions of llama-cpp-python."""
     ours = _seconds_of_student(student, sessions)
     llama = _high_level(student)
     _complete(llama, sessions[0])
@@ -51,7 +51,7 @@ def high_level(student: Path, sessions: Sequence[Session]) -> None:
 
 
 def server(student: Path, sessions: Sequence[Session]) -> None:
-    """Sessions per second of a split, against a llama-server in this process, at the best of several slot counts."""
+    """Seconds a session, against a llama-server in this process with its best number of slots."""
     import xllamacpp
 
     ours = _seconds_of_student(student, sessions)
@@ -89,9 +89,9 @@ def server(student: Path, sessions: Sequence[Session]) -> None:
 
 
 def limit(student: Path, sessions: Sequence[Session]) -> None:
-    """A split, against what llama.cpp alone needs for as many tokens in ideal batches.
+    """Seconds a session, against the time that llama.cpp needs for the same number of tokens in ideal batches.
 
-    Those are the tokens that the sessions take when nothing is guessed, read by the best of several ways.
+    The tokens are those of the sessions without speculative decoding, read in the fastest of several ways.
     """
     batches: list[list[TokenRun]] = []
     decode = LlamaContext.decode
@@ -120,7 +120,7 @@ def limit(student: Path, sessions: Sequence[Session]) -> None:
 
 
 def _ideal(student: Path, at_once: int, *, shared: int, prompt: int, steps: int, flash: bool) -> float:
-    """Seconds for a session of that size in full batches, so many side by side, all in step."""
+    """Return the seconds for a session of this size when `at_once` sessions decode in step, in full batches."""
     model = LlamaModel(student)
     context = LlamaContext(model, cells=DEFAULT_CONTEXT, batch=BATCH, threads=processors(), flash=flash)
     token = model.tokenize("a")[-1]
@@ -147,7 +147,7 @@ def _ideal(student: Path, at_once: int, *, shared: int, prompt: int, steps: int,
 
 
 def first_bundle(student: Path, chosen: Sequence[Session]) -> None:
-    """Seconds until the first bundle of ten products is known, warm, against the stream of the high level."""
+    """Seconds until the first bundle of ten products is known, warm, against streamed chat completions."""
     items = cycle(item for session in chosen for item in session.items)
     warm, *sessions = [Session(str(number), tuple(islice(items, 10))) for number in range(6)]
     with Student(student) as loaded:
@@ -165,7 +165,7 @@ def first_bundle(student: Path, chosen: Sequence[Session]) -> None:
         text = ""
         for part in _complete(llama, session, stream=True):
             text += part["choices"][0]["delta"].get("content") or ""
-            # The end of the first list of products.
+            # The first list of products is complete.
             if "]" in text:
                 break
         other += perf_counter() - started
@@ -173,7 +173,7 @@ def first_bundle(student: Path, chosen: Sequence[Session]) -> None:
 
 
 def knowledge(student: Path, sessions: Sequence[Session]) -> None:
-    """A split with a block of 640 tokens of knowledge in front, against the same without."""
+    """Seconds a session with 640 tokens of knowledge in the prompt, against none."""
     with Student(student) as loaded:
         block = ""
         while len(loaded.model.tokenize(block)) < 640:
@@ -190,7 +190,7 @@ def knowledge(student: Path, sessions: Sequence[Session]) -> None:
 
 
 def busy(student: Path, sessions: Sequence[Session]) -> None:
-    """A split beside as many busy programs as there are processors, against one thread there."""
+    """Seconds a session on a machine with one busy program for each processor, against a single thread there."""
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processors())]
     try:
         times = {}
@@ -208,7 +208,7 @@ def busy(student: Path, sessions: Sequence[Session]) -> None:
 
 
 def memory(student: Path, _: Sequence[Session]) -> None:
-    """Memory against file plus cache, and after 10,000 sessions against after 1,000."""
+    """Memory, against file and cache, and after 10,000 sessions against 1,000."""
     pair = [Session(str(number), (Item("a", f"Tent {number}"), Item("b", "Tent pegs"))) for number in range(10_000)]
     before = resident_memory_mb()
     with Student(student) as loaded:
@@ -228,13 +228,13 @@ _BENCHMARKS: dict[str, Callable[[Path, Sequence[Session]], None]] = {
 
 
 def _real_sessions(data: Path, count: int, seed: int) -> list[Session]:
-    """Training sessions of both datasets, as many of each."""
+    """Draw training sessions, the same number from both datasets."""
     sessions: list[Session] = []
     for name in ("electronic", "clothing"):
         train = [each for each in read_directory(data / name)[0] if each.split == "train" and len(each.items) > 1]
         sessions += random.Random(seed).sample(train, -(-count // 2))
     products = [len(session.items) for session in sessions]
-    about = f"{min(products)} to {max(products)} products, {median(products):g} in the middle"
+    about = f"{min(products)} to {max(products)} products, {median(products):g} in the median"
     print(f"{len(sessions)} training sessions of {about}", flush=True)
     return sessions
 
@@ -309,12 +309,12 @@ def _schema(session: Session) -> dict[str, Any]:
 
 
 def _most_tokens(session: Session) -> int:
-    """Enough for the longest answer by the schema."""
+    """Return enough tokens for the longest answer that the schema allows."""
     return len(json.dumps([{"products": [10] * 10, "intent": "x" * 40}])) * max(1, len(session.items) // 2)
 
 
 def main() -> None:
-    """Run the benchmarks that are asked for, or all."""
+    """Run the benchmarks named by --only, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--sessions", type=int, default=48)

@@ -1,6 +1,6 @@
-"""Hosts: files up and down against tar and cat through ssh, and sftp; the list of trainings; what a followed log costs.
+"""Hosts: transfers against tar and cat through ssh, and sftp; the list of trainings; the cost of a followed log.
 
-All through an sshd of its own on 127.0.0.1, which has to be installed.
+All connections go to an sshd that this starts on 127.0.0.1; OpenSSH's server must be installed.
 
 python -m benchmarks.hosts [--size 1000]
 """
@@ -26,8 +26,11 @@ from benchmarks.measure import report
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download
 from kdtui.jobs.ssh import SSH_COMMAND
+from kdtui.jobs.uploads import upload
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, add_metrics, identity
+from models.sft.protocol import LaunchRequest
 from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, new_key
@@ -52,7 +55,7 @@ def main() -> None:
 
 
 async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
-    """Each way and the other in turn, through a connection that is there already; the best of several runs counts."""
+    """Measure both directions in turn over an existing connection; the best of several runs counts."""
     there, home = folder / "work", folder / "home"
     job = there / "jobs" / "one"
     large, copy = folder / "large", folder / "copy"
@@ -92,14 +95,16 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
 
     try:
         async with reach(host) as client:
-            await client.bring_code()
+            await client.send_code()
             tree = package.Tree.of(large)
             for name, other in (
                 ("cat and sha256sum", f"ssh {plain} gpu \"cat >'{copy}' && sha256sum '{copy}'\" <'{large}'"),
                 ("cat", f"ssh {plain} gpu \"cat >'{copy}'\" <'{large}'"),
                 ("sftp", sftp(f'put "{large}" "{copy}"')),
             ):
-                await compare(f"{size:,} MB up, {name}", size, "MB/s", lambda: client.bring(tree, {"large": 0}), other)
+                await compare(
+                    f"{size:,} MB up, {name}", size, "MB/s", lambda: upload(client, tree, {"large": 0}), other
+                )
             get = f"ssh {plain} gpu \"cat '{large}'\" >'{copy}'"
             for name, other in (
                 ("cat and sha256sum", f"ssh {plain} gpu \"sha256sum '{large}'\" && {get} && sha256sum '{copy}'"),
@@ -110,7 +115,7 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                     f"{size:,} MB down, {name}",
                     size,
                     "MB/s",
-                    lambda: client.fetch("one", "key", ["checkpoints"], home),
+                    lambda: download(client, "one", "key", ["checkpoints"], home),
                     other,
                 )
             for name, other in (
@@ -121,13 +126,13 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
                     f"{_SMALL:,} small files down, {name}",
                     _SMALL,
                     "/s",
-                    lambda: client.fetch("one", "key", ["adapter"], home),
+                    lambda: download(client, "one", "key", ["adapter"], home),
                     other,
                 )
             small = package.Tree.of(job / "adapter")
 
             async def bring() -> None:
-                await client.bring(small, dict.fromkeys((name for name, *_ in small.files), 0))
+                await upload(client, small, dict.fromkeys((each.name for each in small.files), 0))
                 assert len(list((there / "blobs" / small.key).iterdir())) == _SMALL
 
             send = (
@@ -147,25 +152,14 @@ async def _files(folder: Path, server: sshd.Sshd, size: int) -> None:
 
 
 async def _pack(client: HostClient, there: Path, folder: Path) -> None:
-    """As a training with its checkpoints is brought; it is no training, so it does not start."""
+    """Send the folder like a training with its checkpoints; it is not a training, so it does not start."""
     name = new_key()
     with (
         package.packed(folder.parent, [folder.name], {"job.json": b"{}", "id": name.encode()}) as file,
         suppress(KdtuiError),
     ):
-        await client.ask(
-            "launch",
-            package.chunks(file),
-            job=name,
-            id=name,
-            launcher="direct",
-            python="/bin/true",
-            code=client.code,
-            processes=1,
-            after=None,
-            script=None,
-            has_data=True,
-        )
+        request = LaunchRequest(name, name, "direct", "/bin/true", client.code, 1, None, None, True)
+        await client.ask(request, package.chunks(file))
     assert len(list((there / "jobs" / name / folder.name).iterdir())) == len(list(folder.iterdir()))
 
 
@@ -176,7 +170,7 @@ def _run(command: list[str]) -> float:
 
 
 def _list(folder: Path, server: sshd.Sshd) -> None:
-    """`kdtui sft ls` with many trainings on several hosts, beside a `kdtui` that does nothing."""
+    """Measure `kdtui sft ls` with many trainings on several hosts, against a `kdtui` that does nothing."""
     os.environ["KDTUI_DB"] = str(folder / "kdtui.db")
     db = open_database(folder / "kdtui.db")
     for number in range(_HOSTS):
@@ -191,20 +185,20 @@ def _list(folder: Path, server: sshd.Sshd) -> None:
         add_job(db, name, folder / "jobs" / name, TrainingSettings(("a",)), key, host=f"host{number % _HOSTS}")
     db.close()
     kdtui = [sys.executable, "-m", "kdtui"]
-    # The package is brought by the first one.
-    _look_at([*kdtui, "sft", "ls"])
+    # The first connection copies the package.
+    _time_listing([*kdtui, "sft", "ls"])
     before = server.commands
-    looks = [_look_at([*kdtui, "sft", "ls"]) for _ in range(_RUNS)]
+    looks = [_time_listing([*kdtui, "sft", "ls"]) for _ in range(_RUNS)]
     trips = (server.commands - before) / _RUNS / _HOSTS
     first, whole = (median(times) for times in zip(*looks, strict=True))
     nothing = median(_run([*kdtui, "--version"]) for _ in range(_RUNS))
     report(f"first line of {_JOBS} trainings, against no list", first, nothing, "s", "under 0.5 s")
-    report(f"the same, {_HOSTS} hosts looked at", whole, nothing, "s", "no bound")
+    report(f"the same, {_HOSTS} hosts checked", whole, nothing, "s", "no bound")
     print(f"{'round trips to each of them':<44} ours {trips:8.3f}   (at most 3)")
 
 
-def _look_at(command: list[str]) -> tuple[float, float]:
-    """Seconds until a command shows a training on a terminal, and until it has ended; all of them were looked at."""
+def _time_listing(command: list[str]) -> tuple[float, float]:
+    """Return the seconds until a command shows a training in a terminal, and until it ends, with all hosts checked."""
     ours, its = pty.openpty()
     started = perf_counter()
     process = subprocess.Popen(
@@ -224,7 +218,7 @@ def _look_at(command: list[str]) -> tuple[float, float]:
 
 
 def _follow(folder: Path) -> None:
-    """CPU time of `kdtui sft logs --follow` on a log with two lines a second, over twenty seconds."""
+    """Measure the CPU time of `kdtui sft logs --follow` on a log with two lines a second, over twenty seconds."""
     work = folder / "followed"
     job = work / "jobs" / "long"
     job.mkdir(parents=True)

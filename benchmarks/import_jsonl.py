@@ -26,7 +26,7 @@ BATCH = 5_000
 
 
 def members(session: int) -> list[int]:
-    """Item numbers of a session: six of the catalogue, spread over it."""
+    """Return the item numbers of a session: six, spread over the catalogue."""
     return [(session * 7919 + place * 104_729) % CATALOGUE for place in range(ITEMS_PER_SESSION)]
 
 
@@ -39,7 +39,7 @@ def categories(item: int) -> list[list[str]]:
 
 
 def write_file(path: Path, sessions: int) -> None:
-    """Every tenth session has a bundle; the others are there to be served."""
+    """Write the sessions. Every tenth has a bundle; the others are only to be answered."""
     with path.open("w", encoding="utf-8") as file:
         for session in range(sessions):
             items = [{"id": f"i{n}", "title": title(n), "categories": categories(n)} for n in members(session)]
@@ -94,7 +94,7 @@ def run_bare(sessions: int, database: Path) -> None:
 
 
 def measured(*arguments: object) -> dict[str, float]:
-    """Run one side in a process of its own, so that its memory is its own."""
+    """Run one side in its own process, to measure its memory separately."""
     command = [sys.executable, "-m", "benchmarks.import_jsonl", *map(str, arguments)]
     output = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(output.stdout)

@@ -1,11 +1,11 @@
-"""How good intents are, where nothing but the intents differs: written for the true bundles of validation sessions.
+"""Quality of intents, written for the true bundles of validation sessions, so that only the intents differ.
 
     python -m benchmarks.intents DATA [--encoder GGUF] [--adapter GGUF] [--full PEFT_FOLDER]
 
 DATA is a folder with `electronic` and `clothing` in the BundleRec layout. The student is compared with the category
 that the products share and with the intent of the nearest training bundle, in token F1, ROUGE-L and, with a sentence
-encoder as a GGUF file, in the cosine to the intents of people. Intervals are of 95 %, by 2,000 resamples of sessions,
-the same for all. `--full` also writes the intents with the adapter in full precision, and counts the equal texts.
+encoder as a GGUF file, in the cosine to the intents that people wrote. The 95 % intervals come from 2,000 resamples of
+sessions, the same for all. `--full` also writes the intents with the adapter in full precision, and counts equal texts.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
-from kdtui.bundling.intent_metrics import Compared, best, compared, rouge_l, token_f1
+from kdtui.bundling.intent_metrics import MatchedIntent, closest_score, match_intents, rouge_l, token_f1
 from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill.category_intent import category_intent
@@ -36,19 +36,19 @@ from models.llama.strategies.base import Emit
 from models.llama.strategies.intents import plan_intents
 from models.student_protocol import Adapter, Answered, IntentPrompt, SessionTask
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Item, Session
+from store.sessions import iter_sessions
 
 _DATASETS = ("electronic", "clothing")
 _RESAMPLES = 2000
 _BATCH = 64
 
 Intents = dict[str, list[str]]
-"""Of each session, the intents of its true bundles."""
+"""For each session, the intents of its true bundles."""
 
 
 class _TrueBundles:
-    """A strategy that writes the intents of the bundles of people."""
+    """A strategy that writes intents for the bundles that people made."""
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         assert task.intents is not None
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--encoder", type=Path, help="a sentence encoder as GGUF, for cosines and the nearest bundle")
     parser.add_argument("--adapter", type=Path, help="a LoRA adapter as GGUF; by default the shipped one")
-    parser.add_argument("--full", type=Path, help="the same adapter as a folder of PEFT")
+    parser.add_argument("--full", type=Path, help="the same adapter as a PEFT folder")
     given = parser.parse_args()
     embed = None if given.encoder is None else _remembering(given.encoder)
     with tempfile.TemporaryDirectory() as name:
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def _remembering(path: Path) -> Callable[[Sequence[str]], Vectors]:
-    """The vectors of texts, each computed once."""
+    """Return an encoder that computes the vector of each text once."""
     known: dict[str, npt.NDArray[np.float32]] = {}
     embedder = LocalEmbedder(path)
 
@@ -115,7 +115,7 @@ def _question(session: Session) -> Callable[[Sequence[int]], str]:
 
 
 def _written(sessions: Sequence[Session], adapter: Path) -> Intents:
-    """What the student writes, quantized as it is used; how long that takes is printed."""
+    """Return the intents of the student, quantized as in use; print the time that it takes."""
     with open_embedded_student(context=4096, cache=user_cache_path("kdtui")) as student:
         tasks = [
             SessionTask(
@@ -127,7 +127,7 @@ def _written(sessions: Sequence[Session], adapter: Path) -> Intents:
             )
             for session in sessions
         ]
-        # The first session waits for the adapter and the instructions.
+        # The first session includes loading the adapter and reading the instructions.
         list(student.answer(tasks[:1], _TrueBundles()))
         began, began_computing = perf_counter(), process_time()
         found = {
@@ -165,7 +165,7 @@ def _compare(
         for way, intents in ways.items():
             pairs = [_pairs(number, session, intents[session.id]) for number, session in enumerate(sessions)]
             counts = np.array([len(each) for each in pairs], np.float64)
-            sums[way] = np.array([sum(best(compute, pair) for pair in each) for each in pairs], np.float64)
+            sums[way] = np.array([sum(closest_score(compute, pair) for pair in each) for each in pairs], np.float64)
         for way in ways:
             print(f"{dataset}, {measure}, {way:<16} {_interval(sums[way], counts, draws)}")
         for way in list(ways)[1:]:
@@ -173,10 +173,10 @@ def _compare(
             print(f"{dataset}, {measure}, student less {way:<16} {_interval(difference, counts, draws)}", flush=True)
 
 
-def _pairs(number: int, session: Session, intents: Sequence[str]) -> list[Compared]:
+def _pairs(number: int, session: Session, intents: Sequence[str]) -> list[MatchedIntent]:
     found = minimal_bundles(session.bundles)
     predicted = [(frozenset(each.positions), intent) for each, intent in zip(found, intents, strict=True)]
-    return compared(number, session.bundles, predicted)
+    return match_intents(number, session.bundles, predicted)
 
 
 def _interval(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], draws: npt.NDArray[np.int64]) -> str:
@@ -186,7 +186,7 @@ def _interval(sums: npt.NDArray[np.float64], counts: npt.NDArray[np.float64], dr
 
 
 def _agreement(sessions: Sequence[Session], quantized: Intents, adapter: Path) -> None:
-    """How often the student writes the same in full precision, greedily, among all tokens."""
+    """Count how often the student writes the same in full precision with unconstrained greedy decoding."""
     import torch
     from peft import PeftModel
 

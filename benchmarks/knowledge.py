@@ -1,4 +1,4 @@
-"""Finding and mining knowledge: against the bare text search, and against mlxtend.
+"""Searching and mining knowledge, against the bare text search and mlxtend.
 
 python -m benchmarks.knowledge [--pieces 1000000] [--sessions 100000] [--only retrieval|mining]
 """
@@ -17,13 +17,15 @@ import msgspec
 
 from benchmarks.measure import report
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import roughly
+from kdtui.distill.applicable import estimate_tokens
 from kdtui.distill.patterns import category_at, mine
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from store.database import open_database
-from store.datasets import match_any, nearest_sessions, words_of, write_dataset
+from store.dataset_writer import write_dataset
+from store.full_text import match_any, session_words
 from store.knowledge import NewKnowledge, add_knowledge
+from store.nearest_sessions import nearest_sessions
 from store.records import Bundle, Item, RunSettings, Session
 from store.sqlite import Database
 
@@ -32,14 +34,16 @@ _CATEGORIES = [("Shop", f"Department {a}", f"Aisle {a}-{b}") for a in range(20) 
 
 
 def retrieval(pieces: int, _: int) -> None:
-    """The rules for one session among so many pieces, against the query that finds the words alone."""
+    """Rules for one session among N pieces, against the query that only finds the words."""
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
         db = open_database(Path(folder) / "many.db")
         sessions = _sessions(2_000, chance)
         list(write_dataset(db, "many", "made up", sessions))
         add_knowledge(db, "many", "rule", "nobody", (_rule(number, chance) for number in range(pieces)))
-        retrieve = Retriever(db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), roughly)
+        retrieve = Retriever(
+            db, "many", RunSettings("", ("rule",)), partial(nearest_sessions, db, "many"), estimate_tokens
+        )
         ours, bare = [], []
         for session in sessions[: _ASKED + 1]:
             bare.append(_seconds(lambda session=session: _bare_search(db, session)))  # type: ignore[misc]
@@ -49,7 +53,7 @@ def retrieval(pieces: int, _: int) -> None:
 
 
 def mining(_: int, count: int) -> None:
-    """Patterns of so many sessions, against mlxtend.fpgrowth over the same bundles with equal counts."""
+    """Patterns of N sessions, against mlxtend.fpgrowth over the same bundles, with equal counts."""
     import pandas
     from mlxtend.frequent_patterns import fpgrowth
     from mlxtend.preprocessing import TransactionEncoder
@@ -59,7 +63,7 @@ def mining(_: int, count: int) -> None:
     found = mine(sessions, levels=[3], min_support=0.001, max_size=3)
     ours = perf_counter() - started
     started = perf_counter()
-    # What their algorithm takes: two products of one category are the category and its second.
+    # Input for their algorithm: a second product of a category is an element of its own.
     transactions = [_elements(session, bundle) for session in sessions for bundle in true_bundles(session)]
     encoder = TransactionEncoder()
     table = pandas.DataFrame.sparse.from_spmatrix(
@@ -109,7 +113,7 @@ _WORDS = [
 def _bare_search(db: Database, session: Session) -> None:
     db.execute(
         "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT 200",
-        [match_any(words_of(session))],
+        [match_any(session_words(session))],
     ).fetchall()
 
 
@@ -125,7 +129,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def main(benchmarks: Sequence[Callable[[int, int], None]] = (retrieval, mining)) -> None:
-    """Run the benchmarks that are asked for, or all."""
+    """Run the benchmarks named by --only, or all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pieces", type=int, default=1_000_000)
     parser.add_argument("--sessions", type=int, default=100_000)

@@ -1,9 +1,9 @@
-"""A large store, made up: what the benchmarks of the app look at. The same arguments make the same store.
+"""A large synthetic store for the benchmarks of the app. The same arguments make the same store.
 
 python -m benchmarks.large_store PATH [--knowledge 1000000] [--sessions 100000]
 
-Statements, titles, teachers and measures are spread as in a store that people have worked with: a few words are in
-very many pieces, most are in few; thoughts have no measures; much of what was distilled is rejected, with the reason.
+Statements, titles, teachers and measures are distributed as in a real store: a few words are in very many pieces, most
+are in few; thoughts have no measures; many distilled pieces are rejected, with the reason.
 """
 
 import argparse
@@ -21,8 +21,8 @@ from time import perf_counter
 import msgspec
 
 from store.database import open_database
+from store.predictions import PredictedBundle
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted
 from store.samples import Draw
 
 _DATASETS = ("clothing", "electronic", "food", "garden", "office")
@@ -37,7 +37,7 @@ _DAYS = 700
 _BEGAN = datetime(2024, 1, 1, tzinfo=UTC)
 _BATCH = 5_000
 
-# A list of so many would fill the page.
+# As a list, these would fill the page.
 _KINDS = """
     cable adapter tent bag case charger speaker jacket shoe boot lamp chair desk pen notebook shovel rake seed pot
     coffee tea pasta sauce snack bottle filter battery camera lens tripod screen keyboard mouse printer paper ink
@@ -46,7 +46,7 @@ _KINDS = """
 _SYLLABLES = ("ba", "ko", "mi", "tu", "re", "sol", "van", "dek", "lor", "pan", "tis", "gru", "fen", "ral")
 _NAMES = [a + b + c for a in _SYLLABLES for b in _SYLLABLES for c in _SYLLABLES]
 _WORDS = [*_KINDS, *_NAMES]
-# A few words are in very many texts, and most are in few.
+# A few words are in very many texts; most are in few.
 _WORD_WEIGHTS = list(accumulate(1 / (place + 3) for place in range(len(_WORDS))))
 _PURPOSES = (
     "for a weekend outside",
@@ -61,7 +61,7 @@ _PURPOSES = (
 
 
 def make_store(path: Path, knowledge: int, sessions: int) -> None:
-    """Make the store; there must be no file yet."""
+    """Make the store; the file must not exist."""
     db = open_database(path)
     connection = db.conn
     assert connection is not None
@@ -76,7 +76,7 @@ def make_store(path: Path, knowledge: int, sessions: int) -> None:
 
 @contextmanager
 def _in_bulk(connection: sqlite3.Connection) -> Iterator[None]:
-    """One transaction; indexes and the text search are made when all rows are there, which is many times faster."""
+    """Run one transaction, and build the indexes and the text search at its end, which is many times faster."""
     connection.execute("PRAGMA cache_size = -400000")
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("BEGIN")
@@ -94,7 +94,7 @@ def _in_bulk(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _insert(connection: sqlite3.Connection, table: str, rows: Iterable[Sequence[object]]) -> None:
-    """Insert rows into the first columns of a table; those that came later have values of their own."""
+    """Insert rows into the first columns of a table; columns added later keep their defaults."""
     columns = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
     iterator = iter(rows)
     while batch := list(islice(iterator, _BATCH)):
@@ -116,7 +116,7 @@ def _category(number: int) -> tuple[str, ...]:
 
 
 def _datasets(connection: sqlite3.Connection, chance: random.Random, items: int, sessions: int) -> None:
-    """Datasets, each with its share of the items and the sessions; the numbers of both are in the order of datasets."""
+    """Insert datasets, each with its share of items and sessions, which are numbered in the order of datasets."""
     _insert(
         connection,
         "datasets",
@@ -160,7 +160,7 @@ def _datasets(connection: sqlite3.Connection, chance: random.Random, items: int,
 
 
 def _range_of(dataset: int, count: int) -> tuple[int, int]:
-    """The first and the last of so many numbered things that belong to a dataset."""
+    """Return the first and the last number that belong to a dataset, of `count` numbers."""
     ends = [0, *accumulate(_DATASET_WEIGHTS)]
     return ends[dataset - 1] * count // 100 + 1, ends[dataset] * count // 100
 
@@ -170,7 +170,7 @@ def _dataset_of(number: int, count: int) -> int:
 
 
 def _knowledge(connection: sqlite3.Connection, chance: random.Random, count: int, sessions: int) -> None:
-    """Patterns first, then rules that come from them, then thoughts that come from rules."""
+    """Insert patterns first, then rules that come from them, then thoughts that come from rules."""
     ends = [0, *(end * count // 100 for end in accumulate(_FORMAT_WEIGHTS))]
     calls = count // 20
     _insert(connection, "calls", (_call(number, chance) for number in range(1, calls + 1)))
@@ -302,7 +302,7 @@ def _samples(connection: sqlite3.Connection, chance: random.Random, knowledge: i
 
 
 def _runs(connection: sqlite3.Connection, chance: random.Random) -> None:
-    """Runs over test sessions, some on a sample, and trainings."""
+    """Insert runs over test sessions, some with a sample, and trainings."""
     for number in range(1, 13):
         dataset = number % len(_DATASETS) + 1
         shown = (("pattern",), ("rule",), ("rule", "thought"), ())[number % 4]
@@ -334,7 +334,7 @@ def _runs(connection: sqlite3.Connection, chance: random.Random) -> None:
         ).fetchall()
         rows = []
         for session, size in asked:
-            bundle = Predicted((), tuple(sorted(chance.sample(range(1, size + 1), 2))), _words(chance, 3), 0.5)
+            bundle = PredictedBundle((), tuple(sorted(chance.sample(range(1, size + 1), 2))), _words(chance, 3), 0.5)
             bundles = msgspec.json.encode([bundle]).decode()
             rows.append((number, session, bundles, None, round(chance.random(), 3), _when(chance)))
         _insert(connection, "predictions", rows)
@@ -348,7 +348,7 @@ def _runs(connection: sqlite3.Connection, chance: random.Random) -> None:
 
 
 def main() -> None:
-    """Make one, unless it is there."""
+    """Make the store, unless it exists."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", type=Path)
     parser.add_argument("--knowledge", type=int, default=1_000_000)

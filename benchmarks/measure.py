@@ -1,4 +1,4 @@
-"""What the benchmarks share: each prints one line, name, ours, the other, ratio."""
+"""Shared parts of the benchmarks: each prints one line with name, ours, the other, ratio."""
 
 import resource
 import subprocess
@@ -11,7 +11,7 @@ import psutil
 
 
 def report(name: str, ours: float, other: float, unit: str, bound: str) -> None:
-    """Print one line; the ratio is ours over the other's."""
+    """Print one line; the ratio is ours divided by the other."""
     print(
         f"{name:<44} ours {ours:8.3f} {unit}   other {other:8.3f} {unit}   ratio {ours / other:5.2f}   ({bound})",
         flush=True,
@@ -19,7 +19,7 @@ def report(name: str, ours: float, other: float, unit: str, bound: str) -> None:
 
 
 def alternate(commands: Sequence[Sequence[str]], runs: int) -> list[float]:
-    """Median wall seconds of each command, run in turn so that a busy machine slows all of them."""
+    """Return the median wall seconds of each command, run in turn so that a busy machine slows all of them."""
     times: list[list[float]] = [[] for _ in commands]
     for run in range(runs + 1):
         for command, seconds in zip(commands, times, strict=True):
@@ -32,11 +32,11 @@ def alternate(commands: Sequence[Sequence[str]], runs: int) -> list[float]:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has held so far, in MB."""
+    """Return the peak memory of this process so far, in MB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def resident_memory_mb() -> float:
-    """The memory that this process holds now, in MB."""
+    """Return the current memory of this process, in MB."""
     return int(psutil.Process().memory_info().rss) / 1e6

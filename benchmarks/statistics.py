@@ -3,9 +3,9 @@
     python -m benchmarks.statistics [--cells 1000] [--sessions 180] [--resamples 10000] [--questions 1 50]
 
 Twelve metrics have an estimate for each cell: six over every session, five that leave sessions out, and coverage, whose
-sessions count by their hits. The four that count every session are compared, too: all cells with the first one, as one
-question and as fifty. Half of the cells are better than the first, so that many p values have to be known to many
-places. Printed are the seconds of each step, those of computing on all processors together, and the peak memory.
+sessions are weighted by their hits. Four metrics over every session are also compared: all cells with the first one, as
+one question and as fifty. Half of the cells are better than the first, so that many p values need many digits. The
+output is the seconds of each step, the processor seconds, and the peak memory.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from time import perf_counter, process_time
 import numpy as np
 
 from benchmarks.measure import peak_memory_mb
-from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.sessions import Cell, Matrix, Resampling
 
 _OVER_EVERY_SESSION = ("pair_f1", "strict_precision", "strict_recall", "exact", "bundles_per_session", "valid")
@@ -41,20 +41,20 @@ def main() -> None:
     whole = _now()
     started = _now()
     for values in cells.values():
-        estimate(values, resampling)
-    _tell(f"estimates of {len(cells)} metrics", started)
+        estimate_cells(values, resampling)
+    _print_times(f"estimates of {len(cells)} metrics", started)
     for questions in given.questions:
         started = _now()
         for part in np.array_split(np.arange(1, given.cells), questions):
-            pairs = [Pair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part]
-            compare(pairs, resampling)
-        _tell(f"comparisons by {len(_COMPARED)} metrics, {questions} questions", started)
-    _tell("all", whole)
+            pairs = [CellPair("0", str(at), name, cells[name][0], cells[name][at]) for name in _COMPARED for at in part]
+            compare_cells(pairs, resampling)
+        _print_times(f"comparisons by {len(_COMPARED)} metrics, {questions} questions", started)
+    _print_times("all", whole)
     print(f"peak memory {peak_memory_mb():,.0f} MB")
 
 
 def _values(chance: np.random.Generator, shape: tuple[int, int]) -> Matrix:
-    """Values of a cell, lumpy and with masses at both ends as pair F1 has them; later cells are better."""
+    """Draw values of cells, discrete and with mass at both ends like pair F1; later cells are better."""
     ability = np.linspace(0, 0.3, shape[0])[:, None]
     common = chance.normal(0.5, 0.4, (1, shape[1]))
     raw = common + chance.normal(0, 0.3, shape) + np.where(np.arange(shape[0])[:, None] % 2, ability, 0)
@@ -69,7 +69,7 @@ def _now() -> tuple[float, float]:
     return perf_counter(), process_time()
 
 
-def _tell(what: str, started: tuple[float, float]) -> None:
+def _print_times(what: str, started: tuple[float, float]) -> None:
     seconds, computing = (now - then for now, then in zip(_now(), started, strict=True))
     print(f"{what:<50} {seconds:6.2f} s, {computing:6.2f} s of computing", flush=True)
 

@@ -1,9 +1,9 @@
-"""How long it takes to plan a large study, and to report on one.
+"""The time to plan a large study, and to report on one.
 
     python -m benchmarks.study ../shared/data/electronic
 
-The sessions are real ones, drawn by chance from the training split; the answers are bundles drawn by chance, for what
-students answer makes no difference here. Nothing is trained.
+The sessions are real ones, drawn at random from the training split. The answers are random bundles, because their
+content makes no difference to the time. Nothing is trained.
 """
 
 import resource
@@ -22,8 +22,9 @@ from kdtui.workflows.studies.report import write_report
 from kdtui.workflows.studies.spec import Question, Spec, checked
 from kdtui.workflows.studies.steps import encoded
 from store.database import open_database
+from store.predictions import PredictedBundle, Prediction, add_predictions
 from store.records import RunSettings, Session
-from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.runs import finish_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, finish_step
 
@@ -34,8 +35,8 @@ def main() -> None:
     """Measure, and print a line for each figure."""
     parser = ArgumentParser(description="Planning and reporting of large studies")
     parser.add_argument("data", type=Path, help="a folder in the BundleRec layout")
-    parser.add_argument("--cells", type=int, default=1000, help="of the report")
-    parser.add_argument("--planned", type=int, default=10_000, help="cells that are planned")
+    parser.add_argument("--cells", type=int, default=1000, help="cells of the report")
+    parser.add_argument("--planned", type=int, default=10_000, help="cells to plan")
     options = parser.parse_args()
     with TemporaryDirectory() as folder:
         db = open_database(Path(folder) / "kdtui.db")
@@ -60,7 +61,7 @@ def main() -> None:
 
 
 def _spec(name: str, cells: int) -> Spec:
-    """A question of so many cells: ranks of adapters, each asked with and without knowledge."""
+    """Return a study with one question and N cells: ranks of adapters, each with and without knowledge."""
     question = Question(
         "How large must an adapter be?",
         "rank",
@@ -82,17 +83,17 @@ def _answer(db: Database, spec: Spec) -> None:
         run = start_run(db, "real", spec.split, "by chance", RunSettings("smollm2", limit=_SESSIONS, seed=spec.draw))
         with db.atomic():
             begin_step(db, cell.key, cell.kind, encoded(cell.step), look.basis(cell.step), str(run.id))
-            add_predictions(db, run, [_by_chance(session, chance) for session in sessions])
+            add_predictions(db, run, [_random_answer(session, chance) for session in sessions])
             add_seconds(db, cell.key, 90.0)
         finish_run(db, run)
         finish_step(db, cell.key, str(run.id))
 
 
-def _by_chance(session: Session, chance: Random) -> Prediction:
+def _random_answer(session: Session, chance: Random) -> Prediction:
     of = [chance.randrange(3) for _ in session.items]
     parts = [[at for at, part in enumerate(of, 1) if part == wanted] for wanted in range(3)]
     bundles = tuple(
-        Predicted(tuple(session.items[at - 1].id for at in part), tuple(part), "shoes for a hike", 0.5)
+        PredictedBundle(tuple(session.items[at - 1].id for at in part), tuple(part), "shoes for a hike", 0.5)
         for part in parts
         if len(part) > 1
     )

@@ -1,4 +1,4 @@
-"""Vectors of texts: making them, and finding those that are kept.
+"""Vectors of texts: computing them, and reading stored ones.
 
 python -m benchmarks.vectors [--texts 100000]
 """
@@ -19,7 +19,7 @@ from kdtui.workflows.data.text_vectors import TextVectors, text_hash
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.llama.embedding import shipped_embedder
 from store.database import open_database
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.records import Item, Session
 from store.sqlite import Database
 from store.text_vectors import save_text_vectors
@@ -42,11 +42,11 @@ _WORDS = [
 ]
 _SESSIONS = 6_000
 _AT_ONCE = 200
-"""Sessions whose texts are asked for together."""
+"""Number of sessions whose texts are read together."""
 
 
 def made() -> None:
-    """Loading the encoder, one title alone, and many."""
+    """Measure loading the encoder, encoding one title, and encoding many."""
     chance = random.Random(0)
     titles = [" ".join(chance.choices(_WORDS, k=14)) for _ in range(512)]
     started = perf_counter()
@@ -61,7 +61,7 @@ def made() -> None:
         started = perf_counter()
         encoder.embed([title])
         alone.append(perf_counter() - started)
-    _print("a title alone, median", 1e3 * median(alone), "ms")
+    _print("a single title, median", 1e3 * median(alone), "ms")
     started = perf_counter()
     encoder.embed(titles)
     _print(f"a title of {len(titles)}", 1e3 * (perf_counter() - started) / len(titles), "ms")
@@ -69,19 +69,19 @@ def made() -> None:
 
 
 def found(texts: int) -> None:
-    """Finding kept vectors, for sessions of six products, and what that takes of memory and disk."""
+    """Measure reading stored vectors for sessions of six products, with memory and disk space."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "many.db"
         db = open_database(path)
         list(write_dataset(db, "many", "made up", [Session("s", (Item("a", "x"), Item("b", "y")))]))
         started = perf_counter()
         _fill(db, texts)
-        _print(f"keeping {texts:,} vectors", perf_counter() - started, "s")
+        _print(f"storing {texts:,} vectors", perf_counter() - started, "s")
         _print("the store", path.stat().st_size / 1e6, "MB")
         before = resident_memory_mb()
         for name, at_once in (
-            (f"finding, {_AT_ONCE} sessions at once", _AT_ONCE),
-            ("finding, one session at a time", 1),
+            (f"reading, {_AT_ONCE} sessions at once", _AT_ONCE),
+            ("reading, one session at a time", 1),
         ):
             chance = random.Random(at_once)
             with TextVectors(db, "many", print) as vectors:
@@ -89,8 +89,8 @@ def found(texts: int) -> None:
                 for _ in range(_SESSIONS // at_once):
                     assert vectors(_asked(chance, texts, at_once)) is not None
                 _print(name, _SESSIONS / (perf_counter() - started), "sessions a second")
-        _print("memory, more than before", resident_memory_mb() - before, "MB")
-        _print("memory, the most of all", peak_memory_mb(), "MB")
+        _print("memory, increase", resident_memory_mb() - before, "MB")
+        _print("memory, peak", peak_memory_mb(), "MB")
         db.close()
 
 

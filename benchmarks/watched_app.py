@@ -1,4 +1,4 @@
-"""The app as it is, which tells when it is left what happened in it: keys, statements, and what was painted.
+"""The unchanged app, which records keys, statements and paints, and writes them to a file at the end.
 
 python -m benchmarks.watched_app STORE TOLD PIPE [--busy]
 python -m benchmarks.watched_app STORE "" 0 --make-logs
@@ -18,7 +18,7 @@ from benchmarks.measure import resident_memory_mb
 _GB = 10**9
 
 _AT_WORK: list[asyncio.Future[None]] = []
-"""What goes on beside the app: asyncio itself keeps no hold of it."""
+"""Background tasks; asyncio itself keeps only weak references to them."""
 
 
 def main() -> None:
@@ -48,10 +48,10 @@ def main() -> None:
 
 
 def _watch(told: list[list[object]], pipe: int) -> None:
-    """Note down keys as they are read, what is asked for, statements as they are executed, and what was painted.
+    """Record keys as they are read, requests, statements as they are executed, and paints.
 
-    A paint is whole when all that is in sight is there, and is what was asked for last. What happens is told to the
-    pipe as well, a letter each: a key, a wish, a whole paint.
+    A paint is whole when everything visible is loaded and belongs to the last request. Each event is also written to
+    the pipe as a letter: a key, a request, a whole paint.
     """
     from textual.app import App
     from textual.driver import Driver
@@ -81,7 +81,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         if isinstance(screen, SessionScreen) and screen._session is None:
             return False
         for table in screen.query(RowTable):
-            if isinstance(table, hits_table.HitsTable) and table._wanted is not table._shown:
+            if isinstance(table, hits_table.HitsTable) and table._requested is not table._shown:
                 return False
             top = round(table.scroll_y)
             in_sight = range(top, min(top + table._visible, table.row_count))
@@ -91,7 +91,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
 
     painted_by = {
         (RowTable, "render_line"): lambda _: "rows",
-        # A cursor that blinks is not what a key has done.
+        # A blinking cursor is not the effect of a key.
         (Input, "render_line"): lambda input: "input" if inputs.get(id(input)) != input.value else "",
         (Static, "render"): lambda notice: "notice" if notice.id == "notice" else "",
         (LogView, "render_line"): lambda log: "log" if any(log.text.split()) else "",
@@ -149,7 +149,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
 
 
 def _before(kind: type, method: str, notice: Callable[..., object]) -> None:
-    """Have a method of a class begin with something else."""
+    """Call another function before a method of a class."""
     really = getattr(kind, method)
 
     def noticed(self: Any, *arguments: Any, **named: Any) -> Any:
@@ -160,15 +160,16 @@ def _before(kind: type, method: str, notice: Callable[..., object]) -> None:
 
 
 def _begin(work: Coroutine[Any, Any, None]) -> None:
-    """Let something go on beside; the app would wait for what a callback of its own returns."""
+    """Start a background task. The app would wait for a coroutine that its own callback returns."""
     _AT_WORK.append(asyncio.ensure_future(work))
 
 
 async def _keep_busy(app: Any, store: Path) -> None:
-    """One session after the other for the shipped student, and a log that grows and is followed."""
+    """Let the shipped student answer sessions in turn, and follow a growing log."""
     from kdtui.tui.core.generation import GenerationRequest
     from store.database import open_database
-    from store.datasets import dataset_names, iter_sessions
+    from store.datasets import dataset_names
+    from store.sessions import iter_sessions
 
     db = open_database(store)
     name = dataset_names(db)[0]
@@ -189,7 +190,7 @@ async def _keep_busy(app: Any, store: Path) -> None:
 
 
 async def _follow_a_log(app: Any, store: Path) -> None:
-    """A log that gets ten lines a second, followed as the screen of a training follows it."""
+    """Follow a log that gets ten lines a second, like the screen of a training."""
     from kdtui.tui.places.jobs.training_work import HostActivity
     from kdtui.workflows.training.watch import Watch
     from store.database import open_database
@@ -216,7 +217,7 @@ def _make_logs(store: Path) -> None:
 
 
 def _job(db: Any, name: str, folder: Path, size: int) -> None:
-    """A training that looks as if it ran, with a log of so many bytes."""
+    """Add a training that seems to run, with a log of `size` bytes."""
     from models.sft.job_files import LOG, identity
     from store.errors import NotFound
     from store.jobs import add_job, get_job

@@ -1,13 +1,13 @@
-"""What a user can put right, said in one sentence."""
+"""Errors that a user can fix, each explained in one sentence."""
 
 
 class KdtuiError(Exception):
-    """The program cannot do what was asked; the message is one sentence that says what, where and what to do."""
+    """The program cannot do what was asked; the message is one sentence: what went wrong, where, and what to do."""
 
 
 class BadFile(KdtuiError):
-    """A file does not hold what it should; the message begins with the file and, where there is one, the line."""
+    """A file has invalid content; the message begins with the file and, if known, the line."""
 
     def __init__(self, path: object, problem: str, line: int | None = None) -> None:
-        place = f"{path}" if line is None else f"{path}, line {line:,}"
-        super().__init__(f"{place}: {problem}")
+        where = f"{path}" if line is None else f"{path}, line {line:,}"
+        super().__init__(f"{where}: {problem}")

@@ -1,1 +1,1 @@
-"""What computes with weights. It knows neither the store nor the program around it, and travels to GPU hosts alone."""
+"""Everything that computes with weights. It knows neither the store nor the app, and is sent to GPU hosts by itself."""

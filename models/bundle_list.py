@@ -1,12 +1,12 @@
-"""The text in which a student writes the bundles of a session, and what it may write next at every point.
+"""The text in which a student writes the bundles of a session, and what it can write next at every point.
 
 One line per bundle: the numbers of its products in ascending order, a colon, and the intent:
 
     1,3,10: weekend camping
     2,4: phone protection
 
-A student that keeps to `BundleList.choices` cannot write anything else: each number exists, no bundle has fewer than
-two products or one of them twice, no two bundles are equal, and the end can be reached from everywhere.
+A student that keeps to `BundleList.choices` always writes a valid list: each number exists, no bundle has fewer than
+two products or a product twice, no two bundles are equal, and the end can be reached from everywhere.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class WrittenBundle:
     """A bundle as a student writes it.
 
     Attributes:
-        number: which bundle of the session it is, from 0; a later value of the same number replaces this one.
+        number: index of the bundle in the session, from 0; a later value with the same number replaces this one.
         positions: product numbers in the session, 1-based, ascending.
         intent: as far as it is written.
         confidence: the student's probability of these positions, 0..1.
@@ -41,7 +41,7 @@ class BundleList:
         self.finished: list[tuple[int, ...]] = []
 
     def choices(self, begun: tuple[int, ...]) -> list[str]:
-        """What may follow these numbers of a bundle: another with `,` or `:`; no choice is a prefix of another.
+        """Return what can follow these numbers of a bundle: a number with `,` or `:`; no choice is a prefix of another.
 
         After a choice that ends in a colon comes the intent, which is free text up to the end of the line.
         """
@@ -55,17 +55,17 @@ class BundleList:
         return choices
 
     @property
-    def may_go_on(self) -> bool:
-        """Whether another bundle may follow: at most as many as disjoint pairs would be, so that the list ends."""
+    def can_continue(self) -> bool:
+        """Whether another bundle can follow: at most as many as there are disjoint pairs, so that the list ends."""
         return len(self.finished) < self.products // 2
 
     def _can_be_continued(self, bundle: tuple[int, ...]) -> bool:
-        """Whether a bundle that starts with these numbers, and has more, is not written yet."""
+        """Tell whether there is an unwritten bundle that starts with these numbers and has more."""
         possible: int = 2 ** (self.products - bundle[-1]) - 1
         written = sum(len(other) > len(bundle) and other[: len(bundle)] == bundle for other in self.finished)
         return written < possible
 
 
 def longest_bundle(products: int) -> str:
-    """The numbers of the longest bundle that a session allows, as written: what one more bundle may cost at most."""
+    """Return the numbers of the longest bundle of a session, as written: the maximum that one more bundle can cost."""
     return ",".join(map(str, range(1, products + 1))) + ":"

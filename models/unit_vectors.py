@@ -6,7 +6,7 @@ import numpy.typing as npt
 Vectors = npt.NDArray[np.float32]
 
 
-def of_length_one(vectors: Vectors) -> Vectors:
-    """Vectors of the same directions, each along the last axis of length one; one of zeros stays."""
+def scaled_to_one(vectors: Vectors) -> Vectors:
+    """Return vectors of the same directions with length one along the last axis; zero vectors stay zero."""
     scaled: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
     return scaled

@@ -1,4 +1,4 @@
-"""What a prompt is made with: tokens, and who knows them."""
+"""Tokens, and the interface of a vocabulary."""
 
 from typing import Protocol, TypeAlias
 
@@ -10,24 +10,24 @@ class Vocabulary(Protocol):
 
     @property
     def name(self) -> str:
-        """What to call the model in a message."""
+        """The name of the model in messages."""
 
     def chat_template(self) -> str | None:
-        """The Jinja template that the model carries, if any."""
+        """Return the Jinja template of the model, if it has one."""
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
-        """Tokens of a text.
+        """Return the tokens of a text.
 
         Args:
             special: read `<|im_start|>` and the like as control tokens; False for any text from outside.
-            start: put the tokens that open a sequence in front, where the model has such.
+            start: begin with the tokens that open a sequence, if the model has them.
         """
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer, as far as the vocabulary itself tells; -1 where it does not."""
+        """Return the token that ends an answer; -1 if the vocabulary has none."""
 
     def is_control(self, token: Token) -> bool:
-        """Whether a token stands for no text."""
+        """Tell whether a token stands for no text."""
 
     def token_text(self, token: Token) -> str:
-        """How a control token is written, such as `<|im_end|>`; empty for no token."""
+        """Return how a control token is written, such as `<|im_end|>`; empty for no token."""

@@ -1,1 +1,1 @@
-"""What kdtui remembers: one SQLite file that belongs to the user."""
+"""The knowledge store: one SQLite file that belongs to the user."""

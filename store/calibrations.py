@@ -1,4 +1,4 @@
-"""Calibrations: how far a student's judgement can be trusted on a dataset, for each strategy to ask it."""
+"""Calibrations: how reliable a student's answers are on a dataset, for each prompting strategy."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class StoredCalibration:
-    """One strategy for one student, as it did on the sessions that it was calibrated on.
+    """The calibration of one strategy for one student.
 
     Attributes:
-        weights: JSON, for whoever fitted them to read.
-        sessions: how many it was fitted on.
-        pair_f1: over those sessions, each judged by a fit on the others; so is the error.
-        calibration_error: mean distance of confidence and share that was right; None where there was no bundle.
-        chosen: whether it is the one to use.
-        session_f1: pair F1 by session id, judged in the same way; None where an earlier version did not keep it.
-        model: the files that were calibrated, as they were then, for whoever described them to read; None likewise.
-        number: of its row; None before it is stored. So is `created_at`.
+        weights: JSON of the fitted weights, opaque to the store.
+        sessions: number of sessions that it was fitted on.
+        pair_f1: cross-validated over those sessions, as is `calibration_error`.
+        calibration_error: mean distance between confidence and share of right answers; None if there was no bundle.
+        chosen: whether this strategy is the one to use.
+        session_f1: cross-validated pair F1 by session id; None in calibrations of earlier versions.
+        model: description of the calibrated files, opaque to the store; None in calibrations of earlier versions.
+        number: row number; None before it is stored, like `created_at`.
     """
 
     strategy: str
@@ -43,11 +43,11 @@ class StoredCalibration:
 
 @dataclass(frozen=True, slots=True)
 class KnownCalibration:
-    """A calibration, and what it is for.
+    """A calibration with the dataset and student that it is for.
 
     Attributes:
         settings: the student and its knowledge.
-        shown: what else is said of the knowledge: a sample, numbers of neighbours and tokens, an embedding model.
+        shown: other settings of the knowledge: a sample, numbers of neighbours and tokens, an embedding model.
     """
 
     dataset: str
@@ -59,10 +59,10 @@ class KnownCalibration:
 def keep_calibrations(
     db: Database, dataset: str, settings: RunSettings, new: Iterable[StoredCalibration], chosen: str | None
 ) -> None:
-    """Keep calibrations of a student on a dataset, each in place of an earlier one of its strategy; others stay.
+    """Store calibrations of a student on a dataset. Each replaces the previous one of its strategy.
 
     Args:
-        chosen: the strategy to use; None for the usual one.
+        chosen: the strategy to use; None for the default.
 
     Raises:
         NotFound: there is no such dataset.
@@ -98,7 +98,7 @@ def keep_calibrations(
 
 
 def calibrations(db: Database, dataset: str, settings: RunSettings) -> dict[str, StoredCalibration]:
-    """What is known of the student on the dataset, by strategy.
+    """Return the calibrations of a student on a dataset, by strategy.
 
     Raises:
         NotFound: there is no such dataset.
@@ -111,27 +111,27 @@ def calibrations(db: Database, dataset: str, settings: RunSettings) -> dict[str,
 
 
 def list_calibrations(db: Database) -> list[KnownCalibration]:
-    """All calibrations, by dataset, the oldest first."""
+    """List all calibrations by dataset, oldest first."""
     return _known(db, "ORDER BY name, calibrations.id", [])
 
 
 def get_calibration(db: Database, number: int) -> KnownCalibration:
-    """One calibration.
+    """Return one calibration.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no calibration with this number.
     """
-    found = _known(db, "WHERE calibrations.id = ?", [number])
-    if not found:
+    matches = _known(db, "WHERE calibrations.id = ?", [number])
+    if not matches:
         raise NotFound(f"there is no calibration {number}; kdtui calibrate ls shows the numbers")
-    return found[0]
+    return matches[0]
 
 
 def delete_calibration(db: Database, number: int) -> None:
     """Delete a calibration.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no calibration with this number.
     """
     with db.atomic():
         get_calibration(db, number)
@@ -148,12 +148,12 @@ def _known(db: Database, which: str, values: Sequence[object]) -> list[KnownCali
     rows = db.execute(
         f"SELECT name, student, {_COLUMNS} FROM calibrations JOIN datasets ON datasets.id = dataset_id {which}", values
     ).fetchall()
-    found = []
+    known = []
     for dataset, student, *row in rows:
         name, knowledge, adapters, *shown = msgspec.json.decode(student)
         settings = RunSettings(name, tuple(knowledge), adapters=tuple((path, scale) for path, scale in adapters))
-        found.append(KnownCalibration(dataset, settings, tuple(shown), _stored(row)))
-    return found
+        known.append(KnownCalibration(dataset, settings, tuple(shown), _stored(row)))
+    return known
 
 
 def _stored(row: Sequence[Any]) -> StoredCalibration:
@@ -161,7 +161,7 @@ def _stored(row: Sequence[Any]) -> StoredCalibration:
     try:
         by_session = None if session_f1 is None else msgspec.json.decode(session_f1, type=dict[str, float])
     except msgspec.MsgspecError:
-        # Somebody has edited it: it is as one of which that is not known.
+        # The user has edited the row: treat the values as unknown.
         by_session = None
     return StoredCalibration(
         strategy, weights, sessions, pair_f1, error, seconds, bool(chosen), by_session, model, number, created_at
@@ -169,7 +169,7 @@ def _stored(row: Sequence[Any]) -> StoredCalibration:
 
 
 def _student(settings: RunSettings) -> str:
-    """What a calibration is good for: the same weights, shown the same kinds of knowledge."""
+    """Return the key of a calibration: the model files and the kinds of knowledge that the prompt shows, as JSON."""
     how = (settings.sample, settings.neighbours, settings.budget, settings.near)
     knowledge = [*(each for each in how if each is not None), *(["all domains"] if settings.domains == "all" else [])]
     return msgspec.json.encode([settings.student, settings.knowledge, settings.adapters, *knowledge]).decode()

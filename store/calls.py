@@ -1,4 +1,4 @@
-"""Calls: what teachers were asked, what they answered, and what it cost. What is answered is never asked again."""
+"""The ledger of calls to teachers: requests, answers and costs. A request that was answered is never sent again."""
 
 import json
 from array import array
@@ -14,10 +14,10 @@ from store.knowledge import Knowledge, pieces_of_call
 from store.sqlite import Database
 
 _SPAN = 1_000
-"""Calls whose text is searched in one query."""
+"""Row numbers covered by one query of a text search."""
 
 _PAUSE = 0.1
-"""Seconds between two parts of what is found by text."""
+"""Seconds between two partial results of a text search."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +25,15 @@ class Call:
     """A call to a teacher.
 
     Attributes:
-        key: the hash of all that shapes the answer.
-        request: JSON, all of that.
-        response: None where there is none, and `error` says why.
-        prompt_tokens, completion_tokens: None where nothing was paid for.
-        cost: in the currency of the prices; None where they are not known.
-        seconds: from the first try to the end of the last.
-        attempts: how often it was tried.
-        is_estimated: whether the server did not tell all of the tokens.
-        is_final: whether it failed for good: asked again, the server would do the same, and be paid again.
+        key: hash of everything that determines the answer.
+        request: the hashed content, as JSON.
+        response: None if the call failed; `error` says why.
+        prompt_tokens, completion_tokens: None if nothing was charged.
+        cost: in the currency of the prices; None if the prices are unknown.
+        seconds: from the first attempt to the end of the last.
+        attempts: number of attempts.
+        is_estimated: whether the server did not report all token counts.
+        is_final: whether the failure is permanent: a retry would fail again and be charged again.
     """
 
     id: int
@@ -57,7 +57,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """A call in a list, without what was asked and answered; see `Call`."""
+    """A call in a list, without request and answer; see `Call`."""
 
     id: int
     step: str
@@ -73,12 +73,12 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class TeacherTotals:
-    """What a teacher was asked in all.
+    """Totals of all calls to a teacher.
 
     Attributes:
-        cost: as far as it is known; None where it is known of no call.
-        unknown: calls that were paid for, and whose cost is not known.
-        estimated: calls whose tokens the server did not tell.
+        cost: sum of the known costs; None if no cost is known.
+        unknown: charged calls with unknown cost.
+        estimated: calls whose token counts the server did not report.
     """
 
     teacher: str
@@ -92,8 +92,8 @@ class TeacherTotals:
 
 
 @dataclass(frozen=True, slots=True)
-class CallInFull:
-    """A call, the conversation that was sent as pairs of role and content, and the knowledge that came of it."""
+class CallDetails:
+    """A call with its conversation, as pairs of role and content, and the knowledge distilled from its answer."""
 
     call: Call
     messages: tuple[tuple[str, str], ...]
@@ -105,7 +105,7 @@ _COLUMNS = """id, key, teacher, step, request, status, response, finish_reason, 
 
 
 def known_call(db: Database, key: str) -> Call | None:
-    """The call of a key that need not be made again: it has been answered, or has failed for good."""
+    """Return the call with this key if there is no need to repeat it: it was answered, or has failed permanently."""
     row = db.execute(
         f"SELECT {_COLUMNS} FROM calls WHERE key = ? AND (status = 'answered' OR final = 1)", [key]
     ).fetchone()
@@ -135,13 +135,13 @@ def record_call(
     is_final: bool = False,
     replace: bool = False,
 ) -> int:
-    """Store a call, committed when this returns, and return its number. It takes the place of one that failed, and adds
-    up what both took.
+    """Store a call, committed on return, and return its number.
 
-    One that another process has answered meanwhile stays.
+    It replaces a failed call with the same key; tokens, cost and attempts are added up. An answer that another process
+    has stored meanwhile is kept.
 
     Args:
-        replace: whether an answer takes the place of another one, too.
+        replace: whether to replace an existing answer, too.
     """
     with db.atomic():
         db.execute(
@@ -187,35 +187,35 @@ def record_call(
 
 
 def is_recorded(db: Database, key: str, response: str | None, error: str | None) -> bool:
-    """Whether this very outcome of a call is stored."""
+    """Whether the store has a call with exactly this outcome."""
     sql = "SELECT 1 FROM calls WHERE key = ? AND response IS ? AND error IS ?"
     return db.execute(sql, [key, response, error]).fetchone() is not None
 
 
 def call_hits(db: Database, text: str = "", *, failed: bool = False) -> Iterator[Hits]:
-    """The calls, newest first: all, or those with a text in a message that was sent, the answer or the error.
+    """Iterate over calls, newest first: all, or those with a text in a sent message, the answer or the error.
 
     Args:
-        failed: only those that have no answer.
+        failed: only failed calls.
     """
     if text.strip():
         yield from _search(db, text.strip(), failed)
         return
-    # Each half is read off the index in this order; the table, with all that was asked, would be many times larger.
+    # Each half is read from the index in this order; the table with all requests would be many times larger.
     halves = [f"SELECT id FROM calls WHERE status = '{status}'" for status in ("failed", "answered")[: 2 - failed]]
     yield from hits_of(db, f"{' UNION ALL '.join(halves)} ORDER BY id DESC", [])
 
 
 def calls_after(db: Database, number: int) -> "array[int]":
-    """The numbers of calls that are newer than one, newest first."""
+    """Return the numbers of calls newer than this one, newest first."""
     return array("q", [row[0] for row in db.execute("SELECT id FROM calls WHERE id > ? ORDER BY id DESC", [number])])
 
 
 def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
-    """Look at all that was said, a span of numbers at a time: an index of it would be as large as all the rest."""
-    plain = _pattern(text)
-    # In JSON, quotes and the ends of lines are written in another way.
-    written = _pattern(json.dumps(text, ensure_ascii=False)[1:-1])
+    """Scan all texts, a span of numbers at a time; an index of them would be as large as the rest of the store."""
+    plain = _like_pattern(text)
+    # JSON escapes quotes and line ends.
+    written = _like_pattern(json.dumps(text, ensure_ascii=False)[1:-1])
     where = """
         (request LIKE :written ESCAPE '\\'
                 AND iif(json_valid(request), json_extract(request, '$.messages'), request) LIKE :written ESCAPE '\\'
@@ -224,29 +224,29 @@ def _search(db: Database, text: str, failed: bool) -> Iterator[Hits]:
     if failed:
         where += " AND status = 'failed'"
     first, upper = 0, int(db.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()[0])
-    found, told = array("q"), monotonic()
+    ids, yielded_at = array("q"), monotonic()
     while upper > 0:
         rows = db.execute(
             f"SELECT id FROM calls WHERE id > :lower AND id <= :upper AND {where} ORDER BY id DESC",
             {"lower": upper - _SPAN, "upper": upper, "plain": plain, "written": written},
         )
-        found.extend(row[0] for row in rows)
+        ids.extend(row[0] for row in rows)
         upper -= _SPAN
-        if found and ((not first and len(found) >= FIRST) or monotonic() - told > _PAUSE):
-            yield Hits(first, found)
-            first, found, told = first + len(found), array("q"), monotonic()
-    yield Hits(first, found, first + len(found))
+        if ids and ((not first and len(ids) >= FIRST) or monotonic() - yielded_at > _PAUSE):
+            yield Hits(first, ids)
+            first, ids, yielded_at = first + len(ids), array("q"), monotonic()
+    yield Hits(first, ids, first + len(ids))
 
 
-def _pattern(text: str) -> str:
-    """For LIKE, with a backslash before what has a meaning there."""
+def _like_pattern(text: str) -> str:
+    """Return a LIKE pattern for texts that contain `text`, with special characters escaped."""
     for character in "\\%_":
         text = text.replace(character, f"\\{character}")
     return f"%{text}%"
 
 
 def call_rows(db: Database, numbers: Sequence[int]) -> list[CallRow]:
-    """Some calls for a list, in the order of their numbers; those that are not there are left out."""
+    """Return rows for a list of calls, in the order of the given numbers; skip missing ones."""
     rows = db.execute(
         """
         SELECT calls.id, step, teacher, status, prompt_tokens, completion_tokens, cost, seconds, created_at,
@@ -259,7 +259,7 @@ def call_rows(db: Database, numbers: Sequence[int]) -> list[CallRow]:
 
 
 def totals_by_teacher(db: Database) -> list[TeacherTotals]:
-    """What each teacher was asked in all, the dearest first."""
+    """Return the totals of each teacher, the most expensive first."""
     rows = db.execute(
         """
         SELECT teacher, sum(status = 'answered'), sum(status = 'failed'), coalesce(sum(prompt_tokens), 0),
@@ -271,21 +271,21 @@ def totals_by_teacher(db: Database) -> list[TeacherTotals]:
     return [TeacherTotals(*row) for row in rows]
 
 
-def call_in_full(db: Database, number: int) -> CallInFull:
-    """One call with all that is known of it.
+def call_details(db: Database, number: int) -> CallDetails:
+    """Return everything about one call.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no call with this number.
     """
     row = db.execute(f"SELECT {_COLUMNS} FROM calls WHERE id = ?", [number]).fetchone()
     if row is None:
         raise NotFound(f"there is no call {number}; kdtui knowledge calls shows the numbers")
     call = _call(row)
-    return CallInFull(call, _messages(call.request), tuple(pieces_of_call(db, number)))
+    return CallDetails(call, _messages(call.request), tuple(pieces_of_call(db, number)))
 
 
 def _messages(request: str) -> tuple[tuple[str, str], ...]:
-    """The conversation in a request; the request as it is where it was written in another way."""
+    """Return the conversation in a request; the raw request if its format is unknown."""
     try:
         return tuple((str(role), str(content)) for role, content in json.loads(request)["messages"])
     except (ValueError, TypeError, LookupError):

@@ -1,4 +1,4 @@
-"""How the database is made, opened and migrated."""
+"""Creating, opening and migrating the database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -8,35 +8,37 @@ from pathlib import Path
 from weakref import finalize
 
 from store.errors import Busy, StoreError, explain
+from store.location import begin_use, database_exists, end_use
 from store.migrations import migrations
-from store.place import begin_use, end_use, is_there
-from store.sqlite import PATIENCE, Database, patiently, say_nothing
+from store.sqlite import PATIENCE, Database, execute_when_free, ignore_wait
 
-_READING = 30.0
-"""Seconds that a reader waits, where there is no write-ahead log and a writer is just putting its changes in."""
+_READER_TIMEOUT = 30.0
+"""Seconds that a reader waits for a writer to commit if there is no write-ahead log."""
 
 
-def open_database(path: Path, *, make: bool = True, told: Callable[[float], None] = say_nothing) -> Database:
-    """Open the store at `path`, migrated as needed. A connection belongs to the thread that opened it.
+def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], None] = ignore_wait) -> Database:
+    """Open the store at `path`, and migrate it if needed. A connection belongs to the thread that opened it.
 
     Args:
-        make: whether a store that is not there is made at once. Otherwise it is read as an empty one, and made with the
-            first transaction that writes.
-        told: called once a second while another process is waited for, with the seconds so far.
+        make: whether to create a missing store now. If not, it reads as an empty one, and the first write transaction
+            creates it.
+        on_wait: called once a second while waiting for another process, with the seconds so far.
 
     Raises:
-        StoreError: the file cannot be opened, is no database, was made by a newer version, or by an older one where it
-            cannot be written.
+        StoreError: the file cannot be opened, is not a database, was made by a newer version, or was made by an older
+            one and is read-only.
     """
-    if not is_there(path):
+    if not database_exists(path):
         if make:
-            return Database(_made(path, told), path, told=told)
-        return Database(_empty(), path, prepare=lambda empty: _in_place_of(empty, path, told), told=told)
-    with _explained(path):
-        connection = _opened(path)
+            return Database(_create(path, on_wait), path, on_wait=on_wait)
+        return Database(
+            _connect_to_memory(), path, prepare=lambda empty: _create_in_place_of(empty, path, on_wait), on_wait=on_wait
+        )
+    with _explain_errors(path):
+        connection = _open_existing(path)
         try:
-            db = Database(connection, path, prepare=_use_write_ahead_log, told=told)
-            if _is_behind(db):
+            db = Database(connection, path, prepare=_use_write_ahead_log, on_wait=on_wait)
+            if _needs_migration(db):
                 _migrate(db)
         except BaseException:
             connection.close()
@@ -45,8 +47,8 @@ def open_database(path: Path, *, make: bool = True, told: Callable[[float], None
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Name the file in what goes wrong, and say what to do."""
+def _explain_errors(path: Path) -> Iterator[None]:
+    """Add the file name to an error, and say what to do."""
     try:
         yield
     except Busy:
@@ -60,12 +62,11 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection of which is known that it has its file open; see `store.place.is_there`."""
+    """A connection that is counted as an open handle of its file; see `store.location.database_exists`."""
 
     end: "finalize[..., _Connection] | None" = None
 
     def close(self) -> None:
-        """Close it."""
         super().close()
         if self.end is not None:
             self.end()
@@ -76,50 +77,50 @@ def _connect(path: Path, query: str) -> sqlite3.Connection:
     file = begin_use(path, make="mode=rwc" in query)
     try:
         connection = sqlite3.connect(
-            address, uri=True, timeout=_READING, isolation_level="IMMEDIATE", factory=_Connection
+            address, uri=True, timeout=_READER_TIMEOUT, isolation_level="IMMEDIATE", factory=_Connection
         )
     except BaseException:
         end_use(file)
         raise
-    # Also where nobody closes it.
+    # Runs even if the connection is never closed.
     connection.end = finalize(connection, end_use, file)
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
-def _empty() -> sqlite3.Connection:
-    """What a store would be that has just been made, without a file."""
+def _connect_to_memory() -> sqlite3.Connection:
+    """Connect to an empty store in memory."""
     connection = sqlite3.connect(":memory:")
     migrations.apply(Database(connection))
     return connection
 
 
-def _in_place_of(empty: sqlite3.Connection, path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
-    made = _made(path, told)
+def _create_in_place_of(empty: sqlite3.Connection, path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
+    made = _create(path, on_wait)
     empty.close()
     return made
 
 
-def _made(path: Path, told: Callable[[float], None]) -> sqlite3.Connection:
-    """A connection to a new store. Others may be making the same file: whoever comes second finds it done."""
-    with _explained(path):
+def _create(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
+    """Connect to a new store. If several processes create the file at once, the later ones find it complete."""
+    with _explain_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         connection = _connect(path, "mode=rwc")
         try:
             _use_write_ahead_log(connection, PATIENCE)
-            _migrate(Database(connection, told=told))
+            _migrate(Database(connection, on_wait=on_wait))
         except BaseException:
             connection.close()
             raise
     return connection
 
 
-def _opened(path: Path) -> sqlite3.Connection:
-    """A connection to a file that is there, which may be one that can only be read.
+def _open_existing(path: Path) -> sqlite3.Connection:
+    """Connect to an existing file, which may be read-only.
 
     Raises:
-        StoreError: others have left changes beside it, which cannot be read here.
-        sqlite3.Error: it is no database, or is damaged.
+        StoreError: another process has left changes in a log next to it, and the folder is read-only.
+        sqlite3.Error: the file is not a database, or is damaged.
     """
     connection = _connect(path, "mode=rw")
     try:
@@ -133,12 +134,12 @@ def _opened(path: Path) -> sqlite3.Connection:
         raise
     else:
         return connection
-    # With a write-ahead log even readers make files in the folder. Where they cannot, nobody changes the file either.
+    # With a write-ahead log, even readers create files in the folder. If they cannot, no process changes the database.
     for suffix in ("-wal", "-journal"):
-        beside = path.with_name(path.name + suffix)
-        if beside.exists() and beside.stat().st_size:
+        log = path.with_name(path.name + suffix)
+        if log.exists() and log.stat().st_size:
             raise StoreError(
-                f"{beside.name} holds changes that can only be read where the folder can be written; copy both files "
+                f"{log.name} holds changes that can only be read where the folder can be written; copy both files "
                 "to another folder, and name the copy with --db"
             )
     return _connect(path, "mode=ro&immutable=1")
@@ -147,7 +148,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 def _migrate(db: Database) -> None:
     try:
         with db.atomic():
-            if _is_behind(db):
+            if _needs_migration(db):
                 migrations.apply(db)
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
@@ -160,11 +161,11 @@ def _migrate(db: Database) -> None:
         ) from error
 
 
-def _is_behind(db: Database) -> bool:
-    """Whether migrations are to be applied.
+def _needs_migration(db: Database) -> bool:
+    """Whether there are migrations to apply.
 
     Raises:
-        StoreError: the file is of a newer version, or no store at all.
+        StoreError: a newer version made the file, or it is not a store.
     """
     with closing(sqlite3.connect(":memory:")) as nothing:
         known = [migration.name for migration in migrations.pending(Database(nothing))]
@@ -172,31 +173,31 @@ def _is_behind(db: Database) -> bool:
     if unknown := sorted(set(applied) - set(known)):
         raise StoreError(f"made by a newer version of kdtui (it has {unknown[-1]}); upgrade kdtui to use it")
     if not applied and db.table_names():
-        # Read again: another process may have made the tables between the two looks.
+        # Check again: another process may have created the tables between the two queries.
         if migrations.applied(db):
-            return _is_behind(db)
+            return _needs_migration(db)
         raise StoreError("this is another program's database; choose another file with --db")
     return len(applied) < len(known)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, patience: float = 0.0) -> sqlite3.Connection:
-    """Let readers go on while something is written, where the file system can do that.
+    """Let readers continue during a write, if the file system supports it.
 
     Raises:
-        Busy: others use the file, and still do after so many seconds; never where these are none.
+        Busy: other processes still use the file after `patience` seconds; never raised if that is 0.
     """
     try:
-        patiently(connection, "PRAGMA journal_mode = wal", patience).fetchone()
+        execute_when_free(connection, "PRAGMA journal_mode = wal", patience).fetchone()
     except Busy:
-        # A store can do without; whoever writes next tries again.
+        # The store works without the log; the next writer tries again.
         if patience:
             raise
     except sqlite3.OperationalError:
-        # A file that cannot be written says so with what is written first.
+        # A read-only file fails at the first write, with a message of its own.
         pass
     return connection
 
 
 def now() -> str:
-    """The time now as ISO 8601 in UTC, to the second: how every `…_at` column is written."""
+    """Return the current time as ISO 8601 in UTC, to the second: the format of every `…_at` column."""
     return datetime.now(UTC).isoformat(timespec="seconds")

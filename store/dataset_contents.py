@@ -1,4 +1,4 @@
-"""What is in a dataset, and what would go with it."""
+"""What a dataset contains, and what is deleted with it."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class DatasetContents:
-    """How much there is of a dataset.
+    """The size of a dataset.
 
     Attributes:
-        knowledge: pieces, rejected ones too.
-        samples: those that hold some of these pieces.
-        vectors: sessions that have one, counted once for each embedding model.
+        knowledge: pieces, including rejected ones.
+        samples: samples that contain some of these pieces.
+        vectors: sessions with a vector, counted once for each embedding model.
         calibrations: strategies of students that were calibrated on it.
     """
 

@@ -1,4 +1,4 @@
-"""The adapter that a dataset is answered with where none is named."""
+"""Default adapters: each dataset can have an adapter that answers it unless the user names another one."""
 
 from store.database import now
 from store.datasets import dataset_id
@@ -7,7 +7,7 @@ from store.sqlite import Database
 
 
 def default_adapters(db: Database) -> dict[str, str]:
-    """The names of the adapters, by dataset; datasets without one are not in it."""
+    """Return the default adapters by dataset; datasets without one are missing."""
     rows = db.execute(
         """
         SELECT datasets.name, adapter FROM default_adapters JOIN datasets ON datasets.id = dataset_id
@@ -18,10 +18,13 @@ def default_adapters(db: Database) -> dict[str, str]:
 
 
 def set_default_adapter(db: Database, dataset: str, adapter: str | None) -> None:
-    """Have a dataset answered with this adapter where none is named; None for the shipped student.
+    """Set the default adapter of a dataset.
+
+    Args:
+        adapter: None for the shipped student.
 
     Raises:
-        NotFound: there is no such dataset, or no model of that name.
+        NotFound: there is no such dataset, or no such model.
     """
     with db.atomic():
         number = dataset_id(db, dataset)

@@ -1,25 +1,25 @@
-"""What can go wrong with the store, said in one sentence."""
+"""Errors of the store, each explained in one sentence."""
 
 import sqlite3
 
 
 class StoreError(Exception):
-    """The store refuses, or cannot do, what was asked; the message is one sentence for the user."""
+    """The store cannot do, or refuses to do, what was asked; the message is one sentence for the user."""
 
 
 class NotFound(StoreError):
-    """No row of that name or number."""
+    """There is no row with this name or number."""
 
 
 class Busy(StoreError):
-    """Another process has been writing for so many seconds, or is writing where nobody wants to wait."""
+    """Another process has been writing for this number of seconds, or is writing and the caller does not wait."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"another process has been writing to the database for {seconds:g} seconds; {_TRY_AGAIN}")
 
 
 class DuplicateSession(StoreError):
-    """A dataset being written holds the same session twice. `session` is its id."""
+    """A dataset that is being written has the same session twice. `session` is its id."""
 
     def __init__(self, session: str) -> None:
         super().__init__(f"session {session!r} comes twice; session ids must be unique in a dataset")
@@ -28,7 +28,7 @@ class DuplicateSession(StoreError):
 
 _TRY_AGAIN = "try again when it is done"
 
-# What SQLite says, and what a user can do about it.
+# What SQLite reports, and what a user can do about it.
 _ADVICE = {
     "readonly database": "the database cannot be written to; check the permissions of the file and of its folder, or "
     "choose another one with --db",
@@ -44,9 +44,9 @@ _ADVICE = {
 
 
 def explain(error: sqlite3.Error) -> str:
-    """One sentence on what SQLite reported and what to do; its own words where there is no better one."""
-    said = str(error)
+    """Return one sentence on SQLite's error and what to do; SQLite's own message if there is no better one."""
+    message = str(error)
     for part, advice in _ADVICE.items():
-        if part in said:
+        if part in message:
             return advice
-    return f"the database refused: {said}"
+    return f"the database refused: {message}"

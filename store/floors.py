@@ -1,4 +1,4 @@
-"""Scores of floors, kept because they take seconds: what computed them says when they are of no use any more."""
+"""A cache of floors' scores, which take seconds to compute. The caller's version says when they are outdated."""
 
 import sqlite3
 from contextlib import suppress
@@ -10,13 +10,13 @@ from store.records import Split
 from store.sqlite import Database
 
 _PATIENCE = 0.2
-"""Seconds to wait for another process that is writing: what is not kept is computed again."""
+"""Seconds to wait for another process that is writing; scores that are not stored are computed again."""
 
 
 def kept_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str
 ) -> str | None:
-    """What `keep_floors` was given for these sessions by the same version; None where there is nothing."""
+    """Return what `keep_floors` stored for these sessions and this version; None if there is nothing."""
     row = db.execute(
         """
         SELECT scores FROM floors JOIN datasets ON datasets.id = dataset_id
@@ -30,15 +30,15 @@ def kept_floors(
 def keep_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str, scores: str
 ) -> None:
-    """Keep the scores of floors in place of earlier ones.
+    """Store the scores of floors, and replace earlier ones.
 
-    They can be computed again, so nobody waits for it: a store that another process is writing to, or that may not be
-    written to, stays as it is.
+    The scores can be computed again, so this does not wait: if the store is read-only, or another process is writing to
+    it, nothing is stored.
 
     Args:
-        subset: how many sessions of the split, and the seed that draws them.
-        version: of all that computes them.
-        scores: JSON, for whoever computed them to read.
+        subset: number of sessions of the split, and the seed that draws them.
+        version: identifies the code and data that the scores depend on.
+        scores: JSON, opaque to the store.
     """
     with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():
         db.execute(

@@ -1,4 +1,4 @@
-"""Other machines to train on."""
+"""Hosts: other machines to train on."""
 
 from dataclasses import dataclass
 
@@ -7,17 +7,17 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import HostSettings
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A machine that has a name.
+    """A machine with a name.
 
     Attributes:
-        ssh: how OpenSSH knows it; None for this machine.
-        workdir: the folder there that everything is below.
+        ssh: its name for OpenSSH; None for this machine.
+        workdir: the folder on the host that contains everything.
     """
 
     name: str
@@ -27,10 +27,10 @@ class Host:
 
 
 def add_host(db: Database, host: Host) -> None:
-    """Remember a host.
+    """Store a host.
 
     Raises:
-        StoreError: there is one of that name.
+        StoreError: the name is taken.
     """
     with db.atomic():
         if db.execute("SELECT 1 FROM hosts WHERE name = ?", [host.name]).fetchone():
@@ -44,7 +44,7 @@ def add_host(db: Database, host: Host) -> None:
 
 
 def list_hosts(db: Database) -> list[Host]:
-    """All hosts, by name."""
+    """List all hosts by name."""
     rows = db.execute("SELECT name, ssh, workdir, settings FROM hosts ORDER BY name").fetchall()
     return [
         Host(name, ssh, workdir, msgspec.json.decode(settings, type=HostSettings))
@@ -53,10 +53,10 @@ def list_hosts(db: Database) -> list[Host]:
 
 
 def get_host(db: Database, name: str) -> Host:
-    """The host of this name.
+    """Return the host with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such host.
     """
     for host in list_hosts(db):
         if host.name == name:
@@ -65,14 +65,14 @@ def get_host(db: Database, name: str) -> Host:
     if not names:
         raise NotFound(f"there is no host {name!r} yet; add one with: kdtui host add {name} --ssh ALIAS")
     there_are = f"there are: {', '.join(names)}"
-    raise NotFound(f"there is no host {name!r}; {meant(name, names, there_are)}")
+    raise NotFound(f"there is no host {name!r}; {suggestion(name, names, there_are)}")
 
 
 def change_host(db: Database, name: str, settings: HostSettings) -> None:
-    """Change how trainings are started on a host.
+    """Change how a host starts trainings.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such host.
     """
     get_host(db, name)
     with db.atomic():
@@ -80,11 +80,11 @@ def change_host(db: Database, name: str, settings: HostSettings) -> None:
 
 
 def forget_host(db: Database, name: str) -> None:
-    """Forget a host; nothing changes there.
+    """Remove a host from the store; nothing changes on the machine.
 
     Raises:
-        NotFound: there is none of that name.
-        StoreError: trainings are there.
+        NotFound: there is no such host.
+        StoreError: it has trainings.
     """
     get_host(db, name)
     with db.atomic():
@@ -93,14 +93,14 @@ def forget_host(db: Database, name: str) -> None:
 
 
 def check_unused(db: Database, name: str) -> None:
-    """Refuse a host on which there are trainings.
+    """Refuse a host that has trainings.
 
     Raises:
-        StoreError: there are.
+        StoreError: it has trainings.
     """
-    there = db.execute(
+    trainings = db.execute(
         "SELECT jobs.name FROM jobs JOIN hosts ON hosts.id = jobs.host_id WHERE hosts.name = ? ORDER BY jobs.id", [name]
     ).fetchall()
-    if there:
-        names = ", ".join(job for (job,) in there)
+    if trainings:
+        names = ", ".join(job for (job,) in trainings)
         raise StoreError(f"trainings are on host {name}: {names}; kdtui sft rm deletes them")

@@ -1,4 +1,4 @@
-"""Trainings by name, where their directories are, and how those on other machines were when they were seen last."""
+"""Trainings by name: their folders, their hosts, and the last known status of remote ones."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +10,23 @@ import msgspec
 from store.database import now
 from store.errors import NotFound, StoreError
 from store.records import TrainingSettings
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A training that has a name.
+    """A training with a name.
 
     Attributes:
-        folder: its directory here; of one on a host, what it was made of, and what has come home.
-        key: what no other training has; it is in the directory too.
-        host: where it runs; None for here.
-        status: JSON, as it was seen last on its host, for whoever asked to read.
-        seen_at: when that was.
-        after: the training that had to be done first.
-        outcome: JSON, what the training was worth, for whoever has found that out to read; None until then.
-        evaluate: whether its adapter is to be evaluated, and has not been yet.
+        folder: its folder on this machine; for a remote training, its inputs and the fetched results.
+        key: unique among all trainings; also stored in the folder.
+        host: the host that it runs on; None for this machine.
+        status: last known status on the host, as JSON that is opaque to the store.
+        seen_at: when `status` was read.
+        after: the training that had to finish first.
+        outcome: JSON, how the training changed the scores, opaque to the store; None until it is known.
+        evaluate: whether its adapter still has to be evaluated.
     """
 
     name: str
@@ -50,7 +50,7 @@ _SELECT = """
 
 
 def new_key() -> str:
-    """A key for a training."""
+    """Create a key for a training."""
     return uuid4().hex
 
 
@@ -65,10 +65,10 @@ def add_job(
     after: str | None = None,
     evaluate: bool = False,
 ) -> None:
-    """Remember a training.
+    """Store a training.
 
     Raises:
-        StoreError: there is one of that name.
+        StoreError: the name is taken.
     """
     with db.atomic():
         if db.execute("SELECT 1 FROM jobs WHERE name = ?", [name]).fetchone():
@@ -83,27 +83,25 @@ def add_job(
 
 
 def list_jobs(db: Database) -> list[StoredJob]:
-    """All trainings, the newest first."""
+    """List all trainings, newest first."""
     return [_job(row) for row in db.execute(f"{_SELECT} ORDER BY jobs.id DESC").fetchall()]
 
 
 def get_job(db: Database, name: str) -> StoredJob:
-    """The training of this name.
+    """Return the training with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such training.
     """
     row = db.execute(f"{_SELECT} WHERE jobs.name = ?", [name]).fetchone()
     if row is None:
         names = (other for (other,) in db.execute("SELECT name FROM jobs ORDER BY name"))
-        raise NotFound(
-            f"there is no training {name!r}; {meant(name, names, 'kdtui sft ls shows those that there are')}"
-        )
+        raise NotFound(f"there is no training {name!r}; {suggestion(name, names, 'kdtui sft ls lists the trainings')}")
     return _job(row)
 
 
 def move_job(db: Database, name: str, host: str | None) -> None:
-    """Remember that a training goes on elsewhere; None for here."""
+    """Store that a training continues on another host; None for this machine."""
     with db.atomic():
         db.execute(
             """
@@ -115,16 +113,16 @@ def move_job(db: Database, name: str, host: str | None) -> None:
 
 
 def remember_status(db: Database, name: str, status: str) -> None:
-    """Remember how a training was seen on its host, now."""
+    """Store the status of a training on its host, as of now."""
     with db.atomic():
         db.execute("UPDATE jobs SET status = ?, seen_at = ? WHERE name = ?", [status, now(), name])
 
 
 def remember_outcome(db: Database, name: str, outcome: str) -> bool:
-    """Remember what a training was worth, unless that is known already.
+    """Store the outcome of a training unless it is known already.
 
     Returns:
-        Whether it was not known.
+        Whether the outcome is new.
     """
     with db.atomic():
         return bool(
@@ -133,16 +131,16 @@ def remember_outcome(db: Database, name: str, outcome: str) -> bool:
 
 
 def remember_evaluation(db: Database, name: str) -> None:
-    """Remember that the adapter of a training has been evaluated."""
+    """Store that the adapter of a training has been evaluated."""
     with db.atomic():
         db.execute("UPDATE jobs SET evaluate = 0 WHERE name = ?", [name])
 
 
 def forget_job(db: Database, name: str) -> None:
-    """Forget a training; its directory stays.
+    """Remove a training from the store; its folder stays.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such training.
     """
     get_job(db, name)
     with db.atomic():
@@ -151,6 +149,6 @@ def forget_job(db: Database, name: str) -> None:
 
 def _job(row: tuple[Any, ...]) -> StoredJob:
     name, folder, settings, *rest = row
-    # SQLite knows no truth values.
+    # SQLite has no booleans.
     rest[-1] = bool(rest[-1])
     return StoredJob(name, Path(folder), msgspec.json.decode(settings, type=TrainingSettings), *rest)

@@ -1,4 +1,4 @@
-"""Knowledge: what a teacher knows, piece by piece, and where each piece comes from."""
+"""Pieces of knowledge: what a teacher knows, and where each piece comes from."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,22 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.database import now
-from store.datasets import dataset_id, match_any
+from store.datasets import dataset_id
 from store.errors import NotFound
+from store.full_text import match_any
 from store.records import FORMATS, Format, Status
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
 class NewKnowledge:
-    """A piece of knowledge to be stored. `content` is JSON in the shape of its format; None is an unknown measure.
+    """A piece of knowledge to store. `content` is JSON in the shape of its format; an unknown measure is None.
 
     Attributes:
-        rejected: why it is not to be used; None for a piece that is.
-        call: the number of the call that it came from, if a model was asked.
-        sessions: ids of the training sessions that it came from.
-        parents: numbers of the pieces that its teacher was given.
+        rejected: why it must not be used; None if it is usable.
+        call: number of the teacher's call that produced it; None if no model was asked.
+        sessions: ids of the training sessions that it comes from.
+        parents: numbers of the pieces that the teacher's prompt contained.
     """
 
     statement: str
@@ -37,12 +38,12 @@ class NewKnowledge:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ImportOrigin:
     """Where an imported piece comes from.
 
     Attributes:
-        dataset: that it was exported from; None where the file does not say.
-        file: the file or folder that it was read from.
+        dataset: the dataset it was exported from; None if the file does not say.
+        file: the file or folder it was read from.
     """
 
     dataset: str | None
@@ -52,7 +53,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Some of the pieces of a format of a dataset: how many are chosen, of how many."""
+    """How many pieces of a dataset and format are selected, out of how many."""
 
     dataset: str
     format: Format
@@ -62,11 +63,11 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """A stored piece of knowledge; `reason` says why it is rejected, `call_id` is None where no model was asked.
+    """A stored piece of knowledge. `reason` says why it is rejected; `call_id` is None if no model was asked.
 
     Attributes:
-        own: whether the sessions of its dataset gave it; if not, its measures are those of another dataset.
-        origin: where it was imported from; None where it was not.
+        own: whether it comes from the sessions of its dataset; otherwise its measures are those of another dataset.
+        origin: where it was imported from; None if it was not imported.
     """
 
     id: int
@@ -84,7 +85,7 @@ class Knowledge:
     call_id: int | None
     created_at: str
     own: bool = True
-    origin: Origin | None = None
+    origin: ImportOrigin | None = None
 
 
 _COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content, teacher, status, reason, support,
@@ -93,20 +94,20 @@ _COLUMNS = """knowledge.id, datasets.name, format, knowledge.statement, content,
 
 _NAMES = """JOIN datasets ON datasets.id = knowledge.dataset_id
     LEFT JOIN knowledge_imports ON knowledge_imports.id = import_id"""
-"""What `_COLUMNS` need besides the table `knowledge`."""
+"""The joins that `_COLUMNS` needs in addition to the table `knowledge`."""
 
 
 def _piece(row: Sequence[Any]) -> Knowledge:
-    """A row of `_COLUMNS`."""
+    """Build a piece from a row of `_COLUMNS`."""
     own, source, file, imported_at = row[-4:]
-    origin = None if imported_at is None else Origin(source, file, imported_at)
+    origin = None if imported_at is None else ImportOrigin(source, file, imported_at)
     return Knowledge(*(*row[:-4], bool(own), origin))
 
 
 def add_knowledge(
     db: Database, dataset: str, format: Format, teacher: str, pieces: Iterable[NewKnowledge]
 ) -> list[int]:
-    """Store pieces beside those that are there, and return their numbers. The same statement is stored once.
+    """Store pieces next to the existing ones, and return their numbers. Equal statements are stored once.
 
     Raises:
         NotFound: there is no such dataset.
@@ -119,11 +120,11 @@ def add_knowledge(
 def put_knowledge(
     db: Database, dataset: int, format: Format, teacher: str, piece: NewKnowledge, *, imported_by: int | None = None
 ) -> int:
-    """Store a piece in place of one with the same statement, within a transaction, and return its number.
+    """Store a piece, replacing one with the same statement, and return its number. Needs an open transaction.
 
     Args:
-        dataset: the row number of the dataset.
-        imported_by: the row number of the import that brings it; None where the dataset's own sessions gave it.
+        dataset: row number of the dataset.
+        imported_by: row number of the import; None if the piece comes from the dataset's own sessions.
     """
     number = int(
         db.execute(
@@ -172,7 +173,7 @@ def put_knowledge(
 
 
 def known_formats(db: Database, dataset: str) -> tuple[Format, ...]:
-    """The formats of which a dataset has knowledge that is kept.
+    """Return the formats in which a dataset has kept knowledge.
 
     Raises:
         NotFound: there is no such dataset.
@@ -183,7 +184,7 @@ def known_formats(db: Database, dataset: str) -> tuple[Format, ...]:
 
 
 def count_pieces(db: Database, dataset: str, format: Format) -> int:
-    """How many pieces of a format a dataset has, those that are rejected too.
+    """Count the pieces of a format in a dataset, including rejected ones.
 
     Raises:
         NotFound: there is no such dataset.
@@ -202,10 +203,10 @@ def find_knowledge(
     sample: str | None = None,
     limit: int = -1,
 ) -> list[Knowledge]:
-    """Knowledge by support.
+    """Return knowledge, ordered by falling support.
 
     Args:
-        sample: only what is in the sample of this name.
+        sample: only pieces in the sample with this name.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -237,10 +238,10 @@ def find_knowledge(
 def matching_knowledge(
     db: Database, words: Sequence[str], dataset: str | None, format: Format, *, sample: str | None = None, limit: int
 ) -> list[Knowledge]:
-    """Kept knowledge that shares any of the words, those first that share many and rare ones (BM25).
+    """Return kept knowledge that shares any of the words, best matches first (BM25: many and rare words count most).
 
     Args:
-        dataset: None for all.
+        dataset: None for all datasets.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -255,7 +256,7 @@ def matching_knowledge(
         values.append(sample_id(db, sample))
     looked_at = 4 * limit
     while True:
-        # The best of all are found first, and then filtered: looking at each match in the table would take far longer.
+        # Take the best matches of all and filter them afterwards: filtering every match would take far longer.
         best = db.execute(
             "SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH ? ORDER BY rank LIMIT ?",
             [match_any(words), looked_at],
@@ -275,7 +276,7 @@ def matching_knowledge(
 def pieces_from(
     db: Database, dataset: str, session: str, format: Format, *, sample: str | None = None
 ) -> list[Knowledge]:
-    """Kept knowledge of a format that came from a training session.
+    """Return kept knowledge of a format that comes from a training session.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -295,32 +296,32 @@ def pieces_from(
 
 
 def get_knowledge(db: Database, number: int) -> Knowledge:
-    """One piece of knowledge.
+    """Return one piece of knowledge.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no piece with this number.
     """
-    found = pieces_by_number(db, [number])
-    if not found:
+    pieces = pieces_by_number(db, [number])
+    if not pieces:
         raise NotFound(f"there is no knowledge number {number}; kdtui knowledge ls shows the numbers")
-    return found[0]
+    return pieces[0]
 
 
 def pieces_of_call(db: Database, call: int) -> list[Knowledge]:
-    """The pieces that came of a call."""
+    """Return the pieces that came from a call."""
     return pieces_by_number(
         db, [row[0] for row in db.execute("SELECT id FROM knowledge WHERE call_id = ? ORDER BY id", [call])]
     )
 
 
 def parents_of(db: Database, number: int) -> list[Knowledge]:
-    """The pieces that the teacher of a piece was given."""
+    """Return the pieces that the prompt of a piece's teacher contained."""
     rows = db.execute("SELECT parent_id FROM knowledge_parents WHERE knowledge_id = ? ORDER BY parent_id", [number])
     return pieces_by_number(db, [row[0] for row in rows])
 
 
-def sessions_of(db: Database, number: int) -> list[str]:
-    """The ids of the training sessions that a piece came from."""
+def sessions_of_piece(db: Database, number: int) -> list[str]:
+    """Return the ids of the training sessions that a piece comes from."""
     rows = db.execute(
         """
         SELECT session FROM knowledge_sessions JOIN sessions ON sessions.id = session_id
@@ -332,12 +333,12 @@ def sessions_of(db: Database, number: int) -> list[str]:
 
 
 def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int, list[str]]:
-    """For each piece of a format the ids of the training sessions that it came from.
+    """Return the ids of the training sessions that each piece of a format comes from, by piece.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    found: dict[int, list[str]] = {}
+    sessions: dict[int, list[str]] = {}
     for number, session in db.execute(
         """
         SELECT knowledge_id, session FROM knowledge JOIN knowledge_sessions ON knowledge_id = knowledge.id
@@ -346,17 +347,17 @@ def sessions_by_knowledge(db: Database, dataset: str, format: Format) -> dict[in
         """,
         [dataset_id(db, dataset), format],
     ):
-        found.setdefault(number, []).append(session)
-    return found
+        sessions.setdefault(number, []).append(session)
+    return sessions
 
 
 def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int, list[int]]:
-    """For each piece of a format the pieces that its teacher was given.
+    """Return the pieces that the teacher's prompt contained, for each piece of a format.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    found: dict[int, list[int]] = {}
+    parents: dict[int, list[int]] = {}
     for number, parent in db.execute(
         """
         SELECT knowledge_id, parent_id FROM knowledge JOIN knowledge_parents ON knowledge_id = knowledge.id
@@ -364,27 +365,25 @@ def parents_by_knowledge(db: Database, dataset: str, format: Format) -> dict[int
         """,
         [dataset_id(db, dataset), format],
     ):
-        found.setdefault(number, []).append(parent)
-    return found
+        parents.setdefault(number, []).append(parent)
+    return parents
 
 
 def sample_id(db: Database, name: str) -> int:
-    """The row number of a sample.
+    """Return the row number of a sample.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such sample.
     """
     row = db.execute("SELECT id FROM samples WHERE name = ?", [name]).fetchone()
     if row is None:
         names = (other for (other,) in db.execute("SELECT name FROM samples ORDER BY name"))
-        raise NotFound(
-            f"there is no sample {name!r}; {meant(name, names, 'kdtui sample ls shows those that there are')}"
-        )
+        raise NotFound(f"there is no sample {name!r}; {suggestion(name, names, 'kdtui sample ls lists the samples')}")
     return int(row[0])
 
 
 def pieces_by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
-    """Pieces in the order of their numbers as given; those that are not there are left out."""
+    """Return pieces in the order of the given numbers; skip missing ones."""
     rows = db.execute(
         f"""
         SELECT {_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN knowledge ON knowledge.id = wanted.value
@@ -395,8 +394,8 @@ def pieces_by_number(db: Database, numbers: Sequence[int]) -> list[Knowledge]:
     return [_piece(row) for row in rows]
 
 
-def existing(db: Database, numbers: Iterable[int]) -> list[int]:
-    """Those of the numbers that pieces have, ascending."""
+def existing_among(db: Database, numbers: Iterable[int]) -> list[int]:
+    """Return the numbers for which there is a piece, ascending."""
     rows = db.execute(
         "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
         [json.dumps(list(numbers))],
@@ -405,7 +404,7 @@ def existing(db: Database, numbers: Iterable[int]) -> list[int]:
 
 
 def kept_among(db: Database, numbers: Iterable[int]) -> list[int]:
-    """Those of the numbers that kept pieces have, ascending."""
+    """Return the numbers for which there is a kept piece, ascending."""
     rows = db.execute(
         "SELECT id FROM knowledge WHERE id IN (SELECT value FROM json_each(?)) AND status = 'kept' ORDER BY id",
         [json.dumps(list(numbers))],
@@ -413,8 +412,8 @@ def kept_among(db: Database, numbers: Iterable[int]) -> list[int]:
     return [number for (number,) in rows.fetchall()]
 
 
-def shares_of(db: Database, numbers: Iterable[int]) -> list[Share]:
-    """What pieces are of, by dataset and format."""
+def count_shares(db: Database, numbers: Iterable[int]) -> list[Share]:
+    """Count pieces by dataset and format, along with the totals."""
     rows = db.execute(
         """
         SELECT datasets.name, format, count(*), (

@@ -1,4 +1,4 @@
-"""Knowledge that was imported: put beside what is there, with where it comes from."""
+"""Imported knowledge: stored next to the existing pieces, with a record of its origin."""
 
 import json
 from collections.abc import Iterable
@@ -11,19 +11,19 @@ from store.knowledge import NewKnowledge, put_knowledge
 from store.records import Format
 from store.sqlite import Database
 
-Outcome: TypeAlias = Literal["new", "again", "known"]
-"""Of a piece: it was not there; it had come from the same dataset before; or it was there, and stays as it is."""
+ImportOutcome: TypeAlias = Literal["new", "again", "known"]
+"""Of an imported piece: it is new, it was imported from the same dataset before, or it existed and is unchanged."""
 
 _KEY = 16
 """Characters of the hash of a session's products."""
 
 
 def record_import(db: Database, dataset: str, source: str | None, file: str) -> int:
-    """Note an import, and return its number.
+    """Record an import, and return its number.
 
     Args:
-        dataset: where the knowledge goes.
-        source: the dataset that it was exported from; None where that is not known.
+        dataset: the dataset that gets the knowledge.
+        source: the dataset it was exported from; None if unknown.
 
     Raises:
         NotFound: there is no such dataset.
@@ -38,8 +38,8 @@ def record_import(db: Database, dataset: str, source: str | None, file: str) -> 
 
 def put_imported(
     db: Database, dataset: str, format: Format, teacher: str, piece: NewKnowledge, imported_by: int
-) -> tuple[int, Outcome]:
-    """Store a piece of an import, and return its number. What the dataset knows already stays as it is.
+) -> tuple[int, ImportOutcome]:
+    """Store a piece of an import, and return its number. Pieces that the dataset has already stay unchanged.
 
     Raises:
         NotFound: there is no such dataset.
@@ -61,15 +61,15 @@ def put_imported(
 
 
 def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[str, str]:
-    """What tells sessions from others that have the same ids in other datasets: a hash of the ids of their products.
+    """Return a hash of the product ids for each session: it identifies sessions that share an id with other datasets.
 
-    Sessions that the dataset does not have are left out.
+    Sessions that the dataset lacks are left out.
 
     Raises:
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    found = {}
+    keys = {}
     for session in set(sessions):
         items = db.execute(
             """
@@ -80,5 +80,5 @@ def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[st
         ).fetchall()
         if items:
             products = json.dumps([item for (item,) in items])
-            found[session] = sha256(products.encode()).hexdigest()[:_KEY]
-    return found
+            keys[session] = sha256(products.encode()).hexdigest()[:_KEY]
+    return keys

@@ -1,4 +1,4 @@
-"""Knowledge that is deleted, what hangs on it, and how it comes back."""
+"""Deletion of knowledge: what depends on pieces, and how a deletion is undone."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -13,28 +13,28 @@ _LINKS = {
     "knowledge_parents": "knowledge_id IN (SELECT id FROM chosen) OR parent_id IN (SELECT id FROM chosen)",
     "sample_knowledge": "knowledge_id IN (SELECT id FROM chosen)",
 }
-"""The tables that name pieces, and which of their rows go with them."""
+"""The tables that refer to pieces, and the condition for rows that are deleted with them."""
 
-_STILL_THERE = {
+_RESTORABLE = {
     "knowledge_sessions": "EXISTS (SELECT 1 FROM sessions WHERE id = ?2)",
     "knowledge_parents": "EXISTS (SELECT 1 FROM knowledge WHERE id = ?1) "
     "AND EXISTS (SELECT 1 FROM knowledge WHERE id = ?2)",
     "sample_knowledge": "EXISTS (SELECT 1 FROM samples WHERE id = ?1)",
 }
-"""Whether what a row names besides the pieces is still there when it is to come back."""
+"""Conditions for restoring a row: the rows it refers to, other than the restored pieces, still exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dependents:
-    """What hangs on pieces.
+    """What depends on pieces.
 
     Attributes:
-        pieces: how many of them there are.
-        samples: names of those that hold any.
+        pieces: number of the pieces.
+        samples: names of the samples that contain any of them.
         sampled: how many of the pieces are in samples.
-        children: other pieces whose teacher was given any of them.
-        sessions: how often they name a session that they come from.
-        asked: how many of the pieces a model was asked for.
+        children: other pieces whose teacher had any of them in its prompt.
+        sessions: number of their references to sessions.
+        asked: how many of the pieces a model produced.
         imported: how many of the pieces were imported.
     """
 
@@ -48,23 +48,23 @@ class Dependents:
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
-    """All that was deleted, row by row."""
+class RemovedKnowledge:
+    """Everything that was deleted, row by row."""
 
     knowledge: list[tuple[Any, ...]]
     links: dict[str, list[tuple[int, int]]]
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the pieces."""
+        """Numbers of the pieces."""
         return [row[0] for row in self.knowledge]
 
 
 def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
-    """What hangs on pieces.
+    """Return what depends on pieces.
 
     Raises:
-        NotFound: none of them is there.
+        NotFound: none of the pieces exists.
     """
     with db.snapshot():
         count = _choose(db, numbers)
@@ -94,14 +94,14 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
     return Dependents(count, tuple(name for (name,) in samples), sampled, children, sessions, asked, imported)
 
 
-def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> Removed:
-    """Delete pieces, and take them out of samples and origins.
+def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> RemovedKnowledge:
+    """Delete pieces, and remove them from samples and from the origins of other pieces.
 
     Args:
-        keep: whether the result has what was deleted, for `restore_knowledge`.
+        keep: whether to return the deleted rows, for `restore_knowledge`.
 
     Raises:
-        NotFound: none of them is there.
+        NotFound: none of the pieces exists.
     """
     with db.atomic():
         _choose(db, numbers)
@@ -111,26 +111,25 @@ def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False
             for table, condition in _LINKS.items()
         }
         db.execute("DELETE FROM knowledge WHERE id IN (SELECT id FROM chosen)")
-    return Removed(rows, links)
+    return RemovedKnowledge(rows, links)
 
 
-def restore_knowledge(db: Database, removed: Removed) -> None:
-    """Put deleted pieces back whole, under their numbers. Links to what is gone by now are left out.
+def restore_knowledge(db: Database, removed: RemovedKnowledge) -> None:
+    """Restore deleted pieces completely, with their numbers. References to rows that no longer exist are left out.
 
     Raises:
-        StoreError: one of them has come anew meanwhile, or its dataset is gone; nothing is put back then.
+        StoreError: an equal piece has been added meanwhile, or the dataset is gone; nothing is restored.
     """
     try:
         with db.atomic():
             _insert(db, "knowledge", removed.knowledge)
             for table, rows in removed.links.items():
-                condition = _STILL_THERE[table]
+                condition = _RESTORABLE[table]
                 for row in rows:
                     db.execute(f"INSERT OR IGNORE INTO {table} SELECT ?1, ?2 WHERE {condition}", row)
     except sqlite3.IntegrityError as error:
         raise StoreError(
-            "the deleted knowledge cannot be put back: a piece that says the same has come meanwhile, or its dataset "
-            "is gone"
+            "the deleted knowledge cannot be restored: an equal piece has been added meanwhile, or its dataset is gone"
         ) from error
 
 
@@ -140,7 +139,7 @@ def _insert(db: Database, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def _choose(db: Database, numbers: Iterable[int]) -> int:
-    """Have the table `chosen` hold those of the numbers that are there, and return how many."""
+    """Fill the temporary table `chosen` with the numbers that have a piece, and return how many there are."""
     assert db.conn is not None
     db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (id INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM chosen")

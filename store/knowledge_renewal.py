@@ -1,4 +1,4 @@
-"""What a teacher says now beside what it said before: the new findings are stored, and the others stay or go."""
+"""Replacing what a teacher said before by new findings: findings are stored, older pieces are kept or deleted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """What new findings change in what a teacher has said of a dataset in a format. Imported pieces are never counted.
+    """How new findings change a teacher's pieces of one dataset and format. Imported pieces are never counted.
 
     Attributes:
-        kept: how many findings are to be used.
-        rejected: how many findings are kept apart.
-        new: how many of both were not there before.
-        missing: the numbers of the pieces of before that were not found again.
-        worse: the numbers of those that were to be used before, and are rejected by the findings.
-        better: how many were rejected before, and are to be used now.
+        kept: number of usable findings.
+        rejected: number of rejected findings.
+        new: number of findings, usable or rejected, that did not exist before.
+        missing: numbers of the older pieces that were not found again.
+        worse: numbers of the older usable pieces that the findings reject.
+        better: number of older rejected pieces that are usable now.
     """
 
     kept: int
@@ -32,36 +32,40 @@ class Renewal:
 
     @property
     def lost(self) -> tuple[int, ...]:
-        """The numbers of the pieces of before that are not to be used any more if these findings replace them."""
+        """Numbers of the older usable pieces that are lost if these findings replace them."""
         return (*self.missing, *self.worse)
 
     @property
     def can_replace(self) -> bool:
-        """Whether anything was found to put in the place of what was there."""
+        """Whether there is any usable finding to replace older pieces with."""
         return self.kept > 0
 
 
 def compare_findings(
     db: Database, dataset: str, format: Format, teacher: str, findings: Sequence[NewKnowledge]
 ) -> Renewal:
-    """What storing these findings would change. Nothing is written.
+    """Return what storing these findings would change; write nothing.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    before = _said_before(db, dataset, format, teacher)
-    # The last of several that say the same is the one that is stored.
-    found = {piece.statement: piece for piece in findings}
+    before = _existing_pieces(db, dataset, format, teacher)
+    # Of several findings with the same statement, the last one is stored.
+    by_statement = {piece.statement: piece for piece in findings}
     return Renewal(
-        kept=sum(piece.rejected is None for piece in found.values()),
-        rejected=sum(piece.rejected is not None for piece in found.values()),
-        new=sum(statement not in before for statement in found),
-        missing=tuple(piece.number for statement, piece in before.items() if piece.can_go and statement not in found),
+        kept=sum(piece.rejected is None for piece in by_statement.values()),
+        rejected=sum(piece.rejected is not None for piece in by_statement.values()),
+        new=sum(statement not in before for statement in by_statement),
+        missing=tuple(
+            piece.number for statement, piece in before.items() if piece.can_go and statement not in by_statement
+        ),
         worse=tuple(
-            piece.number for statement, piece in before.items() if piece.can_go and _spoils(found.get(statement), piece)
+            piece.number
+            for statement, piece in before.items()
+            if piece.can_go and _rejects(by_statement.get(statement), piece)
         ),
         better=sum(
-            statement in found and found[statement].rejected is None and not piece.is_kept
+            statement in by_statement and by_statement[statement].rejected is None and not piece.is_kept
             for statement, piece in before.items()
         ),
     )
@@ -70,13 +74,13 @@ def compare_findings(
 def renew_knowledge(
     db: Database, dataset: str, format: Format, teacher: str, findings: Sequence[NewKnowledge], *, replace: bool
 ) -> Renewal:
-    """Store what a teacher says now of a dataset in a format, and return what that changes.
+    """Store a teacher's new findings for a dataset in a format, and return what changed.
 
-    A statement that was there already keeps its row number. Imported pieces stay, whatever was found.
+    A statement that existed before keeps its row number. Imported pieces always stay.
 
     Args:
-        replace: delete the pieces of before that were not found again, and reject those that the findings reject. Else
-            these stay as they are; and so they do where no finding is to be used.
+        replace: whether to delete older pieces that were not found again, and to reject those that the findings
+            reject. Otherwise, or if no finding is usable, older pieces stay as they are.
 
     Raises:
         NotFound: there is no such dataset.
@@ -84,12 +88,12 @@ def renew_knowledge(
     with db.atomic():
         renewal = compare_findings(db, dataset, format, teacher, findings)
         is_replaced = replace and renewal.can_replace
-        before = _said_before(db, dataset, format, teacher)
+        before = _existing_pieces(db, dataset, format, teacher)
         staying = {
             piece.statement
             for piece in findings
             if (other := before.get(piece.statement)) is not None
-            and _spoils(piece, other)
+            and _rejects(piece, other)
             and not (is_replaced and other.can_go)
         }
         add_knowledge(db, dataset, format, teacher, [piece for piece in findings if piece.statement not in staying])
@@ -98,18 +102,18 @@ def renew_knowledge(
     return renewal
 
 
-def said_before(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:
-    """The numbers of the pieces that findings could replace: all that a teacher has said, but what was imported.
+def replaceable_pieces(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:
+    """Return the numbers of the pieces that findings could replace: all of the teacher's, except imported ones.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    return tuple(piece.number for piece in _said_before(db, dataset, format, teacher).values() if piece.can_go)
+    return tuple(piece.number for piece in _existing_pieces(db, dataset, format, teacher).values() if piece.can_go)
 
 
 def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
-    """How many pieces of a teacher findings could replace, by dataset and format; imported ones are not counted."""
-    found: dict[tuple[str, str], int] = {}
+    """Count the pieces of a teacher that findings could replace, by dataset and format; ignore imported ones."""
+    counts: dict[tuple[str, str], int] = {}
     for sign, condition in ((1, "TRUE"), (-1, "import_id IS NOT NULL")):
         for dataset, format, count in db.execute(
             f"""
@@ -120,26 +124,26 @@ def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
             """,
             [teacher],
         ).fetchall():
-            found[dataset, format] = found.get((dataset, format), 0) + sign * int(count)
-    return {key: count for key, count in found.items() if count}
+            counts[dataset, format] = counts.get((dataset, format), 0) + sign * int(count)
+    return {key: count for key, count in counts.items() if count}
 
 
 @dataclass(frozen=True, slots=True)
-class _Before:
-    """A piece that is there; it can go where it was not imported."""
+class _ExistingPiece:
+    """An existing piece; it can be replaced unless it was imported."""
 
     number: int
     is_kept: bool
     can_go: bool
 
 
-def _spoils(finding: NewKnowledge | None, before: _Before) -> bool:
-    """Whether a finding rejects a piece that is to be used."""
+def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
+    """Whether a finding rejects a usable piece."""
     return finding is not None and finding.rejected is not None and before.is_kept
 
 
-def _said_before(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _Before]:
-    """What a teacher has said, by statement."""
+def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _ExistingPiece]:
+    """Return the existing pieces of a teacher, by statement."""
     rows = db.execute(
         """
         SELECT statement, id, status = 'kept', import_id IS NULL FROM knowledge
@@ -148,6 +152,6 @@ def _said_before(db: Database, dataset: str, format: Format, teacher: str) -> di
         [dataset_id(db, dataset), format, teacher],
     )
     return {
-        statement: _Before(number, bool(is_kept), bool(can_go))
+        statement: _ExistingPiece(number, bool(is_kept), bool(can_go))
         for statement, number, is_kept, can_go in rows.fetchall()
     }

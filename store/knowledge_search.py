@@ -1,8 +1,8 @@
-"""Knowledge by words and filters, in the order of a measure: the first of it at once, however much there is.
+"""Search for knowledge by words and filters, ordered by a measure: the first hits come at once, however many there are.
 
-What is shown first is looked for among the first pieces of the whole order, which an index has. Only where too few of
-them are hits are all hits put in order before anything is shown; the index `knowledge_facets` has all that is needed
-for that, so no text is read.
+The first hits are looked for among the first pieces of the whole order, which an index provides. Only if too few of
+those match are all hits sorted before anything is shown. The index `knowledge_facets` covers all columns for that, so
+no text is read.
 """
 
 import json
@@ -11,22 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from store.datasets import dataset_id
+from store.full_text import match_all
 from store.hits import FIRST, Hits, hits_of
 from store.knowledge import sample_id
 from store.records import Format, KnowledgeQuery, KnowledgeSort, Status
 from store.sqlite import Database
 
 RANKED = 5_000
-"""Hits of a text at most that are put in the order of the match: each has to be looked at for that."""
+"""Maximum number of text matches that are ranked by relevance; ranking reads each of them."""
 
-_GLANCE = 2_000
-"""Pieces at the front of an order among which the first hits are looked for."""
+_FRONT = 2_000
+"""Pieces at the front of an order to look for the first hits in."""
 
 _LAST = 2 * FIRST
-"""Hits of the end that are known before the middle is: the last page is seldom full, and more is in sight than that."""
+"""Hits at the end that are found before the middle ones; more than a page, as the last page is often short."""
 
 _PREFIX = 3
-"""Letters of the beginnings of words that the text index has by themselves."""
+"""Longest word beginnings, in letters, for which the text index has entries of their own."""
 
 _SHOWN = 400
 """Characters of a statement in a row."""
@@ -36,7 +37,7 @@ _COLUMN_OF: dict[KnowledgeSort, str] = {"newest": "created_at"}
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeRow:
-    """A piece of knowledge as a list shows it, with the beginning of its statement."""
+    """A piece of knowledge in a list, with the beginning of its statement."""
 
     id: int
     format: Format
@@ -53,7 +54,7 @@ class KnowledgeRow:
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """How many hits have each value, the most frequent first."""
+    """Number of hits for each value, most frequent first."""
 
     format: dict[str, int]
     dataset: dict[str, int]
@@ -63,14 +64,14 @@ class Facets:
 
 
 class _Where:
-    """The conditions of a query, each with the values for its question marks.
+    """The conditions of a query, each with the values for its placeholders.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
 
     def __init__(self, db: Database, query: KnowledgeQuery) -> None:
-        self.match = match_expression(query.words) if query.words else None
+        self.match = match_all(query.words) if query.words else None
         self._is_short = len(query.words) == 1 and len(query.words[0]) <= _PREFIX and query.words[0].isalnum()
         self._filters: list[str] = []
         self._values: list[object] = []
@@ -91,7 +92,7 @@ class _Where:
             imports = f"SELECT id FROM knowledge_imports WHERE source IN ({marks}) OR file IN ({marks})"
             self._filters.append(f"id IN (SELECT id FROM knowledge WHERE import_id IN ({imports}))")
             self._values += [*query.origins, *query.origins]
-        # The pieces of a sample, and what was imported, are looked up one by one.
+        # The pieces of samples and imports are looked up by number.
         self._by_number = bool(query.samples or query.origins)
 
     def _any_of(self, column: str, values: Sequence[object]) -> None:
@@ -105,14 +106,14 @@ class _Where:
 
     @property
     def table(self) -> str:
-        """The table, with the way through it on which the filters are looked at."""
+        """The table, with the index to use for the filters."""
         return "knowledge NOT INDEXED" if self._by_number else "knowledge INDEXED BY knowledge_facets"
 
     def sql(self, *, by_words: bool = True, among: str = "") -> str:
-        """The conditions on the table, those of the words among them or not.
+        """Return the conditions on the table, with or without those of the words.
 
         Args:
-            among: a query for the only pieces that come into question, where they are few.
+            among: a query for the few pieces to check; empty for all.
         """
         conditions = list(self._filters)
         if self.match is not None and by_words:
@@ -123,8 +124,8 @@ class _Where:
         matches = "FROM knowledge_fts WHERE knowledge_fts MATCH ?"
         if not among:
             return f"id IN (SELECT rowid {matches})"
-        # What begins with few letters is found by its number at once, and is very much otherwise. Of other words each
-        # look would begin with all of their beginnings.
+        # Short beginnings match very many pieces, but a lookup by number is fast. For longer words, each lookup would
+        # collect all words with that beginning first.
         return (
             f"EXISTS (SELECT 1 {matches} AND rowid = id)"
             if self._is_short
@@ -135,24 +136,19 @@ class _Where:
         return [*self._values, self.match] if self.match is not None and by_words else list(self._values)
 
 
-def match_expression(words: Sequence[str]) -> str:
-    """An FTS5 query: all words must occur, each may be the beginning of a longer one; some may be phrases."""
-    return " ".join('"' + word.replace("\0", " ").replace('"', '""') + '"*' for word in words)
-
-
 def search_knowledge(
     db: Database, query: KnowledgeQuery, sort: KnowledgeSort = "support", *, reverse: bool = False, ranked: int = RANKED
 ) -> Iterator[Hits]:
-    """The numbers of the pieces that are looked for, part by part.
+    """Iterate over the numbers of the matching pieces, part by part.
 
     Args:
-        sort: what they are in the order of, the greatest first and those without it last. By the match, of words
-            alone: without any it is by support.
-        reverse: the least first; those without a measure are still last.
-        ranked: hits at most that are put in the order of the match; more are put in that of support.
+        sort: the order, greatest first and pieces without the measure last. "match" is relevance for the words only;
+            without words it means support.
+        reverse: least first; pieces without the measure are still last.
+        ranked: maximum number of hits to rank by relevance; more are ordered by support.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
     where = _Where(db, query)
     note = ""
@@ -161,63 +157,63 @@ def search_knowledge(
         many = len(_numbers(db, some, [where.match, ranked + 1])) > ranked
         if sort == "match":
             if not many:
-                yield from hits_of(db, *_ranked(where, reverse=reverse))
+                yield from hits_of(db, *_by_relevance(where, reverse=reverse))
                 return
             note = f"by support: more than {ranked:,} match"
         if not many:
             yield from hits_of(db, *_matches_in_order(where, _order(sort, reverse=reverse)))
             return
-    yield from _many(db, where, sort, reverse=reverse, note=note)
+    yield from _search_in_order(db, where, sort, reverse=reverse, note=note)
 
 
-def _many(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, note: str) -> Iterator[Hits]:
-    """Hits that may be very many: the first of them, how many there are, the last of them, and then all."""
+def _search_in_order(db: Database, where: _Where, sort: KnowledgeSort, *, reverse: bool, note: str) -> Iterator[Hits]:
+    """Yield hits that can be very many: the first, the count, the last, and then all."""
     column = _column(sort)
     index = f"knowledge_by_{column}"
     order = _order(sort, reverse=reverse)
     shown = 0
-    first = _glance(db, where, index, order)
+    first = _first_hits(db, where, index, order)
     if len(first) == FIRST:
         yield Hits(0, first, None, note)
         shown = FIRST
         if where.match is None or not where.is_filtered:
-            yield from _end(db, where, index, _order(sort, reverse=not reverse, nulls_last=False), note)
+            yield from _count_and_last_hits(db, where, index, _order(sort, reverse=not reverse, nulls_last=False), note)
     if where.is_filtered and where.match is not None:
         sql, values = _matches_in_order(where, order)
     else:
-        # Filters are looked up in the index that has all of them, words are met on the way through the order.
+        # Filters use the index that covers them; words are checked while reading in order.
         table = where.table if where.is_filtered else f"knowledge INDEXED BY {index}"
         sql = f"SELECT id FROM {table} WHERE {where.sql()} ORDER BY {order}"
         values = where.values()
         if where.is_filtered and not shown:
-            # To find the first is much faster than to put all in order.
+            # Finding the first hits is much faster than sorting all.
             first = _numbers(db, f"{sql} LIMIT {FIRST}", values)
             yield Hits(0, first, len(first) if len(first) < FIRST else None, note)
             if len(first) < FIRST:
                 return
             shown = FIRST
-    yield from _beyond(hits_of(db, sql, values, order=note), shown)
+    yield from _skip_first(hits_of(db, sql, values, order=note), shown)
 
 
-def _beyond(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
-    """The parts without the first hits, which have been handed out already."""
+def _skip_first(parts: Iterator[Hits], shown: int) -> Iterator[Hits]:
+    """Skip the first hits, which have been yielded already."""
     for part in parts:
         ids = part.ids[max(0, shown - part.first) :]
         if ids or part.count is not None:
             yield Hits(max(part.first, shown), ids, part.count, part.order)
 
 
-def _glance(db: Database, where: _Where, index: str, order: str, limit: int = FIRST) -> "array[int]":
-    """The first hits, as far as they are among the first pieces of the order."""
-    front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_GLANCE}"
+def _first_hits(db: Database, where: _Where, index: str, order: str, limit: int = FIRST) -> "array[int]":
+    """Return the first hits if they are among the first pieces of the order."""
+    front = f"FROM knowledge INDEXED BY {index} ORDER BY {order} LIMIT {_FRONT}"
     conditions = where.sql(among=f"SELECT id {front}")
-    # Without filters, the index has all that is needed.
+    # Without filters, the index alone is enough.
     columns = "*" if where.is_filtered else "id"
     return _numbers(db, f"SELECT id FROM (SELECT {columns} {front}) WHERE {conditions} LIMIT {limit}", where.values())
 
 
-def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
-    """How many hits there are, and the last of them, where they are quickly found."""
+def _count_and_last_hits(db: Database, where: _Where, index: str, backwards: str, note: str) -> Iterator[Hits]:
+    """Yield the count and the last hits if they can be found quickly."""
     if where.match is not None:
         count = db.execute("SELECT count(*) FROM knowledge_fts WHERE knowledge_fts MATCH ?", [where.match])
     elif where.is_filtered:
@@ -225,7 +221,7 @@ def _end(db: Database, where: _Where, index: str, backwards: str, note: str) -> 
     else:
         count = db.execute("SELECT count(*) FROM knowledge")
     total = int(count.fetchone()[0])
-    last = _glance(db, where, index, backwards, _LAST)
+    last = _first_hits(db, where, index, backwards, _LAST)
     if len(last) == _LAST and total >= FIRST + _LAST:
         can_wait = where.match is None and not where.is_filtered
         yield Hits(total - _LAST, array("q", reversed(last)), total, note, can_wait)
@@ -235,13 +231,13 @@ def _numbers(db: Database, sql: str, values: Sequence[object]) -> "array[int]":
     return array("q", [row[0] for row in db.execute(sql, list(values)).fetchall()])
 
 
-def _ranked(where: _Where, *, reverse: bool) -> tuple[str, list[object]]:
+def _by_relevance(where: _Where, *, reverse: bool) -> tuple[str, list[object]]:
     way = "DESC" if reverse else "ASC"
     return _matches_in_order(where, f"rank {way}, id {way}")
 
 
 def _matches_in_order(where: _Where, order: str) -> tuple[str, list[object]]:
-    """The matches of words, filtered and put in order one by one."""
+    """Return a query that filters and sorts the text matches, and its values."""
     sql = f"""
         SELECT id FROM knowledge_fts CROSS JOIN knowledge ON knowledge.id = knowledge_fts.rowid
         WHERE knowledge_fts MATCH ? AND {where.sql(by_words=False)} ORDER BY {order}
@@ -260,7 +256,7 @@ def _order(sort: KnowledgeSort, *, reverse: bool, nulls_last: bool = True) -> st
 
 
 def knowledge_rows(db: Database, numbers: Sequence[int]) -> list[KnowledgeRow]:
-    """Pieces as a list shows them, in the order of their numbers as given; those that are gone are left out."""
+    """Return rows for a list, in the order of the given numbers; skip missing pieces."""
     rows = db.execute(
         f"""
         SELECT knowledge.id, format, datasets.name, substr(statement, 1, {_SHOWN}), support, precision, confidence,
@@ -274,10 +270,10 @@ def knowledge_rows(db: Database, numbers: Sequence[int]) -> list[KnowledgeRow]:
 
 
 def count_facets(db: Database, query: KnowledgeQuery) -> Facets:
-    """How many hits have each format, dataset, status and teacher, and are in each sample.
+    """Count the hits by format, dataset, status, teacher and sample.
 
     Raises:
-        NotFound: a dataset or a sample is not there.
+        NotFound: a dataset or a sample does not exist.
     """
     where = _Where(db, query)
     names = dict(db.execute("SELECT id, name FROM datasets").fetchall())

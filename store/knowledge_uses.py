@@ -1,4 +1,4 @@
-"""Where a piece of knowledge was used, or could have been."""
+"""Where a piece of knowledge was used, or could have been used."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from store.sqlite import Database
 
 
 def samples_with(db: Database, number: int) -> tuple[str, ...]:
-    """The names of the samples that hold a piece."""
+    """Return the names of the samples that contain a piece."""
     rows = db.execute(
         """
         SELECT name FROM sample_knowledge JOIN samples ON samples.id = sample_id WHERE knowledge_id = ? ORDER BY name
@@ -20,10 +20,10 @@ def samples_with(db: Database, number: int) -> tuple[str, ...]:
 
 
 def runs_that_could_use(db: Database, piece: Knowledge, samples: Sequence[str]) -> tuple[int, ...]:
-    """The runs that a piece was offered to, the newest first. Nothing that is kept says for which of their sessions.
+    """Return the runs that could use a piece, newest first. The store does not record for which sessions they did.
 
     Args:
-        samples: those that hold it.
+        samples: the samples that contain it.
     """
     rows = db.execute(
         f"SELECT id FROM runs WHERE dataset_id = ? AND {_OFFERED} ORDER BY id DESC",
@@ -33,10 +33,10 @@ def runs_that_could_use(db: Database, piece: Knowledge, samples: Sequence[str]) 
 
 
 def trainings_that_could_use(db: Database, piece: Knowledge, samples: Sequence[str]) -> tuple[str, ...]:
-    """The names of the trainings that a piece was offered to, the newest first.
+    """Return the names of the trainings that could use a piece, newest first.
 
     Args:
-        samples: those that hold it.
+        samples: the samples that contain it.
     """
     rows = db.execute(
         f"""

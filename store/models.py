@@ -1,4 +1,4 @@
-"""Models by name, and where their files are."""
+"""Models by name, with the paths of their files."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,19 +6,19 @@ from typing import Literal
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A model that has a name.
+    """A model with a name.
 
     Attributes:
-        path: of its GGUF file.
-        source: where it comes from: a file, a repository, or another model and its quantization.
-        made: whether the file is the program's own, to be deleted with the name.
-        kind: an adapter changes a base.
+        path: its GGUF file.
+        source: a file, a repository, or another model and its quantization.
+        made: whether the program owns the file and deletes it along with the name.
+        kind: a base, or an adapter that modifies one.
     """
 
     name: str
@@ -32,7 +32,7 @@ def add_model(db: Database, model: NamedModel) -> None:
     """Give a model a name.
 
     Raises:
-        StoreError: there is a model of that name.
+        StoreError: the name is taken.
     """
     with db.atomic():
         if db.execute("SELECT 1 FROM models WHERE name = ?", [model.name]).fetchone():
@@ -46,36 +46,36 @@ def add_model(db: Database, model: NamedModel) -> None:
 
 
 def named_models(db: Database) -> list[NamedModel]:
-    """All models that have a name, in alphabetical order."""
+    """List all named models by name."""
     rows = db.execute("SELECT name, path, source, made, kind FROM models ORDER BY name").fetchall()
-    found = [NamedModel(*row) for row in rows]
-    return [replace(each, path=Path(each.path), made=bool(each.made)) for each in found]
+    models = [NamedModel(*row) for row in rows]
+    return [replace(each, path=Path(each.path), made=bool(each.made)) for each in models]
 
 
 def named_model(db: Database, name: str) -> NamedModel:
-    """The model of this name.
+    """Return the model with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such model.
     """
     for model in named_models(db):
         if model.name == name:
             return model
     names = (model.name for model in named_models(db))
-    raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
+    raise NotFound(f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls lists the models')}")
 
 
 def named_since(db: Database, name: str) -> str | None:
-    """When a model got its name; None where there is none of that name."""
+    """Return when a model got its name; None if there is no such model."""
     row = db.execute("SELECT created_at FROM models WHERE name = ?", [name]).fetchone()
     return None if row is None else str(row[0])
 
 
 def forget_model(db: Database, name: str) -> None:
-    """Take away a name.
+    """Remove a name.
 
     Raises:
-        NotFound: there is no model of that name.
+        NotFound: there is no such model.
     """
     named_model(db, name)
     with db.atomic():

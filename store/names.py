@@ -1,6 +1,6 @@
-"""Names of what is stored, to be offered while somebody types: read quickly, and without a trace.
+"""Names in the store, for shell completion: read quickly and without side effects.
 
-The file is neither made nor migrated nor written to, whatever version it is of.
+The file is not created, migrated or written to, whatever its version.
 """
 
 import sqlite3
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-Kind: TypeAlias = Literal[
+NameKind: TypeAlias = Literal[
     "datasets",
     "sessions",
     "samples",
@@ -27,17 +27,17 @@ Kind: TypeAlias = Literal[
 ]
 
 MOST = 200
-"""Names at most."""
+"""Maximum number of names."""
 
 _PATIENCE = 0.2
 """Seconds to wait for another process that holds the file."""
 
 _LAST = "\U0010ffff"
 
-# Each takes the beginning of a name, what comes behind all names with it, a dataset or nothing, and how many.
+# The parameters: the beginning of a name, an upper bound of names with it, a dataset or NULL, and the maximum.
 _NAMED = "WHERE name >= :start AND name < :behind ORDER BY name LIMIT :most"
 _NUMBERED = "WHERE substr(id, 1, length(:start)) = :start ORDER BY id DESC LIMIT :most"
-_QUERIES: dict[Kind, str] = {
+_QUERIES: dict[NameKind, str] = {
     "datasets": f"SELECT name FROM datasets {_NAMED}",
     "samples": f"SELECT name FROM samples {_NAMED}",
     "hosts": f"SELECT name FROM hosts {_NAMED}",
@@ -64,21 +64,21 @@ _QUERIES: dict[Kind, str] = {
 }
 
 
-def names_with(path: Path, kind: Kind, start: str = "", *, dataset: str | None = None) -> list[str]:
-    """Some names that begin with a text, in order; of runs, pieces and calls the numbers, the newest first.
+def names_with(path: Path, kind: NameKind, start: str = "", *, dataset: str | None = None) -> list[str]:
+    """Return names that begin with a text, sorted; for runs, pieces and calls the numbers, newest first.
 
     Args:
-        path: of the database, which need not be there.
-        dataset: whose sessions; None for all.
+        path: the database file; it need not exist.
+        dataset: restricts sessions to this dataset; None for all.
 
     Raises:
-        sqlite3.Error: the file is no database, or has no such table.
+        sqlite3.Error: the file is not a database, or has no such table.
     """
     if not path.is_file():
         return []
-    # Where no other process has it open there is no log beside it; to read it as if there could be one would make one.
+    # Without a write-ahead log no other process has the file open. A reader that is not immutable would create one.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=_PATIENCE)) as connection:
         values = {"start": start, "behind": start + _LAST, "dataset": dataset, "most": MOST}
-        found: Sequence[tuple[object]] = connection.execute(_QUERIES[kind], values).fetchall()
-    return [str(name) for (name,) in found]
+        rows: Sequence[tuple[object]] = connection.execute(_QUERIES[kind], values).fetchall()
+    return [str(name) for (name,) in rows]

@@ -1,4 +1,4 @@
-"""How fast trainings were, of those that are not there any more."""
+"""Speeds of deleted trainings, kept for later estimates."""
 
 from dataclasses import astuple, dataclass, replace
 
@@ -8,18 +8,18 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class TrainingPace:
-    """How fast a training was, what it needed, and what that depends on.
+    """The speed of a training, what it needed, and what that depends on.
 
     Attributes:
         training: its key.
-        host: where it ran; None for here.
-        base: the name of its file or folder, or its id.
+        host: the host it ran on; None for this machine.
+        base: file name, folder name or id of the base.
         batch_tokens: tokens of a batch.
-        tokens_per_second: in steps alone, of all processes.
-        start_seconds: until the first step.
-        valid_seconds: of an evaluation, for each token of the validation examples; None where there was none.
-        peak_memory_bytes: of the GPU where there is one, otherwise of the process.
-        device: the name of the GPU, or cpu.
+        tokens_per_second: of all processes together, counting steps only.
+        start_seconds: time until the first step.
+        valid_seconds: time of an evaluation per token of the validation examples; None without evaluation.
+        peak_memory_bytes: of the GPU if there is one, otherwise of the process.
+        device: name of the GPU, or "cpu".
     """
 
     training: str
@@ -42,14 +42,14 @@ _RECOMPUTE = TrainingPace.__slots__.index("recompute")
 
 
 def keep_pace(db: Database, pace: TrainingPace) -> None:
-    """Keep how fast a training was that will be deleted, or goes on elsewhere."""
+    """Store the speed of a training that will be deleted, or that continues on another host."""
     marks = ", ".join("?" * (len(TrainingPace.__slots__) + 1))
     with db.atomic():
         db.execute(f"INSERT INTO training_paces ({_COLUMNS}, created_at) VALUES ({marks})", [*astuple(pace), now()])
 
 
 def kept_paces(db: Database) -> list[TrainingPace]:
-    """Those that were kept, the newest first."""
+    """Return the stored speeds, newest first."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM training_paces ORDER BY rowid DESC").fetchall()
-    # SQLite knows no truth values.
+    # SQLite has no booleans.
     return [replace(TrainingPace(*row), recompute=bool(row[_RECOMPUTE])) for row in rows]

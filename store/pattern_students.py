@@ -1,4 +1,4 @@
-"""What pattern students have learned, kept until the sessions of their dataset change."""
+"""A cache of what pattern students have learned, valid until the sessions of their dataset change."""
 
 import sqlite3
 
@@ -9,7 +9,7 @@ from store.sqlite import Database
 
 
 def kept_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | None:
-    """What was learned from the sessions of this fingerprint, as JSON; None where that is not kept.
+    """Return what was learned from the sessions with this fingerprint, as JSON; None if it is not stored.
 
     Raises:
         NotFound: there is no such dataset.
@@ -22,10 +22,10 @@ def kept_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | 
 
 
 def keep_pattern_student(db: Database, dataset: str, fingerprint: str, learned: str) -> bool:
-    """Keep what was learned in the place of what was there; whether that could be done.
+    """Store what was learned, and replace the previous entry; return whether it was stored.
 
-    It can be learned again, so nobody waits for it: a store that another process is writing to, or that may not be
-    written to, stays as it is.
+    It can be learned again, so this does not wait: if the store is read-only, or another process is writing to it,
+    nothing is stored.
 
     Raises:
         NotFound: there is no such dataset.

@@ -1,7 +1,7 @@
-"""The plain values that the store takes and hands out: items, bundles, sessions, settings.
+"""The plain values that the store accepts and returns: items, bundles, sessions and settings.
 
-They are msgspec structs: as light as tuples, and decoded from JSON without a step in between. None can be part of a
-cycle, so the garbage collector is told to pass over them (`gc=False`): importing millions of them is twice as fast.
+They are msgspec structs: as light as tuples, and decoded directly from JSON. They cannot be part of a reference cycle,
+so the garbage collector skips them (`gc=False`), which makes the import of millions of them twice as fast.
 """
 
 from typing import Annotated, Literal, TypeAlias, get_args
@@ -12,7 +12,7 @@ Split: TypeAlias = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 Format: TypeAlias = Literal["pattern", "rule", "thought"]
-"""Of knowledge, from the plainest to the richest."""
+"""Formats of knowledge, from the simplest to the richest."""
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 Status: TypeAlias = Literal["kept", "rejected"]
@@ -22,14 +22,14 @@ Measure: TypeAlias = Literal["support", "precision", "confidence", "lift"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 KnowledgeSort: TypeAlias = Literal["match", "support", "precision", "confidence", "lift", "newest"]
-"""What knowledge can be put in the order of, the greatest first."""
+"""Orders of knowledge, greatest first."""
 KNOWLEDGE_SORTS: tuple[KnowledgeSort, ...] = get_args(KnowledgeSort)
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1)]
-"""An id; decoding refuses an empty one."""
+"""A non-empty id; decoding refuses an empty one."""
 
 LONGEST_TEXT = 1_000_000
-"""Characters of a title or the name of a category; decoding refuses longer ones, which are no such thing."""
+"""Maximum length of a title or category name; decoding refuses longer ones, which cannot be real."""
 
 Title: TypeAlias = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 
@@ -38,22 +38,27 @@ CategoryPath: TypeAlias = Annotated[tuple[Title, ...], Meta(min_length=1)]
 
 
 class Item(Struct, frozen=True, gc=False):
-    """A product. `title` is None where the source has none; the first category path counts as the main one."""
+    """A product. `title` is None if the source has none; the first category path is the main one."""
 
     id: Name
     title: Title | None = None
     categories: tuple[CategoryPath, ...] = ()
 
+    @property
+    def main_category(self) -> CategoryPath:
+        """The first category path; empty without categories."""
+        return self.categories[0] if self.categories else ()
+
 
 class Bundle(Struct, frozen=True, gc=False):
-    """Products of one session that belong together: their positions in it (1-based, ascending), and why."""
+    """Products of one session that belong together: their positions in it (1-based, ascending), and the intent."""
 
     positions: tuple[int, ...]
     intent: str = ""
 
 
 class Session(Struct, frozen=True, gc=False):
-    """The products that a shopper interacted with, in order, and the bundles that people saw in them."""
+    """The products that a shopper interacted with, in order, and the bundles that annotators saw in them."""
 
     id: str
     items: tuple[Item, ...]
@@ -62,7 +67,7 @@ class Session(Struct, frozen=True, gc=False):
 
 
 class Bound(Struct, frozen=True):
-    """What a measure has to be: above, below or just a number."""
+    """A bound on a measure: it compares by `operator` with `value`."""
 
     measure: Measure
     operator: Literal[">", ">=", "<", "<=", "="]
@@ -70,12 +75,12 @@ class Bound(Struct, frozen=True):
 
 
 class KnowledgeQuery(Struct, frozen=True):
-    """Which knowledge is looked for: all of these together; of several formats, datasets and so on, any.
+    """A query for knowledge. All conditions must hold; of several formats, datasets and so on, any one.
 
     Attributes:
-        words: that a statement has, each whole or as the beginning of a longer one.
+        words: words of the statement, each whole or as the beginning of a longer one.
         origins: datasets or files that pieces were imported from.
-        bounds: of the measures; a piece without the measure is outside of all.
+        bounds: bounds on measures; a piece that lacks the measure does not match.
     """
 
     words: tuple[str, ...] = ()
@@ -89,23 +94,23 @@ class KnowledgeQuery(Struct, frozen=True):
 
 
 class RunSettings(Struct, frozen=True):
-    """All that is needed to go on with a run.
+    """Everything needed to resume a run.
 
     Attributes:
-        student: whom to ask.
-        knowledge: formats that it is shown.
-        limit: how many sessions of the split; None for all.
-        seed: by which these are drawn; None where there is no limit, and in runs of earlier versions, which took the
-            first sessions as imported.
-        context: tokens; None for the usual number.
-        strategy: how bundles are got out of the student; None for the one that was best when it was calibrated.
-        adapters: LoRA adapters, each a file and how strongly it acts.
-        sample: the sample that the knowledge is taken from; None for all that there is.
-        neighbours: training sessions whose thoughts are shown; None for the usual number.
-        budget: tokens of rules and thoughts for one session; None for the usual number.
-        near: the embedding model whose vectors say which training sessions are near; None where their words do.
-        prompt_price, answer_price: of a million tokens that an endpoint reads and writes; None where not known.
-        domains: whose knowledge of the sample is shown: that of the dataset, or of all that the sample has some of.
+        student: name of the student.
+        knowledge: formats that the prompt shows.
+        limit: number of sessions of the split; None for all.
+        seed: seed that draws them; None without a limit, and in runs of earlier versions, which took the first sessions
+            in import order.
+        context: tokens of the context; None for the default.
+        strategy: prompting strategy; None for the best one by calibration.
+        adapters: LoRA adapters, each a file and its scale.
+        sample: sample that the knowledge comes from; None for all knowledge.
+        neighbours: training sessions whose thoughts are shown; None for the default.
+        budget: tokens of rules and thoughts for one session; None for the default.
+        near: embedding model whose vectors find near training sessions; None to compare words.
+        prompt_price, answer_price: price of a million tokens that an endpoint reads and writes; None if unknown.
+        domains: whether to show the sample's knowledge of the run's dataset only, or of all its datasets.
     """
 
     student: str
@@ -128,18 +133,16 @@ class TrainingSettings(Struct, frozen=True):
     """What a training set is made of.
 
     Attributes:
-        datasets: whose training sessions it has.
-        form: what the student is asked: to write a list of bundles, about pairs of products, or for the intents of
-            bundles that are known.
+        datasets: datasets whose training sessions it contains.
+        form: the student's task: list the bundles, judge pairs of products, or name the intents of known bundles.
         knowledge: formats that the prompt shows, or that the student learns to write.
-        target: whether the student learns to write the knowledge, instead of being shown it.
-        sample: the sample that the knowledge is taken from, and whose sessions are trained on; None for all.
-        neighbours, budget: of the knowledge that is shown, as in `RunSettings`.
-        epochs: of shuffled products.
-        seed: of the shuffling.
-        limit: training sessions of each dataset, drawn by chance, of which a larger number holds a smaller one; None
-            for all.
-        began_from: the adapter that the training began from; None where it began from the base alone.
+        target: whether the student learns to write the knowledge instead of seeing it in the prompt.
+        sample: sample that the knowledge and the training sessions come from; None for all.
+        neighbours, budget: of the shown knowledge, as in `RunSettings`.
+        epochs: number of passes over the sessions, each with the products shuffled anew.
+        seed: seed of the shuffling.
+        limit: training sessions of each dataset, drawn at random; a larger draw contains a smaller one. None for all.
+        began_from: adapter that the training started from; None if it started from the base.
     """
 
     datasets: tuple[str, ...]
@@ -159,12 +162,12 @@ class HostSettings(Struct, frozen=True):
     """How trainings are started on a host.
 
     Attributes:
-        python: to ask it with, and to train with where `kdtui host setup` has made nothing.
-        launcher: a process of its own, or a job of Slurm.
-        processes: of one training, one for each GPU.
-        partition, time, gpus, nodes: as Slurm has them; None for what it does by itself.
-        options: more of sbatch's options.
-        commands: lines of sh that come before the training, such as `module load cuda`.
+        python: interpreter to query the host with; also trains unless `kdtui host setup` has made an environment.
+        launcher: a process of its own, or a Slurm job.
+        processes: processes of one training, one per GPU.
+        partition, time, gpus, nodes: options of Slurm; None for its defaults.
+        options: further options of sbatch.
+        commands: lines of sh to run before the training, such as `module load cuda`.
     """
 
     python: str = "python3"

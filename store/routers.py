@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRouter:
-    """A router.
+    """A stored router.
 
     Attributes:
-        content: JSON, for whoever fitted it to read.
+        content: JSON, opaque to the store.
     """
 
     name: str
@@ -25,7 +25,7 @@ def save_router(db: Database, name: str, content: str, *, replace: bool = False)
     """Store a router.
 
     Raises:
-        StoreError: there is one of that name, which is not to be replaced.
+        StoreError: the name is taken (without `replace`).
     """
     with db.atomic():
         if replace:
@@ -38,34 +38,32 @@ def check_router_name(db: Database, name: str) -> None:
     """Refuse a name that is taken.
 
     Raises:
-        StoreError: it is.
+        StoreError: it is taken.
     """
     if db.execute("SELECT 1 FROM routers WHERE name = ?", [name]).fetchone():
         raise StoreError(f"there is a router {name!r} already; choose another name, or give --replace")
 
 
 def list_routers(db: Database) -> list[StoredRouter]:
-    """All routers, in alphabetical order."""
+    """List all routers by name."""
     return [StoredRouter(*row) for row in db.execute(f"{_ROUTERS} ORDER BY name").fetchall()]
 
 
 def get_router(db: Database, name: str) -> StoredRouter:
-    """The router of this name.
+    """Return the router with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such router.
     """
     row = db.execute(f"{_ROUTERS} WHERE name = ?", [name]).fetchone()
     if row is None:
         names = [router.name for router in list_routers(db)]
-        raise NotFound(
-            f"there is no router {name!r}; {meant(name, names, 'kdtui router ls shows those that there are')}"
-        )
+        raise NotFound(f"there is no router {name!r}; {suggestion(name, names, 'kdtui router ls lists the routers')}")
     return StoredRouter(*row)
 
 
 def routers_with(db: Database, adapter: str) -> int:
-    """How many routers have this adapter; they stay, and do without it."""
+    """Count the routers that contain an adapter. When it is deleted they stay, and work without it."""
     row = db.execute(
         """
         SELECT count(*) FROM routers WHERE json_valid(content) AND EXISTS (
@@ -82,7 +80,7 @@ def delete_router(db: Database, name: str) -> None:
     """Delete a router; its adapters and runs stay.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such router.
     """
     get_router(db, name)
     with db.atomic():

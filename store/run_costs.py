@@ -1,4 +1,4 @@
-"""What runs took: tokens by their answers, energy and memory by the stretches in which a process worked on them."""
+"""Costs of runs: tokens by answer; energy and memory by stretch of time in which a process worked on the run."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A process has answered sessions of a run, without a break.
+    """A stretch of time in which one process answered sessions of a run without a break.
 
     Attributes:
-        sessions: how many.
-        seconds: from the first question to the last answer.
-        joules: that the machine took meanwhile; None where no meter can be read.
-        meters: by which that is known.
-        peak_memory_bytes: the most that the process has held; None where that is not known.
+        sessions: number of answered sessions.
+        seconds: from the first prompt to the last answer.
+        joules: energy that the machine used; None if no meter can be read.
+        meters: the meters that measured it.
+        peak_memory_bytes: peak memory of the process; None if unknown.
     """
 
     sessions: int
@@ -27,7 +27,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class TokenTotals:
-    """Tokens that the answers of a run took, and of how many of them that is known."""
+    """Tokens of a run's answers; `known` counts the answers with known numbers of tokens."""
 
     known: int
     prompt: int
@@ -35,7 +35,7 @@ class TokenTotals:
 
 
 def begin_stretch(db: Database, run: int) -> int | None:
-    """Store that a process begins to answer; the number of the stretch, or None where the run is deleted."""
+    """Store that a process begins to answer; return the number of the stretch, or None if the run is deleted."""
     with db.atomic():
         done = db.execute(
             "INSERT INTO run_stretches (run_id, began_at, sessions, seconds) SELECT id, ?, 0, 0 FROM runs WHERE id = ?",
@@ -45,7 +45,7 @@ def begin_stretch(db: Database, run: int) -> int | None:
 
 
 def update_stretch(db: Database, number: int, stretch: Stretch) -> None:
-    """Store how far it is; nothing is done where the run is deleted."""
+    """Store the progress of a stretch; do nothing if the run is deleted."""
     with db.atomic():
         db.execute(
             "UPDATE run_stretches SET sessions = ?, seconds = ?, joules = ?, meters = ?, peak_memory_bytes = ? "
@@ -55,17 +55,17 @@ def update_stretch(db: Database, number: int, stretch: Stretch) -> None:
 
 
 def stretches(db: Database) -> dict[int, list[Stretch]]:
-    """The stretches of all runs, by the number of the run, those first that were first."""
-    found: dict[int, list[Stretch]] = {}
+    """Return the stretches of all runs by run number, oldest first."""
+    by_run: dict[int, list[Stretch]] = {}
     for run, *values in db.execute(
         "SELECT run_id, sessions, seconds, joules, meters, peak_memory_bytes FROM run_stretches ORDER BY id"
     ):
-        found.setdefault(run, []).append(Stretch(*values))
-    return found
+        by_run.setdefault(run, []).append(Stretch(*values))
+    return by_run
 
 
 def token_totals(db: Database, run: int | None = None) -> dict[int, TokenTotals]:
-    """What the answers took of all runs, or of one, by its number; runs of whose answers nothing is known have none."""
+    """Return the tokens of one run or of all, by run number; runs without known tokens are missing."""
     where, values = ("", []) if run is None else ("AND run_id = ?", [run])
     rows = db.execute(
         "SELECT run_id, count(*), sum(prompt_tokens), sum(completion_tokens) FROM predictions "

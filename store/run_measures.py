@@ -1,4 +1,4 @@
-"""What each session contributes to the measures of a run, kept until the answers or the code that measures change."""
+"""A cache of each session's contribution to a run's measures, valid until the answers or the code change."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class KeptMeasures:
     """The measures of the answered sessions of a run.
 
     Attributes:
-        sessions: their ids, in the order of the split.
-        values: numbers of 64 bits, little-endian: for each measure a total and a weight for each session.
+        sessions: session ids, in the order of the split.
+        values: 64-bit floats, little-endian: for each measure, a total and a weight for each session.
     """
 
     sessions: tuple[str, ...]
@@ -24,7 +24,7 @@ class KeptMeasures:
 
 
 def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
-    """What is kept of a run with as many answers as it has now, by this version of the code; None where nothing is."""
+    """Return the cached measures of a run for its current answers and this code version; None if there are none."""
     row = db.execute(
         """
         SELECT sessions, content FROM run_measures WHERE run_id = ? AND version = ?
@@ -36,7 +36,7 @@ def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
 
 
 def keep_measures(db: Database, run: int, version: str, measures: KeptMeasures) -> None:
-    """Keep measures, in place of earlier ones. They can be computed again, so nobody waits for it."""
+    """Store measures and replace earlier ones. They can be computed again, so this does not wait for a lock."""
     try:
         with db.waiting(0.0), db.atomic():
             db.execute(
@@ -52,5 +52,5 @@ def keep_measures(db: Database, run: int, version: str, measures: KeptMeasures) 
                 ],
             )
     except (Busy, sqlite3.OperationalError, sqlite3.IntegrityError):
-        # Another process is writing, the file may not be written to, or the run has just been deleted.
+        # Another process is writing, the file is read-only, or the run has just been deleted.
         pass

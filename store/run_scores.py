@@ -1,4 +1,4 @@
-"""Scores of runs, kept because they take minutes where a run has answered a million sessions."""
+"""A cache of runs' scores, which take minutes to compute for a run of a million sessions."""
 
 import sqlite3
 from contextlib import suppress
@@ -7,12 +7,11 @@ from store.errors import Busy
 from store.sqlite import Database
 
 _PATIENCE = 0.2
-"""Seconds to wait for another process that is writing: what is not kept is computed again."""
+"""Seconds to wait for another process that is writing; scores that are not stored are computed again."""
 
 
 def kept_scores(db: Database, run: int, answered: int, version: str) -> str | None:
-    """What `keep_scores` was given for a run by the same version, when it had answered as many sessions; None where
-    there is nothing."""
+    """Return what `keep_scores` stored for these arguments; None if there is nothing."""
     row = db.execute(
         "SELECT scores FROM run_scores WHERE run_id = ? AND answered = ? AND version = ?", [run, answered, version]
     ).fetchone()
@@ -20,15 +19,15 @@ def kept_scores(db: Database, run: int, answered: int, version: str) -> str | No
 
 
 def keep_scores(db: Database, run: int, answered: int, version: str, scores: str) -> None:
-    """Keep the scores of a run in place of earlier ones.
+    """Store the scores of a run, and replace earlier ones.
 
-    They can be computed again, so nobody waits for it: a store that another process is writing to, or that may not be
-    written to, stays as it is.
+    The scores can be computed again, so this does not wait: if the store is read-only, or another process is writing to
+    it, nothing is stored.
 
     Args:
-        answered: how many sessions it has answered; an answer that is there never changes.
-        version: of all that computes them, and of what else they depend on.
-        scores: JSON, for whoever computed them to read.
+        answered: number of answered sessions; an existing answer never changes.
+        version: identifies the code and data that the scores depend on.
+        scores: JSON, opaque to the store.
     """
     with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():
         db.execute(

@@ -1,40 +1,31 @@
-"""Runs: a student's answers over a split, kept one by one as they come."""
+"""Runs: a student answers the sessions of a split. Its answers are in `store.predictions`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from store.database import now
-from store.datasets import dataset_id, split_size
+from store.datasets import dataset_id
 from store.errors import NotFound, StoreError
 from store.records import RunSettings, Split
+from store.sessions import split_size
 from store.sqlite import Database
 
 LONGEST_TAG = 100
-"""Characters of a tag."""
-
-
-class Predicted(Struct, frozen=True):
-    """A predicted bundle: item ids, their positions in the session (1-based, ascending), intent, confidence in 0..1."""
-
-    items: tuple[str, ...]
-    positions: tuple[int, ...]
-    intent: str
-    confidence: float
+"""Characters of a tag at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run as it is stored.
+    """A stored run.
 
     Attributes:
-        name: who answered, and how.
-        finished_at: None while sessions are missing.
-        note: what a person says of it; empty for nothing.
-        tags: words that a person has put it under, sorted.
+        name: the student and its settings, for a person to read.
+        finished_at: None until all sessions are answered.
+        note: the user's note; empty for none.
+        tags: the user's tags, sorted.
     """
 
     id: int
@@ -50,14 +41,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """A run, and how far it is.
+    """A run and its progress.
 
     Attributes:
-        sessions: how many it is to answer.
-        split_size: of how many these are a part, or all.
-        answered: how many it has answered, those included that the student could not answer.
-        failed: for how many of those there are no bundles, but a reason.
-        seconds: that the answers took, together.
+        sessions: how many it has to answer.
+        split_size: how many the split has.
+        answered: how many it has answered, including failures.
+        failed: how many sessions have a reason for the failure instead of bundles.
+        seconds: total time of the answers.
     """
 
     run: Run
@@ -69,30 +60,18 @@ class RunSummary:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing to go on with."""
+        """Whether there is no session left to answer."""
         return self.run.finished_at is not None and self.answered >= self.sessions
 
     @property
     def version(self) -> tuple[int, int, int]:
-        """What scores of the run depend on: an answer never changes, but one that failed may be replaced."""
+        """What the scores of the run depend on: an answer never changes, but a failure can be replaced."""
         return self.run.id, self.answered, self.failed
 
     @property
     def seconds_per_session(self) -> float | None:
-        """What an answer took on average; None where there is none."""
+        """Average time of an answer; None without answers."""
         return self.seconds / self.answered if self.answered else None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A student's answer for one session: bundles, or None and why there are none; tokens where they are known."""
-
-    session: str
-    bundles: tuple[Predicted, ...] | None
-    error: str | None
-    seconds: float
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
 
 
 def start_run(
@@ -102,7 +81,7 @@ def start_run(
 
     Raises:
         NotFound: there is no such dataset.
-        StoreError: a tag is none, as in `tag_run`.
+        StoreError: a tag is invalid; see `check_tags`.
     """
     of = dataset_id(db, dataset)
     check_tags(tags)
@@ -117,20 +96,20 @@ def start_run(
 
 
 def get_run(db: Database, number: int) -> Run:
-    """One run.
+    """Return one run.
 
     Raises:
-        NotFound: there is none of that number.
-        StoreError: it was made by a newer version, with settings that are not known here.
+        NotFound: there is no run with this number.
+        StoreError: a newer version made it, with settings that this version does not know.
     """
     row = db.execute(f"{_RUNS} WHERE runs.id = ?", [number]).fetchone()
     if row is None:
-        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
+        raise NotFound(f"there is no run {number}; kdtui run ls lists the runs")
     return _run(row)
 
 
 def runs_of_model(db: Database, name: str) -> int:
-    """How many runs name a model as the student or an adapter; they stay, and cannot be repeated."""
+    """Count the runs that name a model as the student or an adapter. They outlive the model, but cannot be repeated."""
     row = db.execute(
         """
         SELECT count(*) FROM runs WHERE json_extract(settings, '$.student') = :name
@@ -142,10 +121,10 @@ def runs_of_model(db: Database, name: str) -> int:
 
 
 def list_runs(db: Database) -> list[RunSummary]:
-    """All runs, the oldest first.
+    """List all runs, oldest first.
 
     Raises:
-        StoreError: one was made by a newer version, with settings that are not known here.
+        StoreError: a newer version made one, with settings that this version does not know.
     """
     counts = {
         number: tuple(rest)
@@ -162,17 +141,17 @@ def list_runs(db: Database) -> list[RunSummary]:
             """
         )
     }
-    found = []
+    summaries = []
     for row in db.execute(f"{_RUNS} ORDER BY runs.id").fetchall():
         run = _run(row)
         size = sizes.get((run.dataset, run.split), 0)
         answered, failed, seconds = counts.get(run.id, (0, 0, 0.0))
-        found.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
-    return found
+        summaries.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
+    return summaries
 
 
 def summary_of(db: Database, number: int) -> RunSummary:
-    """One run, and how far it is; otherwise as `get_run`."""
+    """Return one run and its progress; raises the errors of `get_run`."""
     run = get_run(db, number)
     size = split_size(db, run.dataset, run.split)
     answered, failed, seconds = db.execute(
@@ -182,10 +161,10 @@ def summary_of(db: Database, number: int) -> RunSummary:
 
 
 def tag_run(db: Database, number: int, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Run:
-    """Put a run under words by which it is found, or take them away; the run as it is then.
+    """Add tags to a run and remove others; return the changed run.
 
     Raises:
-        NotFound: there is no run of that number, or it has no such tag to take away.
+        NotFound: there is no run with this number, or it lacks a tag to remove.
         StoreError: a tag is not one printable word.
     """
     check_tags(add)
@@ -206,25 +185,25 @@ def _add_tags(db: Database, number: int, tags: Iterable[str]) -> None:
 
 
 def check_tags(tags: Iterable[str]) -> None:
-    """Refuse what is no tag.
+    """Refuse invalid tags.
 
     Raises:
-        StoreError: one is not one printable word.
+        StoreError: a tag is not one printable word.
     """
     for tag in tags:
         if not tag.isprintable() or len(tag.split()) != 1 or "," in tag or len(tag) > LONGEST_TAG:
-            most = f"of {LONGEST_TAG} characters at most"
-            raise StoreError(f"{tag[:LONGEST_TAG]!r} is no tag: one word without commas, {most}")
+            rule = f"a tag is one word without commas, of {LONGEST_TAG} characters at most"
+            raise StoreError(f"{tag[:LONGEST_TAG]!r} is not a tag; {rule}")
 
 
 def note_run(db: Database, number: int, note: str) -> Run:
-    """Note something of a run, in place of what was noted before; the run as it is then.
+    """Replace the note of a run; return the changed run.
 
     Args:
-        note: empty for nothing.
+        note: empty to remove the note.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no run with this number.
     """
     with db.atomic():
         db.execute("UPDATE runs SET note = ? WHERE id = ?", [note.strip() or None, number])
@@ -235,10 +214,10 @@ def delete_run(db: Database, number: int) -> None:
     """Delete a run with its answers.
 
     Raises:
-        NotFound: there is none of that number.
+        NotFound: there is no run with this number.
     """
     if db.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone() is None:
-        raise NotFound(f"there is no run {number}; kdtui run ls shows those that there are")
+        raise NotFound(f"there is no run {number}; kdtui run ls lists the runs")
     with db.atomic():
         db.execute("DELETE FROM runs WHERE id = ?", [number])
 
@@ -256,12 +235,12 @@ def _run(row: Sequence[Any]) -> Run:
         decoded = msgspec.json.decode(settings, type=RunSettings)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the settings of run {number} cannot be read: {error}") from error
-    found = msgspec.json.decode(tags, type=tuple[str, ...])
-    return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", found)
+    tag_names = msgspec.json.decode(tags, type=tuple[str, ...])
+    return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", tag_names)
 
 
 def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
-    """The newest of `plain_runs`, if there is one.
+    """Return the newest of `plain_runs`, if any.
 
     Raises:
         NotFound: there is no such dataset.
@@ -270,7 +249,7 @@ def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | 
 
 
 def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterator[Run]:
-    """The runs of a student on a split without knowledge and adapters, the newest first.
+    """Iterate over the runs of a student on a split without knowledge and adapters, newest first.
 
     Raises:
         NotFound: there is no such dataset.
@@ -286,179 +265,7 @@ def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterat
     yield from (get_run(db, row[0]) for row in rows)
 
 
-def add_prediction(db: Database, run: Run, prediction: Prediction) -> None:
-    """Store one answer; see `add_predictions`."""
-    add_predictions(db, run, [prediction])
-
-
-def add_predictions(db: Database, run: Run, predictions: Iterable[Prediction]) -> None:
-    """Store answers, committed together when this returns. An answer that is there already stays.
-
-    Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
-    """
-    # Encoded before the transaction begins, which others wait for.
-    rows = _rows(run, predictions)
-    with db.atomic():
-        for row in rows:
-            stored = db.execute(
-                """
-                INSERT INTO predictions
-                    (run_id, session_id, bundles, error, seconds, prompt_tokens, completion_tokens, created_at)
-                SELECT runs.id, sessions.id, ?, ?, ?, ?, ?, ?
-                FROM runs JOIN sessions ON sessions.dataset_id = runs.dataset_id
-                WHERE runs.id = ? AND session = ?
-                ON CONFLICT DO NOTHING
-                """,
-                row,
-            )
-            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
-                raise _deleted(run, row[-1])
-
-
-def replace_failures(db: Database, run: Run, answers: Iterable[Prediction]) -> None:
-    """Store answers in place of failures, committed together when this returns. What was answered stays.
-
-    Raises:
-        StoreError: the run, or one of the sessions, has been deleted meanwhile; then none is stored.
-    """
-    rows = _rows(run, answers)
-    with db.atomic():
-        for row in rows:
-            stored = db.execute(
-                """
-                UPDATE predictions SET
-                    bundles = ?, error = ?, seconds = ?, prompt_tokens = ?, completion_tokens = ?, created_at = ?
-                WHERE run_id = ? AND error IS NOT NULL AND session_id = (
-                    SELECT sessions.id FROM sessions JOIN runs ON runs.dataset_id = sessions.dataset_id
-                    WHERE runs.id = run_id AND session = ?
-                )
-                """,
-                row,
-            )
-            if not stored.rowcount and not _is_answered(db, run.id, row[-1]):
-                raise _deleted(run, row[-1])
-
-
-def _rows(run: Run, predictions: Iterable[Prediction]) -> list[tuple[Any, ...]]:
-    """Predictions as they are stored, each with its run and its session behind them."""
-    made_at = now()
-    return [
-        (
-            None if each.bundles is None else msgspec.json.encode(each.bundles).decode(),
-            each.error,
-            each.seconds,
-            each.prompt_tokens,
-            each.completion_tokens,
-            made_at,
-            run.id,
-            each.session,
-        )
-        for each in predictions
-    ]
-
-
-def _deleted(run: Run, session: str) -> StoreError:
-    return StoreError(f"run {run.id} or its session {session!r} has been deleted meanwhile")
-
-
-def _is_answered(db: Database, run: int, session: str) -> bool:
-    found = db.execute(
-        "SELECT 1 FROM predictions JOIN sessions ON sessions.id = session_id WHERE run_id = ? AND session = ?",
-        [run, session],
-    )
-    return found.fetchone() is not None
-
-
-def count_answers(db: Database, run: Run) -> int:
-    """How many sessions a run has answered so far."""
-    [count] = db.execute("SELECT count(*) FROM predictions WHERE run_id = ?", [run.id]).fetchone()
-    return int(count)
-
-
-def answered_among(db: Database, run: Run, numbers: Iterable[int]) -> list[int]:
-    """Which of these sessions, by their row numbers, a run has answered."""
-    rows = db.execute(
-        # CROSS: SQLite would rather go through all answers of the run.
-        "SELECT session_id FROM json_each(?) AS wanted "
-        "CROSS JOIN predictions ON run_id = ? AND session_id = wanted.value",
-        [msgspec.json.encode(list(numbers)).decode(), run.id],
-    )
-    return [row[0] for row in rows]
-
-
-def answers_to(db: Database, run: Run, sessions: Sequence[str]) -> dict[str, Prediction]:
-    """The answers of a run for these sessions, as far as it has answered them, by session."""
-    rows = db.execute(
-        """
-        SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens FROM json_each(?) AS wanted
-        CROSS JOIN sessions ON dataset_id = (SELECT dataset_id FROM runs WHERE id = ?) AND session = wanted.value
-        CROSS JOIN predictions ON run_id = ? AND session_id = sessions.id
-        """,
-        [msgspec.json.encode(sessions).decode(), run.id, run.id],
-    )
-    return {row[0]: _prediction(row) for row in rows}
-
-
-def predictions(db: Database, run: Run) -> dict[str, Prediction]:
-    """The answers of a run so far, by session."""
-    rows = db.execute(f"{_PREDICTIONS} WHERE run_id = ? ORDER BY predictions.rowid", [run.id]).fetchall()
-    return {row[0]: _prediction(row) for row in rows}
-
-
-def prediction_of(db: Database, run: Run, session: str) -> Prediction | None:
-    """The answer of a run for one session, if there is one."""
-    row = db.execute(
-        f"{_PREDICTIONS} WHERE run_id = ? AND session = ? AND dataset_id = ?",
-        [run.id, session, dataset_id(db, run.dataset)],
-    ).fetchone()
-    return None if row is None else _prediction(row)
-
-
-def failures(db: Database, run: Run, most: int | None = None) -> list[Prediction]:
-    """The sessions for which the student had no bundles, and why.
-
-    Args:
-        most: how many; None for all.
-    """
-    rows = db.execute(
-        f"{_PREDICTIONS} WHERE run_id = ? AND error IS NOT NULL ORDER BY predictions.rowid LIMIT ?",
-        [run.id, -1 if most is None else most],
-    ).fetchall()
-    return [_prediction(row) for row in rows]
-
-
-def count_failures(db: Database, runs: Iterable[int]) -> dict[int, dict[str, int]]:
-    """For each of these runs that has failures, the reasons, and how many sessions failed for each."""
-    found: dict[int, dict[str, int]] = {}
-    for run, reason, count in db.execute(
-        """
-        SELECT run_id, error, count(*) FROM json_each(?) AS wanted CROSS JOIN predictions ON run_id = wanted.value
-        WHERE error IS NOT NULL GROUP BY run_id, error
-        """,
-        [msgspec.json.encode(list(runs)).decode()],
-    ).fetchall():
-        found.setdefault(run, {})[reason] = count
-    return found
-
-
-_PREDICTIONS = """
-    SELECT session, bundles, error, seconds, prompt_tokens, completion_tokens
-    FROM predictions JOIN sessions ON sessions.id = session_id
-"""
-_decode = msgspec.json.Decoder(tuple[Predicted, ...]).decode
-
-
-def _prediction(row: Sequence[Any]) -> Prediction:
-    session, bundles, error, seconds, *tokens = row
-    try:
-        return Prediction(session, None if bundles is None else _decode(bundles), error, seconds, *tokens)
-    except msgspec.MsgspecError as problem:
-        # Earlier versions kept confidences that were no numbers. The other answers of the run stay readable.
-        return Prediction(session, None, f"its answer cannot be read: {problem}", seconds, *tokens)
-
-
 def finish_run(db: Database, run: Run) -> None:
-    """Note that all sessions have been answered."""
+    """Mark a run as finished: all sessions are answered."""
     with db.atomic():
         db.execute("UPDATE runs SET finished_at = ? WHERE id = ?", [now(), run.id])

@@ -14,11 +14,11 @@ from store.sqlite import Database
 
 
 class Draw(Struct, frozen=True):
-    """How a part of a sample was drawn: from one format of one dataset.
+    """How a part of a sample was drawn from one format of one dataset.
 
     Attributes:
-        strategy: random, length, longest, diversity or difficulty; hand for what was picked piece by piece.
-        ratio: the share of the pieces that there were, 0..1.
+        strategy: random, length, longest, diversity or difficulty; "hand" for pieces that a user picked.
+        ratio: share of the pieces at that time, 0..1.
     """
 
     dataset: str
@@ -30,7 +30,7 @@ class Draw(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A sample as it is stored: how its parts were drawn, and how many pieces it has."""
+    """A stored sample: how its parts were drawn, and its number of pieces."""
 
     name: str
     draws: tuple[Draw, ...]
@@ -40,7 +40,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class SampledPiece:
-    """As much of a piece of knowledge as tells it from others."""
+    """A piece of a sample, with just enough to recognize it."""
 
     number: int
     dataset: str
@@ -50,14 +50,14 @@ class SampledPiece:
 
 @dataclass(frozen=True, slots=True)
 class SampleUses:
-    """What names a sample: the numbers of runs, and the names of trainings."""
+    """What refers to a sample: the numbers of runs, and the names of trainings."""
 
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
 
 
 def save_sample(db: Database, name: str, draws: Sequence[Draw], knowledge: Sequence[int], *, replace: bool) -> None:
-    """Store a sample under a name.
+    """Store a sample.
 
     Raises:
         StoreError: the name is taken (without `replace`).
@@ -76,7 +76,7 @@ def save_sample(db: Database, name: str, draws: Sequence[Draw], knowledge: Seque
 
 
 def list_samples(db: Database) -> list[Sample]:
-    """All samples by name."""
+    """List all samples by name."""
     rows = db.execute(
         """
         SELECT name, settings, (SELECT count(*) FROM sample_knowledge WHERE sample_id = samples.id), created_at
@@ -90,17 +90,17 @@ def list_samples(db: Database) -> list[Sample]:
 
 
 def get_sample(db: Database, name: str) -> Sample:
-    """One sample.
+    """Return one sample.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such sample.
     """
     sample_id(db, name)
     return next(sample for sample in list_samples(db) if sample.name == name)
 
 
 def pieces_of(db: Database, name: str) -> list[int]:
-    """The numbers of the knowledge in a sample, ascending.
+    """Return the numbers of the pieces in a sample, ascending.
 
     Raises:
         NotFound: there is no such sample.
@@ -112,7 +112,7 @@ def pieces_of(db: Database, name: str) -> list[int]:
 
 
 def count_formats(db: Database, name: str) -> dict[str, int]:
-    """How many pieces of each format a sample has.
+    """Count the pieces of a sample by format.
 
     Raises:
         NotFound: there is no such sample.
@@ -128,7 +128,7 @@ def count_formats(db: Database, name: str) -> dict[str, int]:
 
 
 def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
-    """How many pieces of each dataset, format and status a sample has.
+    """Count the pieces of a sample by dataset, format and status.
 
     Raises:
         NotFound: there is no such sample.
@@ -144,8 +144,8 @@ def count_contents(db: Database, name: str) -> dict[tuple[str, str, str], int]:
     return {(dataset, format, status): count for dataset, format, status, count in rows.fetchall()}
 
 
-def datasets_of(db: Database, name: str) -> list[str]:
-    """The datasets that a sample has kept pieces of, by name.
+def sample_datasets(db: Database, name: str) -> list[str]:
+    """Return the names of the datasets of a sample's kept pieces, sorted.
 
     Raises:
         NotFound: there is no such sample.
@@ -154,7 +154,7 @@ def datasets_of(db: Database, name: str) -> list[str]:
 
 
 def count_lengths(db: Database, name: str) -> dict[int, int]:
-    """How many statements of a sample have so many characters.
+    """Count the statements of a sample by their length in characters.
 
     Raises:
         NotFound: there is no such sample.
@@ -170,7 +170,7 @@ def count_lengths(db: Database, name: str) -> dict[int, int]:
 
 
 def count_products(db: Database, name: str) -> dict[int, int]:
-    """How many of the training sessions that the pieces of a sample come from have so many products.
+    """Count the training sessions that a sample's pieces come from, by their number of products.
 
     Raises:
         NotFound: there is no such sample.
@@ -191,7 +191,7 @@ def count_products(db: Database, name: str) -> dict[int, int]:
 
 
 def count_without_session(db: Database, name: str) -> int:
-    """How many pieces of a sample name no session that they come from: patterns are counted in too many.
+    """Count the pieces of a sample without a session: patterns occur in too many sessions to list them.
 
     Raises:
         NotFound: there is no such sample.
@@ -214,20 +214,20 @@ _SHARED = """
 
 
 def count_shared(db: Database, one: str, other: str) -> int:
-    """How many pieces two samples have in common.
+    """Count the pieces that two samples have in common.
 
     Raises:
-        NotFound: one of them is not there.
+        NotFound: one of the samples does not exist.
     """
-    found = db.execute(f"SELECT count(*) {_SHARED}", [sample_id(db, one), sample_id(db, other)]).fetchone()
-    return int(found[0])
+    row = db.execute(f"SELECT count(*) {_SHARED}", [sample_id(db, one), sample_id(db, other)]).fetchone()
+    return int(row[0])
 
 
 def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Iterator[SampledPiece]:
-    """The pieces that two samples have in common, by number.
+    """Iterate over the pieces that two samples have in common, by number.
 
     Raises:
-        NotFound: one of them is not there.
+        NotFound: one of the samples does not exist.
     """
     rows = db.execute(
         f"""
@@ -241,7 +241,7 @@ def shared_pieces(db: Database, one: str, other: str, *, limit: int = -1) -> Ite
 
 
 def dataset_to_draw_from(db: Database) -> str | None:
-    """A dataset that a sample could be drawn from; None where there is none."""
+    """Return a dataset with kept knowledge, to draw a sample from; None if there is none."""
     row = db.execute(
         """
         SELECT datasets.name FROM knowledge JOIN datasets ON datasets.id = dataset_id WHERE status = 'kept' LIMIT 1
@@ -251,20 +251,20 @@ def dataset_to_draw_from(db: Database) -> str | None:
 
 
 def count_kept(db: Database) -> dict[str, dict[str, int]]:
-    """What samples can be drawn from: for each dataset that has any, how many pieces of each format it keeps."""
-    found: dict[str, dict[str, int]] = {}
+    """Count the kept pieces that samples can be drawn from, by dataset and format."""
+    counts: dict[str, dict[str, int]] = {}
     for dataset, format, count in db.execute(
         """
         SELECT datasets.name, format, count(*) FROM knowledge JOIN datasets ON datasets.id = dataset_id
         WHERE status = 'kept' GROUP BY datasets.name, format ORDER BY datasets.name, format
         """
     ):
-        found.setdefault(dataset, {})[format] = count
-    return found
+        counts.setdefault(dataset, {})[format] = count
+    return counts
 
 
-def uses_of(db: Database, name: str) -> SampleUses:
-    """The runs and the trainings that name a sample; they do so by its name, whether it is there or not."""
+def sample_uses(db: Database, name: str) -> SampleUses:
+    """Return the runs and trainings that refer to a sample by name, whether or not it exists."""
     runs = db.execute("SELECT id FROM runs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])
     trainings = db.execute("SELECT name FROM jobs WHERE json_extract(settings, '$.sample') = ? ORDER BY id", [name])
     return SampleUses(tuple(row[0] for row in runs.fetchall()), tuple(row[0] for row in trainings.fetchall()))

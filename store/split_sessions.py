@@ -1,21 +1,22 @@
-"""The sessions of a split, or a part of it, walked through again and again without holding them in memory."""
+"""The sessions of a split, or of a part of it, as a collection that does not hold them in memory."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from store.datasets import dataset_id, drawn_numbers, numbered_sessions, split_size
+from store.datasets import dataset_id
 from store.records import Session, Split
+from store.sessions import draw_session_numbers, sessions_by_number, split_size
 from store.sqlite import Database
 
 _PAGE = 1000
-"""Sessions that are read at once."""
+"""Sessions read in one query."""
 
 
 class SplitSessions(Collection[Session]):
-    """Reads a page of sessions at a time, each time it is walked through. It belongs to the thread of its connection.
+    """Reads a page of sessions at a time, in every iteration. It belongs to the thread of its connection.
 
     Args:
-        limit: how many sessions; None for all.
-        seed: by which they are drawn; None for the first as imported.
+        limit: number of sessions; None for all.
+        seed: seed of a random draw; None for the first sessions in import order.
 
     Raises:
         NotFound: there is no such dataset.
@@ -30,30 +31,30 @@ class SplitSessions(Collection[Session]):
         size = split_size(db, dataset, split)
         self._size = size if limit is None else min(limit, size)
         draws = limit is not None and seed is not None
-        self._drawn = drawn_numbers(db, dataset, split, self._size, seed or 0) if draws else None
+        self._drawn = draw_session_numbers(db, dataset, split, self._size, seed or 0) if draws else None
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Session]:
         for page in self._pages():
-            yield from numbered_sessions(self._db, page)
+            yield from sessions_by_number(self._db, page)
 
     def __contains__(self, session: object) -> bool:
         return any(session == each for each in self)
 
     def without(self, some: Callable[[Sequence[int]], Iterable[int]]) -> Iterator[Session]:
-        """The sessions but for some, which are not even read.
+        """Iterate over the sessions except some, which are not even read.
 
         Args:
-            some: tells which of these row numbers to leave out.
+            some: returns those of the given row numbers that are to be left out.
         """
         for page in self._pages():
             left_out = set(some(page))
-            yield from numbered_sessions(self._db, [number for number in page if number not in left_out])
+            yield from sessions_by_number(self._db, [number for number in page if number not in left_out])
 
     def _pages(self) -> Iterator[Sequence[int]]:
-        """The row numbers of the sessions."""
+        """Iterate over pages of the sessions' row numbers."""
         if self._drawn is not None:
             for first in range(0, self._size, _PAGE):
                 yield self._drawn[first : first + _PAGE]

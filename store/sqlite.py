@@ -1,7 +1,7 @@
-"""sqlite-utils, for all of the program: imported from here, it is quick, and its transactions wait for each other.
+"""A fast import of sqlite-utils, and transactions that wait for each other.
 
-By itself it imports numpy and pandas where they are installed, to know the column types of their values when it makes a
-table of such. Ours are made by migrations; the two would take longer than most commands do.
+When imported, sqlite-utils imports numpy and pandas if they are installed, to derive column types from their values.
+Here, migrations define the tables, and importing the two would take longer than most commands.
 """
 
 import sqlite3
@@ -13,12 +13,12 @@ from time import monotonic, sleep
 
 from store.errors import Busy
 
-__all__ = ["Database", "Migrations", "PlainDatabase", "is_busy", "patiently", "say_nothing"]
+__all__ = ["Database", "Migrations", "PlainDatabase", "execute_when_free", "ignore_wait", "is_busy"]
 
 
 @contextmanager
 def _without(*names: str) -> Iterator[None]:
-    """Have imports find modules missing, those that are not imported yet."""
+    """Hide modules from imports, unless they are imported already."""
     hidden = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
@@ -35,27 +35,28 @@ with _without("numpy", "pandas"):
 PATIENCE = 600.0
 """Seconds to wait for another process that is writing: a large import takes minutes."""
 
-_LOOK = 1.0
-"""Seconds after which whoever waits is told, and told again."""
+_NOTIFY_INTERVAL = 1.0
+"""Seconds between notifications of a caller that waits."""
 
 _LEAST_PAUSE = 0.05
-"""Seconds between two tries where SQLite itself does not wait."""
+"""Seconds between two attempts if SQLite itself does not wait."""
 
 
-def say_nothing(_seconds: float) -> None:
-    """For whoever need not be told that something waits."""
+def ignore_wait(_seconds: float) -> None:
+    """Ignore the notification that something waits."""
 
 
 class Database(PlainDatabase):
     """A connection to the store. It belongs to the thread that opened it.
 
     Args:
-        prepare: called once, before the first transaction, with the connection; it returns the one to use from then on.
+        prepare: called once with the connection, before the first transaction; returns the connection to use from then
+            on.
 
     Attributes:
-        path: the file; None for a store in memory alone.
-        patience: seconds to wait for another process that is writing, before `atomic` gives up.
-        told: called once a second while it waits, with the seconds so far. What it raises ends the waiting.
+        path: the file; None for a store in memory.
+        patience: seconds that `atomic` waits for another process that is writing.
+        on_wait: called once a second while waiting, with the seconds so far; an exception from it ends the wait.
     """
 
     def __init__(
@@ -64,23 +65,23 @@ class Database(PlainDatabase):
         path: Path | None = None,
         *,
         prepare: Callable[[sqlite3.Connection], sqlite3.Connection] | None = None,
-        told: Callable[[float], None] = say_nothing,
+        on_wait: Callable[[float], None] = ignore_wait,
     ) -> None:
         super().__init__(connection)
         self.path = path
         self.patience = PATIENCE
-        self.told = told
+        self.on_wait = on_wait
         self._prepare = prepare
 
     @contextmanager
     def atomic(self) -> Iterator["Database"]:
-        """A transaction that writes: all of it is stored, or nothing.
+        """Open a write transaction: either everything in it is stored, or nothing.
 
-        It waits for other writers before its first statement. SQLite does not wait when a transaction that has read
-        comes to write, since what it has read may be out of date then.
+        It waits for other writers before its first statement. Otherwise SQLite would refuse, without waiting, to let a
+        transaction write that has read before, as what it has read may be outdated.
 
         Raises:
-            Busy: another process has been writing all the time.
+            Busy: another process has been writing for too long.
         """
         if self.conn.in_transaction:
             with super().atomic():
@@ -89,18 +90,18 @@ class Database(PlainDatabase):
         if self._prepare is not None:
             self.conn = self._prepare(self.conn)
             self._prepare = None
-        patiently(self.conn, "BEGIN IMMEDIATE", self.patience, self.told)
+        execute_when_free(self.conn, "BEGIN IMMEDIATE", self.patience, self.on_wait)
         try:
             yield self
-            # Without a write-ahead log, readers are waited for here.
-            patiently(self.conn, "COMMIT", self.patience, self.told)
+            # Without a write-ahead log, the commit waits for readers.
+            execute_when_free(self.conn, "COMMIT", self.patience, self.on_wait)
         except BaseException:
             self.rollback()
             raise
 
     @contextmanager
     def snapshot(self) -> Iterator["Database"]:
-        """A transaction that reads: what others write meanwhile is not seen in it. It may fill temporary tables."""
+        """Open a read transaction, which does not see later writes of other processes. It can fill temporary tables."""
         if self.conn.in_transaction:
             yield self
             return
@@ -112,7 +113,7 @@ class Database(PlainDatabase):
 
     @contextmanager
     def waiting(self, patience: float) -> Iterator["Database"]:
-        """Have `atomic` wait for so many seconds: 0 to give up at once, infinity to never do."""
+        """Change how many seconds `atomic` waits: 0 not to wait, infinity to wait without limit."""
         before, self.patience = self.patience, patience
         try:
             yield self
@@ -120,13 +121,13 @@ class Database(PlainDatabase):
             self.patience = before
 
 
-def patiently(
-    connection: sqlite3.Connection, statement: str, patience: float, told: Callable[[float], None] = say_nothing
+def execute_when_free(
+    connection: sqlite3.Connection, statement: str, patience: float, on_wait: Callable[[float], None] = ignore_wait
 ) -> sqlite3.Cursor:
     """Execute a statement, and wait for other processes as long as SQLite reports them busy.
 
     Raises:
-        Busy: they are still so after `patience` seconds.
+        Busy: they are still busy after `patience` seconds.
     """
     [usual] = connection.execute("PRAGMA busy_timeout").fetchone()
     began = monotonic()
@@ -134,7 +135,7 @@ def patiently(
         while True:
             tried = monotonic()
             left = max(0.0, began + patience - tried)
-            connection.execute(f"PRAGMA busy_timeout = {round(1000 * min(_LOOK, left))}")
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * min(_NOTIFY_INTERVAL, left))}")
             try:
                 return connection.execute(statement)
             except sqlite3.OperationalError as error:
@@ -143,13 +144,13 @@ def patiently(
                 if monotonic() - began >= patience:
                     raise Busy(patience) from error
             sleep(max(0.0, tried + min(_LEAST_PAUSE, left) - monotonic()))
-            if monotonic() - began >= _LOOK:
-                told(monotonic() - began)
+            if monotonic() - began >= _NOTIFY_INTERVAL:
+                on_wait(monotonic() - began)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")
 
 
 def is_busy(error: sqlite3.Error) -> bool:
-    """Whether SQLite reports that another connection is in the way."""
-    # The lowest byte is the kind of an error, the others tell more of it.
+    """Whether SQLite reports that another connection holds a lock."""
+    # The lowest byte is the primary error code; the others add details.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,4 +1,4 @@
-"""Studies, and the steps that they have in common: what was done, what came of it, and what failed."""
+"""Studies and the steps that they share, with the state and result of each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from typing import Any, Literal, TypeAlias
 
 from store.database import now
 from store.errors import NotFound, StoreError
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 StepState: TypeAlias = Literal["begun", "done", "failed"]
 
 _AT_ONCE = 500
-"""Keys of a query; SQLite takes some thousands."""
+"""Keys in one query; SQLite allows some thousands."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredStudy:
-    """A study that has a name.
+    """A named study.
 
     Attributes:
-        spec: what it asks, as TOML.
-        source: the preset or the file that it came from.
+        spec: its specification, as TOML.
+        source: the preset or file that the specification comes from.
     """
 
     name: str
@@ -32,15 +32,15 @@ class StoredStudy:
 
 @dataclass(frozen=True, slots=True)
 class StoredStep:
-    """A step that was begun.
+    """A step that was started.
 
     Attributes:
-        key: of its settings.
+        key: hash of its settings.
         settings: JSON.
-        basis: what it was made of: datasets and knowledge as they were.
-        made: what came of it: the name of a sample or a training, or the number of a run; empty for nothing yet.
+        basis: JSON, the datasets and knowledge that it used.
+        made: its result: the name of a sample or training, or the number of a run; empty if there is none yet.
         reason: why it failed.
-        seconds: that it took, of all its beginnings together; None while it is not over.
+        seconds: duration over all attempts; None until it ends.
     """
 
     key: str
@@ -56,7 +56,7 @@ class StoredStep:
 
 
 def save_study(db: Database, name: str, spec: str, source: str) -> None:
-    """Store a study, in place of an earlier version of it."""
+    """Store a study, replacing an earlier version."""
     with db.atomic():
         db.execute(
             """
@@ -68,28 +68,28 @@ def save_study(db: Database, name: str, spec: str, source: str) -> None:
 
 
 def list_studies(db: Database) -> list[StoredStudy]:
-    """All studies, the oldest first."""
+    """List all studies, oldest first."""
     return [StoredStudy(*row) for row in db.execute(f"{_STUDIES} ORDER BY id").fetchall()]
 
 
 def get_study(db: Database, name: str) -> StoredStudy:
-    """The study of this name.
+    """Return the study with this name.
 
     Raises:
-        NotFound: there is none.
+        NotFound: there is no such study.
     """
     row = db.execute(f"{_STUDIES} WHERE name = ?", [name]).fetchone()
     if row is None:
         names = [study.name for study in list_studies(db)]
-        raise NotFound(f"there is no study {name!r}; {meant(name, names, 'kdtui study ls shows those that there are')}")
+        raise NotFound(f"there is no study {name!r}; {suggestion(name, names, 'kdtui study ls lists the studies')}")
     return StoredStudy(*row)
 
 
 def delete_study(db: Database, name: str) -> None:
-    """Delete a study; its steps stay, with what came of them: another study may have them in common.
+    """Delete a study. Its steps and their results stay, as another study may share them.
 
     Raises:
-        NotFound: there is none of that name.
+        NotFound: there is no such study.
     """
     get_study(db, name)
     with db.atomic():
@@ -97,18 +97,18 @@ def delete_study(db: Database, name: str) -> None:
 
 
 def steps_of(db: Database, keys: Sequence[str]) -> dict[str, StoredStep]:
-    """Those of these steps that were begun, by key."""
-    found: dict[str, StoredStep] = {}
+    """Return those of these steps that were started, by key."""
+    steps: dict[str, StoredStep] = {}
     for first in range(0, len(keys), _AT_ONCE):
         some = keys[first : first + _AT_ONCE]
         marks = ", ".join("?" * len(some))
         rows = db.execute(f"{_STEPS} WHERE key IN ({marks})", list(some)).fetchall()
-        found |= {row[0]: StoredStep(*row) for row in rows}
-    return found
+        steps |= {row[0]: StoredStep(*row) for row in rows}
+    return steps
 
 
 def steps_of_kind(db: Database, kind: str, *, state: StepState, most: int) -> list[StoredStep]:
-    """The latest steps of a kind in a state."""
+    """Return the latest steps of a kind and state."""
     rows = db.execute(
         f"{_STEPS} WHERE kind = ? AND state = ? ORDER BY ended_at DESC LIMIT ?", [kind, state, most]
     ).fetchall()
@@ -116,7 +116,7 @@ def steps_of_kind(db: Database, kind: str, *, state: StepState, most: int) -> li
 
 
 def begin_step(db: Database, key: str, kind: str, settings: str, basis: str, made: str = "") -> None:
-    """Note that a step begins, or goes on; what came of it before is forgotten where it was made of something else."""
+    """Record that a step starts or resumes; forget its earlier result if that was made from something else."""
     with db.atomic():
         db.execute(
             """
@@ -134,21 +134,21 @@ def begin_step(db: Database, key: str, kind: str, settings: str, basis: str, mad
 
 
 def add_seconds(db: Database, key: str, seconds: float) -> None:
-    """Note that so many seconds more were spent on a step."""
-    _change(db, key, "seconds = coalesce(seconds, 0) + ?", [seconds])
+    """Add to the seconds spent on a step."""
+    _update_step(db, key, "seconds = coalesce(seconds, 0) + ?", [seconds])
 
 
 def finish_step(db: Database, key: str, made: str) -> None:
-    """Note that a step is done, and what came of it."""
-    _change(db, key, "state = 'done', made = ?, reason = NULL, ended_at = ?", [made, now()])
+    """Record that a step is done, and its result."""
+    _update_step(db, key, "state = 'done', made = ?, reason = NULL, ended_at = ?", [made, now()])
 
 
 def fail_step(db: Database, key: str, reason: str) -> None:
-    """Note that a step has failed, and why."""
-    _change(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
+    """Record that a step has failed, and why."""
+    _update_step(db, key, "state = 'failed', reason = ?, ended_at = ?", [reason, now()])
 
 
-def _change(db: Database, key: str, what: str, values: Sequence[Any]) -> None:
+def _update_step(db: Database, key: str, what: str, values: Sequence[Any]) -> None:
     with db.atomic():
         if not db.execute(f"UPDATE study_steps SET {what} WHERE key = ?", [*values, key]).rowcount:
             raise StoreError("a step of the study has been deleted meanwhile")
@@ -159,12 +159,12 @@ _STEPS = "SELECT key, kind, settings, basis, state, made, reason, seconds, begun
 
 
 def dataset_times(db: Database) -> dict[str, str]:
-    """When each dataset was imported."""
+    """Return when each dataset was imported."""
     return dict(db.execute("SELECT name, created_at FROM datasets").fetchall())
 
 
 def knowledge_kept(db: Database) -> dict[tuple[str, str], tuple[int, int]]:
-    """For each dataset and format, how many pieces are kept, and the highest number among them."""
+    """Return the number of kept pieces and the highest number among them, by dataset and format."""
     rows = db.execute(
         """
         SELECT name, format, count(*), max(knowledge.id) FROM knowledge JOIN datasets ON datasets.id = dataset_id
@@ -175,7 +175,7 @@ def knowledge_kept(db: Database) -> dict[tuple[str, str], tuple[int, int]]:
 
 
 def teachers_kept(db: Database) -> set[tuple[str, str, str]]:
-    """The datasets, formats and teachers of which there is knowledge that is kept."""
+    """Return the datasets, formats and teachers that have kept knowledge."""
     rows = db.execute(
         """
         SELECT DISTINCT name, format, teacher FROM knowledge JOIN datasets ON datasets.id = dataset_id
@@ -186,5 +186,5 @@ def teachers_kept(db: Database) -> set[tuple[str, str, str]]:
 
 
 def finished_runs(db: Database) -> set[str]:
-    """The numbers of the runs that are over, as texts."""
+    """Return the numbers of the finished runs, as text."""
     return {str(number) for (number,) in db.execute("SELECT id FROM runs WHERE finished_at IS NOT NULL").fetchall()}

@@ -1,4 +1,4 @@
-"""Subsets drawn by chance: the same each time, whatever else there is, and the smaller ones within the larger ones."""
+"""Reproducible random subsets: a smaller one is part of a larger one."""
 
 from collections.abc import Callable, Iterable
 from hashlib import sha256
@@ -8,12 +8,12 @@ from typing import TypeVar
 _Thing = TypeVar("_Thing")
 
 
-def drawn(things: Iterable[_Thing], count: int, seed: int, name: Callable[[_Thing], str]) -> list[_Thing]:
-    """So many of some things, in the order in which they are drawn; all of them where there are no more.
+def draw_subset(things: Iterable[_Thing], count: int, seed: int, name: Callable[[_Thing], str]) -> list[_Thing]:
+    """Draw `count` things at random, in the order of the draw; all of them if there are no more.
 
-    The place of a thing depends on the seed and its name alone. So whoever stops early has a subset by chance too.
+    The position of a thing depends only on the seed and its name, so any beginning of the result is a random subset.
 
     Args:
-        name: tells a thing from all others.
+        name: returns a unique name of a thing.
     """
     return nsmallest(count, things, key=lambda thing: sha256(f"{seed} {name(thing)}".encode()).digest())

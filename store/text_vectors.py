@@ -1,4 +1,4 @@
-"""Vectors of texts, kept under the encoder that made them: by the hash of the text, for one dataset."""
+"""A cache of text vectors by dataset, encoder and hash of the text."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,38 +8,38 @@ from store.errors import Busy
 from store.sqlite import Database
 
 _AT_ONCE = 500
-"""Hashes that one statement looks for; older versions of SQLite take no more than 999 values."""
+"""Hashes in one query; older versions of SQLite allow 999 values."""
 
 
 def kept_text_vectors(db: Database, dataset: str, encoder: str, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
-    """The vectors that are kept of these texts, by hash, each as 16-bit floats.
+    """Return the stored vectors of these texts by hash, each as 16-bit floats.
 
     Args:
-        encoder: the sha256 of its file.
+        encoder: SHA-256 of the encoder's file.
 
     Raises:
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    found: dict[bytes, bytes] = {}
+    vectors: dict[bytes, bytes] = {}
     row = db.execute("SELECT id FROM encoders WHERE sha256 = ?", [encoder]).fetchone()
     if row is None:
-        return found
+        return vectors
     for first in range(0, len(hashes), _AT_ONCE):
         part = hashes[first : first + _AT_ONCE]
         marks = ",".join("?" * len(part))
-        found.update(
+        vectors.update(
             db.execute(
                 "SELECT text_hash, vector FROM text_vectors "
                 f"WHERE dataset_id = ? AND encoder_id = ? AND text_hash IN ({marks})",
                 [number, row[0], *part],
             )
         )
-    return found
+    return vectors
 
 
 def save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping[bytes, bytes]) -> None:
-    """Keep vectors of texts, in one transaction, in the place of those that they had.
+    """Store vectors of texts in one transaction, and replace earlier ones.
 
     Raises:
         NotFound: there is no such dataset.
@@ -53,10 +53,10 @@ def save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping
 
 
 def try_to_save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping[bytes, bytes]) -> bool:
-    """The same, unless somebody would have to wait for it; whether it was done.
+    """Store vectors unless that requires waiting; return whether they were stored.
 
-    They can be made again: a store that another process is writing to, or that may not be written to, stays as it is,
-    and so does one that is being read in a transaction.
+    They can be computed again: nothing is stored if the store is read-only, another process is writing to it, or this
+    connection is in a transaction.
 
     Raises:
         NotFound: there is no such dataset.
@@ -72,7 +72,7 @@ def try_to_save_text_vectors(db: Database, dataset: str, encoder: str, vectors: 
 
 
 def delete_text_vectors(db: Database, dataset: str) -> None:
-    """Delete the vectors of the texts of a dataset, by whichever encoder.
+    """Delete the text vectors of a dataset, of all encoders.
 
     Raises:
         NotFound: there is no such dataset.
@@ -83,21 +83,21 @@ def delete_text_vectors(db: Database, dataset: str) -> None:
 
 
 def has_text_vectors(db: Database, dataset: str, encoder: str) -> bool:
-    """Whether any vector is kept that this encoder made of a text of the dataset.
+    """Whether the dataset has any text vector of this encoder.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    [found] = db.execute(
+    [exists] = db.execute(
         "SELECT EXISTS (SELECT 1 FROM text_vectors WHERE dataset_id = ? "
         "AND encoder_id = (SELECT id FROM encoders WHERE sha256 = ?))",
         [dataset_id(db, dataset), encoder],
     ).fetchone()
-    return bool(found)
+    return bool(exists)
 
 
 def count_text_vectors(db: Database, dataset: str) -> int:
-    """How many vectors of texts a dataset has, of all encoders.
+    """Count the text vectors of a dataset, of all encoders.
 
     Raises:
         NotFound: there is no such dataset.

@@ -1,7 +1,7 @@
-"""Vectors of sessions, as an embedding model makes them.
+"""Session vectors, as an embedding model computes them.
 
-This interpreter's SQLite may load no extensions, so vectors are blobs (32-bit floats, little-endian) that numpy scores.
-It is imported where there are vectors: whether there are any is asked more often.
+Python's SQLite may not be able to load extensions, so vectors are blobs (32-bit floats, little-endian) that
+numpy scores. It is imported only to read vectors: most callers just ask whether there are any.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,14 +19,14 @@ Vectors: TypeAlias = "npt.NDArray[np.float32]"
 _STORED = "<f4"
 
 _AT_ONCE = 2048
-"""Vectors that are read together."""
+"""Vectors read in one batch."""
 
 
 def save_vectors(db: Database, dataset: str, model: str, vectors: Iterable[tuple[str, Vectors]]) -> None:
-    """Store the vectors of some sessions, in one transaction; those that they had of this model are replaced.
+    """Store session vectors in one transaction, and replace earlier ones of the same model.
 
     Args:
-        vectors: for each session id its vector, (dimensions,).
+        vectors: pairs of a session id and its vector, (dimensions,).
 
     Raises:
         NotFound: there is no such dataset.
@@ -44,7 +44,7 @@ def save_vectors(db: Database, dataset: str, model: str, vectors: Iterable[tuple
 
 
 def delete_vectors(db: Database, dataset: str, model: str) -> None:
-    """Delete all vectors of a model.
+    """Delete all vectors of a model in a dataset.
 
     Raises:
         NotFound: there is no such dataset.
@@ -61,7 +61,7 @@ def delete_vectors(db: Database, dataset: str, model: str) -> None:
 
 
 def vector_models(db: Database, dataset: str) -> dict[str, int]:
-    """The models that there are vectors of, and how many sessions each has.
+    """Return the number of sessions with a vector, by model.
 
     Raises:
         NotFound: there is no such dataset.
@@ -77,7 +77,7 @@ def vector_models(db: Database, dataset: str) -> dict[str, int]:
 
 
 def sessions_without_vector(db: Database, dataset: str, model: str) -> list[str]:
-    """The ids of the sessions that have no vector of this model yet, in the order of the dataset.
+    """Return the ids of the sessions without a vector of this model, in import order.
 
     Raises:
         NotFound: there is no such dataset.
@@ -94,7 +94,7 @@ def sessions_without_vector(db: Database, dataset: str, model: str) -> list[str]
 
 
 def session_vector(db: Database, dataset: str, session: str, model: str) -> "Vectors | None":
-    """The vector of a session, (dimensions,); None where it has none.
+    """Return the vector of a session, (dimensions,); None if it has none.
 
     Raises:
         NotFound: there is no such dataset.
@@ -112,7 +112,7 @@ def session_vector(db: Database, dataset: str, session: str, model: str) -> "Vec
 
 
 def training_vectors(db: Database, dataset: str, model: str) -> "Iterator[tuple[list[int], Vectors]]":
-    """The rows of the training sessions that have a vector, and the vectors, (sessions, dimensions), part by part.
+    """Iterate over the training sessions with a vector: batches of row numbers and vectors, (sessions, dimensions).
 
     Raises:
         NotFound: there is no such dataset.
@@ -132,7 +132,7 @@ def training_vectors(db: Database, dataset: str, model: str) -> "Iterator[tuple[
 
 
 def session_ids(db: Database, rows: Sequence[int]) -> list[str]:
-    """The ids of the sessions in these rows, in the same order; of rows that are gone there is none."""
+    """Return the ids of the sessions in these rows, in the same order; skip missing rows."""
     marks = ", ".join("?" * len(rows))
     names = dict(db.execute(f"SELECT id, session FROM sessions WHERE id IN ({marks})", list(rows)).fetchall())
     return [names[row] for row in rows if row in names]

@@ -1,11 +1,12 @@
-"""Adapters as trainings leave them, without the training."""
+"""Adapters like those of trainings, without the training."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import BASE_CONFIG, MANIFEST, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import BASE_CONFIG, MANIFEST
 from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.models import NamedModel, add_model
@@ -18,10 +19,10 @@ TRAINED: Mapping[str, Any] = {"datasets": ["outdoor"], "form": "pairs", "knowled
 def peft_folder(
     folder: Path, base: Path, seed: int = 0, *, told: Mapping[str, Any] | None = TRAINED, **settings: Any
 ) -> Path:
-    """A PEFT adapter for a tiny base, with random weights.
+    """Write a PEFT adapter for a tiny base, with random weights.
 
     Args:
-        told: what its manifest says of the training; None for one that was made elsewhere, without a manifest.
+        told: the training in its manifest; None for an adapter of another program, without a manifest.
         settings: of PEFT.
     """
     model = full_precision(base)
@@ -37,7 +38,7 @@ def peft_folder(
 def trained_adapter(
     db: Database, folder: Path, name: str, base: Path, seed: int = 0, told: Mapping[str, Any] = TRAINED, **settings: Any
 ) -> Path:
-    """An adapter with a name, and its files where a training has them; its file for llama.cpp."""
+    """Add an adapter with a name and the files of a training, and return its file for llama.cpp."""
     adapter = peft_folder(folder / name / "adapter", base, seed, told={"name": name, **told}, **settings)
     path = folder / name / f"{name}.gguf"
     convert(adapter, adapter, path)

@@ -1,4 +1,4 @@
-"""What tests of all packages need: a store of their own, the demo data, and the real data where it is."""
+"""Fixtures for all tests: a store for each test, the demo data, and the real data if it is available."""
 
 import gc
 import json
@@ -22,30 +22,29 @@ from tests import processors, sshd
 from tests.fake_chat_server import Serve, serving
 from tests.needs import NO_SSHD
 
-# Tests that are started in the background of a shell ignore interrupts, and so would what they start.
+# Tests in the background of a shell ignore interrupts, and their child processes would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# The same goes for those that nohup starts.
+# Likewise hang-ups, under nohup.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# How long an example takes says how busy the machine is.
+# The time of an example depends on how busy the machine is.
 hypothesis.settings.register_profile("kdtui", deadline=None)
 hypothesis.settings.load_profile("kdtui")
 
-# Before anything counts them.
+# Before any code counts the processors.
 processors.share()
 
-# While tests are collected much is imported, all of which stays: to look through it for garbage again and again took a
-# tenth of the time.
+# Collecting the tests imports many modules, all of which stay. Garbage collection of these took a tenth of the time.
 gc.disable()
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """How many workers `-n auto` starts."""
+    """Return the number of workers that `-n auto` starts."""
     return processors.workers()
 
 
 def pytest_collection_finish() -> None:
-    """From here on there may be garbage, but not among what has been imported; and there is memory to let it wait."""
+    """Turn on garbage collection without the imported modules, and seldom: there is enough memory."""
     gc.freeze()
     gc.set_threshold(20_000, 10, 20)
     gc.enable()
@@ -56,13 +55,13 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for caches, one for many tests: what is in it is known by all that it depends on."""
+    """A cache folder that many tests share: the name of each entry contains everything that it depends on."""
     return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(autouse=True)
 def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test can touch what is the user's: the environment names a database and folders of the test."""
+    """A database and folders for the test, in the environment, so that no test touches those of the user."""
     path = tmp_path / "store" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
@@ -73,7 +72,7 @@ def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty store, to be copied: to make one takes longer than many tests that need one."""
+    """An empty store to copy: creating one takes longer than many tests."""
     path = tmp_path_factory.mktemp("migrated") / "kdtui.db"
     open_database(path).close()
     return path
@@ -81,7 +80,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def db(database_of_the_test: Path, migrated: Path) -> Iterator[Database]:
-    """An empty store, the same that commands of the test use."""
+    """An empty store, which the commands of the test use too."""
     database_of_the_test.parent.mkdir(parents=True)
     shutil.copy(migrated, database_of_the_test)
     store = open_database(database_of_the_test)
@@ -97,7 +96,7 @@ def outdoor() -> Path:
 
 @pytest.fixture
 def few(outdoor: Path, tmp_path: Path) -> Path:
-    """A few of the demo sessions of each split, as JSON Lines: soon trained on."""
+    """A few demo sessions of each split, as JSON Lines, for short trainings."""
     path = tmp_path / "few" / "outdoor.jsonl"
     path.parent.mkdir()
     wanted = {f"o{number:02}" for number in (1, 2, 3, 4, 5, 6, 23, 24, 27, 34)}
@@ -108,7 +107,7 @@ def few(outdoor: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["electronic", "clothing"])
 def real_dataset(request: pytest.FixtureRequest) -> Path:
-    """A real dataset; the test is skipped, and says so, where the folder beside the checkout is missing."""
+    """A real dataset; the test is skipped if the folder next to the checkout is missing."""
     path = REAL_DATA / str(request.param)
     if not path.is_dir():
         pytest.skip(f"the real dataset is not here: {path}")
@@ -117,14 +116,14 @@ def real_dataset(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start chat servers that answer as the test says."""
+    """A function that starts chat servers whose answers the test defines."""
     with serving() as start:
         yield start
 
 
 @pytest.fixture(scope="session")
 def llama_server() -> Iterator[str]:
-    """A real llama-server with the embedded student, in this process; its address."""
+    """The address of a real llama-server with the embedded student, in this process."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -153,7 +152,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Ssh
 
 @dataclass(frozen=True)
 class Result:
-    """What a command did."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str

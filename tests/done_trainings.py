@@ -8,9 +8,9 @@ from typing import Any, Literal
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.training_set import bundles_to_name
 from models.sft.job_files import ANSWERS, EXIT_CODE
-from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.records import Session, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests import stand_in
 
@@ -52,7 +52,7 @@ def trained(
         folder: in which its directory is, among others.
     """
     job = folder / "jobs" / name
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     answered = [each for each in iter_sessions(db, dataset, split="train") if each.bundles][:sessions]

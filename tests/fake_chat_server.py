@@ -1,4 +1,4 @@
-"""An HTTP server that answers chat completions as a test says, well or badly."""
+"""An HTTP server for chat completions whose answers, good or bad, a test defines."""
 
 import json
 import socket
@@ -12,7 +12,7 @@ Reply = Callable[["Fake", int], None]
 
 
 class Fake(BaseHTTPRequestHandler):
-    """Answers as the test says; `send` is what a good server would."""
+    """Gives the answers of the test; `send` gives those of a good server."""
 
     reply: Reply
     body: dict[str, Any]
@@ -23,7 +23,7 @@ class Fake(BaseHTTPRequestHandler):
     gate = threading.Event()
 
     def do_POST(self) -> None:
-        """A chat completion."""
+        """Answer a request for a chat completion."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.body = body
         kind = type(self)
@@ -39,7 +39,7 @@ class Fake(BaseHTTPRequestHandler):
                 kind.at_once -= 1
 
     def do_GET(self) -> None:
-        """The list of models."""
+        """Answer with the list of models."""
         self.send({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", "adapter")]})
 
     def send(self, body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
@@ -72,7 +72,7 @@ class Fake(BaseHTTPRequestHandler):
         usage: tuple[int, int] | Mapping[str, object] | None = (300, 40),
         **message: object,
     ) -> None:
-        """Answer with a chat completion; `usage` is None where it is not told."""
+        """Answer with a chat completion; `usage` is None for a server that does not report it."""
         message = {"role": "assistant", "content": text, **message}
         if isinstance(usage, tuple):
             usage = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
@@ -89,12 +89,12 @@ class Fake(BaseHTTPRequestHandler):
         )
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    # Many connect at once.
+    # Many clients connect at once.
     request_queue_size = 256
 
 
@@ -103,7 +103,7 @@ Serve = Callable[[Reply], tuple[str, type[Fake]]]
 
 @contextmanager
 def serving() -> Iterator[Serve]:
-    """Start servers on 127.0.0.1, each with a reply of its own; they end with the context."""
+    """Yield a function that starts servers on 127.0.0.1, each with its own reply; they end with the context."""
     servers: list[tuple[ThreadingHTTPServer, type[Fake]]] = []
 
     def start(reply: Reply) -> tuple[str, type[Fake]]:

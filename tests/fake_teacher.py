@@ -1,4 +1,4 @@
-"""What a simple teacher would say, for the fake chat server."""
+"""Answers of simple teachers, for the fake chat server."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from tests.fake_chat_server import Fake
 
 
 def answer_for(fake: Fake) -> dict[str, Any]:
-    """What a simple teacher would say: all products are one bundle."""
+    """Return the answer of a simple teacher: all products are one bundle."""
     messages = fake.body["messages"]
     if "state the rules" in messages[-1]["content"]:
         named = re.findall(r"^\d+\. .*\[(.+)\]$", messages[0]["content"], re.MULTILINE)[:2]
@@ -22,12 +22,12 @@ def answer_for(fake: Fake) -> dict[str, Any]:
 
 
 def good(fake: Fake, _: int) -> None:
-    """Answer so."""
+    """Send that answer."""
     fake.complete(json.dumps(answer_for(fake)))
 
 
 def knowing(train: list[Session]) -> Callable[[Fake, int], None]:
-    """A teacher that knows what people did in every other session."""
+    """Make a teacher that knows the true bundles of every second session."""
 
     def reply(fake: Fake, _: int) -> None:
         content = fake.body["messages"][0]["content"]

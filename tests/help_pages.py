@@ -1,4 +1,4 @@
-"""The commands of the program, by the path that a user types, and the parsing of example command lines."""
+"""The commands of the program by the path that a user types, and a parser of example command lines."""
 
 from collections.abc import Iterator
 from typing import Any

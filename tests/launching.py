@@ -1,4 +1,4 @@
-"""Trainings that are launched by a command, and how they are then."""
+"""Launching trainings by command, and checking their states."""
 
 import os
 import subprocess
@@ -21,9 +21,9 @@ def launch(kdtui: Kdtui, base: Path, name: str, *arguments: object) -> Any:
 
 
 def train_in_this_process(folder: Path, *, after: Path | None = None) -> int:
-    """Train in a directory, as the trainer that would be started there does, until it ends.
+    """Train in a job directory until the end, in place of the trainer process.
 
-    For tests of what comes before and behind a training: a process of its own takes longer to begin than to train.
+    For tests of the steps before and after a training: a separate process takes longer to start than to train.
     """
     assert after is None
     with (folder / LOG).open("a") as log:
@@ -37,7 +37,7 @@ def state(kdtui: Kdtui, name: str) -> str:
 
 
 def kill_a_client_that_watches(name: str) -> None:
-    """The training goes on without it."""
+    """Start a client that follows a training, and kill it; the training continues."""
     command = [sys.executable, "-m", "kdtui", "sft", "logs", name, "--follow"]
     watching = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert watching.stderr is not None
@@ -47,5 +47,5 @@ def kill_a_client_that_watches(name: str) -> None:
 
 
 def has_learned(job: Path) -> bool:
-    """Whether there is a checkpoint, and a loss to show."""
+    """Tell whether there is a checkpoint and a loss."""
     return bool(list((job / "checkpoints").glob("step-????????"))) and job_status(job).loss is not None

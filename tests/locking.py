@@ -1,4 +1,4 @@
-"""A store that another process is writing to, and commands that meet it."""
+"""A store that another process is writing to, and commands that use it."""
 
 import os
 import sqlite3
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def writing(path: Path) -> Iterator[Callable[[], None]]:
-    """Another connection is in the middle of writing; yields what ends that."""
+    """Hold a write lock with another connection; yields a function that releases it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield other.commit
@@ -23,6 +23,6 @@ def begun(*arguments: object) -> "subprocess.Popen[str]":
 
 
 def said(process: "subprocess.Popen[str]", what: str) -> str:
-    """The line on stderr that has these words, when it comes."""
+    """Wait for the line on stderr with these words, and return it."""
     assert process.stderr is not None
     return next(line for line in process.stderr if what in line)

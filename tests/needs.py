@@ -1,4 +1,4 @@
-"""What some tests need that pip does not bring. They are skipped without it, unless all of it has to be there."""
+"""Programs that some tests need and pip does not install. Without them the tests are skipped, except in CI."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from tests import slurm, sshd
 
 
 def _unless_all_is_needed(reason: str | None) -> str | None:
-    """In CI, which installs everything, a test without what it needs fails, and is not passed over."""
+    """Return None in CI, which installs everything: a test that lacks its program fails there."""
     return None if os.environ.get("KDTUI_TEST_ALL") else reason
 
 
@@ -18,7 +18,7 @@ def _skip(reason: str | None) -> pytest.MarkDecorator:
 
 
 NO_SSHD = _unless_all_is_needed(None if sshd.SSHD else "there is no sshd; install openssh-server")
-"""Why tests with an sshd are skipped; None where they are not."""
+"""The reason to skip tests with an sshd; None to run them."""
 
 needs_sshd = _skip(NO_SSHD)
 needs_slurm = _skip(_unless_all_is_needed(slurm.missing()))

@@ -1,4 +1,4 @@
-"""Tests that run side by side have processors of their own: threads that share one wait for each other for ever."""
+"""Separate processors for parallel tests: threads that share a processor can wait for each other forever."""
 
 import os
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ _ALL = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set[int]
 
 
 def share() -> None:
-    """Keep this process, and all that it starts, to its share of the processors; without pytest-xdist it has all.
+    """Restrict this process and its children to its share of the processors; without pytest-xdist, that is all of them.
 
-    Where there are more workers than processors, some workers have one together.
+    With more workers than processors, some workers share one.
     """
     worker, count = os.environ.get("PYTEST_XDIST_WORKER", ""), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if _ALL:
@@ -20,13 +20,13 @@ def share() -> None:
 
 
 def workers() -> int:
-    """How many workers pytest-xdist is to start: many tests wait for other programs, and leave time to the others."""
+    """Return the number of workers for pytest-xdist: two extra, because many tests wait for other programs."""
     return len(_ALL or range(os.cpu_count() or 1)) + 2
 
 
 @contextmanager
 def all_of_them() -> Iterator[None]:
-    """All processors, for a test of how they are shared."""
+    """Use all processors, for a test of how they are shared."""
     if not _ALL:
         yield
         return

@@ -1,4 +1,4 @@
-"""A host that is reached for one thing."""
+"""A single request to a host."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rows of results, as `kdtui evaluate --json` prints them."""
+"""Rows of results as `kdtui evaluate --json` prints them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,5 +18,5 @@ _OF_A_RUN = frozenset(
 
 
 def scores_alone(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without what floors do not have: what a session cost, and other names for the same bundles."""
+    """Return the rows without the fields that floors lack: the costs of a session, and other names for the bundles."""
     return [{name: value for name, value in row.items() if name not in _OF_A_RUN} for row in rows]

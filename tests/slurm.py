@@ -1,4 +1,4 @@
-"""A real one-node Slurm on 127.0.0.1, with its own munge: nothing of a cluster that may be here is touched."""
+"""A real one-node Slurm on 127.0.0.1 with its own munge, separate from any installed cluster."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _NEEDED = ("slurmctld", "slurmd", "squeue", "sbatch", "munged", "mungekey")
 
 
 def missing() -> str | None:
-    """Why there can be no Slurm here; None where there can."""
+    """Return why Slurm cannot run on this machine; None if it can."""
     absent = [name for name in _NEEDED if shutil.which(name, path=_PATH) is None]
     if absent:
         return f"there is no Slurm: {', '.join(absent)} not installed"
@@ -26,7 +26,7 @@ def missing() -> str | None:
 
 @contextmanager
 def running(folder: Path) -> Iterator[dict[str, str]]:
-    """A Slurm with its files in a folder; the variables that its commands need."""
+    """Run a Slurm with its files in a folder; yields the environment variables for its commands."""
     folder.mkdir(mode=0o755)
     node = gethostname().partition(".")[0]
     for name in ("state", "spool", "munge"):
@@ -85,7 +85,7 @@ PartitionName=short Nodes=ALL Default=YES MaxTime=INFINITE State=UP
         _wait_for_node(os.environ | environment, folder)
         yield environment
     finally:
-        # Seen where a test fails.
+        # Shown if a test fails.
         for command in (["squeue", "--long"], ["sinfo", "--list-reasons"], ["sinfo", "--long"]):
             subprocess.run(command, env=os.environ | environment, check=False)
         if (folder / "slurmctld.log").exists():

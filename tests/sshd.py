@@ -1,4 +1,4 @@
-"""A real sshd on 127.0.0.1 with throw-away keys, and a client configuration that knows it: no ~/.ssh is touched."""
+"""A real sshd on 127.0.0.1 with throw-away keys, and a client configuration for it: ~/.ssh is not touched."""
 
 import os
 import shutil
@@ -17,18 +17,18 @@ SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/l
 
 @dataclass
 class Sshd:
-    """A server, and how to reach it.
+    """A server and the configuration of its client.
 
     Attributes:
-        config: of the client; the server is called `gpu` there.
-        port: that it listens at.
-        environment: variables of all that it runs.
+        config: configuration file of the client, in which the server is called `gpu`.
+        port: port of the server.
+        environment: environment variables of the commands that it runs.
     """
 
     folder: Path
     port: int
     process: "subprocess.Popen[bytes] | None" = None
-    # A shell within another one: what the user's shell does when it begins may take longer than a command.
+    # A nested shell: the start-up files of the user's shell may take longer than a command.
     environment: dict[str, str] = field(default_factory=lambda: {"SHLVL": "2"})
 
     @property
@@ -37,11 +37,11 @@ class Sshd:
 
     @property
     def command(self) -> str:
-        """For the variable that says which ssh is used."""
+        """The value of the variable that names the ssh command."""
         return f"ssh -F '{self.config}'"
 
     def write_config(self, **options: object) -> None:
-        """Have the client use these options, beside what it needs."""
+        """Write the client configuration with extra options."""
         usual: dict[str, object] = {
             "HostName": "127.0.0.1",
             "Port": self.port,
@@ -56,13 +56,13 @@ class Sshd:
         self.config.write_text("\n".join(["Host gpu other", *lines]) + "\n")
 
     def know_host(self) -> None:
-        """Have the client know the key of the server."""
+        """Add the key of the server to the client's known hosts."""
         key = (self.folder / "host.pub").read_text().split()[:2]
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {' '.join(key)}\n")
 
     @property
     def commands(self) -> int:
-        """How many it has run so far, that of the connection itself left out."""
+        """The number of commands run so far, without those that open connections."""
         log = (self.folder / "sshd.log").read_text()
         return log.count("Starting session: command") - log.count("Accepted publickey")
 
@@ -72,7 +72,7 @@ class Sshd:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         variables = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
-        # In the foreground, and logging to the file.
+        # In the foreground, with its log on stderr.
         command = [SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config"), "-o", f"SetEnv={variables}"]
         with (self.folder / "sshd.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log)
@@ -86,10 +86,10 @@ class Sshd:
         raise AssertionError((self.folder / "sshd.log").read_text())
 
     def stop(self) -> None:
-        """End the server, and all connections to it."""
+        """Stop the server and all connections to it."""
         if self.process is None:
             return
-        # Sessions are processes of their own.
+        # Sessions are separate processes.
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         for pid in children.read_text().split() if children.exists() else ():
             subprocess.run(["kill", pid], check=False, capture_output=True)
@@ -100,7 +100,7 @@ class Sshd:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Sshd]:
-    """A server with its files in a folder, which nobody else may write."""
+    """Run a server with its files in a folder that only the user can write."""
     folder.mkdir(mode=0o700, exist_ok=True)
     for name in ("host", "client"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -133,7 +133,7 @@ def running(folder: Path) -> Iterator[Sshd]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses at the moment."""
+    """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -146,11 +146,11 @@ def _user() -> str:
 
 
 def children(pid: int) -> list[int]:
-    """What a process has started, and is there still."""
+    """Return the running children of a process."""
     path = Path(f"/proc/{pid}/task/{pid}/children")
     return [int(each) for each in path.read_text().split()] if path.exists() else []
 
 
 def family(pid: int) -> list[int]:
-    """The same, and all that those have started."""
+    """Return the running children of a process, and their children, recursively."""
     return [each for child in children(pid) for each in (child, *family(child))]

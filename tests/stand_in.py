@@ -1,4 +1,4 @@
-"""Hosts whose trainer is a script, where what is tested is what goes there and comes from there."""
+"""Hosts whose trainer is a script, for tests of transfers to and from hosts."""
 
 import json
 import sys
@@ -20,10 +20,10 @@ echo 143 >"$3/exit_code"
 
 
 def set_up(workdir: Path, trainer: str = STOPS) -> None:
-    """Have a host be one that was set up already, with lines of sh as its trainer."""
+    """Make a host look set up, with lines of sh as its trainer."""
     python = workdir / "venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    # Which packages there are is told by a real Python.
+    # A real Python answers which packages are installed.
     asked = f'[ "$2" = -c ] && exec "{sys.executable}" "$@"'
     python.write_text(f"#!/bin/sh\n{asked}\necho trained\n{trainer}")
     python.chmod(0o755)
@@ -31,8 +31,8 @@ def set_up(workdir: Path, trainer: str = STOPS) -> None:
     (workdir / "setup" / EXIT_CODE).write_text("0")
 
 
-def adapter_by_chance(folder: Path) -> Path:
-    """An adapter of the tiny model, as a trainer leaves one."""
+def random_adapter(folder: Path) -> Path:
+    """Write an adapter of the tiny model like that of a trainer."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     weights = {}

@@ -1,4 +1,4 @@
-"""The documentation: links that lead somewhere, commands that exist, and a README that stays short."""
+"""The documentation: valid links, commands that exist, and a short README."""
 
 import re
 import shlex
@@ -37,13 +37,13 @@ def tokens(page: Path) -> list[Token]:
 
 
 def spans(page: Path) -> Iterator[Token]:
-    """What lines of text consist of: words, links, pictures and code."""
+    """Yield the inline parts of a page: words, links, pictures and code."""
     for token in tokens(page):
         yield from token.children or ()
 
 
 def targets(page: Path) -> list[str]:
-    """Where the links and pictures of a page lead, but for other sites."""
+    """Return the targets of the links and pictures of a page, except those on other sites."""
     links = [str(token.attrs.get("href", token.attrs.get("src", ""))) for token in spans(page)]
     return [link for link in links if link and not urlsplit(link).scheme]
 
@@ -54,7 +54,7 @@ def headings(page: Path) -> list[str]:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of the headings of a page, as GitHub makes them."""
+    """Return the anchors of the headings of a page, as GitHub makes them."""
     seen: Counter[str] = Counter()
     made = set()
     for heading in headings(page):
@@ -65,14 +65,14 @@ def anchors(page: Path) -> set[str]:
 
 
 def blocks(page: Path) -> Iterator[str]:
-    """The lines of the code blocks of a page; one that ends with a backslash goes on in the next."""
+    """Yield the lines of the code blocks of a page; a line that ends with a backslash is joined with the next."""
     for token in tokens(page):
         if token.type == "fence":
             yield from token.content.replace("\\\n", " ").splitlines()
 
 
 def commands(page: Path) -> list[str]:
-    """The calls of kdtui in the code blocks of a page, without comments and without what precedes a pipe."""
+    """Return the calls of kdtui in the code blocks of a page, without comments and commands before a pipe."""
     lines = (re.sub(r"\s# .*", "", line.removeprefix("$ ")).rpartition(" | ")[2] for line in blocks(page))
     return [line for line in lines if re.match(r"kdtui( |$)", line)]
 

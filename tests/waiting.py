@@ -1,4 +1,4 @@
-"""Waiting for what other processes do."""
+"""Waiting for other processes."""
 
 import os
 import signal
@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PATIENCE = 150.0
-"""Seconds after which what has not come will not: so long that a busy machine does not take it for that."""
+"""Timeout in seconds, long enough for a busy machine."""
 
 
 def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until something is so; it is an error if it never is."""
+    """Wait until a condition is true; fail after a timeout."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it never came to that"
+        assert time.monotonic() < end, "the condition never became true"
         time.sleep(0.02)
 
 
 @contextmanager
 def held_still(process: int | None) -> Iterator[None]:
-    """Have a process wait: what is done meanwhile takes longer than its work, which is to be under way still."""
+    """Stop a process during the context, so that its work is still unfinished afterwards."""
     assert process is not None
     os.kill(process, signal.SIGSTOP)
     try:

@@ -1,1 +1,1 @@
-"""The task itself, as pure functions: truth, metrics, floors, and what a student is shown."""
+"""The task itself, as pure functions: ground truth, metrics, floors, and the students' prompts."""

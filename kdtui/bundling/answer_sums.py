@@ -1,4 +1,4 @@
-"""How well the answers of a student match the bundles of people, and the intents of both."""
+"""Scores of a student's answers: how well its bundles and intents match those of the annotators."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -10,8 +10,8 @@ from kdtui.bundling.truth import true_bundles
 from store.records import Session
 
 
-class Named(Protocol):
-    """A predicted bundle: positions from 1, and an intent, which may be empty."""
+class BundleWithIntent(Protocol):
+    """A predicted bundle: positions from 1, and an intent, which can be empty."""
 
     @property
     def positions(self) -> tuple[int, ...]: ...
@@ -21,31 +21,31 @@ class Named(Protocol):
 
 
 class AnswerSums:
-    """Scores answers one by one, in a memory that does not grow with them.
+    """Adds up the scores of answers, in constant memory.
 
     Args:
-        cosine: of the vectors of two intents, by an encoder.
+        cosine: cosine similarity of two intents, by an encoder.
     """
 
     def __init__(self, cosine: Callable[[str, str], float] | None = None) -> None:
         self._bundles = ScoreSums()
         self._intents = IntentSums(cosine)
 
-    def add(self, session: Session, answer: Iterable[Named] | None) -> None:
+    def add(self, session: Session, answer: Iterable[BundleWithIntent] | None) -> None:
         """Add the answer for one session.
 
         Args:
-            answer: None where the student failed.
+            answer: None if the student failed.
 
         Raises:
-            ValueError: people saw no bundle in the session.
+            ValueError: the session has no true bundle.
         """
         named = [(frozenset(each.positions), each.intent) for each in answer or ()]
         self._bundles.add(true_bundles(session), None if answer is None else [positions for positions, _ in named])
         self._intents.add(session.bundles, named)
 
     def scores(self) -> Scores:
-        """The averages over the sessions so far."""
+        """Return the averages over the sessions so far."""
         intents = self._intents.scores()
         return replace(
             self._bundles.scores(),

@@ -1,4 +1,4 @@
-"""One session's predicted bundles against its true ones: what is right, too much, lacking, and what nobody found."""
+"""Comparison of one session's predicted bundles with its true ones: which products are right, extra or missing."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ from kdtui.bundling.metrics import Bundles, pairs
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A predicted bundle against the true one that it has most in common with.
+class BundleMatch:
+    """A predicted bundle and the true bundle that it has most in common with.
 
     Attributes:
-        true: the number of that one; None where no true bundle has two of its products.
-        extra: positions that do not belong to it.
-        lacking: positions that belong to it too.
+        true: number of that true bundle; None if no true bundle has two of the predicted products.
+        extra: positions that do not belong to the true bundle.
+        lacking: positions of the true bundle that the prediction lacks.
     """
 
     true: int | None
@@ -21,12 +21,12 @@ class Match:
 
     @property
     def is_right(self) -> bool:
-        """Whether the bundle is exactly a true one."""
+        """Whether the bundle equals a true one."""
         return self.true is not None and not self.extra and not self.lacking
 
 
-def match(truth: Bundles, predicted: frozenset[int]) -> Match:
-    """Find the true bundle that shares most with a predicted one, by the Jaccard index; of equals, the first."""
+def match_bundle(truth: Bundles, predicted: frozenset[int]) -> BundleMatch:
+    """Find the true bundle most similar to a predicted one by the Jaccard index; on a tie, the first."""
     best: tuple[float, int] | None = None
     for number, true in enumerate(truth):
         common = len(true & predicted)
@@ -34,13 +34,13 @@ def match(truth: Bundles, predicted: frozenset[int]) -> Match:
         if common > 1 and (best is None or likeness > best[0]):
             best = (likeness, number)
     if best is None:
-        return Match(None)
+        return BundleMatch(None)
     true = truth[best[1]]
-    return Match(best[1], tuple(sorted(predicted - true)), tuple(sorted(true - predicted)))
+    return BundleMatch(best[1], tuple(sorted(predicted - true)), tuple(sorted(true - predicted)))
 
 
-def differing(one: Bundles, other: Bundles) -> tuple[list[int], list[int]]:
-    """The numbers of the bundles that the one has alone, and of those that the other has alone."""
+def bundle_differences(one: Bundles, other: Bundles) -> tuple[list[int], list[int]]:
+    """Return the numbers of the bundles that only `one` has, and of those that only `other` has."""
     return (
         [number for number, bundle in enumerate(one) if bundle not in other],
         [number for number, bundle in enumerate(other) if bundle not in one],
@@ -48,7 +48,7 @@ def differing(one: Bundles, other: Bundles) -> tuple[list[int], list[int]]:
 
 
 def pair_counts(truth: Bundles, predicted: Bundles) -> tuple[int, int, int]:
-    """Of one session, how many pairs of products are right, too much, and lacking."""
+    """Count the pairs of products of one session that are right, extra and missing."""
     true_pairs, predicted_pairs = pairs(truth), pairs(predicted)
     return (
         len(true_pairs & predicted_pairs),

@@ -1,4 +1,4 @@
-"""Which products of a session can be judged: those of which anything is known."""
+"""Products that can be judged: those with a description."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from kdtui.text import one_line
 from store.records import Item, Session
 
 
-def described(session: Session) -> tuple[int, ...]:
-    """The positions (1-based) of the products that have a title or a category with something to read in it."""
+def described_positions(session: Session) -> tuple[int, ...]:
+    """Return the positions (1-based) of the products with a readable title or category."""
     return tuple(position for position, item in enumerate(session.items, start=1) if _is_described(item))
 
 
-def part_of(session: Session, positions: Sequence[int]) -> Session:
-    """A session of some of the products only, without bundles."""
+def restrict_session(session: Session, positions: Sequence[int]) -> Session:
+    """Return a session with only these products, without bundles."""
     return Session(session.id, tuple(session.items[position - 1] for position in positions), (), session.split)
 
 

@@ -1,4 +1,4 @@
-"""Floors: what a student must beat to be worth running. None of them uses a model."""
+"""Floors: baselines without a model. A student must beat them to be worth running."""
 
 from collections.abc import Iterator
 
@@ -7,25 +7,25 @@ from store.records import Session
 CATEGORY_LEVELS = (1, 2, 3, 4, 5)
 
 NAMES = ("whole session", *(f"category {level}" for level in CATEGORY_LEVELS))
-"""What they are called, in the order of `floors_of`."""
+"""Names of the floors, in the order of `floors_of`."""
 
 
 def floors_of(session: Session) -> Iterator[list[frozenset[int]]]:
-    """The bundles of each floor, in the order of `NAMES`."""
+    """Yield the bundles of each floor, in the order of `NAMES`."""
     yield whole_session(session)
     for level in CATEGORY_LEVELS:
-        yield by_category(session, level)
+        yield group_by_category(session, level)
 
 
 def whole_session(session: Session) -> list[frozenset[int]]:
-    """One bundle of everything."""
+    """Put all products into one bundle."""
     return [frozenset(range(1, len(session.items) + 1))]
 
 
-def by_category(session: Session, level: int) -> list[frozenset[int]]:
-    """Items whose first category path agrees on its first `level` names; groups of one are left out.
+def group_by_category(session: Session, level: int) -> list[frozenset[int]]:
+    """Group the items whose first category paths share `level` names; leave out groups of one.
 
-    An item without a category stands alone.
+    An item without a category is in no group.
     """
     groups: dict[tuple[str, ...], list[int]] = {}
     for position, item in enumerate(session.items, start=1):

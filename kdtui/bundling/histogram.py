@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from itertools import count as counting
 
 _TAIL = 0.02
-"""Share of the values that a last, open bin may hold: few long ones would press all others into one bin."""
+"""Largest share of the values in a last, open bin: otherwise a few outliers squeeze all others into one bin."""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 @dataclass(frozen=True, slots=True)
 class Bin:
-    """Values from `low` to `high`, and how many there are; `high` is None for a bin without end."""
+    """A range of values, `low` to `high`, and their count; `high` is None for an open bin."""
 
     low: int
     high: int | None
@@ -20,17 +20,17 @@ class Bin:
 
     @property
     def label(self) -> str:
-        """What to write beside its bar."""
+        """The label next to its bar."""
         if self.high is None:
             return f"{self.low:,}–"
         return f"{self.low:,}" if self.low == self.high else f"{self.low:,}–{self.high:,}"
 
 
 def histogram(counts: Mapping[int, int], most: int = 10) -> list[Bin]:
-    """At most so many bins of one width, a round number; those that are empty are there too.
+    """Build at most `most` bins of equal width, a round number; include empty bins.
 
     Args:
-        counts: how many there are of each value, none of which is negative.
+        counts: number of occurrences of each value; values are not negative.
     """
     if not counts:
         return []
@@ -43,27 +43,27 @@ def histogram(counts: Mapping[int, int], most: int = 10) -> list[Bin]:
             break
     for width in (step * 10**power for power in counting() for step in (1, 2, 5)):
         start = first - first % width
-        # The last bin is kept for what is longer than nearly all.
+        # The last bin is reserved for outliers.
         if (last - start) // width < most:
             closed = (last - start) // width + 1
             break
         if (nearly - start) // width + 1 < most:
             closed = (nearly - start) // width + 1
             break
-    found = [0] * closed
+    bin_counts = [0] * closed
     beyond = 0
     for value, number in counts.items():
-        place = (value - start) // width
-        if place < closed:
-            found[place] += number
+        index = (value - start) // width
+        if index < closed:
+            bin_counts[index] += number
         else:
             beyond += number
-    bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(found)]
+    bins = [Bin(start + at * width, start + (at + 1) * width - 1, number) for at, number in enumerate(bin_counts)]
     return [*bins, Bin(start + closed * width, None, beyond)] if beyond else bins
 
 
 def bar(count: int, largest: int, width: int) -> str:
-    """A bar of block characters, as long as the count is beside the largest one; what is there is never invisible."""
+    """Draw a bar of block characters, proportional to the count; a count above zero is always visible."""
     eighths = round(8 * width * count / largest) if largest else 0
     if count:
         eighths = max(1, eighths)

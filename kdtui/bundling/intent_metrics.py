@@ -1,13 +1,13 @@
-"""How close predicted intents come to those of people.
+"""Similarity of predicted intents to those of the annotators.
 
-Every true bundle for which people wrote an intent is compared with one predicted bundle: the one that shares most of
-its products (Jaccard similarity; of equals the first). A true bundle that shares no product with any prediction is
-*unmatched*: it has no part in the means, and `matched` of `bundles` says how many do. So the means say how good intents
-are where there is one to compare, and not how good the bundles are; two students are comparable where they match about
-as many. A matched bundle whose prediction has no intent counts 0.
+Every true bundle with an annotated intent is compared with one predicted bundle: the one that shares most of its
+products (by the Jaccard index; on a tie, the first). A true bundle that shares no product with any prediction is
+*unmatched*: the means leave it out, and `matched` of `bundles` says how many they include. So the means measure the
+intents, not the bundles; two students are comparable if they match about the same number. A matched bundle whose
+prediction has no intent counts as 0.
 
-Where people wrote several intents for the same products of a session, the one that the prediction comes closest to
-counts, for each measure by itself.
+If annotators wrote several intents for the same products of a session, the closest one counts, separately for each
+measure.
 """
 
 import re
@@ -27,13 +27,13 @@ _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 
 @dataclass(frozen=True, slots=True)
 class IntentScores:
-    """Means over the matched true bundles of all sessions; nan where there is none, or where nothing has an intent.
+    """Means over the matched true bundles of all sessions; nan without matches, or if no prediction has an intent.
 
     Attributes:
-        bundles: true bundles that have an intent of people.
+        bundles: true bundles with an annotated intent.
         matched: those of them that share a product with a prediction.
         token_f1, rouge_l: see `token_f1` and `rouge_l`, 0..1.
-        cosine: of the vectors of the two intents, -1..1; nan where no encoder is given.
+        cosine: cosine of the vectors of the two intents, -1..1; nan without an encoder.
     """
 
     bundles: int
@@ -43,32 +43,32 @@ class IntentScores:
     cosine: float
 
     def to_json(self) -> dict[str, float | None]:
-        """The means under the names that `Scores` has for them; null where there is none."""
+        """Return the means under their names in `Scores`; null for nan."""
         means = {"intent_f1": self.token_f1, "intent_rouge_l": self.rouge_l, "intent_cosine": self.cosine}
         return {name: None if isnan(value) else value for name, value in means.items()}
 
 
-class Compared(NamedTuple):
-    """A true bundle that is matched: the intents that people wrote for it, and the intent of the prediction."""
+class MatchedIntent(NamedTuple):
+    """A matched true bundle: its annotated intents, and the predicted one."""
 
     session: int
-    wanted: tuple[str, ...]
+    annotated: tuple[str, ...]
     written: str
 
 
-def words(text: str) -> list[str]:
-    """The words of an intent in small letters, without punctuation: men's is one word, `mens`."""
+def intent_words(text: str) -> list[str]:
+    """Return the words of an intent in lower case, without punctuation: "men's" becomes `mens`."""
     return list(_words(text))
 
 
-# The same categories, and the same intents of people, are compared again and again.
+# The same categories and annotated intents are compared many times.
 @lru_cache(maxsize=4096)
 def _words(text: str) -> tuple[str, ...]:
     return tuple(_WORD.findall(_APOSTROPHE.sub("", text.casefold())))
 
 
 def token_f1(one: str, other: str) -> float:
-    """F1 over the words of two texts, each as often as it occurs: 0..1, symmetric; 0 where one has no word."""
+    """Return F1 over the words of two texts, with repetitions: 0..1, symmetric; 0 if a text has no word."""
     left, right = _words(one), _words(other)
     total = len(left) + len(right)
     if left == right:
@@ -77,9 +77,9 @@ def token_f1(one: str, other: str) -> float:
 
 
 def rouge_l(one: str, other: str) -> float:
-    """F1 of the longest sequence of words that two texts share (Lin, 2004): 0..1, symmetric; 0 where one has no word.
+    """Return F1 of the longest common subsequence of words (Lin, 2004): 0..1, symmetric; 0 if a text has no word.
 
-    Shared words count only where they come in the same order, so it is never larger than `token_f1`.
+    Shared words count only in the same order, so it never exceeds `token_f1`.
     """
     left, right = _words(one), _words(other)
     if left == right:
@@ -89,27 +89,29 @@ def rouge_l(one: str, other: str) -> float:
     longest = [0] * (len(right) + 1)
     for word in left:
         before = longest[:]
-        for place, each in enumerate(right, start=1):
-            longest[place] = before[place - 1] + 1 if word == each else max(before[place], longest[place - 1])
+        for column, each in enumerate(right, start=1):
+            longest[column] = before[column - 1] + 1 if word == each else max(before[column], longest[column - 1])
     return 2 * longest[-1] / (len(left) + len(right))
 
 
-def compared(session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]) -> list[Compared]:
-    """The matched true bundles of a session, as the module says.
+def match_intents(
+    session: int, truth: Iterable[Bundle], predicted: Sequence[tuple[frozenset[int], str]]
+) -> list[MatchedIntent]:
+    """Match the true bundles of a session with predictions, as described in the module's docstring.
 
     Args:
-        session: its number, which the results bear.
-        truth: all bundles of people, of which the minimal ones count.
+        session: its number, copied into the results.
+        truth: all annotated bundles; only the minimal ones count.
         predicted: positions and intents.
     """
-    return _matched(session, _wanted(truth), predicted)
+    return _match(session, _annotated(truth), predicted)
 
 
 class IntentSums:
-    """The sums behind `IntentScores`: sessions are added one by one, and none of them is kept.
+    """Adds up `IntentScores` session by session, without storing sessions.
 
     Args:
-        cosine: of the vectors of two texts, by an encoder.
+        cosine: cosine similarity of two texts, by an encoder.
     """
 
     def __init__(self, cosine: Callable[[str, str], float] | None = None) -> None:
@@ -122,25 +124,25 @@ class IntentSums:
         """Add one session.
 
         Args:
-            truth: all bundles of people.
+            truth: all annotated bundles.
             predicted: positions and intents.
         """
-        wanted = _wanted(truth)
-        pairs = _matched(self._sessions, wanted, predicted)
+        annotated = _annotated(truth)
+        pairs = _match(self._sessions, annotated, predicted)
         self._sessions += 1
-        self._bundles += len(wanted)
+        self._bundles += len(annotated)
         self._matched += len(pairs)
         self._has_intents = self._has_intents or any(intent.strip() for _, intent in predicted)
         for pair in pairs:
-            # An empty intent counts 0 by every measure.
+            # An empty intent counts as 0 by every measure.
             if pair.written.strip():
-                self._token_f1 += best(token_f1, pair)
-                self._rouge_l += best(rouge_l, pair)
+                self._token_f1 += closest_score(token_f1, pair)
+                self._rouge_l += closest_score(rouge_l, pair)
                 if self._cosine_of is not None:
-                    self._cosine += best(self._cosine_of, pair)
+                    self._cosine += closest_score(self._cosine_of, pair)
 
     def scores(self) -> IntentScores:
-        """The means over the sessions so far."""
+        """Return the means over the sessions so far."""
         if not self._has_intents or not self._matched:
             return IntentScores(self._bundles, self._matched, nan, nan, nan)
         return IntentScores(
@@ -157,7 +159,7 @@ def score_intents(
     predictions: Sequence[Sequence[tuple[frozenset[int], str]]],
     cosine: Callable[[str, str], float] | None = None,
 ) -> IntentScores:
-    """The scores of sessions that are in memory, one list of predictions for each; see `IntentSums`.
+    """Score sessions in memory, with one list of predictions for each; see `IntentSums`.
 
     Raises:
         ValueError: the two lengths differ.
@@ -170,34 +172,34 @@ def score_intents(
     return sums.scores()
 
 
-def best(measure: Callable[[str, str], float], pair: Compared) -> float:
-    """The measure of the intent of people that the written one comes closest to."""
-    return max(measure(intent, pair.written) for intent in pair.wanted)
+def closest_score(measure: Callable[[str, str], float], pair: MatchedIntent) -> float:
+    """Return the measure for the annotated intent that the predicted one is closest to."""
+    return max(measure(intent, pair.written) for intent in pair.annotated)
 
 
-def _matched(
+def _match(
     session: int,
-    wanted: Mapping[frozenset[int], tuple[str, ...]],
+    annotated: Mapping[frozenset[int], tuple[str, ...]],
     predicted: Sequence[tuple[frozenset[int], str]],
-) -> list[Compared]:
-    found = []
-    for positions, intents in wanted.items():
+) -> list[MatchedIntent]:
+    matches = []
+    for positions, intents in annotated.items():
         shared = [len(positions & other) / len(positions | other) for other, _ in predicted]
         if shared and (most := max(shared)) > 0:
-            found.append(Compared(session, intents, predicted[shared.index(most)][1]))
-    return found
+            matches.append(MatchedIntent(session, intents, predicted[shared.index(most)][1]))
+    return matches
 
 
-def _wanted(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
-    """The minimal bundles of a session for which people wrote an intent, with all intents of each."""
-    return _wanted_of(tuple(truth))
+def _annotated(truth: Iterable[Bundle]) -> Mapping[frozenset[int], tuple[str, ...]]:
+    """Return the minimal bundles of a session that have annotated intents, each with all its intents."""
+    return _annotated_of(tuple(truth))
 
 
-# What several students answered for a session is scored one after the other.
+# The answers of several students for one session are scored in turn.
 @lru_cache(maxsize=4)
-def _wanted_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
+def _annotated_of(truth: tuple[Bundle, ...]) -> Mapping[frozenset[int], tuple[str, ...]]:
     intents: dict[frozenset[int], list[str]] = {frozenset(each.positions): [] for each in minimal_bundles(truth)}
     for bundle in truth:
-        if bundle.intent.strip() and (found := intents.get(frozenset(bundle.positions))) is not None:
-            found.append(bundle.intent)
-    return {positions: tuple(found) for positions, found in intents.items() if found}
+        if bundle.intent.strip() and (texts := intents.get(frozenset(bundle.positions))) is not None:
+            texts.append(bundle.intent)
+    return {positions: tuple(texts) for positions, texts in intents.items() if texts}

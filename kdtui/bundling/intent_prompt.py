@@ -1,6 +1,6 @@
-"""What a student is asked about bundles that are known already: what shoppers want their products for.
+"""The prompt that asks a student for the intents of known bundles.
 
-The instructions are the same for every bundle, so that a student reads them once; a bundle is only its own products.
+The instructions are the same for every bundle, so a student reads them once; each bundle adds only its products.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ _TITLE_LENGTH = 42
 """Characters; the beginning of a title names the product, and every token costs time."""
 
 _NAME_LENGTH = 28
-"""Characters of one name of a category."""
+"""Characters of one category name."""
 
 _MOST_PRODUCTS = 6
-"""Products that are shown; more of a large bundle seldom say anything new."""
+"""Products shown of a bundle; more of a large bundle rarely add information."""
 
 
 def intent_question(items: Sequence[Item]) -> str:
-    """A bundle as it stands before its intent: its products, those of one category behind the name of it."""
+    """Return a bundle as it precedes its intent: its products, grouped by category."""
     groups: dict[str, list[str]] = {}
     for item in items[:_MOST_PRODUCTS]:
         category = _category(item.categories[0]) if item.categories else "Products"
@@ -35,13 +35,13 @@ def intent_question(items: Sequence[Item]) -> str:
 
 
 def _category(path: CategoryPath) -> str:
-    """The second and the last name of a path: the first is the same for a whole shop."""
+    """Return the second and the last name of a path; the first is the same for a whole shop."""
     names = path[1:] or path
     return " > ".join(_cut(name, _NAME_LENGTH) for name in dict.fromkeys((names[0], names[-1])))
 
 
 def _cut(text: str, length: int) -> str:
-    """The text on one line, cut behind the last word that fits; a word that is too long is cut anywhere."""
+    """Return the text on one line, cut after the last word that fits; a single long word is cut anywhere."""
     text = one_line(text, 2 * length)
     if len(text) <= length:
         return text

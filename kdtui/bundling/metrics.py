@@ -1,11 +1,11 @@
 """How well predicted bundles match the true ones.
 
 - The *paper metrics* follow the code that the authors of AICL (Sun et al., SIGIR 2024) released, as of 2025-12-05:
-  predicted bundles of one item are dropped, a session with nothing left is left out of the averages, and a prediction
-  hits every true bundle that contains it. Until then their code let a prediction hit one bundle only, and divided hits
-  by true bundles for recall; papers before that date may have been computed so. `recall_2024` is that recall.
-- They reward students that abstain and bundles that are tiny, so the *strict metrics* count every session.
-- The *set metrics* ask for bundles that equal a true one. Published results use them, over the sessions with a
+  predicted bundles of one item are dropped, a session with none left is excluded from the averages, and a prediction
+  hits every true bundle that contains it. Before that date, their code let a prediction hit only one bundle, and
+  divided hits by true bundles for recall; earlier papers may use that definition. `recall_2024` is that recall.
+- The paper metrics reward abstention and tiny bundles, so the *strict metrics* count every session.
+- The *set metrics* require bundles that equal a true one. Published results use them, over the sessions with a
   prediction.
 """
 
@@ -22,19 +22,20 @@ Bundles: TypeAlias = Sequence[frozenset[int]]
 class Scores:
     """Averages over the sessions of one run. "Answered" sessions are those with at least one predicted bundle.
 
-    All are in 0..1, except precision and recall_2024, which exceed 1 where a prediction hits several true bundles, or
+    All are in 0..1, except precision and recall_2024, which exceed 1 if a prediction hits several true bundles, or
     several predictions hit one.
 
     Attributes:
         n: answered sessions.
         sessions: all sessions.
         precision: pairs of a prediction and a true bundle that contains it / predicted bundles, mean over the answered
-            sessions; nan when there are none.
-        recall: true bundles that contain a prediction / true bundles, mean over the answered sessions; nan when there
-            are none.
-        recall_2024: predictions that a true bundle contains / true bundles, the same mean: recall as it was until 2025.
+            sessions; nan if there are none.
+        recall: true bundles that contain a prediction / true bundles, mean over the answered sessions; nan if there are
+            none.
+        recall_2024: predictions that a true bundle contains / true bundles, the same mean: recall as defined until
+            2025.
         coverage: size of the prediction / size of the true bundle, mean over all pairs of a hit; nan without a hit.
-        strict_precision: predictions that a true bundle contains / predicted bundles, 0 where nothing was predicted.
+        strict_precision: predictions that a true bundle contains / predicted bundles, 0 without predictions.
         strict_recall: true bundles that contain a prediction / true bundles.
         pair_f1: 2|P & T| / (|P| + |T|) over the unordered item pairs that share a bundle.
         exact: share of sessions whose set of predicted bundles equals the truth.
@@ -42,9 +43,9 @@ class Scores:
         set_recall: true bundles that equal a prediction / true bundles, mean over the answered sessions.
         gjs: greedy Jaccard score, mean over the answered sessions; see `greedy_jaccard`.
         bundles_per_session: mean number of predicted bundles.
-        valid: share of sessions for which the student produced an output at all.
+        valid: share of sessions for which the student produced any output.
         intent_bundles, intent_matched, intent_f1, intent_rouge_l, intent_cosine: see `kdtui.bundling.intent_metrics`;
-            the last three are nan where no prediction has an intent, and the last one where there is no encoder.
+            the last three are nan if no prediction has an intent, and the last one without an encoder.
     """
 
     n: int
@@ -77,7 +78,7 @@ EVERY_SESSION = (
     ("bundles_per_session", "per sess."),
     ("valid", "valid"),
 )
-"""Metrics over every session, and how tables call them."""
+"""Metrics over every session, with their column headings."""
 
 ANSWERED = (
     ("n", "n"),
@@ -88,7 +89,7 @@ ANSWERED = (
     ("set_recall", "set R"),
     ("gjs", "GJS"),
 )
-"""Metrics over the answered sessions alone, and how tables call them."""
+"""Metrics over the answered sessions only, with their column headings."""
 
 INTENTS = (
     ("intent_matched", "matched"),
@@ -96,26 +97,26 @@ INTENTS = (
     ("intent_rouge_l", "ROUGE-L"),
     ("intent_cosine", "cosine"),
 )
-"""How close intents come to those of people, over the true bundles that a prediction overlaps; how tables call them."""
+"""Similarity of intents over the true bundles that a prediction overlaps, with the column headings."""
 
 
 def pairs(bundles: Iterable[frozenset[int]]) -> set[tuple[int, int]]:
-    """Unordered item pairs that share a bundle, each with the smaller position first."""
+    """Return the unordered item pairs that share a bundle, each with the smaller position first."""
     return {pair for bundle in bundles for pair in combinations(sorted(bundle), 2)}
 
 
 def pair_f1(truth: Bundles, predicted: Bundles) -> float:
-    """F1 over item pairs of one session; 1.0 when neither side has a pair."""
+    """Return F1 over the item pairs of one session; 1.0 if neither side has a pair."""
     true_pairs, predicted_pairs = pairs(truth), pairs(predicted)
     total = len(true_pairs) + len(predicted_pairs)
     return 2 * len(true_pairs & predicted_pairs) / total if total else 1.0
 
 
 def greedy_jaccard(truth: Bundles, predicted: Bundles) -> float:
-    """How alike the bundles of one session are, 0..1.
+    """Return the greedy Jaccard score of one session, 0..1.
 
-    Pairs of a true and a predicted bundle are matched by falling Jaccard similarity, each bundle once; the sum of the
-    similarities is divided by the larger of the two counts.
+    True and predicted bundles are matched by falling Jaccard index, each bundle once; the sum of the similarities is
+    divided by the larger number of bundles.
     """
     alike = sorted(
         (
@@ -137,7 +138,7 @@ def greedy_jaccard(truth: Bundles, predicted: Bundles) -> float:
 
 
 class ScoreSums:
-    """The sums behind `Scores`: sessions are added one by one, and none of them is kept."""
+    """Adds up `Scores` session by session, without storing sessions."""
 
     def __init__(self) -> None:
         self._sessions = self._valid = self._answered = self._exact = self._bundles = self._hits = 0
@@ -150,7 +151,7 @@ class ScoreSums:
 
         Args:
             truth: its minimal true bundles.
-            prediction: None where the student failed, which counts as no bundle and as not valid.
+            prediction: None if the student failed; counts as no bundle and as not valid.
 
         Raises:
             ValueError: there is no true bundle.
@@ -159,16 +160,16 @@ class ScoreSums:
             raise ValueError("a session without true bundles cannot be scored")
         predicted = [bundle for bundle in prediction or () if len(bundle) > 1]
         hits = right = 0
-        found = set()
+        hit_bundles = set()
         for bundle in predicted:
             before = hits
             for number, true in enumerate(truth):
                 if bundle <= true:
                     hits += 1
-                    found.add(number)
+                    hit_bundles.add(number)
                     self._coverage += len(bundle) / len(true)
             right += hits > before
-        recall = len(found) / len(truth)
+        recall = len(hit_bundles) / len(truth)
         self._sessions += 1
         self._valid += prediction is not None
         self._hits += hits
@@ -188,7 +189,7 @@ class ScoreSums:
         self._gjs += greedy_jaccard(truth, predicted)
 
     def scores(self) -> Scores:
-        """The averages over the sessions so far."""
+        """Return the averages over the sessions so far."""
         return Scores(
             n=self._answered,
             sessions=self._sessions,
@@ -209,7 +210,7 @@ class ScoreSums:
 
 
 def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> Scores:
-    """The scores of sessions that are in memory, one prediction for each; see `ScoreSums.add`.
+    """Score sessions in memory, with one prediction for each; see `ScoreSums.add`.
 
     Raises:
         ValueError: the two lengths differ, or a session has no true bundle.
@@ -222,8 +223,8 @@ def score(truths: Sequence[Bundles], predictions: Sequence[Bundles | None]) -> S
     return sums.scores()
 
 
-def names_intents(scores: Scores) -> bool:
-    """Whether there are intents that were compared."""
+def has_intent_scores(scores: Scores) -> bool:
+    """Whether any intents were compared."""
     return not isnan(scores.intent_f1)
 
 

@@ -1,4 +1,4 @@
-"""What a student is shown of a session: instructions, products, and the knowledge that applies."""
+"""The prompt for a student: instructions, the products of a session, and the knowledge that applies to it."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from models.student_protocol import Form
 from store.records import CategoryPath, Item, Session
 
 TITLE_LENGTH = 80
-"""Characters; what comes later in a title seldom decides, and every token costs time."""
+"""Characters; later parts of a title rarely matter, and every token costs time."""
 
 _INSTRUCTIONS = """\
 You group the products of a shopping session into bundles. A bundle is two or more of the products that are bought \
@@ -36,14 +36,14 @@ def session_messages(
     examples: Sequence[str] = (),
     demonstrations: Sequence[Session] = (),
 ) -> list[Message]:
-    """The messages that ask for the bundles of a session.
+    """Return the messages that ask for the bundles of a session.
 
     Args:
-        hints: bundles that knowledge suggests, as positions and a name for them, the best first.
-        form: in which the answer is to be.
-        rules: what to put together, and what to leave apart.
-        examples: how other sessions were bundled. They stand in front: what is nearest to the answer counts most.
-        demonstrations: other sessions with the bundles of people, in the form of the answer.
+        hints: bundles that the knowledge suggests, as positions and a name, best first.
+        form: required form of the answer.
+        rules: which products to put together, and which to leave apart.
+        examples: how other sessions were bundled. They come first, as the text nearest to the answer counts most.
+        demonstrations: other sessions with their true bundles, in the form of the answer.
     """
     lines = [f"Another session: {one_line(example)}\n" for example in examples]
     for other in demonstrations:
@@ -62,11 +62,11 @@ def _products(session: Session) -> list[str]:
 
 
 def _answer(session: Session, form: Form) -> list[str]:
-    """The true bundles of a session, in the form of an answer."""
-    told = [(bundle.positions, one_line(bundle.intent, TITLE_LENGTH)) for bundle in minimal_bundles(session.bundles)]
+    """Return the true bundles of a session, in the form of an answer."""
+    named = [(bundle.positions, one_line(bundle.intent, TITLE_LENGTH)) for bundle in minimal_bundles(session.bundles)]
     if form == "json":
-        return [json.dumps({"bundles": [{"products": positions, "intent": intent} for positions, intent in told]})]
-    return [f"{','.join(map(str, positions))}: {intent}" for positions, intent in told]
+        return [json.dumps({"bundles": [{"products": positions, "intent": intent} for positions, intent in named]})]
+    return [f"{','.join(map(str, positions))}: {intent}" for positions, intent in named]
 
 
 def _product(item: Item) -> str:
@@ -75,5 +75,5 @@ def _product(item: Item) -> str:
 
 
 def _category(path: CategoryPath) -> str:
-    """The second and third name of a path: the first is the same for a whole shop, and the last ones are narrow."""
+    """Return the second and third name of a path: the first is the same for a whole shop, and the last are narrow."""
     return one_line(" > ".join(path[1:3] or path), TITLE_LENGTH)

@@ -1,4 +1,4 @@
-"""Tables as text: how wide their columns are in a terminal, and what they are as CSV and as Markdown."""
+"""Tables as text: for a terminal, as CSV and as Markdown."""
 
 import csv
 import io
@@ -10,17 +10,17 @@ from math import isfinite
 from kdtui.text import decimals, one_line
 
 LONGEST_CELL = 10_000
-"""Characters of a cell; a title may have millions, which nobody reads and which take minutes to measure."""
+"""Characters of a cell; a title can have millions, which nobody reads and which take minutes to measure."""
 
 NARROWEST = 4
-"""Cells that are left of the longest columns in a narrow terminal, before the numbers beside them give way, too."""
+"""Width to which a narrow terminal shrinks the text columns before it shrinks columns of numbers, too."""
 
 _FORMULAS = tuple("=+-@＝＋－＠")
 _MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_[]<>|~&"})
 
 
 def cell(value: object) -> str:
-    """A value as people read it: on one line, without control characters."""
+    """Format a value for people: on one line, without control characters."""
     if value is None or (isinstance(value, float) and not isfinite(value)):
         return "-"
     if isinstance(value, bool):
@@ -33,16 +33,16 @@ def cell(value: object) -> str:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value stands on the right of its column."""
+    """Whether a value is right-aligned as a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def fit(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
-    """The widths of columns that have so much room together: the longest gives way, until it is as long as the next.
+def fit_widths(widths: Sequence[int], shrinking: Container[int], room: int) -> list[int]:
+    """Fit columns into a total width: shrink the longest until it is as narrow as the next one, and so on.
 
     Args:
-        widths: that the columns would have, in cells.
-        shrinking: indexes of those that give way first; the others do when these have nothing left to give.
+        widths: natural widths of the columns, in cells.
+        shrinking: indexes of the columns to shrink first; the others follow if these cannot shrink further.
     """
     fitted = list(widths)
     for giving in ([index for index in range(len(widths)) if index in shrinking], range(len(widths))):
@@ -66,13 +66,13 @@ def table_lines(
     wide: Container[str] = (),
     right: Container[str] = (),
 ) -> tuple[list[str], list[str]]:
-    """The lines of a table: those of its head, with the rule below, and those of its body.
+    """Return the lines of a table: those of the head, including the rule, and those of the body.
 
     Args:
-        columns: their headings, which may have several lines.
-        room: cells of a line.
-        wide: the columns whose text goes on in the next line, instead of being cut off.
-        right: the columns whose texts are numbers with something beside them.
+        columns: headings, which can have several lines.
+        room: cells in a line.
+        wide: columns whose text wraps instead of being cut off.
+        right: columns whose texts are numbers with an addition, and are right-aligned.
     """
     values = list(rows)
     cells = [list(map(cell, row)) for row in values]
@@ -82,21 +82,21 @@ def table_lines(
         max(_width(text) for text in (*headings[index], *(row[index] for row in cells)))
         for index in range(len(columns))
     ]
-    # With many columns a narrow terminal has no room between them but one cell.
+    # With many columns in a narrow terminal, columns are one cell apart.
     gap = 3 if room >= 100 else 1
     edges = (len(columns) - 1) * gap + 2
-    fitted = fit(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
+    fitted = fit_widths(widths, [index for index, number in enumerate(numeric) if not number], room - edges)
 
     folds = [column in wide for column in columns]
 
     def lines(row: Sequence[Sequence[str]]) -> list[str]:
-        """The lines of a row, whose cells may have several texts, one below the other."""
+        """Return the lines of a row; each cell is a list of texts, one below the other."""
         parts = [
-            [part for text in texts for part in _parts(text, width, folds=fold)]
+            [part for text in texts for part in _fit_text(text, width, folds=fold)]
             for texts, width, fold in zip(row, fitted, folds, strict=True)
         ]
         return [
-            " " + (" " * gap).join(map(_placed, line, fitted, numeric)).rstrip()
+            " " + (" " * gap).join(map(_align, line, fitted, numeric)).rstrip()
             for line in zip_longest(*parts, fillvalue="")
         ]
 
@@ -105,20 +105,20 @@ def table_lines(
 
 
 def as_csv(records: Iterable[Mapping[str, object]]) -> str:
-    """Records as CSV with a header; an object in a record becomes columns named `outer.inner`, a list becomes JSON.
+    """Format records as CSV with a header. A nested object becomes columns named `outer.inner`; a list becomes JSON.
 
-    Text is on one line and without control characters, as in a table, and where a spreadsheet would take it for a
-    formula an apostrophe stands before it. Numbers are exact. JSON is the format that keeps everything as it is.
+    Text is on one line and without control characters, as in a table. An apostrophe precedes text that a spreadsheet
+    would take for a formula. Numbers are exact. Only JSON keeps everything unchanged.
     """
-    rows = [_flat(record) for record in records]
+    rows = [_flatten(record) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    # What is an object in one record may be nothing in another.
+    # A value can be an object in one record and null in another.
     names = [name for name in names if not any(other.startswith(f"{name}.") for other in names)]
     return csv_lines(names, ([row.get(name) for name in names] for row in rows)) if rows else ""
 
 
 def csv_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -> str:
-    """Rows as CSV; see `as_csv`. The columns are the header, which may be left out."""
+    """Format rows as CSV; see `as_csv`. `columns` is the header; None for none."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     if columns is not None:
@@ -130,7 +130,7 @@ def csv_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]]) -
 def markdown_lines(
     columns: Sequence[str] | None, rows: Iterable[Sequence[object]], *, right: Container[str] = ()
 ) -> str:
-    """A table in Markdown, whose cells are text and no markup. The columns are the header, which may be left out."""
+    """Format a table in Markdown, with all markup in cells escaped. `columns` is the header; None for none."""
     rows = list(rows)
     lines: list[Iterable[str]] = []
     if columns is not None:
@@ -141,7 +141,7 @@ def markdown_lines(
 
 
 def _width(text: str) -> int:
-    """The cells that a text takes: some characters take two, or none."""
+    """Return the width of a text in cells: some characters take two, or none."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -149,8 +149,8 @@ def _width(text: str) -> int:
     return cell_len(text)
 
 
-def _parts(text: str, width: int, *, folds: bool) -> list[str]:
-    """A text in so many cells: on several lines, or cut off."""
+def _fit_text(text: str, width: int, *, folds: bool) -> list[str]:
+    """Fit a text into a width: wrapped into several lines, or cut off."""
     if _width(text) <= width:
         return [text]
     from rich.cells import set_cell_size
@@ -163,24 +163,24 @@ def _parts(text: str, width: int, *, folds: bool) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=width), width, overflow="fold")]
 
 
-def _placed(text: str, width: int, right: bool) -> str:
+def _align(text: str, width: int, right: bool) -> str:
     space = " " * (width - _width(text))
     return space + text if right else text + space
 
 
 def _numeric(columns: Sequence[str], rows: Sequence[Sequence[object]], right: Container[str]) -> list[bool]:
-    """Which columns stand on the right."""
+    """Return which columns are right-aligned."""
     return [column in right or any(is_number(row[index]) for row in rows) for index, column in enumerate(columns)]
 
 
-def _flat(record: Mapping[str, object]) -> dict[str, object]:
-    found: dict[str, object] = {}
+def _flatten(record: Mapping[str, object]) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for name, value in record.items():
         if isinstance(value, Mapping) and value:
-            found |= {f"{name}.{inner}": each for inner, each in _flat(value).items()}
+            fields |= {f"{name}.{inner}": each for inner, each in _flatten(value).items()}
         else:
-            found[name] = value
-    return found
+            fields[name] = value
+    return fields
 
 
 def _csv_cell(value: object) -> object:

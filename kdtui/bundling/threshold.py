@@ -1,4 +1,4 @@
-"""From which probability on products are put together: chosen where the truth is known."""
+"""The threshold of pair probabilities above which products are bundled, chosen on sessions with known bundles."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,10 +11,10 @@ _THRESHOLDS: tuple[float, ...] = tuple(np.arange(0.10, 0.80, 0.02).tolist())
 
 
 def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) -> float:
-    """The threshold of the best pair F1 and strict metrics, on true bundles and pair probabilities of sessions.
+    """Return the threshold with the best pair F1 and strict metrics over sessions' true bundles and pair probabilities.
 
-    Large bundles have more of the pairs, and small ones are right more often: by pair F1 alone, products would be put
-    together that no person would. So the mean of strict precision and strict recall counts as much.
+    Pair F1 by itself would favour large bundles, which have most of the pairs, and merge products that no annotator
+    would. So the mean of strict precision and strict recall has the same weight.
     """
     total = np.zeros(len(_THRESHOLDS))
     for truth, probabilities in judged:
@@ -23,11 +23,11 @@ def best_threshold(judged: Sequence[tuple[Iterable[frozenset[int]], Matrix]]) ->
         for number, clusters in enumerate(average_links(probabilities, _THRESHOLDS)):
             key = tuple(clusters)
             if key not in known:
-                known[key] = _value(true, [frozenset(each) for each in clusters])
+                known[key] = _objective(true, [frozenset(each) for each in clusters])
             total[number] += known[key]
     return _THRESHOLDS[int(total.argmax())]
 
 
-def _value(truth: Sequence[frozenset[int]], predicted: Sequence[frozenset[int]]) -> float:
+def _objective(truth: Sequence[frozenset[int]], predicted: Sequence[frozenset[int]]) -> float:
     scores = score([truth], [predicted])
     return scores.pair_f1 + (scores.strict_precision + scores.strict_recall) / 2

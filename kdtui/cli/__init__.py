@@ -1,4 +1,4 @@
-"""The command line. Importing it is cheap: each command imports what it needs when it runs."""
+"""The command line. Importing it is fast: each command imports what it needs when it runs."""
 
 import io
 import os
@@ -29,7 +29,7 @@ from kdtui.cli import (
 )
 from kdtui.cli.commands import App, NoArgsIsHelpError, UsageError, explain_usage
 from kdtui.cli.options import DatabaseOption, database_path, remember_database
-from kdtui.cli.signals import ended_like_interrupts
+from kdtui.cli.signals import signals_as_interrupts
 
 app = App(
     "Distil an LLM's knowledge of product bundles into a small local student.\n\nWithout a command, the app opens.",
@@ -41,11 +41,13 @@ app = App(
     name="kdtui",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-# The help lists them in this order; groups come behind commands.
+# The help lists them in this order; groups come after commands.
 app.command("generate", short_help="Generate bundles with intents.", examples=generate.EXAMPLES)(generate.generate)
-app.command("evaluate", short_help="Score a student beside the floors.", examples=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("evaluate", short_help="Score a student next to the floors.", examples=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("demo", short_help="Run the whole loop on the demo data.", examples=["kdtui demo"])(demo.demo)
-app.command("doctor", short_help="Say what is here and what is missing.", examples=["kdtui doctor"])(doctor.doctor)
+app.command("doctor", short_help="Check what is installed and what is missing.", examples=["kdtui doctor"])(
+    doctor.doctor
+)
 for name, group in (
     ("calibrate", calibrate.app),
     ("data", data.app),
@@ -80,8 +82,8 @@ def without_command(
         bool,
         typer.Option(
             "--install-completion",
-            help="Have this shell complete commands, options and names.",
-            callback=completion.install,
+            help="Let this shell complete commands, options and names.",
+            callback=completion.install_script,
             is_eager=True,
         ),
     ] = False,
@@ -89,13 +91,13 @@ def without_command(
         bool,
         typer.Option(
             "--show-completion",
-            help="Print what --install-completion writes, to put it somewhere yourself.",
-            callback=completion.show,
+            help="Print the completion script instead of installing it.",
+            callback=completion.show_script,
             is_eager=True,
         ),
     ] = False,
 ) -> None:
-    """What comes before any command; without one, the app opens."""
+    """Handle the options before a command; without a command, open the app."""
     if context.invoked_subcommand is not None:
         remember_database(db)
         return
@@ -105,11 +107,11 @@ def without_command(
     raise typer.Exit(context.obj(database_path(db)))
 
 
-def run(open_app: Callable[[Path], int]) -> None:
-    """Run the command line; what a user can put right is one sentence on stderr, and exit code 1.
+def run_command_line(open_app: Callable[[Path], int]) -> None:
+    """Run the command line. An error that the user can fix is one sentence on stderr, and exit code 1.
 
     Args:
-        open_app: opens the app on a database, for when there is no command, and returns its exit code.
+        open_app: opens the app on a database, if there is no command, and returns its exit code.
     """
     from kdtui.errors import KdtuiError
     from models.errors import ModelError
@@ -119,24 +121,24 @@ def run(open_app: Callable[[Path], int]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    if completion.prepare():
-        completion.answer(partial(app, prog_name="kdtui"))
+    if completion.prepare_answer():
+        completion.answer_shell(partial(app, prog_name="kdtui"))
     try:
         for argument in sys.argv:
             if _is_undecodable(argument):
                 raise KdtuiError(f"the argument {argument!r} is not UTF-8 text")
-        with ended_like_interrupts():
+        with signals_as_interrupts():
             sys.exit(app(obj=open_app, prog_name="kdtui", standalone_mode=False))
     except UsageError as error:
         _explain_wrong_usage(error)
     except (KdtuiError, ModelError, StoreError) as error:
         _fail(str(error))
     except BrokenPipeError:
-        # The reader has seen enough. Python would complain when it flushes stdout at exit.
+        # The reader has closed the pipe. Without this, Python would complain when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except Exception as error:
-        # sqlite3 is imported late: most commands that get here have done so already.
+        # Imported late: most commands that get here have imported sqlite3 already.
         import sqlite3
 
         from store.errors import explain
@@ -150,12 +152,12 @@ def run(open_app: Callable[[Path], int]) -> None:
 
 
 def _is_undecodable(argument: str) -> bool:
-    """Whether an argument holds bytes that are no text; Python passes them on as lone surrogates."""
+    """Tell whether an argument has bytes that are not UTF-8; Python passes them on as lone surrogates."""
     return any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _explain_wrong_usage(error: UsageError) -> None:
-    """One sentence on stderr, or the help page of a group that was named alone; exit code 2."""
+    """Print one sentence on stderr, or the help page of a group without a command; exit code 2."""
     if isinstance(error, NoArgsIsHelpError):
         print(error.message, file=sys.stderr)
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`kdtui calibrate`: which strategy suits a student, and how far its judgement can be trusted."""
+"""`kdtui calibrate`: choose a strategy for a student, and fit its confidences."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,10 +47,21 @@ EXAMPLES = [
     "kdtui calibrate --dataset electronic --strategy list --strategy pairs",
 ]
 
-app = App("Choose a strategy for a student, and keep what it is worth.", examples=EXAMPLES)
+app = App(
+    """Choose and calibrate a strategy for a student.
+
+    Each strategy is tried on the validation split. The choice is the fastest one whose pair F1 is within one standard
+    error of the best. It applies to this student with this knowledge on this dataset, and its confidences are
+    calibrated.
+
+    If there is an earlier calibration, both are compared on the same sessions. The one over more sessions is used,
+    unless the other is better by more than one standard error. ls, show and rm manage stored calibrations.
+    """,
+    examples=EXAMPLES,
+)
 
 NumberArgument = Annotated[
-    int, typer.Argument(help="Number of a calibration, as `ls` shows it.", metavar="NUMBER", max=LARGEST)
+    int, typer.Argument(help="Number of a calibration, from kdtui calibrate ls.", metavar="NUMBER", max=LARGEST)
 ]
 
 
@@ -70,9 +81,9 @@ def calibrate(
         list[str] | None,
         typer.Option(
             "--strategy",
-            help="Only this one; may be repeated.",
+            help="Try only this strategy; may be repeated.",
             metavar="NAME",
-            autocompletion=completion.words(*completion.STRATEGIES[:3]),
+            autocompletion=completion.one_of(*completion.STRATEGIES[:3]),
         ),
     ] = None,
     tokens: ContextOption = None,
@@ -82,16 +93,9 @@ def calibrate(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Have a student judge the validation split by every strategy, and choose one.
-
-    The fastest strategy whose pair F1 is within one standard error of the best is used from then on, for this student
-    with this knowledge on this dataset, and confidences are what its judgements proved to be worth.
-
-    A calibration that there was before is compared with the new one on the same sessions. The one over more sessions is
-    used, unless the other is better by more than one standard error. ls, show and rm are about those that are kept.
-    """
+    """Calibrate a student, unless a subcommand is given. The help page shows the text of `app`, not this one."""
     if context.invoked_subcommand is not None:
-        _check_alone(context)
+        _check_no_options(context)
         remember_database(db)
         return
     from kdtui.workflows.student.as_trained import settings_as_trained
@@ -106,10 +110,10 @@ def calibrate(
     from kdtui.workflows.student.calibrate import calibrate as run
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES
-    from store.datasets import split_size
+    from store.sessions import split_size
 
-    drawn_by = check_seed(limit, seed)
-    told = chosen_output(output, as_json)
+    draw_seed = check_seed(limit, seed)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store, progress_bar() as progress, StudentMessages() as tell:
         settings = settings_as_trained(
             store,
@@ -124,42 +128,42 @@ def calibrate(
             near=near,
         )
         check_calibratable(store, settings)
-        wanted = list(dict.fromkeys(strategy or STRATEGIES))
+        strategies = list(dict.fromkeys(strategy or STRATEGIES))
         name = chosen_dataset(store, dataset)
-        sessions = sessions_to_learn_from(store, name, limit, drawn_by)
+        sessions = sessions_to_learn_from(store, name, limit, draw_seed)
         about = counted(len(sessions), "validation session")
         if limit is not None:
-            about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), drawn_by)
-        tasks = {each: progress.add_task(each, total=len(sessions), start=False, visible=False) for each in wanted}
-        for event in run(store, name, settings, wanted, sessions, tell):
+            about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), draw_seed)
+        tasks = {each: progress.add_task(each, total=len(sessions), start=False, visible=False) for each in strategies}
+        for event in run(store, name, settings, strategies, sessions, tell):
             match event:
                 case SessionJudged():
                     progress.start_task(tasks[event.strategy])
                     progress.update(tasks[event.strategy], visible=True)
                     progress.advance(tasks[event.strategy])
                 case StrategyLeftOut():
-                    say(f"kdtui: {event.strategy} is left out; {event.reason}")
+                    say(f"kdtui: {event.strategy} is left out: {event.reason}")
                 case Compared() | ChoiceStays():
                     say(event.in_words)
                 case Calibrated():
                     results = event.results
-    print_results(results, told)
+    print_results(results, printed_as)
     say(f"over {about}, each judged by a fit on the others")
 
 
-def _check_alone(context: typer.Context) -> None:
-    """Refuse options of a calibration in front of the name of another command."""
+def _check_no_options(context: typer.Context) -> None:
+    """Refuse options of `calibrate` itself before the name of a subcommand."""
     given = [
         name
         for name in context.params
         if name != "db" and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
     ]
     if given:
-        raise typer.BadParameter(f"what goes with {context.invoked_subcommand} stands behind it")
+        raise typer.BadParameter(f"put the options of {context.invoked_subcommand} after its name")
 
 
 def print_results(results: "list[Result]", output: Output) -> None:
-    """The table of strategies."""
+    """Print the table of strategies."""
     print_table(
         ["strategy", "pair F1", "calibration error", "s/session", "sessions", "", ""],
         [
@@ -194,21 +198,21 @@ def print_results(results: "list[Result]", output: Output) -> None:
 def ls(
     dataset: DatasetOption = None, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """List the calibrations that there are, of all datasets or one."""
+    """List the stored calibrations of all datasets, or of one."""
     from store.calibrations import list_calibrations
     from store.datasets import dataset_id
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         if dataset is not None:
-            # That there is none of the name is no empty list.
+            # An unknown dataset is an error, not an empty list.
             dataset_id(store, dataset)
-        found = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
+        calibrations = [each for each in list_calibrations(store) if dataset in (None, each.dataset)]
     print_table(
         ["number", "dataset", "student", "strategy", "", "sessions", "pair F1", "error", "s/session", "when"],
         [
             (
-                # As text: with commas a number is no name any more.
+                # As text, without thousands separators: users type this number.
                 str(each.calibration.number),
                 each.dataset,
                 _student(each),
@@ -220,11 +224,11 @@ def ls(
                 each.calibration.seconds_per_session,
                 each.calibration.created_at,
             )
-            for each in found
+            for each in calibrations
         ],
         wide=["dataset", "student"],
-        output=told,
-        records=map(_to_json, found),
+        output=printed_as,
+        records=map(_to_json, calibrations),
         empty="there is no calibration yet; make one with: "
         + next_command("calibrate", "--dataset", "NAME", "--student", "STUDENT"),
     )
@@ -237,18 +241,18 @@ def show(
     """Show a calibration with its weights."""
     from store.calibrations import get_calibration
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = get_calibration(store, number)
-    stored = found.calibration
-    if told == "json":
-        print_json(_to_json(found) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
+        known = get_calibration(store, number)
+    stored = known.calibration
+    if printed_as == "json":
+        print_json(_to_json(known) | {"weights": _weights(stored.weights), "session_f1": stored.session_f1})
         return
     weights = _weights(stored.weights)
     print_table(
         ["", f"calibration {number}"],
         [
-            *((key, value) for key, value in _to_json(found).items() if key != "number" and value not in (None, [])),
+            *((key, value) for key, value in _to_json(known).items() if key != "number" and value not in (None, [])),
             *(
                 (f"{part}: {name}", value)
                 for part, values in (weights.items() if isinstance(weights, dict) else ())
@@ -256,7 +260,7 @@ def show(
             ),
         ],
         wide=[f"calibration {number}"],
-        output=told,
+        output=printed_as,
     )
 
 
@@ -266,18 +270,18 @@ def rm(
     yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete calibrations. A strategy that was chosen by one is not chosen any more."""
+    """Delete calibrations. A strategy that one of them chose is no longer used by default."""
     from kdtui.workflows.number_ranges import parse_numbers
     from store.calibrations import delete_calibration, get_calibration
 
     with open_store(db) as store:
         chosen = {number: get_calibration(store, number) for number in parse_numbers(" ".join(numbers))}
-        confirm_removal({f"calibration {number}": _about(found) for number, found in chosen.items()}, yes=yes)
-        for number, found in chosen.items():
+        confirm_removal({f"calibration {number}": _about(known) for number, known in chosen.items()}, yes=yes)
+        for number, known in chosen.items():
             delete_calibration(store, number)
-            say(", ".join([f"deleted calibration {number}", *_about(found)]))
-            if found.calibration.chosen:
-                say(f"its strategy was chosen; {_student(found)} is asked there as if it had not been calibrated")
+            say(", ".join([f"deleted calibration {number}", *_about(known)]))
+            if known.calibration.chosen:
+                say(f"its strategy was in use; {_student(known)} counts as not calibrated on that dataset now")
 
 
 def _about(known: "KnownCalibration") -> list[str]:
@@ -297,7 +301,6 @@ def _student(known: "KnownCalibration") -> str:
 
 
 def _to_json(known: "KnownCalibration") -> dict[str, object]:
-    """A flat object."""
     stored, settings = known.calibration, known.settings
     return {
         "number": stored.number,
@@ -322,5 +325,5 @@ def _weights(text: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
-        # Somebody has edited them.
+        # Somebody has edited the database.
         return text

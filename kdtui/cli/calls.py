@@ -1,4 +1,4 @@
-"""`kdtui knowledge calls`: what teachers were asked, what they answered, and what it cost."""
+"""`kdtui knowledge calls`: the calls to teachers, with their answers and costs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,34 +26,34 @@ def calls(
     number: Annotated[
         int | None,
         typer.Argument(
-            help="A call to see in full.",
+            help="Number of a call to show in full.",
             min=1,
             max=LARGEST,
             metavar="NUMBER",
             autocompletion=completion.names("calls"),
         ),
     ] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only calls that have no answer.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only calls without a usable answer.")] = False,
     search: Annotated[
-        str, typer.Option("--search", help="Only calls with this text in what was asked or answered.", metavar="TEXT")
+        str, typer.Option("--search", help="Only calls whose request or answer contains this text.", metavar="TEXT")
     ] = "",
-    totals: Annotated[bool, typer.Option("--totals", help="What each teacher was asked, and what it cost.")] = False,
+    totals: Annotated[bool, typer.Option("--totals", help="Totals by teacher: calls, tokens and costs.")] = False,
     limit: LimitOption = 50,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """List what teachers were asked, the newest first, or show one call in full."""
-    told = chosen_output(output, as_json)
+    """List the calls to teachers, newest first, or show one call in full."""
+    printed_as = chosen_output(output, as_json)
     if number is not None and (failed or search or totals):
-        raise typer.BadParameter("the number of a call comes alone")
+        raise typer.BadParameter("the number of a call cannot be combined with --failed, --search or --totals")
     with open_store(db) as store:
         if number is not None:
-            _print_call(store, number, told)
+            _print_call(store, number, printed_as)
         elif totals:
-            _print_totals(store, told)
+            _print_totals(store, printed_as)
         else:
-            _print_calls(store, search, failed, limit, told)
+            _print_calls(store, search, failed, limit, printed_as)
 
 
 def _print_call(store: "Database", number: int, output: Output) -> None:
@@ -63,16 +63,16 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
 
     from kdtui.text import fit_lines
     from kdtui.workflows.calls.call_report import call_text
-    from store.calls import call_in_full
+    from store.calls import call_details
 
-    found = call_in_full(store, number)
+    full_call = call_details(store, number)
     if output == "json":
-        shown = asdict(found.call) | {"knowledge": [piece.id for piece in found.pieces]}
+        shown = asdict(full_call.call) | {"knowledge": [piece.id for piece in full_call.pieces]}
         with suppress(ValueError):
-            shown["request"] = json.loads(found.call.request)
+            shown["request"] = json.loads(full_call.call.request)
         print_json(shown)
         return
-    print(fit_lines(call_text(found)), flush=True)
+    print(fit_lines(call_text(full_call)), flush=True)
 
 
 def _print_totals(store: "Database", output: Output) -> None:
@@ -135,16 +135,16 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
         right=["prompt tokens", "answer tokens", "cost"],
         output=output,
         records=map(asdict, rows),
-        empty="no call is like that" if search or failed else "no teacher behind an endpoint has been asked yet",
+        empty="no call matches" if search or failed else "there are no calls to endpoints yet",
     )
     if output != "json" and any(row.is_estimated for row in rows):
-        say("~ is an estimate: the server did not tell all of the tokens")
+        say("~ marks estimates: the server did not report all token counts")
     if more:
-        say(f"there are more than these {limit:,}; --limit shows them")
+        say(f"there are more than these {limit:,}; --limit shows more")
 
 
 def spent(tally: "Tally") -> str:
-    """Calls answered from the ledger and paid calls apart, and the cost so far."""
+    """Count in words the calls answered before and the paid calls, with the cost so far."""
     from kdtui.workflows.calls.costs import cost_text
 
     failed = f", {tally.failed:,} failed" if tally.failed else ""

@@ -1,6 +1,6 @@
-"""What all commands have in common: help pages with examples, and one sentence for what cannot be understood.
+"""What all commands have in common: help pages with examples, and one-sentence usage errors.
 
-The library has its own way to show ranges, types and errors, which tells more of it than of the program.
+The library's own ranges, types and error messages say more about the library than about the program.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from typer._click import Context, HelpFormatter
 
 LARGEST = 2**63 - 1
-"""The largest number that SQLite can hold; a limit that nobody needs to read."""
+"""The largest integer that SQLite can store. Help pages do not show it as a limit."""
 
 Parameter: TypeAlias = TyperArgument | TyperOption
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _SYNONYMS = {"list": "ls", "delete": "rm", "remove": "rm", "add": "create", "start": "launch", "stop": "cancel"}
-"""What other programs call commands of this one."""
+"""Names that other programs use for commands of this one."""
 
 
-class Command(TyperCommand):
-    """A command whose help page says what values it takes in words, and ends with examples."""
+class CommandWithExamples(TyperCommand):
+    """A command whose help page describes its values in words and ends with examples."""
 
-    # What is too much is refused here, with a sentence.
+    # parse_args refuses extra arguments, with a sentence.
     allow_extra_args = True
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             path = ctx.command_path
-            ctx.fail(f"{path} has no use for {str(rest[0])!r}; {path} --help shows what it takes")
+            ctx.fail(f"{path} does not take {str(rest[0])!r}; {path} --help shows its arguments")
         return rest
 
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
@@ -60,8 +60,8 @@ class Command(TyperCommand):
         _format_examples(self, formatter)
 
 
-class Group(TyperGroup):
-    """Commands below a name, each with the first sentence of its help."""
+class GroupWithExamples(TyperGroup):
+    """A group of commands. Its help page lists each with the first sentence of its help."""
 
     def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, AnyCommand | None, list[str]]:
         name = args[0]
@@ -72,7 +72,7 @@ class Group(TyperGroup):
     def _hint(self, ctx: Context, name: str) -> str:
         meant = _SYNONYMS.get(name, name)
         close = [meant] if meant in self.commands else get_close_matches(name, self.commands, n=1)
-        # It may be a command of a group that was left out.
+        # The user may have left out the group of the command.
         close = close or [
             f"{ctx.command_path} {group} {meant}"
             for group, command in self.commands.items()
@@ -96,48 +96,48 @@ class Group(TyperGroup):
 
 
 class App(typer.Typer):
-    """A group of commands that are declared with examples.
+    """A Typer app whose commands are declared with examples.
 
     Args:
-        summary: one sentence, which lists of commands show, too.
+        summary: the text of the help page; lists of commands show its first sentence.
         examples: command lines for the end of the help page.
     """
 
     def __init__(self, summary: str, *, examples: Sequence[str] = (), **options: Any) -> None:
-        # Plain help: drawing it with rich would more than double the time of `kdtui --help`.
+        # Plain help: rich would more than double the time of `kdtui --help`.
         plain = {"rich_markup_mode": None, "pretty_exceptions_enable": False, "add_completion": False}
-        super().__init__(cls=Group, help=summary, epilog="\n".join(examples), **plain | options)
+        super().__init__(cls=GroupWithExamples, help=summary, epilog="\n".join(examples), **plain | options)
 
     def command(  # type: ignore[override]
         self, name: str, *, examples: Sequence[str] = (), **options: Any
     ) -> Callable[[Function], Function]:
         """Declare a command, with examples for the end of its help page."""
-        return super().command(name, cls=Command, epilog="\n".join(examples), **options)
+        return super().command(name, cls=CommandWithExamples, epilog="\n".join(examples), **options)
 
 
 def summary(command: AnyCommand) -> str:
-    """The first sentence of the help of a command."""
+    """Return the first sentence of the help of a command."""
     text = " ".join(inspect.cleandoc(command.short_help or command.help or "").split("\n\n")[0].split())
     return f"{text.split('. ')[0].rstrip('.')}."
 
 
 def examples_of(command: AnyCommand) -> list[str]:
-    """The command lines at the end of a help page."""
+    """Return the example command lines of a help page."""
     return (command.epilog or "").splitlines()
 
 
 def explain_usage(error: UsageError) -> str:
-    """One sentence on a command line that cannot be understood, and what to do."""
+    """Say in one sentence what is wrong with a command line, and what to do."""
     context: Context | None = getattr(error, "ctx", None)
     page = f"{context.command_path} --help" if context is not None else "kdtui --help"
     if isinstance(error, NoSuchOption):
         return f"no such option {error.option_name}; {_option_hint(error.option_name, context, page)}"
     if isinstance(error, MissingParameter) and error.param is not None:
-        return f"{_shown(cast('Parameter', error.param))} is missing; {page} shows what is needed"
+        return f"{_shown(cast('Parameter', error.param))} is missing; {page} shows the arguments"
     if isinstance(error, BadParameter) and error.param is not None:
         return _explain_value(error, cast("Parameter", error.param))
     if isinstance(error, BadOptionUsage):
-        param = _named(context, error.option_name)
+        param = _param_named(context, error.option_name)
         if "requires" not in error.message:
             return f"{error.option_name} takes no value"
         return f"{error.option_name} needs a value{f': {error.option_name} {_metavar(param)}' if param else ''}"
@@ -160,6 +160,8 @@ def _explain_value(error: BadParameter, param: Parameter) -> str:
         return f"{_name(param)}: {str(first['msg']).removeprefix('Value error, ')}"
     if first["type"] == "less_than_equal" and _is_unlimited(param):
         return f"{_name(param)} {value} is too large"
+    if first["type"] == "greater_than_equal" and param.min is not None and param.min <= -LARGEST:
+        return f"{_name(param)} {value} is too small"
     bounds = _bounds(param)
     return f"{_name(param)} takes {kind}{f', {bounds}' if bounds else ''}, not {value!r}"
 
@@ -169,7 +171,7 @@ def _option_hint(option: str, context: Context | None, page: str) -> str:
     if isinstance(command, TyperGroup) and any(
         option in param.opts for each in _below(command) for param in each.params
     ):
-        return f"it stands behind a command: kdtui COMMAND {option}"
+        return f"put it after a command: kdtui COMMAND {option}"
     known = [name for param in command.params for name in param.opts] if command is not None else []
     close = get_close_matches(option, [name for name in known if name.startswith("--")], n=1)
     return f"did you mean {close[0]}?" if close else f"{page} lists the options"
@@ -182,9 +184,9 @@ def _below(group: TyperGroup) -> Iterable[AnyCommand]:
             yield from _below(command)
 
 
-def _named(context: Context | None, option: str) -> Parameter | None:
-    found = [] if context is None else [param for param in context.command.params if option in param.opts]
-    return cast("Parameter", found[0]) if found else None
+def _param_named(context: Context | None, option: str) -> Parameter | None:
+    matches = [] if context is None else [param for param in context.command.params if option in param.opts]
+    return cast("Parameter", matches[0]) if matches else None
 
 
 def _name(param: Parameter) -> str:
@@ -200,7 +202,7 @@ def _either(choices: Sequence[str]) -> str:
 
 
 def _element(param: Parameter) -> Any:
-    """The type of a value, or of each of several."""
+    """Return the type of a value; for a list, that of its elements."""
     annotation = param.type_descriptor.annotation
     return getattr(annotation, "__args__", (annotation,))[0] if param.type_descriptor.is_list else annotation
 
@@ -211,7 +213,7 @@ def _number_kind(param: Parameter) -> str | None:
 
 
 def _metavar(param: Parameter) -> str:
-    """What stands for the value of a parameter in its help."""
+    """Return the placeholder for the value of a parameter in its help."""
     if param.metavar is not None:
         return str(param.metavar)
     if param.type_descriptor.choices:
@@ -223,8 +225,9 @@ def _metavar(param: Parameter) -> str:
 
 
 def _bounds(param: Parameter) -> str:
-    """What numbers a parameter takes, in words."""
-    low, high = param.min, None if _is_unlimited(param) else param.max
+    """Describe the range of a number in words; limits that only the database has are left out."""
+    low = None if param.min is not None and param.min <= -LARGEST else param.min
+    high = None if _is_unlimited(param) else param.max
     if low is None and high is None:
         return ""
     if high is None:
@@ -233,11 +236,11 @@ def _bounds(param: Parameter) -> str:
 
 
 def _is_unlimited(param: Parameter) -> bool:
-    """Whether only the database has a limit."""
+    """Tell whether a number has no upper limit except that of the database."""
     return param.max is not None and param.max >= LARGEST - 1
 
 
-def _usage_pieces(command: Command, context: Context) -> list[str]:
+def _usage_pieces(command: CommandWithExamples, context: Context) -> list[str]:
     pieces = [command.options_metavar] if command.options_metavar else []
     for param in command.get_params(context):
         if isinstance(param, TyperArgument):
@@ -252,8 +255,8 @@ def _format_options(command: TyperCommand | TyperGroup, context: Context, format
         if isinstance(param, TyperArgument):
             arguments.append((_metavar(param), _help(param, context)))
         elif isinstance(param, TyperOption) and not param.hidden:
-            # The short name first: it is what is looked for on the left.
-            names = ", ".join(sorted(param.opts, key=len))
+            # The short name comes first: readers look for it on the left.
+            names = "/".join([", ".join(sorted(param.opts, key=len)), *param.secondary_opts])
             options.append((names if param.is_flag else f"{names} {_metavar(param)}", _help(param, context)))
     for title, rows in (("Arguments", arguments), ("Options", options)):
         if rows:
@@ -268,14 +271,14 @@ def _help(param: TyperArgument | TyperOption, context: Context) -> str:
     notes = [_bounds(param) if _number_kind(param) else ""]
     if param.required:
         notes.append("required")
-    elif _is_told(default) and param.show_default:
+    elif _is_informative(default) and param.show_default:
         notes.append(f"default: {shown}")
-    told = "; ".join(filter(None, notes))
-    return f"{param.help or ''}{f'  [{told}]' if told else ''}".strip()
+    suffix = "; ".join(filter(None, notes))
+    return f"{param.help or ''}{f'  [{suffix}]' if suffix else ''}".strip()
 
 
-def _is_told(default: object) -> bool:
-    """Whether a value that an option has by itself says something."""
+def _is_informative(default: object) -> bool:
+    """Tell whether a default value is worth showing."""
     return default is not None and default is not False and default not in ("", (), []) and not callable(default)
 
 

@@ -1,6 +1,6 @@
-"""What a shell offers when somebody presses Tab: names of what is stored, and words that options take.
+"""Shell completion: names in the store, and words that options take.
 
-Nothing here changes anything, and nothing fails: where there is nothing to offer, nothing is offered.
+Completion changes nothing and never fails: on any error it offers nothing.
 """
 
 import os
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from store.names import Kind
+    from store.names import NameKind
 
 VARIABLE = "_KDTUI_COMPLETE"
-"""The environment variable by which a shell asks."""
+"""The environment variable with which a shell asks for completions."""
 
-# Told here, and not where they are from, which takes a tenth of a second to import; a test compares them.
+# Repeated here because importing their modules takes a tenth of a second; a test compares them.
 STRATEGIES = ("list", "drafts", "pairs", "aicl")
 STUDENTS = ("shipped", "smollm2", "patterns")
 FORMATS = ("pattern", "rule", "thought")
@@ -27,34 +27,34 @@ QUANTIZATIONS = ("Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "BF16", "F16", "F32
 
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
-# What a shell takes as one word as it is. A name with blanks would have to be quoted, in each shell in its own way.
+# A word that no shell needs to quote. Names with blanks are not offered: each shell quotes differently.
 _WORD = re.compile(r"[\w@%+,./-]+")
 
 Completer: TypeAlias = Callable[[typer.Context, str], list[str]]
-"""Takes the context of the command, and the beginning of a word."""
+"""Completes the beginning of a word, given the context of the command."""
 
 
-def names(kind: "Kind", *also: str) -> Completer:
-    """Offers the names of what is stored.
+def names(kind: "NameKind", *also: str) -> Completer:
+    """Complete names from the store.
 
     Args:
-        also: words that can stand there, too.
+        also: other words that are valid there.
     """
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:
-        found = [word for word in also if word.startswith(incomplete)]
-        # A file that is no database, or of another version, has no names to offer.
+        matches = [word for word in also if word.startswith(incomplete)]
+        # The file may be no database, or one of another version.
         with suppress(Exception):
             from store.names import names_with
 
-            found += names_with(_database(ctx), kind, incomplete, dataset=_option(ctx, "dataset"))
-        return [name for name in found if _WORD.fullmatch(name) and not name.startswith("-")]
+            matches += names_with(_database(ctx), kind, incomplete, dataset=_option(ctx, "dataset"))
+        return [name for name in matches if _WORD.fullmatch(name) and not name.startswith("-")]
 
     return complete
 
 
-def words(*offered: str) -> Completer:
-    """Offers words that an option takes."""
+def one_of(*offered: str) -> Completer:
+    """Complete words that an option takes."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
         return [word for word in offered if word.startswith(incomplete)]
@@ -62,8 +62,8 @@ def words(*offered: str) -> Completer:
     return complete
 
 
-def lists(*offered: str) -> Completer:
-    """Offers words of which an option takes several, with commas between them."""
+def several_of(*offered: str) -> Completer:
+    """Complete comma-separated words of which an option takes several."""
 
     def complete(ctx: typer.Context, incomplete: str) -> list[str]:  # noqa: ARG001
         before, comma, last = incomplete.rpartition(",")
@@ -73,8 +73,8 @@ def lists(*offered: str) -> Completer:
     return complete
 
 
-def prepare() -> bool:
-    """Get ready to answer a shell, if it is one that asks."""
+def prepare_answer() -> bool:
+    """Prepare the answer if a shell asks for completions, and return whether it does."""
     if VARIABLE not in os.environ:
         return False
     from typer._completion_classes import completion_init
@@ -83,31 +83,31 @@ def prepare() -> bool:
     return True
 
 
-def answer(app: Callable[[], object]) -> NoReturn:
-    """Tell the shell what can follow, and end; where that fails, there is nothing, and no message in a half-typed line.
+def answer_shell(app: Callable[[], object]) -> NoReturn:
+    """Print the completions for the shell and exit. An error prints nothing, to keep the half-typed line clean.
 
     Args:
-        app: the commands, which answer by themselves.
+        app: the commands, which print the completions.
     """
     with suppress(Exception):
         app()
     sys.exit(1)
 
 
-def install(value: bool) -> None:
-    """Write the completion script to where the shell finds it, and end."""
+def install_script(value: bool) -> None:
+    """Install the completion script for the current shell and exit."""
     if not value:
         return
     from typer._completion_shared import install as install_for
 
     shell = _shell()
     _, path = install_for(shell=shell, prog_name="kdtui")
-    print(f"{shell} completes kdtui from now on, by {path}; start a new shell to use it", file=sys.stderr)
+    print(f"installed completion for {shell} in {path}; start a new shell to use it", file=sys.stderr)
     raise typer.Exit
 
 
-def show(value: bool) -> None:
-    """Print the completion script, and end."""
+def show_script(value: bool) -> None:
+    """Print the completion script and exit."""
     if not value:
         return
     from typer._completion_shared import get_completion_script
@@ -117,33 +117,33 @@ def show(value: bool) -> None:
 
 
 def _shell() -> str:
-    """The shell that has started this.
+    """Return the name of the shell that runs this process.
 
     Raises:
-        KdtuiError: it cannot be told, or cannot complete.
+        KdtuiError: the shell is unknown or not supported.
     """
     from typer._completion_shared import _get_shell_name
 
     from kdtui.errors import KdtuiError
 
-    found = _get_shell_name() or Path(os.environ.get("SHELL", "")).name
-    if found not in SHELLS:
-        what = f"{found} cannot be taught" if found else "it cannot be told which shell this is"
-        raise KdtuiError(f"{what}; completion is for {', '.join(SHELLS)}: run this in one of them")
-    return found
+    shell = _get_shell_name() or Path(os.environ.get("SHELL", "")).name
+    if shell not in SHELLS:
+        what = f"{shell} is not supported" if shell else "the shell is not known"
+        raise KdtuiError(f"{what}; run this in one of: {', '.join(SHELLS)}")
+    return shell
 
 
 def _database(ctx: typer.Context) -> Path:
     named = _option(ctx, "db")
     if named is not None:
         return Path(named)
-    from store.place import default_path
+    from store.location import default_path
 
     return default_path()
 
 
 def _option(ctx: typer.Context, name: str) -> Any:
-    """What an option was given, here or before the command; of several values the last."""
+    """Return the value of an option, after or before the command; the last of several."""
     context: Any = ctx
     while context is not None:
         value = context.params.get(name)

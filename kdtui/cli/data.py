@@ -1,4 +1,4 @@
-"""`kdtui data`: datasets in and out."""
+"""`kdtui data`: import, show, embed, export and delete datasets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,15 +42,16 @@ app = App(
 def import_(
     path: Annotated[Path, typer.Argument(help="A BundleRec directory, or a JSON Lines file.")],
     dataset: Annotated[str, typer.Option("--dataset", "-d", help="Name for the dataset.", metavar="NAME")],
-    seed: Annotated[int, typer.Option(help="Seed of the 7:1:2 split, where the data has none.", metavar="N")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the 7:1:2 split, if the data has no splits.", metavar="N")] = 0,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a dataset of that name, its knowledge and its runs.")
+        bool, typer.Option("--replace", help="Replace a dataset of the same name, with its knowledge and its runs.")
     ] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Import a dataset: all of it, or nothing when there is a mistake in it."""
+    """Import a dataset. If the data has a mistake, nothing is imported."""
     from kdtui.workflows.data.import_dataset import import_dataset, imported_in_words
-    from store.datasets import Written, dataset_names
+    from store.dataset_writer import WriteProgress
+    from store.datasets import dataset_names
 
     if not dataset.strip():
         raise typer.BadParameter("a dataset needs a name")
@@ -58,17 +59,17 @@ def import_(
     with open_store(db) as store, progress_bar() as progress:
         gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
-        written = Written()
+        written = WriteProgress()
         try:
             for written in import_dataset(store, path, dataset, seed=seed, replace=replace):
                 progress.update(task, completed=written.sessions)
         except KeyboardInterrupt:
-            # The interrupt can arrive when the transaction has just ended.
-            say(f"interrupted; an import is kept whole or not at all, and {next_command('data', 'ls')} shows which")
+            # The interrupt can arrive just after the transaction has ended.
+            say(f"interrupted; {next_command('data', 'ls')} shows whether the import was completed")
             raise
     say(imported_in_words(written, dataset))
     if gone is not None:
-        say(", ".join(["the dataset of that name is replaced", *gone]))
+        say(", ".join(["the dataset of that name was replaced", *gone]))
 
 
 @app.command("ls", examples=["kdtui data ls", "kdtui data ls --format csv"])
@@ -78,13 +79,13 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     from store.datasets import list_datasets
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summaries = list_datasets(store)
     print_table(
         ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
         [(s.name, s.items, s.sessions, s.bundled, s.bundles, s.train, s.valid, s.test) for s in summaries],
-        output=told,
+        output=printed_as,
         records=map(asdict, summaries),
         empty=no_dataset_yet(),
     )
@@ -100,19 +101,19 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show a session: its products, and the true bundles with their intents."""
+    """Show a session: its products, and its true bundles with their intents."""
     from kdtui.bundling.truth import minimal_bundles
     from kdtui.exchange.jsonl import encode_session
     from kdtui.text import letter
-    from store.datasets import get_session
+    from store.sessions import get_session
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = get_session(store, chosen_dataset(store, dataset), session)
-    if told == "json":
-        print(encode_session(found).decode(), end="", flush=True)
+        stored = get_session(store, chosen_dataset(store, dataset), session)
+    if printed_as == "json":
+        print(encode_session(stored).decode(), end="", flush=True)
         return
-    letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(found.bundles))}
+    letters = {bundle: letter(number) for number, bundle in enumerate(minimal_bundles(stored.bundles))}
     letters_at: dict[int, list[str]] = {}
     for bundle, name in letters.items():
         for position in bundle.positions:
@@ -126,20 +127,20 @@ def show(
                 item.title,
                 " > ".join(item.categories[0]) if item.categories else None,
             )
-            for position, item in enumerate(found.items, start=1)
+            for position, item in enumerate(stored.items, start=1)
         ],
         wide=["product", "category"],
-        output=told,
+        output=printed_as,
     )
     if letters:
-        print_gap(told)
+        print_gap(printed_as)
         print_table(
             ["bundle", "products", "intent"],
             [(letter, ", ".join(map(str, bundle.positions)), bundle.intent) for bundle, letter in letters.items()],
             wide=["intent"],
-            output=told,
+            output=printed_as,
         )
-    dropped = len(found.bundles) - len(letters)
+    dropped = len(stored.bundles) - len(letters)
     if dropped:
         say(
             f"{counted(dropped, 'more bundle contains or equals', 'more bundles contain or equal')} one of these; the "
@@ -151,16 +152,16 @@ def show(
 def export(
     dataset: DatasetOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; stdout by default, or for -.")
+        Path | None, typer.Option("--output", "-o", help="File to write; - or no option: stdout.")
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Export a dataset as JSON Lines, which `kdtui data import` reads."""
+    """Export a dataset as JSON Lines, which kdtui data import reads."""
     import sys
 
     from kdtui.exchange.jsonl import encode_session
     from kdtui.exchange.output import write_lines
-    from store.datasets import iter_sessions
+    from store.sessions import iter_sessions
 
     with open_store(db) as store:
         sessions = iter_sessions(store, chosen_dataset(store, dataset))
@@ -182,18 +183,18 @@ def embed(
         str,
         typer.Option(
             "--with",
-            help="minilm (a sentence encoder), smollm2, a name that kdtui model ls shows, a GGUF file, or URL#MODEL.",
+            help="minilm (a sentence encoder), smollm2, a name from kdtui model ls, a GGUF file, or URL#MODEL.",
             metavar="MODEL",
             autocompletion=completion.names("bases", "minilm", "smollm2"),
         ),
     ] = "minilm",
     dataset: DatasetOption = None,
-    anew: Annotated[bool, typer.Option("--anew", help="Make those again that there are.")] = False,
+    anew: Annotated[bool, typer.Option("--anew", help="Compute existing vectors again, too.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Make a vector of each session, for `--near`; an interrupted run resumes.
+    """Compute a vector for each session, for --near. After an interrupt, the same command resumes.
 
-    With minilm, the vectors of titles and category names are kept too, so that nothing else has to make them.
+    With minilm, the vectors of titles and category names are stored too, for use by the students.
     """
     from kdtui.workflows.data.embed import embed_dataset
     from kdtui.workflows.model_names import absolute_name
@@ -227,23 +228,23 @@ def rm(
 
     with open_store(db) as store:
         chosen = {name: _what_goes_with(store, name) for name in dict.fromkeys(datasets)}
-        confirm_removal({f"dataset {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"dataset {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             delete_dataset(store, name)
-            say(", ".join([f"deleted dataset {name}", *told]))
+            say(", ".join([f"deleted dataset {name}", *notes]))
 
 
 def _what_goes_with(store: "Database", dataset: str) -> list[str]:
-    """What is deleted with a dataset, as texts."""
+    """Describe what is deleted with a dataset."""
     from store.dataset_contents import dataset_contents
 
-    found = dataset_contents(store, dataset)
+    contents = dataset_contents(store, dataset)
     return counts(
         {
-            "session": found.sessions,
-            "piece of knowledge|pieces of knowledge": found.knowledge,
-            "run": found.runs,
-            "vector": found.vectors,
-            "calibration": found.calibrations,
+            "session": contents.sessions,
+            "piece of knowledge|pieces of knowledge": contents.knowledge,
+            "run": contents.runs,
+            "vector": contents.vectors,
+            "calibration": contents.calibrations,
         }
-    ) + counts({"sample": found.samples}, "out of")
+    ) + counts({"sample": contents.samples}, "out of")

@@ -1,4 +1,4 @@
-"""`kdtui demo`: the whole loop on the datasets that come with the program."""
+"""`kdtui demo`: the whole loop on the datasets that ship with kdtui."""
 
 from typing import Annotated
 
@@ -10,15 +10,18 @@ from kdtui.cli.output import say
 
 def demo(
     data_only: Annotated[
-        bool, typer.Option("--data-only", help="Import the data and make the knowledge, and stop there.")
+        bool, typer.Option("--data-only", help="Only import the data and make the knowledge.")
     ] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Import the demo datasets, mine and distil knowledge, generate bundles, evaluate, run a small study, and say
-    what to type next."""
+    """Run the whole loop on the demo data: import, mine and distil, generate, evaluate, and run a small study.
+
+    At the end, a list shows what to type next.
+    """
     from kdtui.cli.evaluate import evaluate
     from kdtui.cli.generate import generate
-    from kdtui.cli.study import answers, run
+    from kdtui.cli.study import answers
+    from kdtui.cli.study_run import run
     from kdtui.workflows.demo import DATASETS, import_demo, save_demo_study
 
     with open_store(db) as store:
@@ -42,14 +45,14 @@ def demo(
     hints = (
         ("", "open the app: browse sessions and knowledge, generate with g"),
         (f"data show o01 --dataset {first}", "a session with its true bundles"),
-        ("knowledge search tents", "what is known about tents"),
-        (f"knowledge for o34 --dataset {first}", "what a student would be shown of it"),
-        (f"generate o35 --dataset {first} --student patterns", "the student without weights"),
-        ("study report demo", "what the small study found, as HTML and Markdown"),
+        ("knowledge search tents", "the knowledge about tents"),
+        (f"knowledge for o34 --dataset {first}", "the knowledge that a student would see, and its prompt"),
+        (f"generate o35 --dataset {first} --student patterns", "the student without a language model"),
+        ("study report demo", "the results of the small study, as HTML and Markdown"),
         ("data import PATH --dataset NAME", "your own sessions"),
         (
             f"sft launch --name camping --dataset {' --dataset '.join(DATASETS)} --from shipped --follow",
-            "train on from the shipped adapter, and see whether that helps",
+            "train the shipped adapter further, and see whether that helps",
         ),
     )
     commands = [(next_command(*words.split(), db=db), purpose) for words, purpose in hints]

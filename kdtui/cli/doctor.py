@@ -1,4 +1,4 @@
-"""`kdtui doctor`: what is here, what is missing, and how to get it."""
+"""`kdtui doctor`: check the installation, and say how to get what is missing."""
 
 from dataclasses import asdict
 
@@ -9,16 +9,16 @@ from kdtui.cli.output import print_table
 
 
 def doctor(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """Check versions, database, models, CPU and GPU; exit code 1 when something needed is missing."""
+    """Check versions, database, models, CPU and GPU. The exit code is 1 if something necessary is missing."""
     from kdtui.workflows.diagnose import diagnose
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     findings = list(diagnose(database_path(db)))
     print_table(
-        ["" if told == "table" else "state", "what", "found"],
+        ["" if printed_as == "table" else "state", "what", "found"],
         [({"ok": "ok", "optional": "-", "missing": "MISSING"}[f.state], f.name, f.found) for f in findings],
         wide=["found"],
-        output=told,
+        output=printed_as,
         records=map(asdict, findings),
     )
     if any(finding.state == "missing" for finding in findings):

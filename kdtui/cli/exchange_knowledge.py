@@ -31,7 +31,7 @@ def export(
             "-f",
             help="Formats, comma-separated: pattern, rule, thought.",
             metavar="FORMATS",
-            autocompletion=completion.lists(*completion.FORMATS),
+            autocompletion=completion.several_of(*completion.FORMATS),
         ),
     ] = "pattern,rule,thought",
     sample: SampleOption = None,
@@ -39,14 +39,14 @@ def export(
     query: QueryOption = None,
     kind: Annotated[Literal["jsonl", "parquet"], typer.Option("--as", help="Kind of file.")] = "jsonl",
     licence: Annotated[
-        str | None, typer.Option("--licence", help="Licence of the knowledge, for the card.", metavar="NAME")
+        str | None, typer.Option("--licence", help="Licence of the knowledge, for the dataset card.", metavar="NAME")
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an export that is in the folder.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export in the folder.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Export knowledge with a dataset card into a folder, which `datasets.load_dataset` reads too.
+    """Export knowledge with a dataset card into a folder, which datasets.load_dataset reads too.
 
-    What is rejected goes too, with the reason.
+    Rejected pieces are included, with the reason.
     """
     from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
     from store.records import FORMATS
@@ -73,10 +73,10 @@ def import_(
     dataset: DatasetOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Import knowledge from a folder or a file, all or nothing, beside what is there, with where it comes from.
+    """Import knowledge from a folder or a file: all of it, or nothing if it has a mistake.
 
-    What is there already stays as it is. What is imported is never deleted by mining or distilling; kdtui knowledge rm
-    --query origin:DATASET deletes it.
+    Existing pieces are unchanged, and each imported piece records its origin. Mining and distilling never delete
+    imported pieces; kdtui knowledge rm --query origin:DATASET does.
     """
     from kdtui.workflows.knowledge.exchange import import_knowledge
 

@@ -1,4 +1,4 @@
-"""`kdtui generate`: bundles for sessions."""
+"""`kdtui generate`: find bundles in sessions."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ import typer
 
 from kdtui.bundling.tables import table_lines
 from kdtui.cli import completion
-from kdtui.cli.growing import Growing
+from kdtui.cli.live_lines import LiveLines
 from kdtui.cli.options import (
     AdapterOption,
     AskedKnowledgeOption,
@@ -34,17 +34,18 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.output import Output, print_json, print_lines, print_table, print_text, say
 from kdtui.cli.student_messages import StudentMessages, say_default
+from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
     from kdtui.workflows.student.explain import Explanation
     from models.bundle_list import WrittenBundle
+    from store.predictions import PredictedBundle, Prediction
     from store.records import Session
-    from store.runs import Predicted, Prediction
 
 _COLUMNS = ("session", "products", "confidence", "intent", "titles", "items")
 _SHOWN = 20
-"""Products that a sentence names."""
+"""Maximum number of products that a message names."""
 
 EXAMPLES = [
     "kdtui generate o34 --dataset demo-outdoor",
@@ -57,15 +58,15 @@ def generate(
     sessions: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids of stored sessions; or - to read stdin: a title a line, where an empty line ends a session, or "
-            "JSON Lines.",
+            help="Ids of stored sessions; or - for stdin: a title a line, with an empty line between sessions, or JSON "
+            "Lines.",
             metavar="SESSION",
             autocompletion=completion.names("sessions"),
         ),
     ] = None,
     title: Annotated[
         list[str] | None,
-        typer.Option("--title", "-t", help="Title of a product; give it once per product instead of a session."),
+        typer.Option("--title", "-t", help="Title of a product, instead of stored sessions; once for each product."),
     ] = None,
     dataset: DatasetOption = None,
     student: AskedStudentOption = None,
@@ -79,16 +80,16 @@ def generate(
     adapter: AdapterOption = None,
     context: ContextOption = None,
     show_prompt: Annotated[
-        bool, typer.Option("--show-prompt", help="Show what the student is asked, word for word, and ask nothing.")
+        bool, typer.Option("--show-prompt", help="Print the exact prompt and do not ask the student.")
     ] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Generate bundles with intents: for stored sessions, for titles, or for what comes on stdin.
+    """Generate bundles with intents for stored sessions, for titles, or for sessions on stdin.
 
-    A title on stdin may have a category behind a bar: Two-person tent | Outdoor > Shelter. A product without a title
-    and a category is not shown to the student, which could only guess.
+    A title on stdin can have a category after a bar: Two-person tent | Outdoor > Shelter. A product without a title and
+    a category is not shown to the student, which could only guess.
     """
     from kdtui.distill.applicable import AICL
     from kdtui.errors import KdtuiError
@@ -100,14 +101,14 @@ def generate(
     from kdtui.workflows.student.generate import generate as answer
     from kdtui.workflows.student.open import open_student
     from kdtui.workflows.student.settings import check_settings
-    from models.student_protocol import NAP, Noted
-    from store.datasets import get_session
+    from models.student_protocol import IDLE_SECONDS, Noted
+    from store.sessions import get_session
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     if bool(sessions) == bool(title):
-        raise typer.BadParameter("give sessions, or --title for each product of one session, or - to read stdin")
+        raise typer.BadParameter("give ids of sessions, --title for each product of one session, or - for stdin")
     if sessions is not None and "-" in sessions[1:] + sessions[: len(sessions) > 1]:
-        raise typer.BadParameter("- reads sessions from stdin, and stands alone")
+        raise typer.BadParameter("- reads sessions from stdin, and cannot be combined with ids")
     typed = _typed_session(title) if title else None
     stored = sessions is not None and sessions != ["-"]
     with open_store(db) as store:
@@ -135,45 +136,47 @@ def generate(
         asked: Iterable[Session | None]
         if sessions == ["-"]:
             if sys.stdin.isatty():
-                say("type the title of a product in each line; an empty line ends a session, and Ctrl-D ends all")
+                say("type one product title on each line; an empty line ends a session, and Ctrl-D ends the input")
             asked = incoming = ReadAhead(read_stream(bounded_lines(sys.stdin.buffer, "stdin"), "stdin"))
         elif typed is not None:
             asked = [typed]
         else:
             assert name is not None
-            # Every id is looked up before the student is loaded.
-            asked = [get_session(store, name, wanted) for wanted in sessions or []]
-        types = sessions == ["-"] and sys.stdin.isatty()
-        answers = _Answers(told, growing=None if told != "table" or types else Growing.in_terminal())
+            # Look up all ids before the student is loaded.
+            asked = [get_session(store, name, session_id) for session_id in sessions or []]
+        is_typing = sessions == ["-"] and sys.stdin.isatty()
+        answers = _AnswerPrinter(
+            printed_as, live=None if printed_as != "table" or is_typing else LiveLines.in_terminal()
+        )
         with StudentMessages(answers.say) as tell, open_student(store, name, settings, tell) as ready, closing(answers):
-            shown = answers.to_ask(asked)
+            shown = answers.without_unknown_products(asked)
             if show_prompt:
                 for session in shown:
                     if session is None:
-                        sleep(NAP)
+                        sleep(IDLE_SECONDS)
                     else:
-                        _print_explanation(session, ready.explain(session), as_json=told == "json")
+                        _print_explanation(session, ready.explain(session), as_json=printed_as == "json")
             else:
                 for event in answer(ready, shown):
                     if isinstance(event, Noted):
                         answers.say(f"kdtui: {event.text}")
                     elif isinstance(event, BundleGrew):
-                        answers.grow(event.session, event.bundle)
+                        answers.show_bundle(event.session, event.bundle)
                     elif isinstance(event, SessionAnswered):
                         answers.print(event.session, event.prediction, event.choice)
         if incoming is not None:
             incoming.check()
     if not answers.seen:
-        say("kdtui: nothing has come on stdin")
+        say("kdtui: stdin was empty")
     if answers.failed:
-        raise KdtuiError(f"{answers.failed:,} of the sessions could not be answered")
+        raise KdtuiError(f"the student could not answer {counted(answers.failed, 'session')}")
 
 
 def _typed_session(titles: list[str]) -> "Session":
-    """A session of the products that --title names.
+    """Make a session of the products that --title names.
 
     Raises:
-        typer.BadParameter: a title has nothing to read in it, or is none.
+        typer.BadParameter: a title is empty or too long.
     """
     from kdtui.text import one_line
     from store.records import LONGEST_TEXT, Item, Session
@@ -181,88 +184,88 @@ def _typed_session(titles: list[str]) -> "Session":
     for number, title in enumerate(titles, start=1):
         if not one_line(title, 1):
             raise typer.BadParameter(
-                f"--title is empty (number {number:,} of {len(titles):,}); say what the product is"
+                f"--title is empty (number {number:,} of {len(titles):,}); give the title of a product"
             )
         if len(title) > LONGEST_TEXT:
             raise typer.BadParameter(
-                f"--title has {len(title):,} characters (number {number:,} of {len(titles):,}); a title may have "
+                f"--title has {len(title):,} characters (number {number:,} of {len(titles):,}); a title can have "
                 f"{LONGEST_TEXT:,} at most"
             )
     return Session("titles", tuple(Item(str(number), title) for number, title in enumerate(titles, start=1)))
 
 
-class _Answers:
-    """Prints answers as they come.
+class _AnswerPrinter:
+    """Prints answers as they arrive.
 
-    Products of which nothing is known are taken out of a session before a student is asked, and named beside its
+    Products without a title and a category are removed from a session before the student is asked, and named with the
     answer.
 
     Args:
-        growing: where answers are shown that are not whole yet; None for nowhere.
+        live: shows partial answers; None to show none.
 
     Attributes:
-        seen: how many sessions there were.
-        failed: how many of them the student could not answer.
-        empty: how many of them have no bundle, by what the student found.
+        seen: number of sessions.
+        failed: number of sessions that the student could not answer.
+        empty: number of sessions in which the student found no bundle.
     """
 
-    def __init__(self, output: Output, *, growing: Growing | None = None) -> None:
+    def __init__(self, output: Output, *, live: LiveLines | None = None) -> None:
         self.seen = self.failed = self.empty = 0
         self._output = output
-        self._growing = growing
-        # What a student is asked, by its identity: a part of a session, and its positions in the whole.
+        self._live = live
+        # By the id() of the session that the student is asked: that part, the whole session, and its positions there.
         self._parts: dict[int, tuple[Session, Session, tuple[int, ...]]] = {}
-        # What is known of sessions that are not answered yet, by the identity of what was asked.
-        self._grown: dict[int, tuple[Session, dict[int, WrittenBundle]]] = {}
+        # Partial answers, by the id() of the session that the student is asked.
+        self._partial: dict[int, tuple[Session, dict[int, WrittenBundle]]] = {}
         self._header: Sequence[str] | None = _COLUMNS
 
-    def to_ask(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
-        """What to ask of these sessions; one with fewer than two products that can be judged is answered here."""
-        from kdtui.bundling.described import described, part_of
+    def without_unknown_products(self, sessions: "Iterable[Session | None]") -> "Iterator[Session | None]":
+        """Yield the sessions to ask about. A session with fewer than two described products is answered at once."""
+        from kdtui.bundling.described import described_positions, restrict_session
 
         for session in sessions:
             if session is None:
                 yield None
                 continue
             self.seen += 1
-            positions = described(session)
+            positions = described_positions(session)
             if len(positions) == len(session.items):
                 yield session
             elif len(positions) < 2:
                 self._print(session, (), positions)
             else:
-                part = part_of(session, positions)
+                part = restrict_session(session, positions)
                 self._parts[id(part)] = part, session, positions
                 yield part
 
-    def grow(self, asked: "Session", bundle: "WrittenBundle") -> None:
-        """Show what is known of the answer to what was asked; one that comes whole need not be shown before."""
-        if self._growing is None or (bundle.complete and id(asked) not in self._grown):
+    def show_bundle(self, asked: "Session", bundle: "WrittenBundle") -> None:
+        """Show a bundle of a partial answer, unless it arrives complete and its session is not shown yet."""
+        if self._live is None or (bundle.complete and id(asked) not in self._partial):
             return
-        _, bundles = self._grown.setdefault(id(asked), (asked, {}))
+        _, bundles = self._partial.setdefault(id(asked), (asked, {}))
         bundles[bundle.number] = bundle
-        self._show()
+        self._show_partial()
 
-    def _show(self) -> None:
-        if self._growing is None or not self._grown:
+    def _show_partial(self) -> None:
+        if self._live is None or not self._partial:
             return
-        width = self._growing.width
-        # One after the other, as far as the screen has room for them.
-        self._growing.show(
+        width = self._live.width
+        # A generator: only as many sessions as fit on the screen are formatted.
+        self._live.show(
             ([*_heading(session), *head], body)
-            for session, bundles in map(self._so_far, self._grown.values())
+            for session, bundles in map(self._partial_bundles, self._partial.values())
             for head, body in [table_lines(_BUNDLE_COLUMNS, _bundle_rows(session, bundles), width, wide=_WIDE)]
         )
 
-    def _so_far(
-        self, grown: "tuple[Session, dict[int, WrittenBundle]]"
+    def _partial_bundles(
+        self, partial: "tuple[Session, dict[int, WrittenBundle]]"
     ) -> "tuple[Session, list[tuple[tuple[int, ...], float, str]]]":
-        """A session, and the bundles that are known of it."""
-        asked, bundles = grown
+        """Return a session and its bundles so far."""
+        asked, bundles = partial
         _, session, positions = self._parts.get(id(asked), (asked, asked, None))
         return session, [
             (
-                _in_whole(bundle.positions, positions),
+                _in_whole_session(bundle.positions, positions),
                 bundle.confidence,
                 bundle.intent if bundle.complete else f"{bundle.intent}…",
             )
@@ -270,30 +273,30 @@ class _Answers:
         ]
 
     def say(self, message: str) -> None:
-        """A message for the user, above what is shown of answers."""
-        if self._growing is not None:
-            self._growing.clear()
+        """Print a message above the partial answers."""
+        if self._live is not None:
+            self._live.clear()
         say(message)
-        self._show()
+        self._show_partial()
 
     def close(self) -> None:
-        """Leave on the screen what is known of sessions that will not be answered."""
-        if self._growing is None:
+        """Print the partial answers of sessions that will not be answered."""
+        if self._live is None:
             return
-        self._growing.clear()
-        for grown in self._grown.values():
-            session, bundles = self._so_far(grown)
+        self._live.clear()
+        for partial in self._partial.values():
+            session, bundles = self._partial_bundles(partial)
             print(*_heading(session), flush=True)
             _print_bundles(session, bundles)
-        self._grown.clear()
+        self._partial.clear()
 
     def print(self, asked: "Session", prediction: "Prediction", choice: "AdapterChoice | None" = None) -> None:
-        """Print the answer to what was asked, and which adapter a router chose for it."""
+        """Print an answer, and the adapter that a router chose for it."""
         from msgspec.structs import replace
 
-        if self._growing is not None:
-            self._growing.clear()
-            self._grown.pop(id(asked), None)
+        if self._live is not None:
+            self._live.clear()
+            self._partial.pop(id(asked), None)
         _, session, positions = self._parts.pop(id(asked), (asked, asked, None))
         if prediction.error is not None:
             self.failed += 1
@@ -301,21 +304,21 @@ class _Answers:
             return
         bundles = prediction.bundles or ()
         self.empty += not bundles
-        bundles = tuple(replace(bundle, positions=_in_whole(bundle.positions, positions)) for bundle in bundles)
+        bundles = tuple(replace(bundle, positions=_in_whole_session(bundle.positions, positions)) for bundle in bundles)
         self._print(session, bundles, positions, choice)
-        self._show()
+        self._show_partial()
 
     def _print(
         self,
         session: "Session",
-        bundles: "Sequence[Predicted]",
+        bundles: "Sequence[PredictedBundle]",
         described: tuple[int, ...] | None,
         choice: "AdapterChoice | None" = None,
     ) -> None:
-        """Print an answer.
+        """Print the bundles of a session.
 
         Args:
-            described: the positions of the products that were judged; None for all.
+            described: the positions of the products that the student saw; None for all.
         """
         import msgspec
 
@@ -325,18 +328,18 @@ class _Answers:
         left_out = [] if described is None else [at for at in positions if at not in set(described)]
         reason = None
         if not bundles and len(session.items) - len(left_out) < 2:
-            reason = "a bundle needs two products" + (" of which something is known" if left_out else "")
+            reason = "a bundle needs two products" + (" with a title or a category" if left_out else "")
         if self._output == "json":
-            told = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
+            record = {"session": session.id, "bundles": msgspec.to_builtins(bundles)}
             if choice is not None:
-                told["adapter"] = {
+                record["adapter"] = {
                     "name": choice.route.name,
                     "because": choice.because or None,
                     "expected_pair_f1": choice.expected,
                 }
             if left_out:
-                told["not_judged"] = [session.items[at - 1].id for at in left_out]
-            print_json(told if reason is None else told | {"reason": reason})
+                record["not_judged"] = [session.items[at - 1].id for at in left_out]
+            print_json(record if reason is None else record | {"reason": reason})
             return
         if self._output == "table":
             print(*_heading(session), flush=True)
@@ -352,8 +355,8 @@ class _Answers:
             which = f"product {left_out[0]} has" if len(left_out) == 1 else f"products {_some(left_out)} have"
             say(f"session {session.id}: {which} neither a title nor a category, and cannot be judged")
 
-    def _print_lines(self, session: "Session", bundles: "Sequence[Predicted]") -> None:
-        """The bundles as lines of CSV or Markdown, with a header before the first; an answer without any has one."""
+    def _print_lines(self, session: "Session", bundles: "Sequence[PredictedBundle]") -> None:
+        """Print bundles as CSV or Markdown, with a header before the first answer; no bundles are one empty row."""
         rows: list[tuple[object, ...]] = [
             (
                 session.id,
@@ -370,7 +373,7 @@ class _Answers:
 
 
 def _some(positions: list[int]) -> str:
-    """A few of the positions, and how many more there are."""
+    """List the first positions, and count the others."""
     shown = ", ".join(f"{position:,}" for position in positions[:_SHOWN])
     return shown if len(positions) <= _SHOWN else f"{shown} and {len(positions) - _SHOWN:,} more"
 
@@ -393,11 +396,12 @@ def _print_explanation(session: "Session", explanation: "Explanation", *, as_jso
         print_text(f"[{heading}]\n{text}\n")
 
 
-def _in_whole(of_part: tuple[int, ...], positions: tuple[int, ...] | None) -> tuple[int, ...]:
-    """Positions in a session of those in a part of it.
+def _in_whole_session(of_part: tuple[int, ...], positions: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Translate positions in a part of a session to positions in the whole.
 
     Args:
-        positions: that the part has in the session; None where it is all of it.
+        of_part: positions in the part.
+        positions: the positions of the part in the session; None if the part is the whole.
     """
     return of_part if positions is None else tuple(positions[at - 1] for at in of_part)
 
@@ -409,7 +413,7 @@ def _heading(session: "Session") -> list[str]:
 
 
 _Rows: TypeAlias = "Sequence[tuple[tuple[int, ...], float, str]]"
-"""Bundles: their positions, how sure they are, and their intents."""
+"""Bundles: their positions, confidences and intents."""
 
 _BUNDLE_COLUMNS = ("bundle", "confidence", "intent", "products")
 _WIDE = ("products",)

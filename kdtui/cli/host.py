@@ -1,4 +1,4 @@
-"""`kdtui host`: other machines to train on."""
+"""`kdtui host`: machines to train on."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,25 +33,28 @@ HostArgument = Annotated[
 ]
 LauncherOption = Annotated[
     Literal["direct", "slurm"] | None,
-    typer.Option(help="A process of its own (direct), or a job of Slurm."),
+    typer.Option(help="Run trainings as processes (direct) or as Slurm jobs (slurm)."),
 ]
 PythonOption = Annotated[
-    str | None, typer.Option(help="Python 3.11 or newer there (python3); a path in full, or a command.", metavar="PATH")
+    str | None,
+    typer.Option(help="Python 3.11 or newer on the host: a full path or a command (python3).", metavar="PATH"),
 ]
-ProcessesOption = Annotated[int | None, typer.Option(help="Processes of one training, one for each GPU (1).", min=1)]
-PartitionOption = Annotated[str | None, typer.Option(help="Slurm's partition.", metavar="NAME")]
+ProcessesOption = Annotated[int | None, typer.Option(help="Processes of a training, one for each GPU (1).", min=1)]
+PartitionOption = Annotated[str | None, typer.Option(help="Slurm partition.", metavar="NAME")]
 TimeOption = Annotated[
-    str | None, typer.Option(help="Slurm's time limit; the training goes on in a new job after it.", metavar="TIME")
+    str | None, typer.Option(help="Slurm time limit; a new job continues the training after it.", metavar="TIME")
 ]
-GpusOption = Annotated[int | None, typer.Option(help="GPUs of a node, from Slurm.", min=1)]
-NodesOption = Annotated[int | None, typer.Option(help="Nodes, from Slurm (1).", min=1)]
+GpusOption = Annotated[int | None, typer.Option(help="GPUs of each Slurm node.", min=1)]
+NodesOption = Annotated[int | None, typer.Option(help="Number of Slurm nodes (1).", min=1)]
 MoreOption = Annotated[
     list[str] | None,
-    typer.Option("--option", help="Another option of sbatch, such as --account=ME; may be repeated.", metavar="OPTION"),
+    typer.Option("--option", help="Extra option of sbatch, such as --account=ME; may be repeated.", metavar="OPTION"),
 ]
 CommandsOption = Annotated[
     list[str] | None,
-    typer.Option("--before", help="A line of sh before the training, for Slurm: module load cuda; may be repeated."),
+    typer.Option(
+        "--before", help="Shell command for the Slurm job to run first, such as module load cuda; may be repeated."
+    ),
 ]
 
 
@@ -66,11 +69,12 @@ def add(
     name: HostArgument,
     ssh: Annotated[
         str | None,
-        typer.Option("--ssh", help="How ssh knows it: a host of ~/.ssh/config, or me@host.", metavar="ALIAS"),
+        typer.Option("--ssh", help="Name for ssh: a host in ~/.ssh/config, or user@host.", metavar="ALIAS"),
     ] = None,
     local: Annotated[bool, typer.Option("--local", help="This machine, such as the login node of a cluster.")] = False,
     workdir: Annotated[
-        str, typer.Option("--workdir", help="Folder there for all that kdtui brings.", metavar="FOLDER")
+        str,
+        typer.Option("--workdir", help="Folder on the host for everything that kdtui puts there.", metavar="FOLDER"),
     ] = "~/kdtui",
     launcher: LauncherOption = None,
     python: PythonOption = None,
@@ -83,12 +87,12 @@ def add(
     before: CommandsOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Give a machine a name. Nothing is installed there."""
+    """Add a host. Nothing is installed on it."""
     from kdtui.workflows.training.hosts import changed, make_host
     from store.records import HostSettings
 
     if (ssh is None) == (not local):
-        raise typer.BadParameter("say --ssh ALIAS, or --local for this machine")
+        raise typer.BadParameter("give --ssh ALIAS, or --local for this machine")
     settings = changed(
         HostSettings(),
         launcher=launcher,
@@ -103,7 +107,7 @@ def add(
     )
     with open_store(db) as store:
         host = make_host(store, name, ssh, workdir, settings)
-    say(f"host {name}: {host.workdir}; {next_command('host', 'check', name)} says what it lacks")
+    say(f"host {name}: {host.workdir}; {next_command('host', 'check', name)} says what is missing there")
 
 
 @app.command("set", examples=["kdtui host set gpu --processes 4"])
@@ -138,7 +142,7 @@ def set_(
             commands=before,
         )
         change_host(store, name, settings)
-    say(f"host {name}: {_how(settings)}")
+    say(f"host {name}: {_launch_summary(settings)}")
 
 
 @app.command("ls", examples=["kdtui host ls"])
@@ -148,14 +152,14 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
     from store.hosts import list_hosts
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         hosts = list_hosts(store)
     print_table(
         ["name", "ssh", "workdir", "how"],
-        [(host.name, host.ssh or "this machine", host.workdir, _how(host.settings)) for host in hosts],
+        [(host.name, host.ssh or "this machine", host.workdir, _launch_summary(host.settings)) for host in hosts],
         wide=["workdir", "how"],
-        output=told,
+        output=printed_as,
         records=(
             {"name": host.name, "ssh": host.ssh, "workdir": host.workdir, **msgspec.to_builtins(host.settings)}
             for host in hosts
@@ -168,33 +172,35 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 def check(
     name: HostArgument,
     base: Annotated[
-        str, typer.Option("--base", help="Say too whether this base is there.", metavar="BASE")
+        str, typer.Option("--base", help="Check whether the host has this base.", metavar="BASE")
     ] = "smollm2",
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Say what a host has for trainings, what it lacks, and what to do."""
+    """Check what a host has for trainings, what is missing, and what to do about it."""
     from dataclasses import asdict
 
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.hosts import check_for
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        looked_at = check_for(store, name, base)
+        checks = check_for(store, name, base)
     findings = []
-    for finding in looked_at:
+    for finding in checks:
         findings.append(finding)
-        if told == "json":
+        if printed_as == "json":
             print_json(asdict(finding))
-    if told != "json":
-        headings = ["", "", "found", "what to do"] if told == "table" else ["what", "state", "found", "what to do"]
+    if printed_as != "json":
+        headings = (
+            ["", "", "found", "what to do"] if printed_as == "table" else ["what", "state", "found", "what to do"]
+        )
         print_table(
             headings,
             [(each.name, each.state, each.found, each.advice or None) for each in findings],
             wide=["found", "what to do"],
-            output=told,
+            output=printed_as,
         )
     missing = [each.name for each in findings if each.state == "missing"]
     if missing:
@@ -208,7 +214,7 @@ def setup(
         Path | None,
         typer.Option(
             "--wheels",
-            help="For a host without a network: a folder of wheels, which are brought there.",
+            help="Folder of wheels to copy to a host without internet access.",
             metavar="FOLDER",
             exists=True,
             file_okay=False,
@@ -216,7 +222,7 @@ def setup(
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Install what a training needs, in a virtual environment in the workdir; after an interrupt the same goes on."""
+    """Install the packages for trainings in a virtual environment in the workdir. After an interrupt, repeat it."""
     from kdtui.workflows.training.hosts import set_up
     from store.hosts import get_host
 
@@ -227,16 +233,16 @@ def setup(
         already = ""
         for line in text.decode("utf-8", "replace").splitlines():
             say(line)
-    say(f"host {name} is ready{already}; {next_command('host', 'check', name)} says what it has")
+    say(f"host {name} is ready{already}; {next_command('host', 'check', name)} checks it")
 
 
 @app.command("connect", examples=["kdtui host connect gpu --hours 12"])
 def connect(
     name: HostArgument,
-    hours: Annotated[int, typer.Option(help="How long the connection stays.", min=1, max=72)] = 8,
+    hours: Annotated[int, typer.Option(help="Hours to keep the connection.", min=1, max=72)] = 8,
     db: DatabaseOption = None,
 ) -> None:
-    """Log in where ssh asks for a password or a code; all commands go through this connection then."""
+    """Log in once to a host that asks for a password or a code; all commands then use this connection."""
     import subprocess
 
     from kdtui.errors import KdtuiError
@@ -248,12 +254,12 @@ def connect(
     if host.ssh is None:
         raise KdtuiError(f"host {name} is this machine; there is nothing to connect to")
     if ask_shared(host.ssh, "check"):
-        say(f"there is a connection to {name} already")
+        say(f"there is already a connection to {name}")
         return
-    # That of a machine that was switched off.
+    # The socket may be left over from before a reboot.
     Path(shared_socket(host.ssh)).unlink(missing_ok=True)
     if subprocess.run(connect_command(host.ssh, hours), check=False).returncode or not ask_shared(host.ssh, "check"):
-        raise KdtuiError(f"host {name} did not let us in; what ssh says stands above")
+        raise KdtuiError(f"could not log in to host {name}; see the message of ssh above")
     say(f"connected to {name} for {counted(hours, 'hour')}")
 
 
@@ -265,7 +271,7 @@ def rm(
     yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete hosts from the list, and end the connections that kdtui host connect has left; nothing changes there."""
+    """Delete hosts from the list and close their connections. Nothing changes on the hosts."""
     from kdtui.jobs.ssh import ask_shared
     from store.hosts import check_unused, forget_host, get_host
 
@@ -274,7 +280,7 @@ def rm(
         for host in hosts:
             check_unused(store, host.name)
         stays = {host.name: [f"whose folder stays: {host.workdir}"] for host in hosts}
-        confirm_removal({f"host {name}": told for name, told in stays.items()}, yes=yes)
+        confirm_removal({f"host {name}": notes for name, notes in stays.items()}, yes=yes)
         for host in hosts:
             forget_host(store, host.name)
             if host.ssh is not None:
@@ -282,7 +288,7 @@ def rm(
             say(", ".join([f"deleted host {host.name}", *stays[host.name]]))
 
 
-def _how(settings: "HostSettings") -> str:
+def _launch_summary(settings: "HostSettings") -> str:
     if settings.launcher == "direct":
         return counted(settings.processes, "process", "processes")
     parts = {

@@ -1,4 +1,4 @@
-"""`kdtui evaluate --judge`: a model rates the intents of a run."""
+"""`kdtui evaluate --judge`: let a model rate the intents of a run."""
 
 from collections.abc import Collection, Generator
 from typing import TYPE_CHECKING
@@ -26,15 +26,15 @@ def chosen_judge(
     *,
     retry_failed: bool,
 ) -> "Judge | JudgeHere | None":
-    """The judge that the options name.
+    """Return the judge that the options name; None without one.
 
     Raises:
-        BadParameter: none is named, or it is free, and something is said of its calls.
-        KdtuiError: there is no such judge, or the budget could not be kept to.
+        BadParameter: there are options about paid calls, but no judge, or one on this machine.
+        KdtuiError: there is no such judge, or the budget needs prices that are missing.
     """
     from kdtui.workflows.model_names import is_endpoint
 
-    said = {
+    given = {
         "--judge-key": key,
         "--judge-prompt-price": prices[0],
         "--judge-answer-price": prices[1],
@@ -43,17 +43,17 @@ def chosen_judge(
         "--answer-tokens": answer_tokens,
         "--retry-failed": retry_failed or None,
     }
-    options = " and ".join(option for option, value in said.items() if value is not None)
+    options = " and ".join(option for option, value in given.items() if value is not None)
     if name is None:
         if options:
             raise typer.BadParameter(f"there is no judge for {options}; name one with --judge")
         return None
-    # Imported here: only who has intents rated needs them.
+    # Imported here: only evaluations with a judge need them.
     if not is_endpoint(name):
         from kdtui.workflows.runs.judge_here import judge_here
 
         if options:
-            raise typer.BadParameter(f"{name} is a judge of your own, and costs nothing; leave out {options}")
+            raise typer.BadParameter(f"{name} runs on this machine and costs nothing; leave out {options}")
         return judge_here(store, name)
     from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.runs.judge import judge_at
@@ -71,7 +71,11 @@ def chosen_judge(
 def rated(
     store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
 ) -> "tuple[Ratings | None, Exception | None]":
-    """What a judge says of a run, with progress, and why not all of its intents are rated; None where all are."""
+    """Let a judge rate the intents of a run, and show the progress.
+
+    Returns:
+        the ratings, None if there are none; and why some intents have no rating, None if all have one.
+    """
     from contextlib import closing
 
     from kdtui.cli.calls import spent
@@ -98,14 +102,14 @@ def rated(
                         case Ratings():
                             ratings = event
         except KeyboardInterrupt:
-            say("interrupted; what the judge answered is kept, and --resume with the same judge goes on from there")
+            say("interrupted; finished ratings are kept, and --resume with the same judge continues")
             raise
         except (ModelError, KdtuiError) as error:
-            # The scores are there all the same.
+            # The scores of the run are still valid.
             return None, error
     say(f"calls of the judge: {spent(tally)}")
     if ratings is not None and ratings.stopped is not None:
-        kept = "what was answered is kept, and --resume with the same judge goes on from there"
+        kept = "finished ratings are kept, and --resume with the same judge continues"
         return ratings, KdtuiError(f"stopped rating intents: {ratings.stopped}; {kept}")
     return ratings, None
 
@@ -113,7 +117,7 @@ def rated(
 def _events(
     store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | JudgeHere"
 ) -> "Generator[JudgeEvent]":
-    """The events of the one or the other judge."""
+    """Return the events of either kind of judge."""
     from kdtui.workflows.runs.judge import Judge, rate_intents
     from kdtui.workflows.runs.judge_here import rate_intents_here
 

@@ -1,4 +1,4 @@
-"""`kdtui knowledge`: what is known about bundles."""
+"""`kdtui knowledge`: make, list, search, share and delete knowledge."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -46,13 +46,11 @@ app = App(
 
 _SESSIONS_SHOWN = 10
 _STATEMENT = 160
-"""Characters of a statement in a list; a thought is much longer."""
+"""Maximum length of a statement in a list, in characters; thoughts are much longer."""
 
-RejectedOption = Annotated[
-    bool, typer.Option("--rejected", help="What is kept with a reason not to use it, instead of what is used.")
-]
-AllOption = Annotated[bool, typer.Option("--all", help="What is rejected, too.")]
-ReverseOption = Annotated[bool, typer.Option("--reverse", help="The other way round.")]
+RejectedOption = Annotated[bool, typer.Option("--rejected", help="List the rejected pieces instead of the kept ones.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Include rejected pieces.")]
+ReverseOption = Annotated[bool, typer.Option("--reverse", help="Reverse the order.")]
 
 
 def for_session(
@@ -71,11 +69,11 @@ def for_session(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show the knowledge that would be used for a session, and the exact prompt."""
+    """Show the exact prompt for a session, with the knowledge in it."""
     from kdtui.workflows.student.open import shown_prompt
     from kdtui.workflows.student.settings import settings_for
     from models.embedded import NAME
-    from store.datasets import get_session
+    from store.sessions import get_session
 
     settings = settings_for(
         NAME,
@@ -101,7 +99,7 @@ def for_session(
     if used:
         say(f"rules and thoughts used: {', '.join(map(str, used))}; {next_command('knowledge', 'show', 'N')} shows one")
     elif "rule" in settings.knowledge or "thought" in settings.knowledge:
-        say("no rule and no thought is used: none applies to this session, or fits into the budget")
+        say("no rule or thought is used: none applies to this session and fits into the budget")
 
 
 def ls(
@@ -112,20 +110,20 @@ def ls(
     all_: AllOption = False,
     sort: Annotated[
         Literal["support", "precision", "confidence", "lift", "newest"],
-        typer.Option(help="What comes first: the largest, or the newest."),
+        typer.Option(help="Sort by this measure, largest first, or by time, newest first."),
     ] = "support",
     reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """List knowledge, the best supported first."""
+    """List knowledge, by default the best supported pieces first."""
     from kdtui.workflows.knowledge.pieces import search_pieces, why_nothing_found
     from store.records import FORMATS, KnowledgeQuery
 
-    wanted, told = formats_and_output(format_, as_json, FORMATS)
+    named_formats, printed_as = formats_and_output(format_, as_json, FORMATS)
     query = KnowledgeQuery(
-        formats=wanted,
+        formats=named_formats,
         datasets=(dataset,) if dataset is not None else (),
         samples=(sample,) if sample is not None else (),
         statuses=() if all_ else ("rejected",) if rejected else ("kept",),
@@ -133,28 +131,30 @@ def ls(
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, told, limit, otherwise)
+    _print_pieces(pieces, printed_as, limit, otherwise)
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="Words to look for, or their beginnings, and filters.")],
+    text: Annotated[str, typer.Argument(help="Words, or beginnings of words, and filters.")],
     dataset: DatasetOption = None,
     format_: KnowledgeFormatOption = None,
     all_: AllOption = False,
     sort: Annotated[
         Literal["match", "support", "precision", "confidence", "lift", "newest"],
-        typer.Option(help="What comes first: the best match (of words), the largest, or the newest."),
+        typer.Option(
+            help="Sort by match of the words, best first; by a measure, largest first; or by time, newest first."
+        ),
     ] = "match",
     reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Search knowledge by its words, the best match first.
+    """Search knowledge by words, best match first.
 
-    Filters can stand among the words: format:rule, dataset:NAME, teacher:NAME, status:rejected, sample:NAME,
-    origin:NAME (imported from that dataset), support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. What has blanks
-    or a colon goes in double quotes: teacher:"large model".
+    The text can contain filters: format:rule, dataset:NAME, teacher:NAME, status:rejected, sample:NAME, origin:NAME
+    (imported from that dataset), support:>0.02, precision:<=0.5, confidence:>0.9, lift:>2. Put double quotes around
+    values with blanks or colons: teacher:"large model".
     """
     from msgspec.structs import replace
 
@@ -162,25 +162,25 @@ def search(
     from kdtui.workflows.knowledge.query import parse_query
     from store.records import FORMATS
 
-    wanted, told = formats_and_output(format_, as_json, FORMATS)
+    named_formats, printed_as = formats_and_output(format_, as_json, FORMATS)
     query = parse_query(text)
     query = replace(
         query,
-        formats=(*query.formats, *wanted),
+        formats=(*query.formats, *named_formats),
         datasets=(*query.datasets, dataset) if dataset is not None else query.datasets,
         statuses=query.statuses if query.statuses or all_ else ("kept",),
     )
     with open_store(db) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
-    _print_pieces(pieces, told, limit, otherwise)
+    _print_pieces(pieces, printed_as, limit, otherwise)
 
 
 def rm(
     numbers: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Numbers of pieces, as `ls` shows them, or ranges: 40-52.",
+            help="Numbers of pieces, from kdtui knowledge ls, or ranges: 40-52.",
             metavar="NUMBER",
             autocompletion=completion.names("pieces"),
         ),
@@ -195,25 +195,29 @@ def rm(
     with open_store(db) as store:
         chosen = chosen_pieces(store, " ".join(numbers) if numbers else None, query)
         if chosen is None:
-            raise typer.BadParameter("say which, by their numbers or with --query")
-        found = dependents_of(store, chosen)
-        told = counts(
+            raise typer.BadParameter("give the numbers of pieces, or --query")
+        dependents = dependents_of(store, chosen)
+        notes = counts(
             {
-                "link to a training session|links to training sessions": found.sessions,
-                "origin of another piece|origins of other pieces": found.children,
+                "link to a training session|links to training sessions": dependents.sessions,
+                "origin of another piece|origins of other pieces": dependents.children,
             }
-        ) + ([f"out of {counted(len(found.samples), 'sample')}: {', '.join(found.samples)}"] if found.samples else [])
-        what = f"{counted(found.pieces, 'piece')} of knowledge"
-        confirm_removal({what: told}, yes=yes)
+        ) + (
+            [f"out of {counted(len(dependents.samples), 'sample')}: {', '.join(dependents.samples)}"]
+            if dependents.samples
+            else []
+        )
+        what = f"{counted(dependents.pieces, 'piece')} of knowledge"
+        confirm_removal({what: notes}, yes=yes)
         remove_knowledge(store, chosen)
-    say(", ".join([f"deleted {what}", *told]))
+    say(", ".join([f"deleted {what}", *notes]))
 
 
 def show(
     number: Annotated[
         int,
         typer.Argument(
-            help="Number of a piece of knowledge, as `ls` shows it.",
+            help="Number of a piece, from kdtui knowledge ls.",
             metavar="NUMBER",
             max=LARGEST,
             autocompletion=completion.names("pieces"),
@@ -223,14 +227,14 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show one piece of knowledge with all that is known of it, and the tree of what it comes from."""
+    """Show a piece of knowledge in full, with its sources as a tree and its uses."""
     from kdtui.workflows.knowledge.about_piece import about_piece, told_origin
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         about = about_piece(store, number)
     piece, origin = about.piece, about.origin
-    if told == "json":
+    if printed_as == "json":
         print_json(
             _to_json(piece)
             | {
@@ -244,12 +248,12 @@ def show(
         return
     shown = _to_json(piece) | {"content": piece.content, "origin": told_origin(piece), "own": None}
     print_table(
-        ["" if told == "table" else "what", "value"],
+        ["" if printed_as == "table" else "what", "value"],
         [(key, value) for key, value in shown.items() if value is not None],
         wide=["value"],
-        output=told,
+        output=printed_as,
     )
-    if told != "table":
+    if printed_as != "table":
         return
     print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
     uses = [
@@ -258,16 +262,16 @@ def show(
         *(f"training {name}" for name in about.trainings),
     ]
     if uses:
-        print_tree("it was offered to", [(use, []) for use in uses])
+        print_tree("used by", [(use, []) for use in uses])
 
 
 def _branches(origin: "Origin") -> "list[Branch]":
-    """What a piece comes from, and what its teacher was given, which has an origin too."""
+    """Return the sources of a piece as branches, including those of the pieces that its teacher was given."""
     from kdtui.workflows.knowledge.about_piece import told_origin
 
     branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
-    if (told := told_origin(origin.piece)) is not None:
-        branches.append((told, []))
+    if (origin_text := told_origin(origin.piece)) is not None:
+        branches.append((origin_text, []))
     if origin.piece.call_id is not None:
         branches.append((f"call {origin.piece.call_id}", []))
     branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
@@ -279,7 +283,11 @@ def _branches(origin: "Origin") -> "list[Branch]":
 
 
 def _print_pieces(pieces: "list[Knowledge]", output: Output, limit: int, otherwise: str) -> None:
-    """Print pieces, of which one more than the limit has been looked for."""
+    """Print pieces up to the limit; one more tells that there are others.
+
+    Args:
+        otherwise: the message if there are none.
+    """
     more = len(pieces) > limit
     pieces = pieces[:limit]
     print_table(
@@ -291,11 +299,11 @@ def _print_pieces(pieces: "list[Knowledge]", output: Output, limit: int, otherwi
         empty=otherwise,
     )
     if more:
-        say(f"there are more than these {limit:,}; --limit shows them")
+        say(f"there are more than these {limit:,}; --limit shows more")
 
 
 def _short(piece: "Knowledge") -> str:
-    """A statement for a list; what is rejected says why, and what was imported from where."""
+    """Return a statement for a list, with the reason of a rejection and the origin of an import."""
     from pathlib import Path
 
     from kdtui.text import one_line

@@ -1,4 +1,4 @@
-"""`kdtui model`: name, quantize, merge, export, list and forget models."""
+"""`kdtui model`: add, quantize, merge, export, list and delete models."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,20 +21,20 @@ from kdtui.cli.output import print_json, print_table, say
 from kdtui.cli.removal import YesOption, confirm_removal, counts
 
 app = App(
-    "Add, quantize, merge, export, list and forget models.",
+    "Add, quantize, merge, export, list and delete models.",
     examples=["kdtui model ls", "kdtui model quantize smollm2 --to Q4_0"],
     no_args_is_help=True,
 )
 
-NameOption = Annotated[str | None, typer.Option("--name", help="What to call it.", metavar="NAME")]
+NameOption = Annotated[str | None, typer.Option("--name", help="Name for the model or adapter.", metavar="NAME")]
 
 
 @app.command("ls", examples=["kdtui model ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """List the models that --student takes by name, and the adapters that --adapter takes."""
+    """List the models for --student and the adapters for --adapter."""
     from kdtui.workflows.manage_models import list_models
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         rows = list(list_models(store))
     print_table(
@@ -54,7 +54,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
             for row in rows
         ],
         wide=["from"],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "name": row.name,
@@ -87,34 +87,38 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """What the file of a model says of itself; for an adapter what it was trained with, and the models that it fits."""
+    """Show the header of a model file; for an adapter also its training and the models that it fits."""
     from dataclasses import asdict
 
     from kdtui.workflows.student.describe_model import describe_model, detail_lines, fitting, summary_lines
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = describe_model(store, name)
-        fits = list(fitting(store, found)) if found.adapter is not None else []
-    if told == "json":
-        info = found.row.info
+        details = describe_model(store, name)
+        fits = list(fitting(store, details)) if details.adapter is not None else []
+    if printed_as == "json":
+        info = details.row.info
         print_json(
             {
                 "name": name,
-                "kind": found.row.kind,
-                "path": str(found.row.path),
-                "source": found.row.source,
-                "problem": found.row.problem,
+                "kind": details.row.kind,
+                "path": str(details.row.path),
+                "source": details.row.source,
+                "problem": details.row.problem,
                 "info": info and asdict(info),
-                "header": found.header,
-                "adapter": found.adapter and asdict(found.adapter),
-                "training": found.training,
+                "header": details.header,
+                "adapter": details.adapter and asdict(details.adapter),
+                "training": details.training,
                 "fits": [asdict(each) for each in fits],
             }
         )
         return
-    rows = [*summary_lines(found), *(("fits", f"{each.base}: {each.answer}") for each in fits), *detail_lines(found)]
-    print_table(["what", "value"], rows, wide=["value"], output=told)
+    rows = [
+        *summary_lines(details),
+        *(("fits", f"{each.base}: {each.answer}") for each in fits),
+        *detail_lines(details),
+    ]
+    print_table(["what", "value"], rows, wide=["value"], output=printed_as)
 
 
 @app.command(
@@ -128,18 +132,18 @@ def show(
 def add(
     source: Annotated[
         str,
-        typer.Argument(help="GGUF file, folder of an adapter, or OWNER/NAME of a repository.", metavar="SOURCE"),
+        typer.Argument(help="GGUF file, folder of an adapter, or OWNER/NAME of a hub repository.", metavar="SOURCE"),
     ],
     name: NameOption = None,
     file: Annotated[
-        str | None, typer.Option("--file", help="Which GGUF file of the repository, or of the folder.", metavar="FILE")
+        str | None, typer.Option("--file", help="GGUF file in the repository or folder.", metavar="FILE")
     ] = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Give a model a name: a file, which stays where it is, or one that is fetched from a hub.
+    """Add a model under a name: a GGUF file, which stays where it is, or a download from a hub.
 
-    An adapter in a folder (one that kdtui model export has written, one of PEFT, or one with a GGUF adapter) is checked
-    and copied, so that the folder may go. So is a router with its adapters.
+    A folder can hold an adapter (exported by kdtui, saved by PEFT, or a GGUF file) or a router with its adapters. It is
+    checked and copied, so you can delete the folder.
     """
     from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
@@ -182,19 +186,19 @@ def quantize(
             "--to",
             help="Q4_0, Q4_K_M, Q5_K_M, Q6_K, Q8_0, BF16, F16 or F32.",
             metavar="KIND",
-            autocompletion=completion.words(*completion.QUANTIZATIONS),
+            autocompletion=completion.one_of(*completion.QUANTIZATIONS),
         ),
     ] = "Q4_0",
     name: NameOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Write a model in another number of bits per weight; kdtui doctor says which suits this machine."""
+    """Quantize a model to fewer bits per weight; kdtui doctor says which quantization suits this machine."""
     from kdtui.workflows.manage_models import Quantized, models_folder, quantize_model
 
     with open_store(db) as store:
         for event in quantize_model(store, student, to.upper(), name, models_folder(database_path(db))):
             if isinstance(event, Quantized):
-                sizes = f"{event.after / 1e6:,.0f} MB, of {event.before / 1e6:,.0f} before"
+                sizes = f"{event.after / 1e6:,.0f} MB, before {event.before / 1e6:,.0f} MB"
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
 
 
@@ -209,7 +213,7 @@ def merge(
     adapters: Annotated[
         list[str],
         typer.Argument(
-            help="Names of adapters, or GGUF files, each with its weight (1).",
+            help="Adapters by name or GGUF file, each with a weight (1).",
             metavar="ADAPTER[=WEIGHT]",
             autocompletion=completion.names("adapters", "shipped"),
         ),
@@ -218,8 +222,7 @@ def merge(
         int | None,
         typer.Option(
             "--rank",
-            help="Reduce the sum to this rank, by its largest singular values; by default the ranks add up, and the "
-            "sum is exact.",
+            help="Reduce the sum to this rank, by its largest singular values; by default the exact sum is kept.",
             min=1,
             max=LARGEST,
             metavar="N",
@@ -228,7 +231,7 @@ def merge(
     name: NameOption = None,
     db: DatabaseOption = None,
 ) -> None:
-    """Make one adapter of the weighted sum of several of one base."""
+    """Merge adapters of one base into one: their weighted sum."""
     from kdtui.workflows.adapters.merge import merge_adapters
     from kdtui.workflows.manage_models import models_folder
 
@@ -251,7 +254,7 @@ def export(
     adapter: Annotated[
         str,
         typer.Argument(
-            help="Name of an adapter, or its GGUF file; routed:NAME for a router with its adapters.",
+            help="Adapter by name or GGUF file; or routed:NAME, a router with its adapters.",
             metavar="ADAPTER",
             autocompletion=completion.names("adapters", "shipped"),
         ),
@@ -259,16 +262,16 @@ def export(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="FOLDER")],
     licence: Annotated[
         str | None,
-        typer.Option("--licence", help="Licence of the adapter, for the card: apache-2.0, say.", metavar="NAME"),
+        typer.Option("--licence", help="Licence of the adapter for its card, such as apache-2.0.", metavar="NAME"),
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option("--base", help="Id of the base on a hub, where it is not known here.", metavar="OWNER/NAME"),
+        typer.Option("--base", help="Id of the base on a hub, if kdtui does not know it.", metavar="OWNER/NAME"),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace an export that is in the folder.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export in the folder.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Write an adapter into a folder that PEFT, llama.cpp, vLLM and kdtui load as it is, with a card for hubs."""
+    """Export an adapter to a folder that PEFT, llama.cpp, vLLM and kdtui can load, with a card for hubs."""
     from kdtui.workflows.adapters.export import export_adapter
     from kdtui.workflows.adapters.share_router import export_router
     from kdtui.workflows.model_names import ROUTED
@@ -278,13 +281,13 @@ def export(
             router = adapter.removeprefix(ROUTED)
             moved = export_router(store, router, output, licence=licence, base=base, replace=replace)
             say(moved.in_words)
-            for told in moved.notes:
-                say(f"note: {told}")
+            for note in moved.notes:
+                say(f"note: {note}")
             return
         made = export_adapter(store, adapter, output, licence=licence, base=base, replace=replace)
     say(made.in_words)
-    if (note := made.note) is not None:
-        say(f"note: {note}")
+    if made.note is not None:
+        say(f"note: {made.note}")
 
 
 @app.command("rm", examples=["kdtui model rm smollm2-q4_0", "kdtui model rm one two --yes"])
@@ -295,7 +298,7 @@ def rm(
     yes: YesOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Delete models; of a file that kdtui did not make or fetch only the name."""
+    """Delete models. A file that kdtui did not make or download stays."""
     from kdtui.workflows.manage_models import own_files, remove_model
     from store.models import named_model
     from store.routers import routers_with
@@ -305,10 +308,10 @@ def rm(
         chosen = {}
         for name in dict.fromkeys(names):
             model = named_model(store, name)
-            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "named by")
+            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "used by")
             own = own_files(model)
             chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
-        confirm_removal({f"model {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"model {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             remove_model(store, name)
-            say(", ".join([f"deleted model {name}", *told]))
+            say(", ".join([f"deleted model {name}", *notes]))

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and the functions that interpret them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def _database_file(text: str) -> Path:
-    # An empty path would be the folder that one is in.
+    # An empty path would be the current folder.
     if not text:
         raise typer.BadParameter("it is empty; name a database file, or leave out --db")
     return Path(text)
@@ -44,7 +44,7 @@ DatasetOption = Annotated[
     typer.Option(
         "--dataset",
         "-d",
-        help="Dataset; may be left out where there is only one.",
+        help="Dataset; optional if there is only one.",
         metavar="NAME",
         autocompletion=completion.names("datasets"),
     ),
@@ -52,26 +52,28 @@ DatasetOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line; short for --format json.")]
 OutputOption = Annotated[
     Output | None,
-    typer.Option("--format", help="How to print it: table, json, csv or markdown.", metavar="FORMAT"),
+    typer.Option("--format", help="Output format: table, json, csv or markdown.", metavar="FORMAT"),
 ]
 KnowledgeFormatOption = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
         "-f",
-        help="Only this format of knowledge: pattern, rule or thought. Or how to print it: table, json, csv or "
-        "markdown. May be repeated.",
+        help="Only this format of knowledge (pattern, rule, thought), or the output format (table, json, csv, "
+        "markdown); may be repeated.",
         metavar="FORMAT",
-        autocompletion=completion.lists(*completion.FORMATS, *OUTPUTS),
+        autocompletion=completion.several_of(*completion.FORMATS, *OUTPUTS),
     ),
 ]
-# One more than the limit is looked for, to know whether there is more.
-LimitOption = Annotated[int, typer.Option("--limit", "-n", help="Rows at most.", min=1, max=LARGEST - 1, metavar="N")]
+# Commands look for one row more than the limit, to know whether there are more.
+LimitOption = Annotated[
+    int, typer.Option("--limit", "-n", help="Print at most N rows.", min=1, max=LARGEST - 1, metavar="N")
+]
 SessionsOption = Annotated[
     int | None,
     typer.Option(
         "--limit",
-        help="Only N sessions, drawn by chance: the same each time, and a smaller N within a larger one.",
+        help="Use only N sessions, drawn at random: the same ones each time, and a larger N includes them.",
         min=1,
         max=LARGEST,
         metavar="N",
@@ -79,15 +81,15 @@ SessionsOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    typer.Option("--seed", help="Draw the sessions of --limit by another seed (0).", min=0, max=LARGEST, metavar="N"),
+    typer.Option("--seed", help="Seed for drawing the sessions of --limit (0).", min=0, max=LARGEST, metavar="N"),
 ]
 StudentOption = Annotated[
     str,
     typer.Option(
         "--student",
         "-s",
-        help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
-        "a GGUF file, or URL#MODEL.",
+        help="shipped (smollm2 with its adapter), smollm2 (untrained), patterns (no language model), a name from "
+        "kdtui model ls, a GGUF file, or URL#MODEL.",
         metavar="STUDENT",
         autocompletion=completion.names("bases", *completion.STUDENTS),
     ),
@@ -97,9 +99,8 @@ AskedStudentOption = Annotated[
     typer.Option(
         "--student",
         "-s",
-        help="shipped (smollm2, trained), smollm2 (as it is), patterns (no weights), a name that kdtui model ls shows, "
-        "a GGUF file, or URL#MODEL; by default smollm2 with the default adapter of the dataset (kdtui sft default), or "
-        "shipped.",
+        help="shipped, smollm2 (untrained), patterns (no language model), a name from kdtui model ls, a GGUF file, or "
+        "URL#MODEL; by default smollm2 with the dataset's default adapter (kdtui sft default), or shipped.",
         metavar="STUDENT",
         autocompletion=completion.names("bases", *completion.STUDENTS),
     ),
@@ -108,43 +109,45 @@ KnowledgeOption = Annotated[
     str,
     typer.Option(
         "--knowledge",
-        help="Formats to show the student, comma-separated: pattern, rule, thought.",
+        help="Knowledge in the prompt, comma-separated: pattern, rule, thought.",
         metavar="FORMATS",
-        autocompletion=completion.lists(*completion.FORMATS),
+        autocompletion=completion.several_of(*completion.FORMATS),
     ),
 ]
 AskedKnowledgeOption = Annotated[
     str | None,
     typer.Option(
         "--knowledge",
-        help="Formats to show the student, comma-separated: pattern, rule, thought, or none; by default what the "
-        "adapter was trained with.",
+        help="Knowledge in the prompt, comma-separated: pattern, rule, thought; or none. By default the formats that "
+        "the adapter was trained with.",
         metavar="FORMATS",
-        autocompletion=completion.lists(*completion.FORMATS, "none"),
+        autocompletion=completion.several_of(*completion.FORMATS, "none"),
     ),
 ]
 SampleOption = Annotated[
     str | None,
     typer.Option(
         "--sample",
-        help="Take the knowledge from this sample only.",
+        help="Use only the knowledge in this sample.",
         metavar="NAME",
         autocompletion=completion.names("samples"),
     ),
 ]
 DomainsOption = Annotated[
     Literal["own", "all"],
-    typer.Option("--domains", help="Show what the sample has of this dataset, or of all datasets."),
+    typer.Option("--domains", help="Show the sample's knowledge of this dataset (own), or of all datasets."),
 ]
 NeighboursOption = Annotated[
     int | None,
-    typer.Option("--neighbours", "-k", help="Training sessions whose thoughts are shown (1).", min=1, max=50),
+    typer.Option(
+        "--neighbours", "-k", help="Number of nearest training sessions whose thoughts are shown (1).", min=1, max=50
+    ),
 ]
 NearOption = Annotated[
     str | None,
     typer.Option(
         "--near",
-        help="Embedding model that says which sessions are near (BM25); see kdtui data embed.",
+        help="Find the nearest sessions by vectors of this model, not by words (BM25); see kdtui data embed.",
         metavar="MODEL",
         autocompletion=completion.names("bases", "minilm", "smollm2"),
     ),
@@ -152,17 +155,16 @@ NearOption = Annotated[
 BudgetOption = Annotated[
     int | None,
     typer.Option(
-        "--budget", help="Tokens of rules and thoughts for one session (600).", min=1, max=LARGEST, metavar="N"
+        "--budget", help="Tokens for rules and thoughts in one prompt (600).", min=1, max=LARGEST, metavar="N"
     ),
 ]
 StrategyOption = Annotated[
     str | None,
     typer.Option(
         "--strategy",
-        help="list, drafts, pairs or aicl; by default what kdtui calibrate has chosen, what the adapter was trained "
-        "for, or list.",
+        help="list, drafts, pairs or aicl; by default the calibrated strategy, that of the adapter, or list.",
         metavar="NAME",
-        autocompletion=completion.words(*completion.STRATEGIES),
+        autocompletion=completion.one_of(*completion.STRATEGIES),
     ),
 ]
 AdapterOption = Annotated[
@@ -170,7 +172,7 @@ AdapterOption = Annotated[
     typer.Option(
         "--adapter",
         "-a",
-        help="LoRA adapter: a name or a GGUF file, and how strongly it acts; may be repeated; none for none.",
+        help="LoRA adapter: a name or a GGUF file, with a scale; may be repeated. none: no adapter.",
         metavar="NAME[=SCALE]",
         autocompletion=completion.names("adapters", "none"),
     ),
@@ -179,71 +181,72 @@ PromptPriceOption = Annotated[
     float | None,
     typer.Option(
         "--prompt-price",
-        help="Of a million tokens of prompts; without prices costs are unknown.",
+        help="Price of a million prompt tokens; without prices, costs are unknown.",
         min=0,
         metavar="PRICE",
     ),
 ]
 AnswerPriceOption = Annotated[
     float | None,
-    typer.Option("--answer-price", help="Of a million tokens of answers.", min=0, metavar="PRICE"),
+    typer.Option("--answer-price", help="Price of a million answer tokens.", min=0, metavar="PRICE"),
 ]
 MaxCallsOption = Annotated[
     int | None,
-    typer.Option("--max-calls", help="Pay for so many calls at most.", min=0, max=LARGEST, metavar="N"),
+    typer.Option("--max-calls", help="Pay for at most N calls.", min=0, max=LARGEST, metavar="N"),
 ]
 MaxCostOption = Annotated[
-    float | None, typer.Option("--max-cost", help="Pay so much at most, by these prices.", min=0, metavar="COST")
+    float | None,
+    typer.Option("--max-cost", help="Pay at most this amount, by the given prices.", min=0, metavar="COST"),
 ]
 AnswerTokensOption = Annotated[
     int | None,
     typer.Option(
         "--answer-tokens",
-        help="Tokens of an answer at most, with its reasoning (1024).",
+        help="Maximum tokens of an answer, including its reasoning (1024).",
         min=1,
         max=LARGEST,
         metavar="N",
     ),
 ]
 RetryFailedOption = Annotated[
-    bool, typer.Option("--retry-failed", help="Pay again for calls whose answer was of no use.")
+    bool, typer.Option("--retry-failed", help="Repeat calls that gave no usable answer, and pay for them again.")
 ]
 PiecesOption = Annotated[
     str | None,
-    typer.Option(
-        "--pieces", help="Just these pieces: 3,17,40-52; - reads their numbers from stdin.", metavar="NUMBERS"
-    ),
+    typer.Option("--pieces", help="Only these pieces: 3,17,40-52; - reads the numbers from stdin.", metavar="NUMBERS"),
 ]
 QueryOption = Annotated[
     str | None,
-    typer.Option("--query", "-q", help="Just what kdtui knowledge search --all QUERY finds.", metavar="QUERY"),
+    typer.Option(
+        "--query", "-q", help="Only the pieces that kdtui knowledge search --all QUERY finds.", metavar="QUERY"
+    ),
 ]
 ContextOption = Annotated[
-    int | None, typer.Option("--context", help="Tokens that prompt and answer have together.", min=256, metavar="N")
+    int | None,
+    typer.Option("--context", help="Context length: tokens of prompt and answer together.", min=256, metavar="N"),
 ]
 
 
 def finite(value: float | None) -> float | None:
-    """A number that an option takes, within the limits that it has: NaN would be within all of them.
+    """Refuse NaN and infinity as the value of an option: NaN would pass its minimum and maximum.
 
     Raises:
-        typer.BadParameter: it is not a number, or infinite.
+        typer.BadParameter: the value is NaN or infinite.
     """
     if value is not None and not isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number that can be counted with.")
+        raise typer.BadParameter(f"{value} is not a finite number.")
     return value
 
 
 def chosen_output(output: Output | None, as_json: bool) -> Output:
-    """The format to print in, of --format and --json."""
+    """Return the output format that --format and --json name."""
     if as_json and output not in (None, "json"):
-        raise typer.BadParameter(f"--json and --format {output} contradict each other; say one of them")
+        raise typer.BadParameter(f"--json and --format {output} contradict each other; give only one of them")
     return "json" if as_json else output or "table"
 
 
 _named: Path | None = None
-"""The database that the options of this command name."""
-"""The database that --db names before the command."""
+"""The database that --db names, before or after the command."""
 
 
 def remember_database(path: Path | None) -> None:
@@ -255,11 +258,11 @@ def remember_database(path: Path | None) -> None:
 
 
 def next_command(*words: str, db: Path | None = None) -> str:
-    """A command to type next, in the database that this one was told to use.
+    """Return a command line to type next, with the --db option of this command if it has one.
 
     Args:
-        words: behind `kdtui`.
-        db: the option of this command, where it has not opened its store yet.
+        words: the words after `kdtui`.
+        db: the option of this command; needed if it has not opened its store yet.
     """
     import shlex
 
@@ -268,63 +271,63 @@ def next_command(*words: str, db: Path | None = None) -> str:
 
 
 def no_dataset_yet() -> str:
-    """What to do where there is no dataset."""
+    """Say how to get a first dataset."""
     imports = next_command("data", "import", "PATH", "--dataset", "NAME")
     return f"there is no dataset yet; try {next_command('demo')}, or {imports}"
 
 
 def database_path(option: Path | None) -> Path:
-    """The database that the options and the environment name."""
-    from store.place import default_path
+    """Return the database that the option, or else the environment, names."""
+    from store.location import default_path
 
     return option if option is not None else default_path()
 
 
 @contextmanager
 def open_store(option: Path | None) -> Iterator[Database]:
-    """The store, open for one command. One that is not there is empty, and made when something is stored in it."""
+    """Open the store for one command. A missing database reads as empty; the first write creates it."""
     from kdtui.cli.output import say
     from kdtui.workflows.waiting import Waiting
     from store.database import open_database
     from store.errors import NotFound
-    from store.place import is_named, is_there
+    from store.location import database_exists, is_path_configured
 
     global _named
     _named = option if option is not None else _named
     path = database_path(option)
-    told = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
-    db = open_database(path, make=False, told=told)
+    waiting = Waiting(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
+    db = open_database(path, make=False, on_wait=waiting)
     try:
         yield db
     except NotFound as error:
-        if is_there(path):
+        if database_exists(path):
             raise
         raise NotFound(f"{error} (there is no database {path} yet)") from None
     else:
-        # What is named may be mistyped.
-        if (option is not None or is_named()) and not is_there(path):
-            say(f"kdtui: there is no database {path} yet; it is made when something is first stored in it")
+        # The name may be mistyped.
+        if (option is not None or is_path_configured()) and not database_exists(path):
+            say(f"kdtui: there is no database {path} yet; the first command that stores something creates it")
     finally:
         db.close()
 
 
 def check_seed(limit: int | None, seed: int | None) -> int:
-    """The seed that sessions are drawn by.
+    """Return the seed for drawing the sessions of --limit.
 
     Raises:
-        BadParameter: there is one, but none to draw.
+        BadParameter: there is a seed, but no limit.
     """
     if seed is not None and limit is None:
-        raise typer.BadParameter("--seed says how the sessions of --limit are drawn; say how many", param_hint="--seed")
+        raise typer.BadParameter("--seed is for drawing the sessions of --limit; give --limit too", param_hint="--seed")
     return seed or 0
 
 
 def chosen_dataset(db: Database, option: str | None) -> str:
-    """The dataset that is named, or the only one that there is.
+    """Return the dataset that the option names, or the only dataset.
 
     Raises:
-        NotFound: none is named, and there is none.
-        KdtuiError: none is named, and there are several.
+        NotFound: there is no option and no dataset.
+        KdtuiError: there is no option, and there are several datasets.
     """
     from kdtui.errors import KdtuiError
     from store.datasets import dataset_names
@@ -336,16 +339,16 @@ def chosen_dataset(db: Database, option: str | None) -> str:
     if not names:
         raise NotFound(no_dataset_yet())
     if len(names) > 1:
-        raise KdtuiError(f"say which dataset, with --dataset: {', '.join(names)}")
+        raise KdtuiError(f"there are several datasets; name one with --dataset: {', '.join(names)}")
     return names[0]
 
 
 def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[int] | None:
-    """The pieces of knowledge that --pieces and --query name together; None where neither is given.
+    """Return the numbers of the pieces that --pieces and --query select together; None without either option.
 
     Raises:
-        KdtuiError: the numbers are none, the query means nothing, or it finds nothing.
-        NotFound: the query names what is not there, or no piece has any of the numbers.
+        KdtuiError: the numbers or the query cannot be parsed, or the query finds nothing.
+        NotFound: the query names an unknown dataset or sample, or no piece has one of the numbers.
     """
     if numbers is None and query is None:
         return None
@@ -357,38 +360,44 @@ def chosen_pieces(db: Database, numbers: str | None, query: str | None) -> list[
 def formats_and_output(
     option: list[str] | None, as_json: bool, among: tuple[Format, ...]
 ) -> tuple[tuple[Format, ...], Output]:
-    """What a --format names that has two meanings: formats of knowledge, none for all, and the one to print in.
+    """Split a --format with two meanings into knowledge formats and the output format.
+
+    Returns:
+        the knowledge formats, none of them for all; and the output format.
 
     Raises:
-        KdtuiError: it names what is neither.
+        KdtuiError: a name is neither.
     """
     named = [name for value in option or () for name in formats(value)]
     outputs: dict[str, Output] = {output: output for output in OUTPUTS}
-    told = list(dict.fromkeys(outputs[name] for name in named if name in outputs))
-    if len(told) > 1:
-        raise typer.BadParameter(f"--format {told[0]} and {told[1]} contradict each other; say one of them")
+    named_outputs = list(dict.fromkeys(outputs[name] for name in named if name in outputs))
+    if len(named_outputs) > 1:
+        raise typer.BadParameter(
+            f"--format {named_outputs[0]} and {named_outputs[1]} contradict each other; give only one of them"
+        )
     knowledge = [name for name in named if name not in outputs]
-    names_nothing = option is not None and not told
+    names_nothing = option is not None and not named_outputs
     chosen = some_formats(",".join(knowledge), among, also=OUTPUTS) if knowledge or names_nothing else ()
-    return chosen, chosen_output(told[0] if told else None, as_json)
+    return chosen, chosen_output(named_outputs[0] if named_outputs else None, as_json)
 
 
 def some_formats(option: str, among: tuple[Format, ...], *, also: Sequence[str] = ()) -> tuple[Format, ...]:
-    """The formats that an option names, one or more of these.
+    """Return the knowledge formats that an option names.
 
     Args:
-        also: what else the option takes, for the message.
+        among: the formats that it can name.
+        also: other values that the option takes, for the message.
 
     Raises:
-        KdtuiError: it names another, or none.
+        KdtuiError: it names another format, or none.
     """
     from kdtui.errors import KdtuiError
-    from store.similar import meant
+    from store.similar import suggestion
 
     named = formats(option)
     unknown = [name for name in named if name not in among]
     if unknown or not named:
         wrong, names = (unknown or [option])[0], (*among, *also)
         there_are = f"there are: {', '.join(names)}"
-        raise KdtuiError(f"there is no format {wrong!r} here; {meant(wrong, names, there_are)}")
+        raise KdtuiError(f"there is no format {wrong!r} here; {suggestion(wrong, names, there_are)}")
     return tuple(format for format in among if format in named)

@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, everything else on stderr."""
+"""Output of commands: data on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 Branch: TypeAlias = tuple[str, Sequence["Branch"]]
-"""A text in a tree, and what is below it."""
+"""A text in a tree, and the branches below it."""
 
 Output: TypeAlias = Literal["table", "json", "csv", "markdown"]
-"""The formats that a table can be printed in."""
+"""The output formats of tables."""
 OUTPUTS: tuple[Output, ...] = get_args(Output)
 
 _WIDTH_OF_FILES = 1_000_000
-"""Cells of a line that does not go to a terminal: nothing is shortened."""
+"""Width of a table that does not go to a terminal, in cells: no text is shortened."""
 
 
 def say(message: str) -> None:
-    """A message for the user, on stderr."""
+    """Print a message for the user on stderr."""
     from kdtui.text import one_line
 
     print(one_line(message), file=sys.stderr, flush=True)
 
 
 def print_text(text: str) -> None:
-    """Text of several lines on stdout, each of them fit for a terminal."""
+    """Print text of several lines on stdout, without control characters."""
     from kdtui.text import one_line
 
     print("\n".join(one_line(line) for line in text.split("\n")), flush=True)
 
 
 def print_json(value: object) -> None:
-    """One object on a line of its own, at once; null where a number is none, which JSON has no word for."""
+    """Print one JSON value on a line and flush. NaN and infinity become null, because JSON has neither."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -67,21 +67,21 @@ def print_table(
     records: Iterable[Mapping[str, object]] | None = None,
     empty: str | None = None,
 ) -> None:
-    """A table on stdout, or the same rows in another format.
+    """Print a table on stdout, or the same rows in another format.
 
-    In a terminal a table is as wide as that, and the longest columns give way; elsewhere nothing is shortened.
+    A table in a terminal fits its width: the longest columns are shortened. Otherwise nothing is shortened.
 
     Args:
-        columns: their headings; a line feed in one is where it may be divided.
-        rows: values, which are formatted here: numbers stand on the right, text from outside is shown as it is.
-        wide: the columns whose text goes on in the next line, instead of being cut off.
-        right: the columns whose texts are numbers with something beside them.
-        records: the same with all fields, for JSON and CSV; by default they have the values of the rows.
-        empty: the message where there is no row, instead of a table without any.
+        columns: the headings; a heading can be broken at its line feeds.
+        rows: the values. This function formats them: numbers are aligned right, and text is escaped.
+        wide: columns that wrap their text instead of cutting it off.
+        right: columns of text to align right, such as numbers with a unit.
+        records: the rows with all fields, for JSON and CSV; by default they have the values of the rows.
+        empty: a message to show instead of a table without rows.
     """
     rows = list(rows)
     if not rows and empty is not None:
-        # A program that reads objects sees that there are none.
+        # A program that reads JSON needs no message.
         if output != "json":
             say(empty)
         return
@@ -100,13 +100,13 @@ def print_table(
 
 
 def print_lines(columns: Sequence[str] | None, rows: Iterable[Sequence[object]], output: Output) -> None:
-    """Rows of CSV or Markdown, at once; the columns are the header, where it has not been printed before."""
+    """Print rows of CSV or Markdown and flush. The columns are the header; None if it has been printed before."""
     sys.stdout.write(csv_lines(columns, rows) if output == "csv" else markdown_lines(columns, rows))
     sys.stdout.flush()
 
 
 def print_gap(output: Output) -> None:
-    """What parts two tables of a command; in a terminal each ends with an empty line by itself."""
+    """Print an empty line between two tables in CSV or Markdown; other tables end with one."""
     if output in ("csv", "markdown"):
         print(flush=True)
 
@@ -115,10 +115,10 @@ def print_gap(output: Output) -> None:
 def live_table(
     columns: Sequence[str], *, wide: Container[str] = ()
 ) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
-    """A table on stdout that is there at once, and changes until the end; where stdout is no terminal, only the last.
+    """Show a table on stdout that is updated in place. If stdout is not a terminal, print only its last state.
 
     Yields:
-        what takes the rows as they are now.
+        a function that shows new rows in place of the old ones.
     """
     from rich.live import Live
     from rich.text import Text
@@ -159,7 +159,7 @@ def _print_text_table(
 
 
 def print_tree(title: str, branches: Sequence[Branch]) -> None:
-    """A tree on stdout, each text on one line."""
+    """Print a tree on stdout, with each text on one line."""
     from rich.text import Text
     from rich.tree import Tree
 
@@ -174,7 +174,7 @@ def print_tree(title: str, branches: Sequence[Branch]) -> None:
 
 
 def progress_bar() -> Progress:
-    """A progress bar on stderr that is gone when it is done; silent where stderr is no terminal."""
+    """Make a progress bar on stderr that disappears at the end; disabled if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -191,10 +191,10 @@ def progress_bar() -> Progress:
 
 @contextmanager
 def waiting_line() -> Iterator[Callable[[str], None] | None]:
-    """A line on stderr that says what is waited for, and is gone when it is over.
+    """Show a status line on stderr while waiting; it disappears at the end.
 
     Yields:
-        what takes the text of the line; None where stderr is no terminal.
+        a function that sets the text of the line; None if stderr is not a terminal.
     """
     from rich.console import Console
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""How commands delete: they say what goes with it, ask, and do nothing where nobody can answer."""
+"""Deletion in commands: say what is deleted along with a thing, ask, and refuse if nobody can answer."""
 
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,14 +12,14 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Delete without ask
 
 
 def confirm_removal(things: Mapping[str, Iterable[str]], *, yes: bool) -> None:
-    """Ask whether things are to be deleted.
+    """Ask the user to confirm a deletion.
 
     Args:
-        things: each with what goes with it, or stays.
-        yes: nothing is asked.
+        things: by name, each with notes on what is deleted with it and what stays.
+        yes: whether --yes was given; then nothing is asked.
 
     Raises:
-        KdtuiError: the answer is no, or nobody can be asked.
+        KdtuiError: the answer is no, or stdin is not a terminal.
     """
     from kdtui.errors import KdtuiError
 
@@ -27,21 +27,24 @@ def confirm_removal(things: Mapping[str, Iterable[str]], *, yes: bool) -> None:
         return
     lines = [one_line(", ".join([thing, *with_it])) for thing, with_it in things.items()]
     if not sys.stdin.isatty():
-        raise KdtuiError(f"--yes is needed to delete where nobody can be asked: {' / '.join(lines)}")
+        raise KdtuiError(f"--yes is needed to delete without a terminal: {' / '.join(lines)}")
     for line in lines:
         print(line, file=sys.stderr)
     it = "it" if len(lines) == 1 else f"all {len(lines):,}"
     print(f"Delete {it}? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise KdtuiError("nothing is deleted")
+        raise KdtuiError("nothing was deleted")
 
 
 def counts(numbers: Mapping[str, int], word: str = "with") -> list[str]:
-    """What goes with a thing, as one text, or none where there is nothing: `with 1 run and 12 pieces of knowledge`.
+    """Count in words what is deleted with a thing, such as `with 1 run and 12 pieces of knowledge`.
 
     Args:
-        numbers: by the name of one; a name with a bar in it has the plural behind that.
-        word: what comes first.
+        numbers: by singular; `singular|plural` gives an irregular plural.
+        word: the first word of the text.
+
+    Returns:
+        one text, or none if all numbers are 0.
     """
-    told = [counted(number, *name.split("|")) for name, number in numbers.items() if number]
-    return [f"{word} {' and '.join([', '.join(told[:-1]), told[-1]] if len(told) > 1 else told)}"] if told else []
+    parts = [counted(number, *name.split("|")) for name, number in numbers.items() if number]
+    return [f"{word} {' and '.join([', '.join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)}"] if parts else []

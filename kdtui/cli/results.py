@@ -1,4 +1,4 @@
-"""The tables of results: runs beside floors, and what others have published."""
+"""Tables of results: runs, floors and published results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, has_intent_scores
 from kdtui.cli.output import Output, print_gap, print_table, progress_bar, say
 from kdtui.text import counted
 
@@ -20,15 +20,14 @@ PublishedOption = Annotated[
     bool,
     typer.Option(
         "--published",
-        help="Add what others have published about these sessions: the test splits of Electronic and Clothing, "
-        "recognized by their content.",
+        help="Add published results for the same sessions, if they are the test split of Electronic or Clothing.",
     ),
 ]
 
 
 @contextmanager
 def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
-    """Progress through sessions, each of which calls what this yields."""
+    """Show the progress through sessions; yields a function to call once for each."""
     with progress_bar() as progress:
         task = progress.add_task(name, total=sessions)
         yield lambda: progress.advance(task)
@@ -37,22 +36,22 @@ def progress_of(name: str, sessions: int) -> "Iterator[Callable[[], None]]":
 def with_run(
     rows: "Sequence[ResultRow | PublishedRow]", run: "Run", row: "ResultRow"
 ) -> "list[ResultRow | PublishedRow]":
-    """The rows of floors and of others with that of a run: once where the run is one of the floors, which is said."""
+    """Insert the row of a run before the last row; if a floor has its name and scores, replace that row and say so."""
     from kdtui.workflows.runs.evaluate import ResultRow, scores_to_json
 
     for place, other in enumerate(rows):
-        # Compared as they are shown: what is no number equals nothing.
+        # Compared as JSON, because NaN does not equal itself.
         if not isinstance(other, ResultRow) or other.name != row.name:
             continue
         if scores_to_json(other.scores) == scores_to_json(row.scores):
-            say(f"run {run.id} answers as the floor {row.name}; the row {row.name} stands for both")
+            say(f"run {run.id} has the scores of the floor {row.name}; they share the row {row.name}")
             return [*rows[:place], row, *rows[place + 1 :]]
-    # The truth stays the last row: it is what the others are measured by.
+    # The truth stays the last row, as the reference for the others.
     return [*rows[:-1], row, *rows[-1:]]
 
 
 def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> None:
-    """The tables of results; as data, one that has all of the numbers."""
+    """Print the tables of results; as JSON or CSV, one table with all numbers."""
     from kdtui.workflows.runs.costs import NOT_KNOWN
     from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS
     from kdtui.workflows.runs.published import PublishedRow
@@ -64,11 +63,11 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
     measured = [row for row in rows if not isinstance(row, PublishedRow)]
     total = measured[0].scores.sessions
     matchable = max(row.scores.intent_bundles for row in measured)
-    named = [row for row in measured if names_intents(row.scores)]
+    named = [row for row in measured if has_intent_scores(row.scores)]
     intents = f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps"
     if any(row.intent_floors for row in measured):
-        intents += "; below a run, its own bundles with other names"
-    answered = "over the n sessions with a predicted bundle: P, R and cov. are the paper's"
+        intents += "; below a run, its own bundles under other names"
+    answered = "over the n sessions with a predicted bundle; P, R and cov. are the metrics of the paper"
     for metrics, meaning, shown in (
         (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
         (ANSWERED, answered, rows),
@@ -89,7 +88,7 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
     if named and all(isnan(row.scores.intent_cosine) for row in named):
         too_many = f"there are more than {MOST_SESSIONS:,} sessions"
         no_encoder = "the sentence encoder cannot be used; kdtui doctor says why"
-        say(f"the cosine of intents is not known: {too_many if total > MOST_SESSIONS else no_encoder}")
+        say(f"there is no cosine of intents: {too_many if total > MOST_SESSIONS else no_encoder}")
     _print_ratings(measured, output)
     _print_costs([row for row in measured if row.cost != NOT_KNOWN], output)
     for tag, source in dict.fromkeys((row.tag, row.source) for row in published):
@@ -97,7 +96,7 @@ def print_rows(rows: "Sequence[ResultRow | PublishedRow]", output: Output) -> No
 
 
 def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
-    """What a judge says of intents, where one was asked."""
+    """Print the ratings of intents, if a judge was asked."""
     from kdtui.distill.judging import BEST_RATING, LEAST_RATING
 
     judged = [(row.name, row.ratings) for row in rows if row.ratings is not None]
@@ -107,11 +106,11 @@ def _print_ratings(rows: "Sequence[ResultRow]", output: Output) -> None:
     print_table(["", "rating", "n", "failed", "of"], cells, wide=[""], output=output)
     print_gap(output)
     judges = " and ".join(dict.fromkeys(ratings.judge for _, ratings in judged))
-    say(f"how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
+    say(f"ratings of how well intents name their bundles, from {LEAST_RATING} to {BEST_RATING}, by {judges}")
 
 
 def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
-    """What a session of a run took, as far as it is known."""
+    """Print the costs of a session of each run, as far as they are known."""
     from kdtui.workflows.calls.costs import cost_text
     from kdtui.workflows.runs.costs import megabytes
 
@@ -132,8 +131,8 @@ def _print_costs(rows: "Sequence[ResultRow]", output: Output) -> None:
     print_table(["", *shown], cells, wide=[""], right=["peak\nmemory", "peak memory", "money"], output=output)
     print_gap(output)
     meters = sorted({row.cost.meters for row in rows if row.cost.meters is not None})
-    energy = f"; joules are those of the whole machine, by {' and '.join(meters)}" if meters else ""
-    say(f"what a session took; peak memory is that of the process{energy}")
+    energy = f"; joules are those of the whole machine, measured by {' and '.join(meters)}" if meters else ""
+    say(f"costs of a session; peak memory is that of the process{energy}")
 
 
 def _whole(number: float | None) -> int | None:
@@ -141,8 +140,7 @@ def _whole(number: float | None) -> int | None:
 
 
 def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, object]]":
-    """The rows as objects; where others' results are among them, each says where it comes from, and where a judge was
-    asked, what it said."""
+    """Return the rows as objects, with sources if there are published results, and ratings if a judge was asked."""
     from kdtui.workflows.runs.published import PublishedRow
 
     records = [row.to_json() for row in rows]
@@ -157,7 +155,7 @@ def _records(rows: "Sequence[ResultRow | PublishedRow]") -> "list[dict[str, obje
 
 
 def _floor_cells(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
-    """The rows below that of a run: its own bundles with other names."""
+    """Yield the rows below that of a run: its own bundles under other names."""
     from kdtui.workflows.runs.intent_floors import IN_WORDS
     from kdtui.workflows.runs.published import PublishedRow
 
@@ -174,7 +172,7 @@ def _row_name(row: "ResultRow | PublishedRow") -> str:
 
 
 def _values(row: "ResultRow | PublishedRow", metrics: "Sequence[str]") -> "list[object]":
-    """The values of a row; None where a result does not report a metric."""
+    """Return the values of a row; None for a metric that a published result does not report."""
     from kdtui.workflows.runs.published import PublishedRow
 
     if isinstance(row, PublishedRow):

@@ -1,4 +1,4 @@
-"""`kdtui router`: which of several adapters answers a session."""
+"""`kdtui router`: choose one of several adapters for each session."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.adapters.routers import Report, RouterEvent
 
 app = App(
-    "Choose for each session which of several adapters answers it.",
+    "Train routers, which choose an adapter for each session.",
     examples=[
         "kdtui router train formats --dataset demo-outdoor --adapter with-rules --adapter with-thoughts",
         "kdtui router compare formats --dataset demo-outdoor",
@@ -45,15 +45,13 @@ NameArgument = Annotated[
     examples=["kdtui router train formats --dataset demo-outdoor --adapter with-rules --adapter with-thoughts"],
 )
 def train(
-    name: Annotated[
-        str, typer.Argument(help="What to call the router; --adapter routed:NAME uses it.", metavar="NAME")
-    ],
+    name: Annotated[str, typer.Argument(help="Name for the router; --adapter routed:NAME uses it.", metavar="NAME")],
     adapter: Annotated[
         list[str],
         typer.Option(
             "--adapter",
             "-a",
-            help="An adapter that writes lists; give two or more.",
+            help="Adapter that writes lists; give two or more.",
             metavar="NAME",
             autocompletion=completion.names("adapters"),
         ),
@@ -63,7 +61,7 @@ def train(
         typer.Option(
             "--dataset",
             "-d",
-            help="Whose validation sessions it learns from; may be repeated.",
+            help="Dataset whose validation sessions to learn from; may be repeated.",
             metavar="NAME",
             autocompletion=completion.names("datasets"),
         ),
@@ -74,22 +72,22 @@ def train(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Learn from validation sessions which adapter suits which session.
+    """Train a router on validation sessions.
 
-    Each adapter answers the validation sessions, unless a run has its answers already. Then a small model learns
-    from how a session looks (its size, how sure its pairs are, its categories) which adapter to choose. The table shows
-    it beside the best single adapter, one chosen at random, a vote of all, and the best possible choices.
+    Each adapter answers the validation sessions, unless a run has its answers already. A small model then learns which
+    adapter to choose from features of the session: its size, how likely its pairs are, its categories. The table
+    compares the router with the best adapter, one chosen at random, a vote of all, and the best possible choices.
     """
     from kdtui.workflows.adapters.routers import RouterTrained, train_router
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
         datasets = dataset or [chosen_dataset(store, None)]
         events = train_router(store, name, datasets, adapter, limit=limit, replace_old=replace, tell=tell)
         trained = _follow(events)
     assert isinstance(trained, RouterTrained)
-    _print_report(trained.report, told)
-    say(f"{trained.report.in_words}; each session was judged by a router that was fitted to others")
+    _print_report(trained.report, printed_as)
+    say(f"{trained.report.in_words}; each session was judged by a router fitted to other sessions")
     _say_if_constant(trained.router)
 
 
@@ -106,15 +104,15 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compare a router with other ways to use its adapters, on sessions that it has not learned from."""
+    """Compare a router with other ways to use its adapters, on a split that it has not learned from."""
     from kdtui.workflows.adapters.routers import Report, compare_routes
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store, StudentMessages() as tell:
-        found = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
-    assert isinstance(found, Report)
-    _print_report(found, told)
-    say(found.in_words)
+        report = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
+    assert isinstance(report, Report)
+    _print_report(report, printed_as)
+    say(report.in_words)
 
 
 @app.command("ls", examples=["kdtui router ls"])
@@ -123,9 +121,9 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     from kdtui.workflows.student.routed import load_router
     from store.routers import list_routers
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
+        routers = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
     print_table(
         ("router", "datasets", "sessions", "adapters"),
         [
@@ -135,13 +133,13 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 f"{router.sessions:,}",
                 ", ".join(route.name for route in router.routes),
             )
-            for stored, router in found
+            for stored, router in routers
         ],
         wide=("adapters",),
         right=("sessions",),
-        output=told,
+        output=printed_as,
         records=(
-            {"name": stored.name, "created_at": stored.created_at, **_described(router)} for stored, router in found
+            {"name": stored.name, "created_at": stored.created_at, **_to_json(router)} for stored, router in routers
         ),
         empty="there is no router yet; train one with: kdtui router train",
     )
@@ -151,15 +149,15 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """Show a router: its adapters, the best on average first, and what speaks for each."""
+    """Show a router: its adapters, best on average first, and the weights of its features."""
     from kdtui.workflows.student.routed import adapters_there, load_router
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         router = load_router(store, name)
         _, missing = adapters_there(store, router)
-    if told == "json":
-        print_json({"name": name, **_described(router), "missing": missing})
+    if printed_as == "json":
+        print_json({"name": name, **_to_json(router), "missing": missing})
         return
     features = [
         (name, *(f"{route.weights[name]:+.3f}" for route in router.routes))
@@ -170,11 +168,11 @@ def show(
         ("expected gain by", *names),
         [("mean pair F1", *(f"{route.score:.3f}" for route in router.routes)), *features],
         right=names,
-        output=told,
+        output=printed_as,
     )
     _say_if_constant(router)
     for route, why in missing.items():
-        say(f"kdtui: {route} is gone, its sessions go to others: {why}")
+        say(f"kdtui: {route} is missing, and other adapters answer its sessions: {why}")
 
 
 @app.command("rm", examples=["kdtui router rm formats"])
@@ -190,18 +188,18 @@ def rm(name: NameArgument, yes: YesOption = False, db: DatabaseOption = None) ->
 
 
 def _say_if_constant(router: "Router") -> None:
-    """Say so where a router always chooses the same adapter."""
+    """Say so if a router always chooses the same adapter."""
     from kdtui.distill.routing import ENOUGH_SESSIONS
 
     if router.penalty is None:
-        why = "no feature told when another adapter is better"
+        why = "no feature predicts when another adapter is better"
         if router.sessions < ENOUGH_SESSIONS:
-            why = f"{counted(router.sessions, 'session')} cannot tell when another adapter is better"
+            why = f"{counted(router.sessions, 'session')} cannot show when another adapter is better"
         say(f"it always chooses {router.routes[0].name}: {why}")
 
 
 def _follow(events: "Iterator[RouterEvent]") -> "RouterEvent":
-    """Show how far the answers are; the last event."""
+    """Show the progress of the answers and return the last event."""
     from kdtui.workflows.adapters.routers import RouteBegun
     from kdtui.workflows.runs.evaluate import RunBegun
     from kdtui.workflows.student.generate import SessionAnswered
@@ -228,14 +226,14 @@ def _follow(events: "Iterator[RouterEvent]") -> "RouterEvent":
     return event
 
 
-def _described(router: "Router") -> dict[str, object]:
+def _to_json(router: "Router") -> dict[str, object]:
     import msgspec
 
-    found: dict[str, object] = msgspec.to_builtins(router)
-    return found
+    record: dict[str, object] = msgspec.to_builtins(router)
+    return record
 
 
-def _print_report(report: "Report", told: Output) -> None:
+def _print_report(report: "Report", printed_as: Output) -> None:
     from dataclasses import asdict
 
     print_table(
@@ -250,7 +248,7 @@ def _print_report(report: "Report", told: Output) -> None:
             for row in report.rows
         ],
         right=("pair F1", "95 % interval"),
-        output=told,
+        output=printed_as,
         records=(
             {"name": row.name, **asdict(row.estimate), "chosen_for": report.took.get(row.name)} for row in report.rows
         ),

@@ -1,4 +1,4 @@
-"""`kdtui run`: the runs that `kdtui evaluate` has made."""
+"""`kdtui run`: list, compare and annotate the runs of kdtui evaluate."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +26,7 @@ app = App(
 )
 
 _FAILURES = 200
-"""Sessions without an answer that a table lists."""
+"""Maximum number of failed sessions in a table."""
 
 RunArgument = Annotated[
     int, typer.Argument(help="Number of a run.", metavar="RUN", max=LARGEST, autocompletion=completion.names("runs"))
@@ -37,40 +37,42 @@ RunArgument = Annotated[
 def ls(
     tag: Annotated[
         list[str] | None,
-        typer.Option("--tag", help="Only runs under this word; may be repeated, for those under all.", metavar="WORD"),
+        typer.Option(
+            "--tag", help="Only runs with this tag; may be repeated, for runs with all of them.", metavar="WORD"
+        ),
     ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """List all runs with their scores over what they have answered."""
+    """List all runs with their scores over the answered sessions."""
     from kdtui.workflows.runs.runs import score_runs
     from store.runs import list_runs
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         every = list_runs(store)
-        wanted = [each for each in every if set(tag or ()) <= set(each.run.tags)]
-        with progress_of("scores", sum(each.sessions for each in wanted)) as check:
-            rows = sorted(score_runs(store, wanted, check=check), key=lambda row: row.summary.run.id)
+        chosen = [each for each in every if set(tag or ()) <= set(each.run.tags)]
+        with progress_of("scores", sum(each.sessions for each in chosen)) as check:
+            rows = sorted(score_runs(store, chosen, check=check), key=lambda row: row.summary.run.id)
     nothing = f"there is no run yet; make one with: {next_command('evaluate', '--dataset', 'NAME')}"
     if every and tag:
-        nothing = f"none of {counted(len(every), 'run')} is under {' and '.join(tag)}"
+        nothing = f"none of {counted(len(every), 'run')} has the tag {' and '.join(tag)}"
     columns = {title: [value(row) for row in rows] for title, value in _COLUMNS.items()}
-    # What no run has would only take room.
+    # A column that is empty in every row is left out.
     shown = {title: values for title, values in columns.items() if any(value != "" for value in values)}
     print_table(
         list(shown),
         zip(*shown.values(), strict=True),
         wide=_WIDE,
-        output=told,
+        output=printed_as,
         records=(row.to_json() for row in rows),
         empty=nothing,
     )
 
 
 def _subset(summary: "RunSummary") -> str:
-    """Of which sessions of its split a run is about a part, and how they were chosen; empty where of all."""
+    """Describe the subset of its split that a run is about; empty if it is about all sessions."""
     from kdtui.workflows.runs.scored import Scored
 
     scored = Scored.by(summary)
@@ -86,7 +88,7 @@ def _student(row: "RunRow") -> str:
 
 
 def _tokens(row: "RunRow") -> object:
-    """Read and written for a session; empty where not known."""
+    """Return the prompt and answer tokens of a session; empty if unknown."""
     prompt, written = row.cost.prompt_tokens, row.cost.completion_tokens
     return "" if prompt is None or written is None else round(prompt + written)
 
@@ -98,7 +100,7 @@ def _adapters(row: "RunRow") -> str:
 
 
 _COLUMNS: "dict[str, Callable[[RunRow], object]]" = {
-    # As text: with commas a number is no name any more.
+    # As text, without thousands separators: users type this number.
     "run": lambda row: str(row.summary.run.id),
     "student": _student,
     "knowledge": lambda row: ", ".join(row.summary.run.settings.knowledge),
@@ -132,7 +134,7 @@ def show(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Show a run in full: settings, scores beside the floors, errors, and how to repeat it."""
+    """Show a run in full: settings, scores next to the floors, errors, and how to repeat it."""
     import msgspec
 
     from kdtui.workflows.runs.evaluate import ResultRow
@@ -143,38 +145,38 @@ def show(
     from kdtui.workflows.student.command_options import evaluate_arguments, resume_arguments
     from store.runs import summary_of
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summary = summary_of(store, number)
         scored = Scored.by(summary)
         others = published_results(store, scored) if published else []
-        # A dataset that has no such split any more has none; what the run is stays true.
+        # The dataset may have lost this split since; then there are no floors.
         floors: list[ResultRow] = []
         if scored.split_size:
             with progress_of("floors", summary.sessions) as check:
                 floors = floors_over(store, scored, check=check)
         with progress_of("scores", summary.sessions) as check:
-            most = None if told == "json" else _FAILURES
-            found = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
-    row, run = found.row, found.row.summary.run
+            most = None if printed_as == "json" else _FAILURES
+            full = run_in_full(store, summary, floors=tuple(floors), most_failures=most, check=check)
+    row, run = full.row, full.row.summary.run
     repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
-    if told == "json":
+    if printed_as == "json":
         print_json(
             {
                 **row.to_json(),
                 "settings": msgspec.to_builtins(run.settings),
-                "prompt_tokens": found.prompt_tokens,
-                "intent_floors": {name: scores.to_json() for name, scores in found.intent_floors.items()} or None,
-                "floors": [floor.to_json() for floor in found.floors],
+                "prompt_tokens": full.prompt_tokens,
+                "intent_floors": {name: scores.to_json() for name, scores in full.intent_floors.items()} or None,
+                "floors": [floor.to_json() for floor in full.floors],
                 **({"published": [{**other.to_json(), "source": other.source} for other in others]} if others else {}),
-                "errors": {failure.session: failure.error for failure in found.failures},
+                "errors": {failure.session: failure.error for failure in full.failures},
                 "repeat": repeat,
             }
         )
         return
-    settings = [(name, _told(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
+    settings = [(name, _setting_text(value)) for name, value in msgspec.to_builtins(run.settings).items() if value]
     print_table(
-        ["" if told == "table" else "what", f"run {run.id}"],
+        ["" if printed_as == "table" else "what", f"run {run.id}"],
         [
             ("name", run.name),
             ("dataset", f"{run.dataset} {run.split}"),
@@ -189,32 +191,34 @@ def show(
             ("state", _state(row.summary)),
             ("seconds a session", row.summary.seconds_per_session),
             *row.cost.in_words,
-            ("tokens a prompt, about", None if found.prompt_tokens is None else round(found.prompt_tokens)),
+            ("tokens a prompt, about", None if full.prompt_tokens is None else round(full.prompt_tokens)),
             *settings,
         ],
         wide=[f"run {run.id}"],
-        output=told,
+        output=printed_as,
     )
-    rows: list[ResultRow | PublishedRow] = [*found.floors[:-1], *others, *found.floors[-1:]]
+    rows: list[ResultRow | PublishedRow] = [*full.floors[:-1], *others, *full.floors[-1:]]
     if row.scores is not None:
-        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, found.intent_floors))
+        rows = with_run(rows, run, ResultRow(run.name, row.scores, row.cost, full.intent_floors))
     if rows:
-        print_gap(told)
-        print_rows(rows, told)
-    if found.failures:
-        print_gap(told)
+        print_gap(printed_as)
+        print_rows(rows, printed_as)
+    if full.failures:
+        print_gap(printed_as)
         print_table(
             ["session", "why it has no answer"],
-            [(failure.session, failure.error) for failure in found.failures],
+            [(failure.session, failure.error) for failure in full.failures],
             wide=["why it has no answer"],
-            output=told,
+            output=printed_as,
         )
-        if (more := row.summary.failed - len(found.failures)) > 0:
-            say(f"and {more:,} more; --json has all")
+        if (more := row.summary.failed - len(full.failures)) > 0:
+            say(f"and {more:,} more; --json lists all")
     if not row.summary.is_over:
-        say(f"go on with: {next_command(*resume_arguments(run.id), db=db)}")
+        say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
     if scored.are_the_first:
-        say("an earlier version took the first sessions as imported; --resume goes on with them, and a new run draws")
+        say(
+            "an earlier version took the first sessions in order of import; --resume keeps them, a new run draws others"
+        )
     say(f"repeat it with: {repeat}")
 
 
@@ -226,26 +230,26 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Compare two runs session by session, those first where the second does worst.
+    """Compare two runs session by session; sessions in which the second run is worst come first.
 
-    All scores over these sessions follow, with what a session cost; JSON and CSV have the sessions alone.
+    Then come all scores over these sessions, with the costs of a session; JSON and CSV have only the sessions.
     """
     from kdtui.workflows.runs.runs import compare_runs
     from store.runs import summary_of
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         first, second = summary_of(store, one), summary_of(store, other)
         with progress_of("sessions", min(first.answered, second.answered)) as check:
-            found = compare_runs(store, first.run, second.run, check=check)
-    names = [f"run {run.id}" for run in found.runs]
+            comparison = compare_runs(store, first.run, second.run, check=check)
+    names = [f"run {run.id}" for run in comparison.runs]
     print_table(
         ["session", *(f"{name}\npair F1" for name in names), "difference", *(f"{name}\nexact" for name in names)],
         [
             (row.session, *row.f1, f"{row.difference:+.3f}", *("yes" if exact else "no" for exact in row.exact))
-            for row in found.rows
+            for row in comparison.rows
         ],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "session": row.session,
@@ -255,22 +259,23 @@ def compare(
                 "exact": list(row.exact),
                 "difference": row.difference,
             }
-            for row in found.rows
+            for row in comparison.rows
         ),
     )
-    if told == "json":
+    if printed_as == "json":
         return
-    if told in ("table", "markdown"):
-        print_gap(told)
-        print_rows(found.results, told)
+    if printed_as in ("table", "markdown"):
+        print_gap(printed_as)
+        print_rows(comparison.results, printed_as)
     say(
-        f"over {counted(len(found.rows), 'session')} run {other} is better on {found.won:,}, worse on {found.lost:,}, "
-        f"and equal on {found.equal:,}; pair F1 {found.means[0]:.3f} and {found.means[1]:.3f}"
+        f"over {counted(len(comparison.rows), 'session')} run {other} is better on {comparison.won:,}, "
+        f"worse on {comparison.lost:,}, and equal on {comparison.equal:,}; "
+        f"pair F1 {comparison.means[0]:.3f} and {comparison.means[1]:.3f}"
     )
-    if any(found.alone):
+    if any(comparison.alone):
         say(
-            f"left out: {counted(found.alone[0], 'session')} that only run {one} has answered, {found.alone[1]:,} only "
-            f"{other}"
+            f"left out: {counted(comparison.alone[0], 'session')} that only run {one} has answered, "
+            f"and {comparison.alone[1]:,} that only run {other} has answered"
         )
 
 
@@ -278,10 +283,10 @@ def compare(
 def tag(
     number: RunArgument,
     words: Annotated[list[str], typer.Argument(help="Tags, each one word.", metavar="WORD…")],
-    remove: Annotated[bool, typer.Option("--remove", help="Take these tags away.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove these tags instead.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Put a run under words, to find it by: kdtui run ls --tag WORD."""
+    """Add tags to a run, or remove them; kdtui run ls --tag WORD finds the run."""
     from store.runs import tag_run
 
     with open_store(db) as store:
@@ -292,15 +297,15 @@ def tag(
 @app.command("note", examples=["kdtui run note 1 'with the new titles'"])
 def note(
     number: RunArgument,
-    text: Annotated[str, typer.Argument(help="What to note; nothing between quotes takes the note away.")],
+    text: Annotated[str, typer.Argument(help="The note; an empty text removes it.")],
     db: DatabaseOption = None,
 ) -> None:
-    """Note something of a run, in place of what was noted before."""
+    """Set the note of a run, in place of an earlier one."""
     from store.runs import note_run
 
     with open_store(db) as store:
         run = note_run(store, number, text)
-    say(f"run {number} is noted: {run.note}" if run.note else f"run {number} has no note any more")
+    say(f"run {number} has the note: {run.note}" if run.note else f"run {number} has no note now")
 
 
 @app.command("rm", examples=["kdtui run rm 1", "kdtui run rm 1 3-5 --yes"])
@@ -322,18 +327,18 @@ def rm(
             summary = summary_of(store, number)
             about = f"{summary.run.name} on {summary.run.dataset} {summary.run.split}"
             chosen[number] = [about, *counts({"answer": summary.answered})]
-        confirm_removal({f"run {number}": told for number, told in chosen.items()}, yes=yes)
-        for number, told in chosen.items():
+        confirm_removal({f"run {number}": notes for number, notes in chosen.items()}, yes=yes)
+        for number, notes in chosen.items():
             delete_run(store, number)
-            say(", ".join([f"deleted run {number}", *told]))
+            say(", ".join([f"deleted run {number}", *notes]))
 
 
 def _state(summary: "RunSummary") -> str:
     return "finished" if summary.is_over else "unfinished"
 
 
-def _told(value: object) -> object:
-    """A setting: what has several parts, as one text."""
+def _setting_text(value: object) -> object:
+    """Return a setting as one value; lists become text."""
     if not isinstance(value, list | tuple):
         return value
     return ", ".join(" x ".join(map(str, each)) if isinstance(each, list | tuple) else str(each) for each in value)

@@ -1,4 +1,4 @@
-"""`kdtui sample`: named shares of the knowledge."""
+"""`kdtui sample`: draw, list, compare and delete samples of knowledge."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -69,23 +69,23 @@ def create(
         typer.Option(
             "--format",
             "-f",
-            help="Formats, comma-separated: pattern, rule, thought; by default all that there are.",
+            help="Formats, comma-separated: pattern, rule, thought; all by default.",
             metavar="FORMATS",
-            autocompletion=completion.lists(*completion.FORMATS),
+            autocompletion=completion.several_of(*completion.FORMATS),
         ),
     ] = None,
     strategy: Annotated[
         Literal["random", "length", "longest", "diversity", "difficulty"],
-        typer.Option(help="Which training sessions come first."),
+        typer.Option(help="Order of the training sessions."),
     ] = "random",
     ratio: Annotated[float, typer.Option(help="Share of the pieces of each format, above 0 and at most 1.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same.", min=-LARGEST, max=LARGEST)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.", min=-LARGEST, max=LARGEST)] = 0,
     student: Annotated[
         str,
         typer.Option(
             "--student",
             "-s",
-            help="For difficulty: whose answers on the train split count.",
+            help="For difficulty: the student whose answers on the train split count.",
             metavar="STUDENT",
             autocompletion=completion.names("bases", *completion.STUDENTS),
         ),
@@ -94,27 +94,28 @@ def create(
         str | None,
         typer.Option(
             "--add-to",
-            help="A sample that this one holds too.",
+            help="Include all pieces of this sample.",
             metavar="NAME",
             autocompletion=completion.names("samples"),
         ),
     ] = None,
     pieces: PiecesOption = None,
     query: QueryOption = None,
-    all_: Annotated[bool, typer.Option("--all", help="With --pieces or --query: take what is rejected, too.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of this name.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="With --pieces or --query: include rejected pieces.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of the same name.")] = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Draw a share of the knowledge, from every format of every dataset, or pick pieces by hand.
+    """Draw a share of the knowledge from each format of each dataset, or pick pieces by hand.
 
-    The strategy puts the training sessions in an order, and a piece comes where the first of its sessions does. A
-    larger ratio of the same strategy and seed holds the smaller one.
+    The strategy orders the training sessions, and each piece takes the place of the first of its sessions. With the
+    same strategy and seed, a larger ratio includes the smaller one.
 
-    random: by chance. length: short and long ones in proportion. longest: the longest first. diversity: each next one
-    is the least like those before. difficulty: those first that the student answers worst without knowledge.
+    random: in random order. length: short and long sessions in proportion. longest: longest first. diversity: next the
+    session least similar to those before. difficulty: first the sessions that the student answers worst without
+    knowledge.
 
-    With --pieces or --query nothing is drawn: the sample has just these pieces, whatever they are of. No student is
-    shown what is rejected, so that is left out unless you ask for it, with --all or status:rejected.
+    With --pieces or --query nothing is drawn: the sample has exactly these pieces. Rejected pieces are left out,
+    because no student sees them; --all or status:rejected includes them.
     """
     from kdtui.workflows.knowledge.query import parse_query
     from kdtui.workflows.knowledge.sample import create_sample, pick_sample
@@ -124,7 +125,7 @@ def create(
 
     if not name.strip():
         raise typer.BadParameter("a sample needs a name", param_hint="NAME")
-    wanted = None if format_ is None else some_formats(format_, FORMATS)
+    chosen_formats = None if format_ is None else some_formats(format_, FORMATS)
     with open_store(db) as store:
         replaced = next((each for each in list_samples(store) if replace and each.name == name), None)
         chosen = chosen_pieces(store, pieces, query)
@@ -132,15 +133,15 @@ def create(
             rejected = all_ or (query is not None and bool(parse_query(query).statuses))
             picked = pick_sample(store, name, chosen, add_to=add_to, rejected=rejected, replace=replace)
             say(picked.sentence(name))
-            _tell_replaced(store, replaced)
+            _say_replaced(store, replaced)
             return
         if all_:
-            raise typer.BadParameter("what is drawn is never rejected; --all goes with --pieces or --query")
+            raise typer.BadParameter("--all needs --pieces or --query; rejected pieces are never drawn")
         count = create_sample(
             store,
             name,
             dataset or [chosen_dataset(store, None)],
-            wanted,
+            chosen_formats,
             strategy=strategy,
             ratio=ratio,
             seed=seed,
@@ -151,37 +152,37 @@ def create(
         formats = count_formats(store, name)
         held = ", ".join(counted(formats[format], format) for format in FORMATS if format in formats)
         say(f"sample {name} has {counted(count, 'piece')} of knowledge: {held}")
-        _tell_replaced(store, replaced)
+        _say_replaced(store, replaced)
 
 
-def _tell_replaced(store: "Database", sample: "Sample | None") -> None:
-    """Say what sample has been replaced, and what names it: that was made with the pieces of before."""
+def _say_replaced(store: "Database", sample: "Sample | None") -> None:
+    """Say which sample was replaced, and which runs and trainings used the old one."""
     if sample is None:
         return
-    from store.samples import uses_of
+    from store.samples import sample_uses
 
-    uses = uses_of(store, sample.name)
+    uses = sample_uses(store, sample.name)
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
-    named = f"; {', '.join(users)} used that one" if users else ""
-    say(f"it takes the place of one with {counted(sample.pieces, 'piece')}{named}")
+    named = f"; {', '.join(users)} used the old one" if users else ""
+    say(f"it replaces a sample with {counted(sample.pieces, 'piece')}{named}")
 
 
 @app.command("ls", examples=["kdtui sample ls"])
 def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
-    """List samples, and how they were drawn."""
+    """List samples and how they were drawn."""
     import msgspec
 
     from kdtui.workflows.knowledge.sample_summary import how_drawn
     from store.samples import list_samples
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = list_samples(store)
+        samples = list_samples(store)
     print_table(
         ["name", "pieces", "drawn"],
-        [(sample.name, sample.pieces, how_drawn(sample)) for sample in found],
+        [(sample.name, sample.pieces, how_drawn(sample)) for sample in samples],
         wide=["drawn"],
-        output=told,
+        output=printed_as,
         records=(
             {
                 "name": sample.name,
@@ -189,7 +190,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 "draws": msgspec.to_builtins(sample.draws),
                 "created_at": sample.created_at,
             }
-            for sample in found
+            for sample in samples
         ),
         empty=f"there is no sample yet; {next_command('sample', 'create', 'NAME')} draws one",
     )
@@ -199,18 +200,18 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
 ) -> None:
-    """What is in a sample: formats, lengths, the sessions that its pieces come from; and what names it."""
+    """Show a sample: its formats, lengths and sessions, and the runs and trainings that use it."""
     import msgspec
 
     from kdtui.bundling.histogram import bar
     from kdtui.workflows.knowledge.sample import sample_shape
     from kdtui.workflows.knowledge.sample_summary import how_drawn
-    from store.samples import get_sample, uses_of
+    from store.samples import get_sample, sample_uses
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        sample, shape, uses = get_sample(store, name), sample_shape(store, name), uses_of(store, name)
-    if told == "json":
+        sample, shape, uses = get_sample(store, name), sample_shape(store, name), sample_uses(store, name)
+    if printed_as == "json":
         print_json(
             {
                 "name": sample.name,
@@ -234,21 +235,21 @@ def show(
         largest = max((count for _, count in values), default=0)
         what = "sessions" if heading == "products" else "pieces"
         if heading != "format":
-            print_gap(told)
-        if told == "table":
+            print_gap(printed_as)
+        if printed_as == "table":
             print_table([heading, what, ""], [(label, count, bar(count, largest, 40)) for label, count in values])
         else:
-            print_table([heading, what], values, output=told)
+            print_table([heading, what], values, output=printed_as)
     if shape.without_session:
         say(
-            f"{counted(shape.without_session, 'piece names', 'pieces name')} no session here: patterns come from too "
-            "many, and what was imported may come from sessions of elsewhere"
+            f"{counted(shape.without_session, 'piece has', 'pieces have')} no session: patterns come from too many "
+            "sessions, and imported pieces may come from sessions that this store does not have"
         )
     drawn = how_drawn(sample)
     say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     if users:
-        say(f"it is named by {', '.join(users)}")
+        say(f"used by {', '.join(users)}")
 
 
 @app.command("compare", examples=["kdtui sample compare half tents", "kdtui sample compare half tents --shared"])
@@ -260,49 +261,49 @@ def compare(
     as_json: JsonOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """How much two samples have in common."""
+    """Compare two samples: how many pieces both have."""
     from kdtui.workflows.knowledge.sample import overlap
     from store.samples import shared_pieces
 
-    told = chosen_output(output, as_json)
+    printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        found = overlap(store, one, other)
+        result = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
         print_table(
             ["id", "format", "dataset", "statement"],
             [(piece.number, piece.format, piece.dataset, piece.statement) for piece in pieces],
             wide=["statement"],
-            output=told,
+            output=printed_as,
         )
         return
-    if told == "json":
-        print_json({"common": found.common, "pieces": [found.first, found.second], "jaccard": found.jaccard})
+    if printed_as == "json":
+        print_json({"common": result.common, "pieces": [result.first, result.second], "jaccard": result.jaccard})
         return
     print_table(
-        ["sample", "pieces", "share that the other has"],
+        ["sample", "pieces", "share in the other"],
         [
-            (name, size, found.common / size if size else None)
-            for name, size in ((one, found.first), (other, found.second))
+            (name, size, result.common / size if size else None)
+            for name, size in ((one, result.first), (other, result.second))
         ],
-        output=told,
+        output=printed_as,
     )
-    say(f"{counted(found.common, 'piece is', 'pieces are')} in both (Jaccard {found.jaccard:.3f})")
+    say(f"{counted(result.common, 'piece is', 'pieces are')} in both (Jaccard {result.jaccard:.3f})")
 
 
 @app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
 def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
     """Delete samples; their knowledge stays."""
-    from store.samples import delete_sample, get_sample, uses_of
+    from store.samples import delete_sample, get_sample, sample_uses
 
     with open_store(db) as store:
         chosen = {}
         for name in dict.fromkeys(names):
-            uses = uses_of(store, name)
-            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "named by")
+            uses = sample_uses(store, name)
+            named = counts({"run": len(uses.runs), "training": len(uses.trainings)}, "used by")
             pieces = counted(get_sample(store, name).pieces, "piece stays", "pieces stay")
             chosen[name] = [f"whose {pieces}", *named]
-        confirm_removal({f"sample {name}": told for name, told in chosen.items()}, yes=yes)
-        for name, told in chosen.items():
+        confirm_removal({f"sample {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
             delete_sample(store, name)
-            say(", ".join([f"deleted sample {name}", *told]))
+            say(", ".join([f"deleted sample {name}", *notes]))

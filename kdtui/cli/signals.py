@@ -1,4 +1,4 @@
-"""What a signal that asks a command to end makes of it."""
+"""How commands react to signals that ask them to end."""
 
 import signal
 import sys
@@ -9,10 +9,10 @@ from types import FrameType
 
 
 @contextmanager
-def ended_like_interrupts() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP end a command as ctrl+c does: what is half done is taken back, what is done is kept.
+def signals_as_interrupts() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command like ctrl+c: finished work is kept, half-done work is rolled back.
 
-    The exit code is 128 and the number of the signal, as shells have it.
+    The exit code is 128 plus the number of the signal, as in shells.
     """
     if current_thread() is not main_thread():
         yield
@@ -24,7 +24,7 @@ def ended_like_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # Who starts a command may want it to live on, as nohup does.
+    # The parent may have set a signal to be ignored, as nohup does.
     before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) is signal.SIG_DFL}
     for number in before:
         signal.signal(number, interrupt)
@@ -40,8 +40,8 @@ def ended_like_interrupts() -> Iterator[None]:
 
 
 @contextmanager
-def interrupted_afterwards() -> Iterator[None]:
-    """Have ctrl+c and its like wait until this is done: a terminal in which half a picture stands cannot be tidied."""
+def delayed_interrupts() -> Iterator[None]:
+    """Delay ctrl+c and similar signals until the end: a half-drawn screen could not be cleaned up."""
     if current_thread() is not main_thread():
         yield
         return

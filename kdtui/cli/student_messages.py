@@ -1,4 +1,4 @@
-"""What a student tells of itself before it answers, on stderr."""
+"""Messages of a student before it answers, on stderr."""
 
 from collections.abc import Callable
 from types import TracebackType
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def say_default(settings: "RunSettings", dataset: str | None) -> None:
-    """Say which adapter a dataset is answered with where nobody has named one, unless it is the shipped one."""
+    """Say which default adapter answers a dataset, if it has one."""
     for adapter, _ in settings.adapters:
         say(f"kdtui: with {adapter}, the default adapter of {dataset}; --student shipped leaves it out")
 
 
 class StudentMessages:
-    """Shows sentences, and how far a student is that learns first.
+    """Shows the messages of a student, and a progress bar while it learns from a dataset.
 
     Args:
-        say: shows a sentence.
+        say: prints a message.
     """
 
     def __init__(self, say: Callable[[str], None] = say) -> None:
@@ -40,7 +40,7 @@ class StudentMessages:
         self._close()
 
     def __call__(self, message: str | Learning) -> None:
-        """Show it."""
+        """Show a message or the progress of learning."""
         if isinstance(message, str):
             self._close()
             self._say(f"kdtui: {message}")

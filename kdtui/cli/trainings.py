@@ -1,4 +1,4 @@
-"""What several commands do with a training, here or on a host: start it, see how it is, follow it, bring it home."""
+"""Start, stop, follow and fetch trainings, and show their messages; shared by commands of `kdtui sft`."""
 
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 def start_training(store: "Database", name: str) -> None:
-    """Start a training where it belongs, or go on with it."""
+    """Start or resume a training on its machine."""
     from kdtui.errors import KdtuiError
     from kdtui.jobs.transport import TransportError
     from kdtui.workflows.job_state import known_status
@@ -37,7 +37,7 @@ def start_training(store: "Database", name: str) -> None:
                     stops = next_command("sft", "cancel", name)
                     say(f"it runs as process {pid}; {shown} shows it, and {stops} stops it")
                 case on_host.Bringing(what, size):
-                    say(f"bringing {what} to {job.host} ({size / 1e6:,.1f} MB), once")
+                    say(f"copying {what} to {job.host} ({size / 1e6:,.1f} MB), once")
                 case on_host.Submitting(script):
                     for line in script.rstrip().splitlines():
                         say(f"  {line}")
@@ -51,7 +51,7 @@ def start_training(store: "Database", name: str) -> None:
         if isinstance(problem, TransportError):
             _say_in_doubt(job)
         elif known_status(get_job(store, name)).state == "created":
-            say(f"training {name} is prepared, and was not started; {next_command('sft', 'resume', name)} starts it")
+            say(f"training {name} is prepared but not started; {next_command('sft', 'resume', name)} starts it")
         raise
     except BaseException:
         _say_in_doubt(job)
@@ -61,66 +61,65 @@ def start_training(store: "Database", name: str) -> None:
 def _say_in_doubt(job: "StoredJob") -> None:
     if job.host is not None:
         resume = next_command("sft", "resume", job.name)
-        say(f"training {job.name} may not have been started; {resume} goes on where this was")
+        say(f"training {job.name} may not have been started; {resume} starts or resumes it")
 
 
 def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> None:
-    """Say what a training will take that is prepared; where that cannot be told, it is started all the same."""
+    """Print the estimate of a prepared training; if there is none, say why. The training starts in any case."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.estimate import estimate, in_words
     from models.errors import ModelError
 
     try:
-        found = estimate(store, plan)
+        forecast = estimate(store, plan)
     except (KdtuiError, ModelError) as problem:
-        say(f"kdtui: what it takes cannot be told: {problem}")
+        say(f"kdtui: the time and memory cannot be estimated: {problem}")
         return
     if as_json:
-        print_estimate(found, plan, as_json=True)
-    for line in in_words(found, plan):
+        print_estimate(forecast, plan, as_json=True)
+    for line in in_words(forecast, plan):
         say(line)
 
 
-def say_about_source(store: "Database", plan: "TrainingPlan", said: "Terms") -> None:
-    """Say what a training changes about the adapter that it begins from; or, where it has few sessions and begins from
-    none, which one it had better begin from."""
+def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") -> None:
+    """Say what a training changes about its source adapter; without a source and with few sessions, propose one."""
     from kdtui.workflows.training.start_from import proposed_source, sessions_of, what_changes
 
     if plan.source is not None:
         if (changes := what_changes(plan.source, plan.settings)) is not None:
             say(f"kdtui: {changes}")
-    elif (better := proposed_source(store, plan.settings, said.form, said.base)) is not None:
+    elif (better := proposed_source(store, plan.settings, given.form, given.base)) is not None:
         named = [word for each in plan.settings.datasets for word in ("--dataset", each)]
         proposed = next_command("sft", "launch", "--name", plan.name, *named, "--from", better)
         sessions = counted(sessions_of(store, plan.settings), "training session")
-        say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
+        say(f"kdtui: {sessions} teach little from the base alone; start from an adapter with: {proposed}")
 
 
-def print_estimate(found: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
-    """Print what a training would take."""
+def print_estimate(forecast: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+    """Print the estimate of a training."""
     from dataclasses import asdict
 
     from kdtui.workflows.training.estimate import in_words
 
     if as_json:
-        print_json({"name": plan.name, "host": plan.host, **asdict(found)})
+        print_json({"name": plan.name, "host": plan.host, **asdict(forecast)})
         return
-    print_text("\n".join(in_words(found, plan)))
+    print_text("\n".join(in_words(forecast, plan)))
 
 
-_SAYS = 10.0
-"""Seconds between two lines about a training that is waited for, where there is no terminal to show it in."""
+_SECONDS_BETWEEN_LINES = 10.0
+"""Seconds between two lines about a training that stops, if stderr is not a terminal."""
 
 
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
-    """Stop a training, and say what is waited for meanwhile, and what came of it."""
+    """Stop a training, and print the progress and the result."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.job_state import one_job
     from kdtui.workflows.training.service import cancel, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
     left: tuple[str, ...] = ()
-    is_told = False
+    has_begun = False
     said_at = 0.0
     try:
         with waiting_line() as show:
@@ -128,36 +127,35 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                 match event:
                     case HasStopped():
                         left = event.left
-                    case Stopping() if not is_told:
-                        is_told = True
+                    case Stopping() if not has_begun:
+                        has_begun = True
                         say(
-                            f"training {name} is told to stop: if it has begun, it finishes its step and writes a "
-                            f"checkpoint; what is left of it after {event.grace:,.0f} seconds is killed"
+                            f"training {name} was asked to stop: if it has begun, it finishes its step and writes a "
+                            f"checkpoint; processes left after {event.grace:,.0f} seconds are killed"
                         )
                     case Stopping():
-                        waits = (
-                            f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}; {event.said}"
-                        )
+                        waited = f"{event.seconds:,.0f} s of {event.grace:,.0f}"
+                        waits = f"waiting for {name} to stop: {waited}; {event.log_line}"
                         if show is not None:
                             show(waits)
-                        elif event.seconds >= said_at + _SAYS:
+                        elif event.seconds >= said_at + _SECONDS_BETWEEN_LINES:
                             said_at = event.seconds
                             say(waits)
     except KeyboardInterrupt:
-        if is_told:
-            say(f"training {name} stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
+        if has_begun:
+            say(f"training {name} still stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
     row = one_job(store, name)
     for each in left:
         say(f"training {name}: {each}")
     if row.status.state not in ("stopped", "done"):
         raise KdtuiError(how_it_stopped(row, left))
-    goes_on = f"; {next_command('sft', 'resume', name)} goes on" if row.status.state == "stopped" else ""
-    say(f"{how_it_stopped(row, left)}{goes_on}")
+    how_to_resume = f"; {next_command('sft', 'resume', name)} resumes it" if row.status.state == "stopped" else ""
+    say(f"{how_it_stopped(row, left)}{how_to_resume}")
 
 
-def look(store: "Database", name: str) -> None:
-    """See how a training on a host is now; a host that cannot be reached is said."""
+def refresh_training(store: "Database", name: str) -> None:
+    """Update the state of a training on a host; say so if the host cannot be reached."""
     from kdtui.workflows.training.on_host import refresh
 
     for seen in refresh(store, {name}):
@@ -166,11 +164,11 @@ def look(store: "Database", name: str) -> None:
 
 
 def _say_cached(problem: str) -> None:
-    say(f"kdtui: {problem}; it is shown as it was seen last")
+    say(f"kdtui: {problem}; its last known state is shown")
 
 
 def try_to_fetch(store: "Database", name: str) -> None:
-    """Bring home what is done; where that fails, what else was asked for is done all the same."""
+    """Fetch the adapter of a finished training. A failure is only a message."""
     from kdtui.errors import KdtuiError
 
     try:
@@ -180,71 +178,63 @@ def try_to_fetch(store: "Database", name: str) -> None:
 
 
 def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) -> None:
-    """Bring home what a training has made; then its adapter has its name."""
+    """Fetch the adapter of a training from its host and register it under the name of the training."""
     from kdtui.workflows.training.service import fetch
 
     done = fetch(store, name, checkpoints=checkpoints)
-    say(fetched(name, done.files, is_done=done.row.status.state == "done"))
+    say(fetched_message(name, done.files, is_done=done.row.status.state == "done"))
 
 
-def fetched(name: str, files: int, *, is_done: bool = True) -> str:
-    """What is said of a training whose files have come home."""
+def fetched_message(name: str, files: int, *, is_done: bool = True) -> str:
+    """Return the message about a training whose files were fetched."""
     use = f"; use it with: --adapter {name}" if is_done else ""
     return f"fetched {counted(files, 'file')} of training {name}{use}"
 
 
 def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
-    """Score the adapter of a training on the validation splits of what it was trained on, and remember that."""
-    from kdtui.cli.evaluate import evaluate
+    """Score the adapter of a training on the validation splits of its datasets, and record that this is done."""
+    from kdtui.cli.evaluation import run_evaluation
+    from kdtui.cli.student_messages import StudentMessages
     from kdtui.workflows.job_state import one_job
+    from kdtui.workflows.runs.scored import Scored
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
     row = one_job(store, name)
     settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
-        evaluate(
-            dataset=dataset,
-            split="valid",
-            student=settings.student,
-            adapter=[name],
-            knowledge=",".join(settings.knowledge) or "none",
-            sample=settings.sample,
-            neighbours=settings.neighbours,
-            budget=settings.budget,
-            strategy=settings.strategy,
-            db=db,
-        )
+        with StudentMessages() as tell:
+            run_evaluation(store, Scored.among(store, dataset, "valid", None, None), settings, tell, db=db)
     remember_evaluation(store, name)
 
 
 def print_log(chunks: "Iterable[bytes]") -> None:
-    """Print a log line by line as it is read."""
+    """Print a log while it is read, in whole lines."""
     from codecs import getincrementaldecoder
 
     decoder = getincrementaldecoder("utf-8")("replace")
-    held = ""
+    partial_line = ""
     for chunk in chunks:
-        whole, newline, rest = (held + decoder.decode(chunk)).rpartition("\n")
+        whole, newline, rest = (partial_line + decoder.decode(chunk)).rpartition("\n")
         if newline:
             print_text(whole)
-        held = rest
-    if held:
-        print_text(held)
+        partial_line = rest
+    if partial_line:
+        print_text(partial_line)
 
 
-def say_what_waits(row: "JobRow") -> None:
-    """Say of a training that is done that it is to be evaluated, which takes long, and what does that."""
+def say_if_to_evaluate(row: "JobRow") -> None:
+    """Say how to evaluate the adapter of a finished training, if it was launched with --evaluate."""
     name = row.job.name
     if row.status.state == "done" and row.job.evaluate:
-        does_it = next_command(*(("sft", "logs", name, "--follow") if row.job.host is None else ("sft", "fetch", name)))
-        say(f"training {name} is done, and its adapter waits to be evaluated: {does_it}")
+        command = next_command(*(("sft", "logs", name, "--follow") if row.job.host is None else ("sft", "fetch", name)))
+        say(f"training {name} is done, and its adapter is still to be evaluated, with: {command}")
 
 
 def follow_training(store: "Database", name: str, db: "Path | None") -> None:
-    """Print the log as it grows, under it how far the training is; an interrupt ends this, and not the training.
+    """Print the log of a training as it grows, with a progress bar. An interrupt does not stop the training.
 
-    When it is done, its adapter comes home, and is evaluated if that was asked for.
+    When the training is done, its adapter is fetched, and evaluated if it was launched with --evaluate.
     """
     from codecs import getincrementaldecoder
 
@@ -255,12 +245,12 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     job = one_job(store, name).job
     events = jobs.follow(job.folder) if job.host is None else on_host.follow(store, job)
     decoder = getincrementaldecoder("utf-8")("replace")
-    held = ""
+    partial_line = ""
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
         for event in events:
             if isinstance(event, jobs.LogGrew):
-                *lines, held = (held + decoder.decode(event.text)).split("\n")
+                *lines, partial_line = (partial_line + decoder.decode(event.text)).split("\n")
                 for line in lines:
                     say(line)
                 continue
@@ -272,14 +262,14 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             values = [value for _, _, value in status.evaluations if value is not None]
             quality = f"  {curve(values[-30:])} pair F1 {values[-1]:.3f}" if values else ""
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
-    if held:
-        say(held)
+    if partial_line:
+        say(partial_line)
     row = one_job(store, name)
     if is_to_fetch(row):
         fetch_adapter(store, name)
         row = one_job(store, name)
     if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
+        raise KdtuiError(f"training {name!r} failed: {row.status.reason}")
     if row.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
         if row.job.evaluate:
@@ -290,7 +280,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
 
 
 def say_outcome(store: "Database", row: "JobRow") -> None:
-    """Say what a training was worth that is done; where that cannot be found out, it is done all the same."""
+    """Say whether a finished training helped; if that cannot be computed, say why."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.outcomes import conclude
     from models.errors import ModelError
@@ -298,13 +288,13 @@ def say_outcome(store: "Database", row: "JobRow") -> None:
     try:
         outcome = conclude(store, row)
     except (KdtuiError, ModelError) as problem:
-        say(f"kdtui: what the training was worth cannot be told: {problem}")
+        say(f"kdtui: whether the training helped cannot be computed: {problem}")
         return
     for line in outcome.in_words if outcome is not None else ():
         say(line)
 
 
 def curve(values: "Sequence[float]") -> str:
-    """Values as a line of bars."""
+    """Draw values as a line of bars."""
     low, high = min(values), max(values)
     return "".join(_BARS[round((value - low) / ((high - low) or 1) * (len(_BARS) - 1))] for value in values)

@@ -1,1 +1,1 @@
-"""The paper's framework: knowledge in its formats, and which of it a session needs."""
+"""The framework of the paper: knowledge in three formats, and the selection of the knowledge that a session needs."""

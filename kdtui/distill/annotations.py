@@ -1,6 +1,6 @@
-"""People as the teacher: rules and thoughts composed from the bundles that they saw in training sessions.
+"""Annotators as the teacher: rules and thoughts composed from the bundles that they saw in training sessions.
 
-No model is asked. What a person had in mind is taken from the categories of the products and from the intents.
+No model is involved. What the annotators had in mind is derived from the products' categories and the intents.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,31 +8,32 @@ from itertools import combinations
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import minimal_bundles, true_bundles
+from kdtui.distill.product_line import product_line
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
 from kdtui.text import one_line
 from store.records import Bundle, CategoryPath, Item, Session
 
 TEACHER = "annotations"
-"""The name of this teacher."""
+"""Name of this teacher."""
 
 _LEAST_DEPTH = 3
 _DEPTH = 4
-"""Names of a category path that a rule is about: shorter ones are departments, deeper ones products of one shelf."""
+"""Category names in a rule: shorter paths are departments, deeper ones are products on one shelf."""
 
 _TITLE = 50
 """Characters of a title in a thought."""
 
 
-def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
-    """What the bundles of a session say of the categories of its products.
+def derive_rules(session: Session, answered: Sequence[frozenset[int]] | None = None) -> Iterator[Rule]:
+    """Derive rules about categories from the bundles of a session.
 
     Args:
-        answered: bundles of a model; then only rules about what it put together wrongly, or not.
+        answered: a model's bundles; if given, only rules about its errors are derived.
     """
     bundled = pairs(true_bundles(session))
     intents = {
-        pair: intent_of(bundle.intent)
+        pair: clean_intent(bundle.intent)
         for bundle in minimal_bundles(session.bundles)
         for pair in pairs([frozenset(bundle.positions)])
     }
@@ -49,60 +50,57 @@ def rules_of(session: Session, answered: Sequence[frozenset[int]] | None = None)
             apart.add(categories)
     wrong = None if answered is None else _categories_of(session, bundled ^ pairs(answered))
     for categories, pair in together.items():
-        # A session in which both are so says nothing of these categories.
+        # If a session has both kinds of pairs, it says nothing about these categories.
         if categories not in apart and (wrong is None or categories in wrong):
-            yield Rule(_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]])))
+            yield Rule(
+                _rule_sentence(categories, together=True), True, categories, tuple(filter(None, [intents[pair]]))
+            )
     for categories in sorted(apart - together.keys() if wrong is None else (apart - together.keys()) & wrong):
-        yield Rule(_sentence(categories, together=False), False, categories)
+        yield Rule(_rule_sentence(categories, together=False), False, categories)
 
 
-def thought_of(session: Session, bundles: Sequence[Bundle]) -> Thought:
-    """The reasoning that leads from the products of a session to these bundles, one or more."""
+def compose_thought(session: Session, bundles: Sequence[Bundle]) -> Thought:
+    """Compose the reasoning that leads from the products of a session to one or more bundles."""
     steps = tuple(
-        Step(bundle.positions, intent_of(bundle.intent) or "them", _why(session, bundle.positions))
+        Step(bundle.positions, clean_intent(bundle.intent) or "them", _explain(session, bundle.positions))
         for bundle in bundles
     )
     inside = {position for bundle in bundles for position in bundle.positions}
     others = [position for position in range(1, len(session.items) + 1) if position not in inside]
     left_out = f"{','.join(map(str, others))} fit no bundle." if others else ""
-    return Thought(tuple(map(_about, session.items)), steps, left_out)
+    return Thought(tuple(product_line(item, _TITLE) for item in session.items), steps, left_out)
 
 
-def intent_of(text: str) -> str:
-    """An intent as people wrote it, without quotes, line ends and the full stop."""
+def clean_intent(text: str) -> str:
+    """Return an annotator's intent without quotes, line ends and the full stop."""
     return one_line(text).strip("\"' .,;")
 
 
 def _categories_of(session: Session, about: Iterable[tuple[int, int]]) -> set[tuple[CategoryPath, CategoryPath]]:
-    """The categories of pairs of products, those without left out."""
-    found = set()
+    """Return the categories of pairs of products; leave out pairs without."""
+    categories = set()
     for a, b in about:
         one, other = _category(session.items[a - 1]), _category(session.items[b - 1])
         if one is not None and other is not None:
-            found.add((min(one, other), max(one, other)))
-    return found
+            categories.add((min(one, other), max(one, other)))
+    return categories
 
 
 def _category(item: Item) -> CategoryPath | None:
-    path = item.categories[0] if item.categories else ()
+    path = item.main_category
     return path[:_DEPTH] if len(path) >= _LEAST_DEPTH else None
 
 
-def _sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
-    # The first name is that of the whole shop.
+def _rule_sentence(categories: Sequence[CategoryPath], *, together: bool) -> str:
+    # The first name is the same for the whole shop.
     one, other = (one_line(" > ".join(path[1:] or path)) for path in categories)
     if categories[0] == categories[1]:
         return f"Put several products of {one} together" if together else f"Leave products of {one} apart"
     return f"Put {one} together with {other}" if together else f"Leave {one} apart from {other}"
 
 
-def _about(item: Item) -> str:
-    title = one_line(item.title or "", _TITLE) or "(no title)"
-    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
-
-
-def _why(session: Session, positions: Sequence[int]) -> str:
-    """What the products of a bundle are to each other, by their categories."""
+def _explain(session: Session, positions: Sequence[int]) -> str:
+    """Say how the products of a bundle are related, by their categories."""
     names = list(
         dict.fromkeys(
             one_line(session.items[position - 1].categories[0][-1])

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kdtui.distill.patterns import Match, Pattern, patterns_for
+from kdtui.distill.patterns import Pattern, PatternMatch, patterns_for
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from store.records import Session
@@ -11,15 +11,15 @@ from store.records import Session
 _Value = TypeVar("_Value", Rule, Thought)
 
 AICL = "aicl"
-"""The strategy that shows a student the nearest training session, as AICL does."""
+"""The strategy that shows the nearest training session as a demonstration, as AICL does."""
 
 _PATTERNS = 6
-"""Most patterns that a prompt shows: a small student is lost among more."""
+"""Maximum number of patterns in a prompt: a small student cannot handle more."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppliedPiece(Generic[_Value]):
-    """A piece of knowledge that applies to a session: its number in the store, and what it says."""
+    """A piece of knowledge that applies to a session: its number in the store, and its content."""
 
     number: int
     value: _Value
@@ -27,7 +27,7 @@ class AppliedPiece(Generic[_Value]):
 
 @dataclass(frozen=True, slots=True)
 class Applicable:
-    """What a student is shown for one session."""
+    """The knowledge shown to a student for one session."""
 
     patterns: tuple[Pattern, ...] = ()
     rules: tuple[AppliedPiece[Rule], ...] = ()
@@ -36,33 +36,33 @@ class Applicable:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of the rules and the thoughts, in the store."""
+        """Numbers of the rules and thoughts in the store."""
         return (*(rule.number for rule in self.rules), *(thought.number for thought in self.thoughts))
 
-    def hints(self, session: Session) -> list[Match]:
-        """The patterns that join products of the session, the best first."""
+    def hints(self, session: Session) -> list[PatternMatch]:
+        """Return the patterns that join products of the session, best first."""
         return patterns_for(session, self.patterns, _PATTERNS)
 
     def rule_lines(self, session: Session) -> list[str]:
-        """The rules as lines that name the products that they are about."""
-        return [line_of(piece.value, session) for piece in self.rules]
+        """Return the rules as lines that list the matching products."""
+        return [rule_line(piece.value, session) for piece in self.rules]
 
     def examples(self) -> list[str]:
-        """The thoughts as texts."""
+        """Return the thoughts as texts."""
         return [piece.value.statement for piece in self.thoughts]
 
 
-def roughly(text: str) -> int:
-    """Tokens of a text, where the tokenizer is not at hand: about a token for three characters, rather too many."""
-    return roughly_for(len(text))
+def estimate_tokens(text: str) -> int:
+    """Estimate the tokens of a text without a tokenizer: a token per three characters, which is rather too many."""
+    return estimate_tokens_of(len(text))
 
 
-def roughly_for(characters: int) -> int:
-    """The same for a text of so many characters."""
+def estimate_tokens_of(characters: int) -> int:
+    """Estimate the tokens of a text with this number of characters."""
     return characters // 3 + 1
 
 
-def line_of(rule: Rule, session: Session) -> str:
-    """A rule with the products of a session that it is about."""
+def rule_line(rule: Rule, session: Session) -> str:
+    """Return a rule, along with the pairs of products in the session that it is about."""
     pairs = ", ".join(f"{a} and {b}" for a, b in applies_to(rule, session))
     return f"{rule.text}: {pairs}." if pairs else rule.text

@@ -1,4 +1,4 @@
-"""An intent without a language model: what the categories of the products have in common."""
+"""Intents without a language model, from the categories that the products have in common."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from store.records import Item
 
 
 def category_intent(items: Sequence[Item]) -> str:
-    """The narrowest category that the products share, or the two most frequent kinds of them."""
+    """Return the narrowest category that the products share, or the two most frequent narrowest ones."""
     paths = [item.categories[0] for item in items if item.categories]
     if not paths:
         return "products that go together"

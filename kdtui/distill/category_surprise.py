@@ -1,9 +1,9 @@
-"""How often the training sessions of a dataset bundle two categories, beyond what their products let one expect.
+"""How often the training sessions of a dataset bundle two categories, compared with the expectation.
 
-For each pair of categories, at several levels, it is counted how many pairs of such products were seen together, how
-many were bundled, and how many a model that knows nothing of the dataset expected to be. The surprise is the difference
-between the two, drawn to zero where little was seen. So it is zero where there are no training sessions, and says more
-with each one.
+For each pair of categories, at several levels, the counts are: pairs of such products seen together, pairs bundled, and
+pairs expected to be bundled by a model that knows nothing of the dataset. The surprise is the difference between the
+last two, shrunk to zero if few pairs were seen. So it is zero without training sessions, and gets more informative with
+each one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,27 +19,27 @@ from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector
-from store.records import CategoryPath, Item, Session
+from store.records import CategoryPath, Session
 
 _Numbers: TypeAlias = npt.NDArray[np.intp]
 
 LEVELS: tuple[int | None, ...] = (0, 1, 2, 3, 4, None)
-"""How many names of the main category count: none of them, so that all products are alike, up to all."""
+"""Numbers of names of the main category that count: from none, which makes all products alike, to all."""
 
-NAMES = tuple(f"surprise at level {'all' if level is None else level}" for level in LEVELS)
-"""What the columns of `SurpriseFeatures` are."""
+SURPRISE_NAMES = tuple(f"surprise at level {'all' if level is None else level}" for level in LEVELS)
+"""Columns of `SurpriseFeatures`."""
 
 _UNSEEN = 12.0
-"""Pairs as expected that are added to those that were seen."""
+"""Pairs without surprise that are added to the seen ones, as shrinkage."""
 
 
 class LevelCounts(Struct, frozen=True, gc=False):
-    """What was seen of pairs of categories at one level.
+    """Counts for pairs of categories at one level.
 
     Attributes:
         paths: the categories, cut at the level.
-        pairs: (number of a path, number of another or the same, pairs seen, bundled, expected to be), the smaller
-            number first.
+        pairs: (number of a path, number of another or the same path, pairs seen, bundled, expected), the smaller number
+            first.
     """
 
     paths: list[tuple[str, ...]]
@@ -47,10 +47,10 @@ class LevelCounts(Struct, frozen=True, gc=False):
 
 
 def count_surprises(sessions: Iterable[tuple[Session, npt.NDArray[np.float64]]]) -> list[LevelCounts]:
-    """Count what was seen at each of `LEVELS`.
+    """Count pairs of categories at each of `LEVELS`.
 
     Args:
-        sessions: each with how likely its pairs were expected to be bundled, in the order of `pairs_of`.
+        sessions: each with the expected probabilities of its pairs, in the order of `pairs_of`.
     """
     paths: list[dict[CategoryPath, int]] = [{} for _ in LEVELS]
     counts: list[dict[tuple[int, int], list[float]]] = [{} for _ in LEVELS]
@@ -58,15 +58,15 @@ def count_surprises(sessions: Iterable[tuple[Session, npt.NDArray[np.float64]]])
         together = pairs(true_bundles(session))
         numbers = list(combinations(range(len(session.items)), 2))
         bundled = [(a + 1, b + 1) in together for a, b in numbers]
-        likely = expected.tolist()
+        probabilities = expected.tolist()
         for level, known, counted in zip(LEVELS, paths, counts, strict=True):
-            kinds = [known.setdefault(_main_category(item)[:level], len(known)) for item in session.items]
-            for (a, b), is_bundled, chance in zip(numbers, bundled, likely, strict=True):
+            kinds = [known.setdefault(item.main_category[:level], len(known)) for item in session.items]
+            for (a, b), is_bundled, probability in zip(numbers, bundled, probabilities, strict=True):
                 one, other = kinds[a], kinds[b]
                 count = counted.setdefault((one, other) if one <= other else (other, one), [0, 0, 0.0])
                 count[0] += 1
                 count[1] += is_bundled
-                count[2] += chance
+                count[2] += probability
     return [
         LevelCounts(list(known), [(*key, int(n), int(k), round(e, 4)) for key, (n, k, e) in counted.items()])
         for known, counted in zip(paths, counts, strict=True)
@@ -80,27 +80,27 @@ class SurpriseFeatures:
         self._levels = [_Level.of(level) for level in levels]
 
     def features(self, session: Session) -> Matrix:
-        """(pairs, len(NAMES)), in the order of `pairs_of`."""
+        """Return the features of a session: (pairs, len(NAMES)), in the order of `pairs_of`."""
         return np.concatenate(self.features_alike([session]))
 
     def features_alike(self, sessions: Sequence[Session]) -> Matrix:
-        """The same for each of several sessions of equally many products: (sessions, pairs, len(NAMES))."""
+        """Return the features of sessions with equally many products: (sessions, pairs, len(NAMES))."""
         rows, columns = np.triu_indices(len(sessions[0].items), 1)
         categories: dict[CategoryPath, int] = {}
         kinds = np.array(
-            [[categories.setdefault(_main_category(item), len(categories)) for item in each.items] for each in sessions]
+            [[categories.setdefault(item.main_category, len(categories)) for item in each.items] for each in sessions]
         ).reshape(len(sessions), -1)
         one, other = kinds[:, rows], kinds[:, columns]
-        # A large session has many more pairs of products than of categories.
+        # A large session has many more pairs of products than pairs of categories.
         few = len(categories) ** 2 < one.size
-        found = np.zeros((len(sessions), len(rows), len(NAMES)))
-        for place, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
+        table = np.zeros((len(sessions), len(rows), len(SURPRISE_NAMES)))
+        for column, (level, names) in enumerate(zip(self._levels, LEVELS, strict=False)):
             numbers = np.array([level.numbers.get(path[:names], -1) for path in categories], np.intp)
             if few:
-                found[:, :, place] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
+                table[:, :, column] = level.surprises(numbers[:, np.newaxis], numbers)[one, other]
             else:
-                found[:, :, place] = level.surprises(numbers[one], numbers[other])
-        return found
+                table[:, :, column] = level.surprises(numbers[one], numbers[other])
+        return table
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ class _Level:
     """The surprises at one level.
 
     Attributes:
-        numbers: of the categories.
-        keys: of their pairs, ascending: the smaller number x how many categories there are + the larger.
+        numbers: number of each category.
+        keys: keys of the pairs, ascending: smaller number x number of categories + larger number.
         values: the surprise of each pair.
     """
 
@@ -129,15 +129,11 @@ class _Level:
         )
 
     def surprises(self, one: _Numbers, other: _Numbers) -> Vector:
-        """Of pairs of categories by their numbers, which are broadcast; 0 for pairs that were not seen."""
+        """Return the surprises of pairs of category numbers, which are broadcast; 0 for unseen pairs."""
         smaller, larger = np.minimum(one, other), np.maximum(one, other)
         if not len(self.keys):
             return np.zeros(smaller.shape)
-        wanted = smaller * len(self.numbers) + larger
-        at = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        is_known = (self.keys[at] == wanted) & (smaller >= 0)
+        pair_keys = smaller * len(self.numbers) + larger
+        at = np.minimum(np.searchsorted(self.keys, pair_keys), len(self.keys) - 1)
+        is_known = (self.keys[at] == pair_keys) & (smaller >= 0)
         return np.where(is_known, self.values[at], 0.0)
-
-
-def _main_category(item: Item) -> CategoryPath:
-    return item.categories[0] if item.categories else ()

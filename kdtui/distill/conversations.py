@@ -1,4 +1,4 @@
-"""What a teacher is asked about a training session, step by step, and what is made of its answers."""
+"""Prompts for a teacher about a training session, step by step, and parsing of its answers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kdtui.distill.product_line import product_line
 from kdtui.distill.prompt_files import prompt_text
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Step, Thought
@@ -14,15 +15,14 @@ from models.endpoint.json_in_text import object_in
 from models.errors import ModelError
 from models.llama.answer_tokens import INTENT_WORDS
 from models.messages import Message
-from store.records import CategoryPath, Item, Session
+from store.records import CategoryPath, Session
 
-_TITLE = 120
 _RULE = 200
 _WHY = 120
-"""Characters of titles, and of what a teacher says."""
+"""Characters of rules and other texts of a teacher."""
 
 FENCE = "-" * 40
-"""What stands between two such lines is data, and no instruction."""
+"""Text between two such lines is data, not instructions."""
 
 _MOST_RULES = 8
 
@@ -50,30 +50,30 @@ RULES_SCHEMA: dict[str, Any] = {
 }
 
 
-class _ToldRule(Struct):
+class _RuleAnswer(Struct):
     rule: str
     categories: list[str] = []
     together: bool | None = None
 
 
-class _ToldRules(Struct):
-    rules: list[_ToldRule]
+class _RulesAnswer(Struct):
+    rules: list[_RuleAnswer]
 
 
-class _ToldStep(Struct):
+class _StepAnswer(Struct):
     products: list[int]
     intent: str = ""
     why: str = ""
 
 
-class _ToldThought(Struct):
-    bundles: list[_ToldStep]
+class _ThoughtAnswer(Struct):
+    bundles: list[_StepAnswer]
     products: list[str] = []
     left_out: str = ""
 
 
 def thought_schema(products: int) -> dict[str, Any]:
-    """JSON schema of a thought about so many products."""
+    """Return the JSON schema of a thought about this number of products."""
     step = {
         "type": "object",
         "properties": {
@@ -96,45 +96,45 @@ def thought_schema(products: int) -> dict[str, Any]:
     }
 
 
-def detection(session: Session, knowledge: Sequence[str]) -> Message:
-    """The first question of self-reflection: the bundles of a session."""
+def detection_prompt(session: Session, knowledge: Sequence[str]) -> Message:
+    """Return the first prompt of self-reflection: find the bundles of a session."""
     return Message("user", prompt_text("detect", products=_products(session), knowledge=_known(knowledge)))
 
 
-def correction() -> Message:
-    """The second: the bundles again, in the light of their intents."""
+def correction_prompt() -> Message:
+    """Return the second prompt: correct the bundles, in view of their intents."""
     return Message("user", prompt_text("correct"))
 
 
-def reflection(feedback: str) -> Message:
-    """The third: what led astray, and the rules that would not have."""
+def reflection_prompt(feedback: str) -> Message:
+    """Return the third prompt: reflect on the errors, and write rules that would have avoided them."""
     return Message("user", prompt_text("reflect", feedback=feedback))
 
 
-def adjustment(feedback: str) -> Message:
-    """Of AICL: the bundles again, with the errors named."""
+def adjustment_prompt(feedback: str) -> Message:
+    """Return a prompt of AICL: adjust the bundles, given their errors."""
     return Message("user", prompt_text("adjust", feedback=feedback))
 
 
-def rules_question() -> Message:
-    """Of AICL: the rules that a conversation has led to."""
+def rules_prompt() -> Message:
+    """Return a prompt of AICL: write rules as the conclusion of the conversation."""
     return Message("user", prompt_text("rules"))
 
 
-def thinking(session: Session, knowledge: Sequence[str]) -> Message:
-    """The question for a thought."""
+def thought_prompt(session: Session, knowledge: Sequence[str]) -> Message:
+    """Return the prompt for a thought."""
     return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))
 
 
 def read_rules(text: str, session: Session) -> list[Rule]:
-    """The rules of an answer. Categories that the session does not have are left out, and so are empty rules.
+    """Parse the rules in an answer. Ignore empty rules, and categories that the session lacks.
 
     Raises:
-        ModelError: the answer is no such JSON.
+        ModelError: the answer does not have the required JSON.
     """
-    told = _decoded(text, _ToldRules, "rules")
+    answer = _decoded(text, _RulesAnswer, "rules")
     rules = []
-    for each in told.rules[:_MOST_RULES]:
+    for each in answer.rules[:_MOST_RULES]:
         words = one_line(each.rule, _RULE)
         paths = sorted(filter(None, (_path_named(name, session) for name in each.categories[:2])))
         if words:
@@ -144,15 +144,15 @@ def read_rules(text: str, session: Session) -> list[Rule]:
 
 
 def read_thought(text: str, session: Session) -> Thought:
-    """The thought of an answer.
+    """Parse the thought in an answer.
 
     Raises:
-        ModelError: the answer is no such JSON, or names products that are not there.
+        ModelError: the answer does not have the required JSON, or names products that do not exist.
     """
-    told = _decoded(text, _ToldThought, "bundles")
+    answer = _decoded(text, _ThoughtAnswer, "bundles")
     count = len(session.items)
     steps = []
-    for each in told.bundles:
+    for each in answer.bundles:
         wrong = [number for number in each.products if not 1 <= number <= count]
         if wrong:
             raise ModelError(f"the answer names product {wrong[0]}, and there are {count}")
@@ -160,9 +160,9 @@ def read_thought(text: str, session: Session) -> Thought:
         if len(positions) > 1:
             intent = " ".join(one_line(each.intent).split()[:INTENT_WORDS])
             steps.append(Step(positions, intent or "them", one_line(each.why, _WHY).rstrip(".") or "they fit"))
-    products = [one_line(product, _WHY).rstrip(".") for product in told.products[:count]]
+    products = [one_line(product, _WHY).rstrip(".") for product in answer.products[:count]]
     products += [one_line(item.title or "(no title)", _WHY) for item in session.items[len(products) :]]
-    left_out = one_line(told.left_out, _WHY).rstrip(".")
+    left_out = one_line(answer.left_out, _WHY).rstrip(".")
     return Thought(tuple(products), tuple(steps), f"{left_out}." if left_out else "")
 
 
@@ -178,21 +178,15 @@ def _products(session: Session) -> str:
     return "\n".join([FENCE, *lines, FENCE])
 
 
-def product_line(item: Item) -> str:
-    """A product as a teacher is shown it, on one line."""
-    title = one_line(item.title or "", _TITLE) or "(no title)"
-    return f"{title} [{one_line(item.categories[0][-1])}]" if item.categories else title
-
-
 def _known(knowledge: Sequence[str]) -> str:
     return "\n".join(["What is known of such sessions:", *map(one_line, knowledge), ""]) if knowledge else ""
 
 
 def _path_named(name: str, session: Session) -> CategoryPath | None:
-    """The category of a product of the session that a teacher means by a name, in full."""
-    wanted = one_line(name).casefold()
+    """Return the full category path that a teacher means by a name, from the products of the session."""
+    folded = one_line(name).casefold()
     for item in session.items:
-        path = item.categories[0] if item.categories else ()
-        if path and one_line(path[-1]).casefold() == wanted:
+        path = item.main_category
+        if path and one_line(path[-1]).casefold() == folded:
             return path
     return None

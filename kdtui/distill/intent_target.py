@@ -1,22 +1,22 @@
-"""The intents of people, made fit to learn from: they come with quotes, line breaks and capitals of all kinds."""
+"""Annotated intents cleaned up for training: the originals have quotes, line breaks and inconsistent capitals."""
 
 from kdtui.text import one_line
 
 _LONGEST = 6
-"""Words; a longer text is a remark, and students write five at most."""
+"""Words; a longer text is a remark, and students write at most five."""
 
 _AROUND = " \"'`“”‘’.,;:!?-–—*()[]"
-"""What stands around an intent and does not belong to it."""
+"""Characters around an intent that do not belong to it."""
 
 
 def intent_target(intent: str) -> str | None:
-    """The intent as a student should write it: on one line, without quotes, and with one capital, at its beginning.
+    """Return the intent as a student should write it: on one line, without quotes, capitalized at the beginning only.
 
-    Words in capitals or mixed letters (USB, iPad) stay as they are, and so do capitals in a text that has small words,
-    which are names.
+    Words in upper or mixed case (USB, iPad) stay as they are. So do capitalized words in a text with lower-case words,
+    as they are names.
 
     Returns:
-        None where there is nothing to learn: an intent without a letter, or one that is too long.
+        None if there is nothing to learn: the intent has no letter, or is too long.
     """
     words = one_line(intent).strip(_AROUND).split()
     if not any(character.isalpha() for word in words for character in word) or len(words) > _LONGEST:

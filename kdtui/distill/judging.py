@@ -1,9 +1,10 @@
-"""What a judge is asked about an intent, and what is made of its answer."""
+"""The prompt that asks a judge to rate an intent, and parsing of the answer."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from kdtui.distill.conversations import FENCE, product_line
+from kdtui.distill.conversations import FENCE
+from kdtui.distill.product_line import product_line
 from kdtui.distill.prompt_files import prompt_text
 from kdtui.text import one_line
 from models.endpoint.json_in_text import object_in
@@ -15,7 +16,7 @@ LEAST_RATING, BEST_RATING = 1, 5
 """The scale of ratings, in whole numbers."""
 
 _INTENT = 200
-"""Characters of an intent that a judge is shown."""
+"""Characters of an intent in the prompt."""
 
 RATING_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -25,25 +26,23 @@ RATING_SCHEMA: dict[str, Any] = {
 }
 
 
-def rating_question(items: Sequence[Item], intent: str) -> Message:
-    """The question how well an intent names the products of a bundle; both stand in it as data."""
+def rating_prompt(items: Sequence[Item], intent: str) -> Message:
+    """Return the prompt that asks how well an intent names the products of a bundle; both are fenced as data."""
     lines = [f"{number}. {product_line(item)}" for number, item in enumerate(items, start=1)]
-    # The blank in front keeps an intent of dashes from being taken for the end.
+    # The prefix prevents an intent of dashes from looking like the closing fence.
     fenced = "\n".join([FENCE, f"intent: {one_line(intent, _INTENT)}", FENCE])
     return Message("user", prompt_text("judge", products="\n".join([FENCE, *lines, FENCE]), intent=fenced))
 
 
 def read_rating(text: str) -> int:
-    """The rating of an answer.
+    """Parse the rating in an answer.
 
     Raises:
-        ModelError: the answer is no such JSON, or the rating is none of the scale.
+        ModelError: the answer does not have the required JSON, or the rating is outside the scale.
     """
     rating = object_in(text, "rating")["rating"]
-    # In Python true is a whole number.
+    # In Python, True is an int.
     if type(rating) is not int or not LEAST_RATING <= rating <= BEST_RATING:
         shown = one_line(str(rating), 40)
-        raise ModelError(
-            f"the answer rates with {shown!r}, which is no whole number from {LEAST_RATING} to {BEST_RATING}"
-        )
+        raise ModelError(f"the answer rates with {shown!r}, not a whole number from {LEAST_RATING} to {BEST_RATING}")
     return rating

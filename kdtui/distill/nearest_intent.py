@@ -1,4 +1,4 @@
-"""An intent without a language model: that of the training bundle whose products are most alike."""
+"""Intents without a language model: that of the training bundle with the most similar products."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
@@ -12,16 +12,16 @@ from store.records import Item, Session
 Vectors = npt.NDArray[np.float32]
 
 Embed = Callable[[Sequence[str]], Vectors]
-"""The vectors of texts, (texts, width)."""
+"""Returns the vectors of texts, (texts, dimensions)."""
 
 
 class NearestIntents:
-    """Finds the intent of the training bundle that is nearest to a bundle, by the cosine of mean vectors.
+    """Finds the intent of the nearest training bundle, by the cosine of mean vectors.
 
-    Of a product the title and the names of its main category count, each with a vector of its own.
+    A product counts with two vectors: one of its title, one of the names in its main category.
 
     Args:
-        train: sessions whose minimal bundles with an intent are looked at.
+        train: sessions whose minimal bundles with an intent are searched.
 
     Raises:
         ValueError: there is no such bundle.
@@ -41,20 +41,20 @@ class NearestIntents:
         self._vectors = self._means([items for items, _ in known])
 
     def of(self, bundles: Sequence[Sequence[Item]]) -> list[str]:
-        """The intent for each of these bundles."""
+        """Return an intent for each of these bundles."""
         if not bundles:
             return []
         nearest = (self._means(bundles) @ self._vectors.T).argmax(axis=1)
         return [self._intents[index] for index in nearest.tolist()]
 
     def _means(self, bundles: Sequence[Sequence[Item]]) -> Vectors:
-        """(bundles, width): the mean vector of the texts of each, of length 1."""
+        """Return the mean vector of the texts of each bundle, of length one: (bundles, dimensions)."""
         texts = [[text for item in bundle for text in _texts(item)] for bundle in bundles]
-        places = {text: place for place, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
-        vectors = self._embed(list(places))
-        means = np.stack([vectors[[places[text] for text in each]].mean(axis=0) for each in texts])
-        found: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
-        return found
+        rows = {text: row for row, text in enumerate(dict.fromkeys(chain.from_iterable(texts)))}
+        vectors = self._embed(list(rows))
+        means = np.stack([vectors[[rows[text] for text in each]].mean(axis=0) for each in texts])
+        unit_means: Vectors = means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-9)
+        return unit_means
 
 
 def _texts(item: Item) -> list[str]:

@@ -1,13 +1,13 @@
-"""What is seen of two products of a session: how alike their categories and titles are, also beside the others there.
+"""Features of pairs of products: the similarity of their categories and titles, also relative to the rest of the
+session.
 
-Nothing here is learned from sessions. All features of a session are computed at once, on matrices of its products.
+Nothing is learned here. All features of a session are computed at once, on matrices of its products.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from math import log
-from re import compile as compile_pattern
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,27 +15,28 @@ import numpy.typing as npt
 
 from models.pairs.clustering import Matrix
 from models.unit_vectors import Vectors
+from store.full_text import words_in
 from store.records import CategoryPath, Item, Session
 
-ReadTexts: TypeAlias = Callable[[Sequence[str]], Vectors | None]
-"""Makes vectors of texts: (texts, dimensions), each row of length one; None where there is no model to read them."""
+TextReader: TypeAlias = Callable[[Sequence[str]], Vectors | None]
+"""Computes vectors of texts: (texts, dimensions), rows of length one; None if there is no model for that."""
 
 TextVectors: TypeAlias = Mapping[str, Vectors]
-"""The vectors of texts that have been read, (dimensions,) each."""
+"""Vectors of texts by text, (dimensions,) each."""
 
-Kind: TypeAlias = Literal["categories and titles", "titles", "categories and words", "words"]
-"""What is known of the products of a session: whether one has a category, and whether a model reads their titles."""
+SessionKind: TypeAlias = Literal["categories and titles", "titles", "categories and words", "words"]
+"""What is known of a session's products: whether any has a category, and whether there are vectors of titles."""
 
-Measure: TypeAlias = Literal["depth", "categories", "titles", "words"]
-"""How alike two products are:
+PairMeasure: TypeAlias = Literal["depth", "categories", "titles", "words"]
+"""Measures of the similarity of two products:
 
-- depth: names that their category paths share from the top
+- depth: number of names that their category paths share from the top
 - categories: cosine of the vectors of their narrowest categories
 - titles: cosine of the vectors of their titles
 - words: cosine of their titles as sets of words
 """
 
-MEASURES: dict[Kind, tuple[Measure, ...]] = {
+PAIR_MEASURES: dict[SessionKind, tuple[PairMeasure, ...]] = {
     "categories and titles": ("depth", "categories", "titles"),
     "titles": ("titles",),
     "categories and words": ("depth", "words"),
@@ -54,70 +55,70 @@ _OF_ITEMS = ("products without a category", "ln(products of the session)")
 _Numbers: TypeAlias = npt.NDArray[np.intp]
 
 _WORDS_AT_ONCE = 4096
-_WORD = compile_pattern(r"[^\W_]+")
 
 
-def feature_names(kind: Kind) -> tuple[str, ...]:
-    """What the columns of `features` are."""
-    return (*(text.format(measure) for measure in MEASURES[kind] for text in _OF_MEASURE), *_OF_ITEMS)
+def feature_names(kind: SessionKind) -> tuple[str, ...]:
+    """Return the names of the columns of `features`."""
+    return (*(text.format(measure) for measure in PAIR_MEASURES[kind] for text in _OF_MEASURE), *_OF_ITEMS)
 
 
-def kind_of(session: Session, *, has_vectors: bool) -> Kind:
-    """What is known of the products of a session."""
+def session_kind(session: Session, *, has_vectors: bool) -> SessionKind:
+    """Return what is known of the products of a session."""
     if any(item.categories for item in session.items):
         return "categories and titles" if has_vectors else "categories and words"
     return "titles" if has_vectors else "words"
 
 
-def read(sessions: Iterable[Session], reader: ReadTexts | None) -> TextVectors | None:
-    """The vectors of all texts that the features of these sessions need; None where there is no model to read them."""
-    texts = list(dict.fromkeys(text for session in sessions for text in texts_of(session)))
+def read_text_vectors(sessions: Iterable[Session], reader: TextReader | None) -> TextVectors | None:
+    """Return the vectors of all texts that the features of these sessions need; None without a model."""
+    texts = list(dict.fromkeys(text for session in sessions for text in texts_to_read(session)))
     rows = None if reader is None else reader(texts)
     return None if rows is None else dict(zip(texts, rows, strict=True))
 
 
-def features(session: Session, kind: Kind, vectors: TextVectors | None) -> Matrix:
-    """(pairs, features): a row for each pair of products, in the order of `pairs_of`, a column for each name.
+def features(session: Session, kind: SessionKind, vectors: TextVectors | None) -> Matrix:
+    """Compute the features of a session: (pairs, features), rows in the order of `pairs_of`, columns by feature name.
 
-    A pair is described by itself and by the rest of its session: two products that are like all others are bundled
-    less often than two that are like each other alone.
+    A pair is described by itself and in relation to its session: two products that are similar to all others are
+        bundled
+    less often than two that are similar only to each other.
     """
     return np.concatenate(features_alike([session], kind, vectors))
 
 
-def features_alike(sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None) -> Matrix:
-    """The same for each of several sessions of equally many products: (sessions, pairs, features).
+def features_alike(sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None) -> Matrix:
+    """Compute the features of sessions with equally many products: (sessions, pairs, features).
 
-    What is found for a session does not depend on the others.
+    The features of a session do not depend on the other sessions.
     """
     size = len(sessions[0].items)
     if size < 2:
         return np.zeros((len(sessions), 0, len(feature_names(kind))))
     rows, columns = np.triu_indices(size, 1)
-    found = [
+    of_measures = [
         column
-        for measure in MEASURES[kind]
+        for measure in PAIR_MEASURES[kind]
         for column in _among_others(_measured(sessions, measure, vectors), rows, columns)
     ]
     bare = np.array([[not item.categories for item in session.items] for session in sessions], np.float64)
     of_items = [bare[:, rows] + bare[:, columns], np.full((len(sessions), len(rows)), log(size))]
-    return np.stack([*found, *of_items], axis=-1)
+    return np.stack([*of_measures, *of_items], axis=-1)
 
 
 def pairs_of(session: Session) -> Iterator[tuple[int, int]]:
-    """The pairs of product numbers of a session, 1-based."""
+    """Return the pairs of product numbers of a session, 1-based."""
     return combinations(range(1, len(session.items) + 1), 2)
 
 
-def texts_of(session: Session) -> Iterator[str]:
-    """The texts of a session whose vectors its features need; some may come twice."""
+def texts_to_read(session: Session) -> Iterator[str]:
+    """Yield the texts of a session whose vectors its features need; with repetitions."""
     for item in session.items:
         yield from (text for text in (_title(item), _narrowest(item)) if text)
 
 
-def words_of(item: Item) -> frozenset[str]:
-    """The different words of a title, in lower case."""
-    return frozenset(_WORD.findall((item.title or "").lower()))
+def title_words(item: Item) -> frozenset[str]:
+    """Return the distinct words of a title, in lower case."""
+    return frozenset(words_in(item.title or ""))
 
 
 def _title(item: Item) -> str:
@@ -128,9 +129,8 @@ def _narrowest(item: Item) -> str:
     return item.categories[0][-1].strip() if item.categories else ""
 
 
-def _measured(sessions: Sequence[Session], measure: Measure, vectors: TextVectors | None) -> Matrix:
-    """(sessions, products, products), symmetric, 0 on the diagonals: what a product has in common with itself says
-    nothing."""
+def _measured(sessions: Sequence[Session], measure: PairMeasure, vectors: TextVectors | None) -> Matrix:
+    """Return (sessions, products, products), symmetric; 0 on the diagonals, as self-similarity says nothing."""
     match measure:
         case "depth":
             matrix = _shared_depth(sessions)
@@ -139,14 +139,14 @@ def _measured(sessions: Sequence[Session], measure: Measure, vectors: TextVector
         case "titles":
             matrix = _cosines([[_title(item) for item in each.items] for each in sessions], vectors)
         case "words":
-            matrix = np.stack([_shared_words([words_of(item) for item in each.items]) for each in sessions])
+            matrix = np.stack([_shared_words([title_words(item) for item in each.items]) for each in sessions])
     every = np.arange(matrix.shape[1])
     matrix[:, every, every] = 0
     return matrix
 
 
 def _among_others(matrix: Matrix, rows: _Numbers, columns: _Numbers) -> Iterator[Matrix]:
-    """(sessions, pairs) each: the columns of a measure, one for each of `_OF_MEASURE`."""
+    """Yield the columns of a measure, one for each of `_OF_MEASURE`, (sessions, pairs) each."""
     sessions, size, _ = matrix.shape
     of_pairs = np.take(matrix.reshape(sessions, -1), rows * size + columns, axis=1)
     sums = matrix.sum(axis=2)
@@ -172,23 +172,23 @@ def _among_others(matrix: Matrix, rows: _Numbers, columns: _Numbers) -> Iterator
 
 
 def _cosines(texts: Sequence[Sequence[str]], vectors: TextVectors | None) -> Matrix:
-    """(sessions, texts, texts): 0 where one is empty."""
+    """Return cosines, (sessions, texts, texts); 0 for empty texts."""
     assert vectors is not None
-    places = {
+    row_of = {
         text: number for number, text in enumerate(dict.fromkeys(text for each in texts for text in each if text))
     }
-    if not places:
+    if not row_of:
         return np.zeros((len(texts), len(texts[0]), len(texts[0])))
-    known = np.stack([vectors[text] for text in places])
-    # The last row stands for a text that is empty.
+    known = np.stack([vectors[text] for text in row_of])
+    # The last row stands for an empty text.
     rows = np.concatenate([known, np.zeros((1, known.shape[1]), np.float32)])
-    chosen = rows[[[places.get(text, len(places)) for text in each] for each in texts]]
+    chosen = rows[[[row_of.get(text, len(row_of)) for text in each] for each in texts]]
     cosines: Matrix = (chosen @ chosen.swapaxes(1, 2)).astype(np.float64)
     return cosines
 
 
 def _shared_depth(sessions: Sequence[Session]) -> Matrix:
-    """(sessions, items, items): names that two category paths share from the top, for the two paths that share most."""
+    """Return the number of names that the best matching category paths share, (sessions, items, items)."""
     size = len(sessions[0].items)
     kinds: dict[tuple[CategoryPath, ...], int] = {}
     kind_of_item = [[kinds.setdefault(item.categories, len(kinds)) for item in each.items] for each in sessions]
@@ -197,7 +197,7 @@ def _shared_depth(sessions: Sequence[Session]) -> Matrix:
     depth = np.zeros((len(sessions), size, size))
     for level in range(1, deepest + 1):
         prefixes: dict[CategoryPath, int] = {}
-        # By kind and number of the path, which prefix it begins with; -1 for none.
+        # For each kind and path number, the prefix at this level; -1 for none.
         numbers = np.full((len(kinds), most), -1, np.int32)
         for kind, paths in enumerate(kinds):
             for number, path in enumerate(paths):
@@ -208,19 +208,19 @@ def _shared_depth(sessions: Sequence[Session]) -> Matrix:
         for number in range(most):
             own = begins[:, :, number, np.newaxis, np.newaxis]
             shared |= ((own == begins[:, np.newaxis]) & (own >= 0)).any(axis=3)
-        # Who shares a prefix shares all shorter ones, so the levels at which two share one are counted.
+        # Paths that share a prefix share all shorter ones, so the number of levels with a shared prefix is the depth.
         depth += shared
     return depth
 
 
 def _shared_words(words: Sequence[frozenset[str]]) -> Matrix:
-    """(titles, titles): words that two titles share / the geometric mean of how many each has."""
+    """Return the shared words of two titles / the geometric mean of their numbers of words, (titles, titles)."""
     size = len(words)
     counts = Counter(word for each in words for word in each)
     shared = {word: number for number, word in enumerate(word for word, count in counts.items() if count > 1)}
     norms = np.sqrt(np.array([max(len(each), 1) for each in words], np.float64))
     dot = np.zeros((size, size))
-    # Words of one title alone join nothing; of the others some are taken at a time, to bound the memory.
+    # Words in only one title join nothing; the others are processed in blocks, to bound the memory.
     for first in range(0, len(shared), _WORDS_AT_ONCE):
         part = np.zeros((size, min(_WORDS_AT_ONCE, len(shared) - first)))
         for item, each in enumerate(words):

@@ -1,8 +1,8 @@
-"""How likely two products belong together, on products that nobody taught: the model that comes with the program.
+"""The shipped model of pairs: how likely two products belong together, without any training sessions.
 
-It has a logistic regression on features of pairs (`pair_features`) for each kind of what may be known of products, and
-a way to make bundles of the probabilities (`models.pairs.partitions`). It was trained on other datasets than a user's;
-where a dataset has training sessions, `pattern_student` adapts it.
+For each kind of knowledge about products it has a logistic regression on features of pairs (`pair_features`), and a
+model that turns the probabilities into bundles (`models.pairs.partitions`). It was trained on other datasets than the
+user's; `pattern_student` adapts it to a dataset with training sessions.
 """
 
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from pathlib import Path
 
 from msgspec import DecodeError, Struct, ValidationError, json
 
-from kdtui.distill.category_surprise import NAMES as SURPRISES
-from kdtui.distill.pair_features import MEASURES, Kind, feature_names
+from kdtui.distill.category_surprise import SURPRISE_NAMES
+from kdtui.distill.pair_features import PAIR_MEASURES, SessionKind, feature_names
 from models.errors import ModelError
 from models.pairs.logistic import Regression
 from models.pairs.partitions import CLUSTER_FEATURES, PARTITION_FEATURES, PartitionModel
 
 
 class KindModel(Struct, frozen=True):
-    """What is known of pairs of products of one kind.
+    """The model for one kind of session.
 
     Attributes:
-        alone: from the features of a session alone.
-        surprised: from these and the surprises of its dataset.
-        mean: of each feature of `surprised`, where it was trained.
-        spread: standard deviation of each there; 1 for one that never changed.
-        partitions: what bundles are made by.
+        alone: regression on the features of the session only.
+        surprised: regression on these features and the surprises of the dataset.
+        mean: mean of each feature of `surprised` in training.
+        spread: standard deviation of each feature in training; 1 for a constant one.
+        partitions: model that selects the bundles.
     """
 
     alone: Regression
@@ -37,22 +37,22 @@ class KindModel(Struct, frozen=True):
 
 
 class PairModel(Struct, frozen=True):
-    """What comes with the program.
+    """The shipped model.
 
     Attributes:
-        trained_on: in words.
-        kinds: one for each kind of `MEASURES`.
+        trained_on: description of the training sessions.
+        kinds: one model for each kind in `PAIR_MEASURES`.
     """
 
     trained_on: str
-    kinds: dict[Kind, KindModel]
+    kinds: dict[SessionKind, KindModel]
 
 
 def read_pair_model(path: Path) -> PairModel:
     """Read a pair model from its file.
 
     Raises:
-        ModelError: the file is missing or damaged, or of a version with other features.
+        ModelError: the file is missing or damaged, or belongs to a version with other features.
     """
     try:
         model = json.decode(path.read_bytes(), type=PairModel)
@@ -66,12 +66,12 @@ def read_pair_model(path: Path) -> PairModel:
 
 
 def has_features(model: PairModel) -> bool:
-    """Whether the weights are finite, and those of the features that there are."""
-    if set(model.kinds) != set(MEASURES):
+    """Whether the weights are finite, and match the features of this version."""
+    if set(model.kinds) != set(PAIR_MEASURES):
         return False
     for kind, each in model.kinds.items():
         own = feature_names(kind)
-        every = (*own, *SURPRISES)
+        every = (*own, *SURPRISE_NAMES)
         if tuple(each.alone.weights) != own:
             return False
         if any(tuple(table) != every for table in (each.surprised.weights, each.mean, each.spread)):

@@ -1,10 +1,9 @@
-"""A student without a language model: pairs of products, judged by their categories and titles.
+"""A student without a language model: it judges pairs of products by their categories and titles.
 
-The pair model that comes with the program gives each pair of products of a session a probability that they share a
-bundle, and the likeliest partition makes the bundles. What the training sessions of a dataset bundle adapts it: how
-often categories are bundled beyond what was expected, and weights that are fitted anew near those that it came with. So
-it answers without any session, gets better with each, and is the floor that tells whether a language model earns its
-cost.
+The shipped pair model gives each pair of products in a session a probability that they share a bundle, and the most
+likely partition gives the bundles. The training sessions of a dataset adapt it: by how much more often categories are
+bundled than expected, and by refitting the weights near the shipped ones. So it works without any session, improves
+with each one, and is the floor that shows whether a language model is worth its cost.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,20 +14,19 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from msgspec.structs import replace
 
 from kdtui.bundling.metrics import pairs
-from kdtui.bundling.truth import ENOUGH, true_bundles
+from kdtui.bundling.truth import MOST_LEARNED_SESSIONS, true_bundles
 from kdtui.distill.category_intent import category_intent
-from kdtui.distill.category_surprise import LEVELS, LevelCounts, SurpriseFeatures, count_surprises
-from kdtui.distill.category_surprise import NAMES as SURPRISES
+from kdtui.distill.category_surprise import LEVELS, SURPRISE_NAMES, LevelCounts, SurpriseFeatures, count_surprises
 from kdtui.distill.pair_features import (
-    Kind,
-    ReadTexts,
+    SessionKind,
+    TextReader,
     TextVectors,
     feature_names,
     features,
     features_alike,
-    kind_of,
     pairs_of,
-    read,
+    read_text_vectors,
+    session_kind,
 )
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
@@ -36,42 +34,43 @@ from models.bundle_list import WrittenBundle
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Regression, Vector, fit_logistic, sigmoid
 from models.pairs.partitions import best_partitions
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Session
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 MOST_PRODUCTS = 2000
-"""Larger sessions have too many pairs: this many take a gigabyte and some seconds."""
+"""Larger sessions have too many pairs: this size takes a gigabyte and some seconds."""
 
 FOLDS = 5
 
 _TRUST = 1000.0
-"""How strongly weights are drawn to those that the model came with: about as much as so many pairs say against it."""
+"""Strength of the prior at the shipped weights: about the weight of this number of pairs."""
 
 
 class Learned(Struct, frozen=True):
-    """What the sessions of a dataset have taught, to be kept.
+    """What was learned from the sessions of a dataset, in a form that can be stored.
 
     Attributes:
         kinds: weights for the kinds of sessions that were learned from.
-        surprises: what was counted, for each of `LEVELS`; empty where there was nothing to learn from.
+        surprises: counts for each of `LEVELS`; empty if there was nothing to learn from.
     """
 
-    kinds: dict[Kind, Regression]
+    kinds: dict[SessionKind, Regression]
     surprises: list[LevelCounts]
 
 
-NOTHING = Learned({}, [])
-"""Without any training session."""
+NOTHING_LEARNED = Learned({}, [])
+"""The result without any training session."""
 
 
 class PatternStudent:
-    """Answers sessions of one dataset, or of none."""
+    """Answers the sessions of one dataset, or of none."""
 
-    def __init__(self, model: PairModel, learned: Learned, reader: ReadTexts | None) -> None:
-        """
+    def __init__(self, model: PairModel, learned: Learned, reader: TextReader | None) -> None:
+        """Build a student.
+
         Args:
-            reader: reads titles and names of categories; None where no model does.
+            reader: computes vectors of titles and category names; None without a model for that.
         """
         self._model = model
         self._learned = learned
@@ -79,34 +78,34 @@ class PatternStudent:
         self._surprises = SurpriseFeatures(learned.surprises)
 
     @classmethod
-    def learn(cls, model: PairModel, train: Sequence[Session], reader: ReadTexts | None) -> "PatternStudent":
+    def learn(cls, model: PairModel, train: Sequence[Session], reader: TextReader | None) -> "PatternStudent":
         """Adapt the model to training sessions.
 
-        What a training session is judged by comes from the other folds of the training sessions, as it will for
-        sessions never seen.
+        The features of a training session come from the other folds of the training sessions, as they will for unseen
+        sessions.
         """
-        train = learnable(train)
+        train = learnable_sessions(train)
         if not train:
-            return cls(model, NOTHING, reader)
-        vectors = read(train, reader)
-        usual: Kind = "categories and titles" if vectors is not None else "categories and words"
-        bare: Kind = "titles" if vectors is not None else "words"
-        labels = [labels_of(session) for session in train]
-        learned: dict[Kind, Regression] = {}
+            return cls(model, NOTHING_LEARNED, reader)
+        vectors = read_text_vectors(train, reader)
+        usual: SessionKind = "categories and titles" if vectors is not None else "categories and words"
+        bare: SessionKind = "titles" if vectors is not None else "words"
+        labels = [pair_labels(session) for session in train]
+        learned: dict[SessionKind, Regression] = {}
         counted: list[LevelCounts] = []
         for kind, sessions in ((usual, train), (bare, [without_categories(session) for session in train])):
             known = model.kinds[kind]
             own = [features(session, kind, vectors) for session in sessions]
             expected = [sigmoid(known.alone.log_odds(each)) for each in own]
-            rows = list(_surprised(sessions, own, expected))
-            learned[kind] = _adapted(known, np.concatenate(rows), np.concatenate(labels), evenly(labels))
+            rows = list(_add_surprises(sessions, own, expected))
+            learned[kind] = _adapt_weights(known, np.concatenate(rows), np.concatenate(labels), pair_weights(labels))
             if kind == usual:
                 counted = count_surprises(zip(sessions, expected, strict=True))
         return cls(model, Learned(learned, counted), reader)
 
     @classmethod
-    def from_json(cls, text: bytes | str, model: PairModel, reader: ReadTexts | None) -> "PatternStudent":
-        """The student that `to_json` wrote.
+    def from_json(cls, text: bytes | str, model: PairModel, reader: TextReader | None) -> "PatternStudent":
+        """Read a student that `to_json` wrote.
 
         Raises:
             ValueError: the text is something else, or was written by a version with other features.
@@ -114,22 +113,22 @@ class PatternStudent:
         try:
             learned = json.decode(text, type=Learned)
         except (DecodeError, ValidationError) as error:
-            raise ValueError(f"this is no pattern student: {error}") from error
+            raise ValueError(f"this is not a pattern student: {error}") from error
         for kind, regression in learned.kinds.items():
-            if tuple(regression.weights) != (*feature_names(kind), *SURPRISES):
+            if tuple(regression.weights) != (*feature_names(kind), *SURPRISE_NAMES):
                 raise ValueError("this is a pattern student with other features")
             if not np.isfinite([regression.bias, *regression.weights.values()]).all():
-                raise ValueError("this is a pattern student with weights that are no numbers")
+                raise ValueError("this is a pattern student with weights that are not numbers")
         if len(learned.surprises) not in (0, len(LEVELS)):
-            raise ValueError("this is a pattern student of other levels")
+            raise ValueError("this is a pattern student with other levels")
         return cls(model, learned, reader)
 
     def to_json(self) -> bytes:
-        """All that was learned, to be kept and read again by `from_json`."""
+        """Encode everything that was learned, for `from_json`."""
         return json.encode(self._learned)
 
     def pair_probabilities(self, session: Session) -> Matrix:
-        """Probability that two products of the session share a bundle, (items, items), symmetric, 0 on the diagonal.
+        """Return the probability that two products share a bundle, (items, items), symmetric, 0 on the diagonal.
 
         Raises:
             KdtuiError: the session has too many products.
@@ -137,91 +136,93 @@ class PatternStudent:
         return self._judged(session, self._surprises)
 
     def session_vector(self, session: Session) -> Vectors | None:
-        """The mean direction of the titles and category names of a session, (dimensions,), of length one.
+        """Return the mean direction of the titles and category names of a session, (dimensions,), of length one.
 
-        None where there is no model to read them, or nothing to read.
+        Returns:
+            None if there is no model for vectors, or no text.
         """
-        vectors = read([session], self._reader)
-        return of_length_one(np.mean([*vectors.values()], axis=0)) if vectors else None
+        vectors = read_text_vectors([session], self._reader)
+        return scaled_to_one(np.mean([*vectors.values()], axis=0)) if vectors else None
 
     def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
-        """The same for the training sessions, by id, each as if its bundles had never been counted."""
-        found: dict[str, Matrix] = {}
-        for others, fold in folds_of(train):
+        """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""
+        by_id: dict[str, Matrix] = {}
+        for others, fold in split_folds(train):
             counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
-            found |= {session.id: self._judged(session, counted) for session in fold}
-        return found
+            by_id |= {session.id: self._judged(session, counted) for session in fold}
+        return by_id
 
     def write_bundles(self, session: Session) -> list[WrittenBundle]:
-        """The bundles of a session, the most confident first: the chance that one is a true bundle or a part of it.
+        """Return the bundles of a session, most confident first: the probability of being part of a true bundle.
 
         Raises:
             KdtuiError: the session has too many products.
         """
-        [found] = self.write_many([session])
-        if isinstance(found, KdtuiError):
-            raise found
-        return found
+        [result] = self.write_many([session])
+        if isinstance(result, KdtuiError):
+            raise result
+        return result
 
     def write_many(self, sessions: Sequence[Session]) -> list[list[WrittenBundle] | KdtuiError]:
-        """The bundles of several sessions, as `write_bundles` finds those of each; an error for one that it refuses.
+        """Return the bundles of several sessions, as from `write_bundles`, or an error for a session with too many
+        products.
 
-        Many are judged at once much faster than one after the other.
+        This is much faster than one session at a time.
         """
-        found: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
+        results: list[list[WrittenBundle] | KdtuiError] = [[] for _ in sessions]
         judged = [number for number, session in enumerate(sessions) if len(session.items) <= MOST_PRODUCTS]
         for number in {*range(len(sessions))}.difference(judged):
-            found[number] = _too_large(sessions[number])
-        vectors = read([sessions[number] for number in judged], self._reader)
+            results[number] = _too_large(sessions[number])
+        vectors = read_text_vectors([sessions[number] for number in judged], self._reader)
         if vectors is None and self._reader is not None and len(judged) > 1:
-            # Those whose texts are kept can be judged by them, whatever the others lack.
+            # Sessions whose vectors are cached can still use them, even if other sessions lack theirs.
             for number in judged:
-                [found[number]] = self.write_many([sessions[number]])
-            return found
-        groups: dict[tuple[int, Kind], list[int]] = {}
+                [results[number]] = self.write_many([sessions[number]])
+            return results
+        groups: dict[tuple[int, SessionKind], list[int]] = {}
         for number in judged:
             session = sessions[number]
             if len(session.items) > 1:
-                kind = kind_of(session, has_vectors=vectors is not None)
+                kind = session_kind(session, has_vectors=vectors is not None)
                 groups.setdefault((len(session.items), kind), []).append(number)
         for (_, kind), numbers in groups.items():
             group = [sessions[number] for number in numbers]
             probabilities = self._probabilities(group, kind, vectors, self._surprises)
             partitions = best_partitions(probabilities, self._model.kinds[kind].partitions)
             for number, session, partition in zip(numbers, group, partitions, strict=True):
-                found[number] = [
+                results[number] = [
                     WrittenBundle(at, positions, _intent(session, positions), confidence, complete=True)
                     for at, (confidence, positions) in enumerate(partition)
                 ]
-        return found
+        return results
 
     def _judged(self, session: Session, surprises: SurpriseFeatures) -> Matrix:
-        """The pair probabilities of a session."""
+        """Return the pair probabilities of a session."""
         size = len(session.items)
         if size > MOST_PRODUCTS:
             raise _too_large(session)
         if size < 2:
             return np.zeros((size, size))
-        vectors = read([session], self._reader)
-        kind = kind_of(session, has_vectors=vectors is not None)
+        vectors = read_text_vectors([session], self._reader)
+        kind = session_kind(session, has_vectors=vectors is not None)
         return np.concatenate(self._probabilities([session], kind, vectors, surprises))
 
     def _probabilities(
-        self, sessions: Sequence[Session], kind: Kind, vectors: TextVectors | None, surprises: SurpriseFeatures
+        self, sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None, surprises: SurpriseFeatures
     ) -> Matrix:
-        """Those of sessions of equally many products and the same kind: (sessions, products, products)."""
+        """Return the pair probabilities of sessions of one size and kind: (sessions, products, products)."""
         size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
-        found = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
+        table = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
         matrix = np.zeros((len(sessions), size, size))
         rows, columns = np.triu_indices(size, 1)
-        matrix[:, rows, columns] = sigmoid(regression.log_odds(found))
+        matrix[:, rows, columns] = sigmoid(regression.log_odds(table))
         return matrix + matrix.swapaxes(1, 2)
 
     def _expected(self, session: Session) -> Vector:
-        """How likely the pairs are without what was counted."""
-        vectors = read([session], self._reader)
-        kind = kind_of(session, has_vectors=vectors is not None)
+        """Return the expected pair probabilities, without the counts."""
+        vectors = read_text_vectors([session], self._reader)
+        kind = session_kind(session, has_vectors=vectors is not None)
         return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
 
 
@@ -236,51 +237,53 @@ def _intent(session: Session, positions: Sequence[int]) -> str:
     return category_intent([session.items[position - 1] for position in positions])
 
 
-def learnable(train: Sequence[Session]) -> list[Session]:
-    """Those of the training sessions that are learned from: of more than `ENOUGH` some are left out, by chance."""
-    return [session for session in _some(train, ENOUGH) if 1 < len(session.items) <= MOST_PRODUCTS]
+def learnable_sessions(train: Sequence[Session]) -> list[Session]:
+    """Return the sessions to learn from: those with pairs, out of a random draw of `MOST_LEARNED_SESSIONS` at most."""
+    return [
+        session for session in _draw_at_most(train, MOST_LEARNED_SESSIONS) if 1 < len(session.items) <= MOST_PRODUCTS
+    ]
 
 
-def labels_of(session: Session) -> npt.NDArray[np.bool_]:
-    """Which pairs of the session share a bundle, in the order of `pairs_of`."""
+def pair_labels(session: Session) -> npt.NDArray[np.bool_]:
+    """Return which pairs of the session share a bundle, in the order of `pairs_of`."""
     together = pairs(true_bundles(session))
     return np.array([pair in together for pair in pairs_of(session)], np.bool_)
 
 
-def evenly(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
-    """How much each pair counts: less in a session of many, where pairs say less each; 1 on average."""
+def pair_weights(labels: Sequence[npt.NDArray[np.bool_]]) -> Vector:
+    """Return the weight of each pair: lower in sessions with many pairs, where each says less; 1 on average."""
     counts = np.concatenate([np.full(len(each), len(each) ** -0.5) for each in labels])
     scaled: Vector = counts * (len(counts) / counts.sum())
     return scaled
 
 
-def folds_of(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
-    """The sessions in `FOLDS` parts by chance: the others, and the part."""
-    mixed = drawn(sessions, len(sessions), 0, lambda session: session.id)
+def split_folds(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], list[Session]]]:
+    """Split the sessions randomly into `FOLDS` parts; yield the other sessions and the part."""
+    mixed = draw_subset(sessions, len(sessions), 0, lambda session: session.id)
     for fold in range(min(FOLDS, len(mixed))):
         part = mixed[fold::FOLDS]
         inside = {session.id for session in part}
         yield [session for session in mixed if session.id not in inside], part
 
 
-def _surprised(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
-    """The features of the sessions with surprises that were counted in the other folds, in the order of the sessions.
+def _add_surprises(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
+    """Yield the features of the sessions with surprises counted in the other folds, in the order of the sessions.
 
     Args:
         own: (pairs, features) of each session.
-        expected: (pairs,) of each session, how likely pairs are without what was counted.
+        expected: (pairs,) of each session, expected probabilities without the counts.
     """
     likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
-    found: dict[str, Matrix] = {}
-    for others, part in folds_of(sessions):
+    by_id: dict[str, Matrix] = {}
+    for others, part in split_folds(sessions):
         counted = SurpriseFeatures(count_surprises((session, likely[session.id]) for session in others))
-        found |= {session.id: counted.features(session) for session in part}
+        by_id |= {session.id: counted.features(session) for session in part}
     for session, each in zip(sessions, own, strict=True):
-        yield np.hstack([each, found[session.id]])
+        yield np.hstack([each, by_id[session.id]])
 
 
-def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
-    """The weights that fit the pairs, near those that the model came with."""
+def _adapt_weights(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:
+    """Fit weights to the pairs, with a prior at the model's weights."""
     names = tuple(model.surprised.weights)
     mean, spread = np.array([*model.mean.values()]), np.array([*model.spread.values()])
     weights = np.array([*model.surprised.weights.values()])
@@ -290,11 +293,11 @@ def _adapted(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], coun
     return Regression(bias - float(mean @ fitted), dict(zip(names, fitted.tolist(), strict=True)))
 
 
-def _some(sessions: Sequence[Session], count: int) -> Sequence[Session]:
-    """No more than so many of them, drawn by chance."""
-    return sessions if len(sessions) <= count else drawn(sessions, count, 0, lambda session: session.id)
+def _draw_at_most(sessions: Sequence[Session], count: int) -> Sequence[Session]:
+    """Draw at most `count` sessions at random."""
+    return sessions if len(sessions) <= count else draw_subset(sessions, count, 0, lambda session: session.id)
 
 
 def without_categories(session: Session) -> Session:
-    """The session as it would be if nothing were known of its products but their titles."""
+    """Return the session as if only the titles of its products were known."""
     return replace(session, items=tuple(replace(item, categories=()) for item in session.items))

@@ -1,9 +1,9 @@
-"""Frequent patterns, the first format of knowledge: product categories that people bundle again and again.
+"""Frequent patterns, the first format of knowledge: product categories that annotators often bundle.
 
-A transaction is a true bundle of a training session, an item of it is the category of a product (the first `level`
-names of its main path). Two products of one category count as that category twice, so that bundles of alternatives
-("two cases") have patterns too. Itemsets are found by Eclat (Zaki, 2000): the bundles that hold a category are the
-bits of an integer, and the bundles that hold a set of categories are the `&` of its members.
+A transaction is a true bundle of a training session; its items are the categories of the products (the first `level`
+names of the main path). Two products of one category count as that category twice, so that bundles of alternatives
+("two cases") have patterns, too. Itemsets are found by Eclat (Zaki, 2000): the bundles with a category are the bits of
+an integer, and the bundles with a set of categories are the `&` of these integers.
 """
 
 from collections import Counter, defaultdict
@@ -22,21 +22,21 @@ DEFAULT_SUPPORT = 0.005
 DEFAULT_SIZE = 3
 
 _MOST_ALIKE = 2
-"""How often one category may stand in a pattern: two say "several of these", and more say nothing new."""
+"""Maximum occurrences of a category in a pattern: two mean "several of these", and more add nothing."""
 
 
 class Pattern(Struct, frozen=True):
-    """Categories that are bundled together, and the evidence.
+    """Categories that are bundled together, with the statistics.
 
     Attributes:
-        categories: two or more paths, all of the same level; one that stands twice means two products of it. The
-            last is the one that the others make likeliest: the consequent of `confidence` and `lift`.
-        bundles: number of training bundles that hold all of them.
+        categories: at least two paths, all of the same level; a repeated one means two products of it. The last is the
+            one that the others make most likely: the consequent of `confidence` and `lift`.
+        bundles: number of training bundles that contain all of them.
         support: that number as a share of all training bundles.
-        confidence: share of the bundles with the other categories that hold the last one too.
-        lift: confidence over the share of all bundles that hold the last category.
-        precision: of the training sessions that have products of all these categories, the share in which people
-            bundled such products together.
+        confidence: share of the bundles with the other categories that contain the last one, too.
+        lift: confidence / share of all bundles that contain the last category.
+        precision: share of the training sessions with products of all these categories in which such products are
+            bundled together.
     """
 
     categories: tuple[CategoryPath, ...]
@@ -48,12 +48,12 @@ class Pattern(Struct, frozen=True):
 
     @property
     def statement(self) -> str:
-        """The pattern for a person to read."""
+        """The pattern as text."""
         return " + ".join(" > ".join(path) for path in self.categories)
 
 
 _Element = tuple[CategoryPath, int]
-"""A category and which product of it: (path, 1) is in every bundle that has it, (path, 2) where there are two."""
+"""A category and an ordinal: (path, 1) is in every bundle with the category, (path, 2) if it has two such products."""
 
 
 def mine(
@@ -63,17 +63,17 @@ def mine(
     min_support: float = DEFAULT_SUPPORT,
     max_size: int = DEFAULT_SIZE,
 ) -> list[Pattern]:
-    """Find the frequent category patterns in the true bundles of training sessions, the most frequent first.
+    """Find the frequent category patterns in the true bundles of training sessions, most frequent first.
 
     Args:
-        levels: category depths to look at; each is mined by itself, over the products whose path is that deep.
-        min_support: least share of bundles that hold a pattern, 0..1; a pattern that occurs once is never one.
-        max_size: most categories in a pattern.
+        levels: category depths; each is mined separately, over the products with a path of that depth.
+        min_support: minimum share of bundles that contain a pattern, 0..1; a pattern must occur at least twice.
+        max_size: maximum number of categories in a pattern.
     """
-    found = [
+    patterns = [
         pattern for level in sorted(set(levels)) for pattern in _mine_level(sessions, level, min_support, max_size)
     ]
-    return sorted(found, key=lambda pattern: (-pattern.bundles, pattern.categories))
+    return sorted(patterns, key=lambda pattern: (-pattern.bundles, pattern.categories))
 
 
 def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max_size: int) -> Iterator[Pattern]:
@@ -104,7 +104,7 @@ def _mine_level(sessions: Sequence[Session], level: int, min_support: float, max
 def _eclat(
     candidates: Sequence[tuple[_Element, int]], least: int, max_size: int, prefix: tuple[_Element, ...] = ()
 ) -> Iterator[tuple[tuple[_Element, ...], int]]:
-    """Depth first over the itemsets that at least `least` bundles hold, each with the bits of those bundles."""
+    """Search depth first for itemsets in at least `least` bundles; yield each with the bits of its bundles."""
     for index, (element, bits) in enumerate(candidates):
         itemset = (*prefix, element)
         yield itemset, bits
@@ -118,7 +118,7 @@ def _eclat(
 
 
 def _is_closed_downwards(itemset: tuple[_Element, ...]) -> bool:
-    """Whether the first product of each category is there where the second is; the other itemsets only repeat these."""
+    """Whether each second product of a category comes with the first; other itemsets are redundant."""
     return all(nth == 1 or (path, nth - 1) in itemset for path, nth in itemset)
 
 
@@ -135,7 +135,7 @@ def _pattern(
     def confidence(consequent: _Element) -> float:
         return count / _intersection(in_bundles, (other for other in itemset if other != consequent)).bit_count()
 
-    # Taking away the first of two would leave the second, which holds the first: only the last of a category goes.
+    # Without the first of two products, the second would imply it again: only the last of each category can go.
     last = [element for element in itemset if (element[0], element[1] + 1) not in itemset]
     consequent = max(last, key=lambda element: (confidence(element), element))
     others = sorted(element for element in itemset if element != consequent)
@@ -152,19 +152,19 @@ def _pattern(
 
 
 def _elements(paths: Iterable[CategoryPath | None]) -> set[_Element]:
-    found: set[_Element] = set()
+    elements: set[_Element] = set()
     for path in paths:
         if path is not None:
             nth = 1
-            while (path, nth) in found and nth < _MOST_ALIKE:
+            while (path, nth) in elements and nth < _MOST_ALIKE:
                 nth += 1
-            found.add((path, nth))
-    return found
+            elements.add((path, nth))
+    return elements
 
 
 def category_at(item: Item, level: int) -> CategoryPath | None:
-    """The first `level` names of the item's main category path; None where it has none that deep."""
-    path = item.categories[0] if item.categories else ()
+    """Return the first `level` names of the item's main category path; None if the path is shorter."""
+    path = item.main_category
     return path[:level] if len(path) >= level else None
 
 
@@ -176,8 +176,8 @@ def _intersection(bits: dict[_Element, int], elements: Iterable[_Element]) -> in
 
 
 def _bits(numbers: Sequence[int], total: int) -> int:
-    """An integer with these bits of so many: setting them one by one would copy it each time."""
-    # Imported here: the app can do without.
+    """Return an integer with these bits set. Setting them one by one would copy it each time."""
+    # Imported here, as the app works without it.
     import numpy as np
 
     flags = np.zeros(total, np.bool_)
@@ -186,27 +186,27 @@ def _bits(numbers: Sequence[int], total: int) -> int:
 
 
 def _numbers(bits: int) -> list[int]:
-    """The numbers of the bits that are set, ascending."""
+    """Return the numbers of the set bits, ascending."""
     import numpy as np
 
     octets = np.frombuffer(bits.to_bytes((bits.bit_length() + 7) // 8, "little"), np.uint8)
-    found: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
-    return found
+    numbers: list[int] = np.flatnonzero(np.unpackbits(octets, bitorder="little")).tolist()
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PatternMatch:
     """A pattern that applies to a session, and the positions of the products that it joins (1-based, ascending)."""
 
     pattern: Pattern
     positions: tuple[int, ...]
 
 
-def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> list[Match]:
-    """The patterns that apply to a session, the most precise first; of those that join the same products, one."""
+def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> list[PatternMatch]:
+    """Return the patterns that apply to a session, most precise first; only one for the same products."""
     by_category: defaultdict[CategoryPath, list[int]] = defaultdict(list)
     for position, item in enumerate(session.items, start=1):
-        path = item.categories[0] if item.categories else ()
+        path = item.main_category
         for level in range(1, len(path) + 1):
             by_category[path[:level]].append(position)
     best: dict[tuple[int, ...], Pattern] = {}
@@ -216,32 +216,32 @@ def patterns_for(session: Session, patterns: Iterable[Pattern], limit: int) -> l
             positions = tuple(sorted(position for path in needed for position in by_category[path]))
             if positions not in best or _strength(pattern) > _strength(best[positions]):
                 best[positions] = pattern
-    matches = [Match(pattern, positions) for positions, pattern in best.items()]
+    matches = [PatternMatch(pattern, positions) for positions, pattern in best.items()]
     return sorted(matches, key=lambda match: (_strength(match.pattern), match.positions), reverse=True)[:limit]
 
 
 def unseen_patterns(session: Session, patterns: Sequence[Pattern]) -> tuple[Pattern, ...]:
-    """The patterns that apply to a training session, as if it had not been among those that they were mined from.
+    """Return the patterns that apply to a training session, as if it had not been mined.
 
-    One that its own bundles have made frequent is left out. The precision is nearly so: how many sessions there were is
-    taken from the bundles. Support, confidence and lift stay as they are.
+    A pattern that is only frequent because of the session's own bundles is left out. Precision is corrected
+    approximately, as the number of sessions is estimated from the bundles. Support, confidence and lift are unchanged.
     """
     least = min((pattern.bundles for pattern in patterns), default=0)
     here = _paths(session.items)
     own = [_paths([session.items[position - 1] for position in bundle]) for bundle in true_bundles(session)]
-    found = []
+    unseen = []
     for pattern in patterns:
         needed = Counter(pattern.categories)
         if needed <= here:
             left = pattern.bundles - sum(needed <= bundle for bundle in own)
             if left >= least:
                 others = max(1.0, pattern.bundles / pattern.precision - 1)
-                found.append(replace(pattern, bundles=left, precision=min(1.0, left / others)))
-    return tuple(found)
+                unseen.append(replace(pattern, bundles=left, precision=min(1.0, left / others)))
+    return tuple(unseen)
 
 
 def _paths(items: Iterable[Item]) -> Counter[CategoryPath]:
-    """How many of the products there are of each category, at every level."""
+    """Count the products in each category, at every level."""
     main = [item.categories[0] for item in items if item.categories]
     return Counter(path[:level] for path in main for level in range(1, len(path) + 1))
 

@@ -1,8 +1,8 @@
-"""A router: which of several adapters answers a session.
+"""A router: it chooses the adapter that answers a session.
 
-What each adapter may be expected to score on a session is a ridge regression on a few features that cost next to
-nothing beside an answer. It is fitted to the *difference* from the adapter that is best on average, so that a heavy
-penalty means "always the best one". The penalty is chosen by cross-validation: with a hundred validation sessions, the
+The expected score of each adapter on a session is a ridge regression on a few features, which cost next to nothing
+compared with an answer. It is fitted to the *difference* from the adapter that is best on average, so a heavy penalty
+means "always the best one". The penalty is chosen by cross-validation: with a hundred validation sessions, the
 heaviest is often the best.
 """
 
@@ -21,29 +21,29 @@ from models.unit_vectors import Vectors
 from store.records import RunSettings, Session
 
 ALWAYS = float("inf")
-"""The penalty of a router that always takes the best adapter."""
+"""The penalty of a router that always chooses the best adapter."""
 
 PENALTIES = (3.0, 10.0, 30.0, 100.0, 300.0, ALWAYS)
 
 FOLDS = 10
 
 ENOUGH_SESSIONS = 20
-"""Of fewer a router learns which adapter is best, and always takes that one."""
+"""With fewer sessions, a router only learns which adapter is best, and always chooses that one."""
 
 _MAJORITY = float(np.nextafter(0.5, 1))
 
 _UNSURE = (0.25, 0.75)
-"""Probabilities of pairs between these say little."""
+"""Pair probabilities between these say little."""
 
 
 class Route(Struct, frozen=True):
-    """One of the adapters of a router.
+    """One adapter of a router.
 
     Attributes:
-        name: what to call it.
+        name: display name.
         settings: the base, the adapter and the knowledge that its prompts show.
         score: mean pair F1 on the sessions that the router was fitted to.
-        bias, weights: of the pair F1 that it is expected to gain over the best route, by standardized features.
+        bias, weights: regression of its gain in pair F1 over the best route, by standardized features.
     """
 
     name: str
@@ -57,12 +57,12 @@ class Router(Struct, frozen=True):
     """Chooses a route for each session.
 
     Attributes:
-        routes: the best on average first.
-        mean, spread: of each feature over the sessions that it was fitted to.
-        centres: for routers of several datasets the mean direction of each one's sessions, of length one; else empty.
-        datasets: whose validation sessions it was fitted to.
-        sessions: how many.
-        penalty: of the regression; None for a router that always takes the best route.
+        routes: the routes, best on average first.
+        mean, spread: mean and standard deviation of each feature over the sessions that it was fitted to.
+        centres: for routers of several datasets, the mean direction of each one's sessions, of length one; else empty.
+        datasets: datasets whose validation sessions it was fitted to.
+        sessions: number of these sessions.
+        penalty: penalty of the regression; None for a router that always chooses the best route.
     """
 
     routes: tuple[Route, ...]
@@ -74,39 +74,41 @@ class Router(Struct, frozen=True):
     penalty: float | None
 
     def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "AdapterChoice":
-        """The route that may be expected to do best.
+        """Choose the route with the best expected score.
 
         Args:
-            features: of the session, by name.
-            present: names of the routes whose adapters are there; None for all.
+            features: features of the session, by name.
+            present: names of the routes whose adapters exist; None for all.
 
         Raises:
-            KdtuiError: none is there.
+            KdtuiError: no adapter exists.
         """
-        there = [route for route in self.routes if present is None or route.name in present]
-        if not there:
-            raise KdtuiError("none of the adapters of the router is there any more")
+        available = [route for route in self.routes if present is None or route.name in present]
+        if not available:
+            raise KdtuiError("all adapters of the router have been deleted")
         standard = {name: (features[name] - self.mean[name]) / self.spread[name] for name in self.mean}
 
         def gain(route: Route) -> float:
             return route.bias + sum(weight * standard[name] for name, weight in route.weights.items())
 
-        gains = {route.name: gain(route) for route in there}
-        best = there[0]
-        # Of equal ones the first, which is better on average.
-        chosen = max(there, key=lambda route: gains[route.name])
+        gains = {route.name: gain(route) for route in available}
+        best = available[0]
+        # On a tie, the first route, which is better on average.
+        chosen = max(available, key=lambda route: gains[route.name])
         expected = {name: min(max(self.routes[0].score + value, 0.0), 1.0) for name, value in gains.items()}
-        return AdapterChoice(chosen, expected, "" if chosen is best else _strongest(chosen, best, standard, features))
+        return AdapterChoice(
+            chosen, expected, "" if chosen is best else _strongest_argument(chosen, best, standard, features)
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterChoice:
-    """Which route answers a session, and why.
+    """The route for a session, with the reason.
 
     Attributes:
-        expected: pair F1 that each route may be expected to have, by name.
-        because: the feature that speaks most for the route, with its value; empty for the route that is best on
-            average.
+        expected: expected pair F1 of each route, by name.
+        because: the feature that is the strongest argument for the route, with its value; empty if the route is the
+            best on average.
     """
 
     route: Route
@@ -115,19 +117,21 @@ class AdapterChoice:
 
     @property
     def in_words(self) -> str:
-        """A sentence."""
+        """The choice as a sentence."""
         if not self.because:
             return f"answered with {self.route.name}, the best on average of {len(self.expected)}"
         others = [value for name, value in self.expected.items() if name != self.route.name]
         own = self.expected[self.route.name]
         return (
-            f"answered with {self.route.name}: {self.because}; expected pair F1 {own:.2f}, of the others "
-            f"{max(others):.2f} at most"
+            f"answered with {self.route.name}: {self.because}; expected pair F1 {own:.2f}, at most {max(others):.2f} "
+            "for the others"
         )
 
 
-def _strongest(chosen: Route, best: Route, standard: Mapping[str, float], features: Mapping[str, float]) -> str:
-    """The feature that speaks most for a route against the one that is best on average."""
+def _strongest_argument(
+    chosen: Route, best: Route, standard: Mapping[str, float], features: Mapping[str, float]
+) -> str:
+    """Return the feature that is the strongest argument for a route against the best one on average."""
 
     def speaks(name: str) -> float:
         return (chosen.weights.get(name, 0.0) - best.weights.get(name, 0.0)) * standard[name]
@@ -139,11 +143,11 @@ def _strongest(chosen: Route, best: Route, standard: Mapping[str, float], featur
 def session_features(
     session: Session, probabilities: Matrix, vector: Vectors | None, centres: Mapping[str, Sequence[float]]
 ) -> dict[str, float]:
-    """What a router sees of a session, by name; all are finite.
+    """Return the features of a session for a router, by name; all are finite.
 
     Args:
-        probabilities: that two products share a bundle, (products, products).
-        vector: of the session, (dimensions,), of length one; None where its titles cannot be read.
+        probabilities: probability that two products share a bundle, (products, products).
+        vector: vector of the session, (dimensions,), of length one; None if there is no model for its titles.
         centres: see `Router`.
     """
     size = len(session.items)
@@ -151,7 +155,7 @@ def session_features(
     bare = sum(not item.categories for item in session.items)
     tops = {item.categories[0][0] for item in session.items if item.categories}
     narrow = {item.categories[0] for item in session.items if item.categories}
-    found = {
+    features = {
         "ln(products)": log(max(size, 1)),
         "share without a category": bare / max(size, 1),
         "categories a product": len(narrow) / max(size, 1),
@@ -161,19 +165,19 @@ def session_features(
         "share of unsure pairs": float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
     }
     for dataset, centre in centres.items():
-        found[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
-    return found
+        features[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
+    return features
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fitted:
+class FittedRouter:
     """The linear model of a router.
 
     Attributes:
-        order: the numbers of the routes, the best on average first.
-        scores: their means.
-        mean, spread: (features,).
-        weights: (routes, 1 + features): the bias and the weights of the gain over the best route, whose are 0.
+        order: numbers of the routes, best on average first.
+        scores: mean scores of the routes.
+        mean, spread: mean and standard deviation of the features, (features,).
+        weights: (routes, 1 + features): bias and weights of the gain over the best route, for which they are 0.
         penalty: see `PENALTIES`.
     """
 
@@ -185,16 +189,16 @@ class Fitted:
     penalty: float
 
     def chosen(self, features: Matrix) -> npt.NDArray[np.intp]:
-        """(sessions,): the number of the route of each, by (sessions, features)."""
+        """Return the number of the chosen route for each session, (sessions,), from (sessions, features)."""
         gains = _with_ones((features - self.mean) / self.spread) @ self.weights.T
-        # Of equal gains the first, which is better on average.
+        # On a tie, the first route, which is better on average.
         order = np.array(self.order)
-        found: npt.NDArray[np.intp] = order[gains[:, order].argmax(axis=1)]
-        return found
+        numbers: npt.NDArray[np.intp] = order[gains[:, order].argmax(axis=1)]
+        return numbers
 
 
-def fit(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Fitted:
-    """Fit a router; the penalty is the one whose choices score best on the other folds, the larger of equal ones.
+def fit_router(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> FittedRouter:
+    """Fit a router; choose the penalty by cross-validation, on a tie the larger one.
 
     Args:
         features: (sessions, features), finite.
@@ -204,37 +208,37 @@ def fit(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES
         penalties = (ALWAYS,)
     best = penalties[0]
     if len(penalties) > 1:
-        means = {penalty: float(crossed(features, scores, (penalty,)).mean()) for penalty in penalties}
+        means = {penalty: float(cross_validate(features, scores, (penalty,)).mean()) for penalty in penalties}
         best = max(penalties, key=lambda penalty: (round(means[penalty], 9), penalty))
     return _fit(features, scores, best)
 
 
-def crossed(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
-    """(sessions,): what a router scores on each session when it was fitted, penalty included, to the other folds."""
-    found = np.zeros(len(scores))
+def cross_validate(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
+    """Cross-validate a router, including the choice of the penalty: return its score on each session, (sessions,)."""
+    crossed_scores = np.zeros(len(scores))
     for others, part in folds(len(scores)):
-        router = fit(features[others], scores[others], penalties)
-        found[part] = scores[part, router.chosen(features[part])]
-    return found
+        router = fit_router(features[others], scores[others], penalties)
+        crossed_scores[part] = scores[part, router.chosen(features[part])]
+    return crossed_scores
 
 
-def crossed_best(scores: Matrix) -> Vector:
-    """(sessions,): what the route that is best on the other folds scores on each."""
-    found = np.zeros(len(scores))
+def cross_validate_best(scores: Matrix) -> Vector:
+    """Cross-validate the choice of the best route: return its score on each session, (sessions,)."""
+    crossed_scores = np.zeros(len(scores))
     for others, part in folds(len(scores)):
-        found[part] = scores[part, scores[others].mean(axis=0).argmax()]
-    return found
+        crossed_scores[part] = scores[part, scores[others].mean(axis=0).argmax()]
+    return crossed_scores
 
 
 def folds(count: int) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-    """Numbers below `count` in parts by chance, the same ones each time: the others, and the part."""
+    """Split the numbers below `count` into random folds, always the same; yield the other numbers and the fold."""
     mixed = np.random.default_rng(0).permutation(count)
     for fold in range(min(FOLDS, count)):
         part = np.sort(mixed[fold::FOLDS])
         yield np.setdiff1d(np.arange(count), part), part
 
 
-def _fit(features: Matrix, scores: Matrix, penalty: float) -> Fitted:
+def _fit(features: Matrix, scores: Matrix, penalty: float) -> FittedRouter:
     means = scores.mean(axis=0)
     order = tuple(int(number) for number in np.argsort(-means, kind="stable"))
     mean, spread = features.mean(axis=0), features.std(axis=0)
@@ -244,9 +248,9 @@ def _fit(features: Matrix, scores: Matrix, penalty: float) -> Fitted:
     weights[:, 0] = gains.mean(axis=0)
     if penalty != ALWAYS:
         x = (features - mean) / spread
-        # The bias is free: standardized features have a mean of 0.
+        # The bias is not penalized: standardized features have mean 0.
         weights[:, 1:] = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ gains).T
-    return Fitted(order, means, mean, spread, weights, penalty)
+    return FittedRouter(order, means, mean, spread, weights, penalty)
 
 
 def _with_ones(features: Matrix) -> Matrix:
@@ -254,18 +258,18 @@ def _with_ones(features: Matrix) -> Matrix:
 
 
 def make_router(
-    fitted: Fitted,
+    fitted: FittedRouter,
     routes: Sequence[tuple[str, RunSettings]],
     names: Sequence[str],
     centres: Mapping[str, Sequence[float]],
     datasets: Sequence[str],
     sessions: int,
 ) -> Router:
-    """The router of a linear model.
+    """Build the router of a linear model.
 
     Args:
-        routes: a name and settings for each.
-        names: of the features.
+        routes: name and settings of each route.
+        names: names of the features.
     """
     return Router(
         tuple(
@@ -287,11 +291,11 @@ def make_router(
 
 
 def vote(answers: Sequence[Sequence[frozenset[int]]], size: int) -> list[frozenset[int]]:
-    """The bundles that several answers to a session agree on: products that more than half of them put together.
+    """Return the bundles that several answers to a session agree on: products that more than half put together.
 
     Args:
         answers: bundles of positions (1-based), one sequence for each route.
-        size: products of the session.
+        size: number of products in the session.
     """
     together = np.zeros((size, size))
     for bundles in answers:

@@ -1,25 +1,23 @@
 """Formalized rules, the second format of knowledge: which products to put together, and which to leave apart.
 
-A rule is a sentence. Where it names the categories that it is about, it can be tried on any session: then it has a
-support and a precision, and points at products.
+A rule is a sentence. If it names the categories that it is about, it can be tested on any session: then it has a
+support and a precision, and identifies products.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from re import compile as compile_pattern
 
 from msgspec import Struct
 
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
+from store.full_text import words_in
 from store.records import CategoryPath, Session
 
-_WORD = compile_pattern(r"[^\W_]+")
-
 _ALIKE = 0.8
-"""Rules in words that share so many of them (Jaccard) say the same."""
+"""Minimum Jaccard index of the words of two rules without categories that count as equal."""
 
 
 class Rule(Struct, frozen=True):
@@ -27,11 +25,11 @@ class Rule(Struct, frozen=True):
 
     Attributes:
         text: the rule as a sentence.
-        together: whether products of the two categories are to be bundled, or left apart; None where the rule says
+        together: whether to bundle products of the two categories, or to leave them apart; None if the rule says
             something else.
-        categories: the two category paths that it is about, sorted, one of them twice where it is about two products
-            of one category; empty where it names none.
-        intents: what shoppers want such bundles for, the most frequent first.
+        categories: the two category paths that it is about, sorted; the same path twice for two products of one
+            category; empty if the rule names none.
+        intents: what shoppers want such bundles for, most frequent first.
     """
 
     text: str
@@ -41,21 +39,22 @@ class Rule(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Consolidated:
-    """A rule, and the sessions that it was found in."""
+class ConsolidatedRule:
+    """A rule, with the sessions that it was found in."""
 
     rule: Rule
     sessions: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What a rule does on sessions that it was not made from.
+class RuleTrial:
+    """The results of a rule on sessions that it does not come from.
 
     Attributes:
-        sessions: how many there were.
-        applies: in how many of them there are products of its categories.
-        right: in how many of those all such products share a true bundle, or none do where they are to be left apart.
+        sessions: number of these sessions.
+        applies: number of sessions with products of its categories.
+        right: number of the latter in which all such products share a true bundle, or none do if the rule leaves them
+            apart.
     """
 
     sessions: int
@@ -69,12 +68,12 @@ class Trial:
 
     @property
     def precision(self) -> float | None:
-        """Share of these in which it is right; None where it applies to none."""
+        """Share of these sessions in which it is right; None if it applies to none."""
         return self.right / self.applies if self.applies else None
 
 
 def positions_of(session: Session, category: CategoryPath) -> list[int]:
-    """The positions of the products whose main category is this one, or lies below it."""
+    """Return the positions of the products whose main category is this one, or is below it."""
     depth = len(category)
     return [
         position
@@ -84,22 +83,24 @@ def positions_of(session: Session, category: CategoryPath) -> list[int]:
 
 
 def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
-    """The pairs of products that a rule is about, as positions (1-based, ascending)."""
+    """Return the pairs of products that a rule is about, as positions (1-based, ascending)."""
     if len(rule.categories) != 2:
         return ()
     one, other = rule.categories
     if one == other:
         return tuple(combinations(positions_of(session, one), 2))
-    found = {(min(a, b), max(a, b)) for a in positions_of(session, one) for b in positions_of(session, other) if a != b}
-    return tuple(sorted(found))
+    pairs_about = {
+        (min(a, b), max(a, b)) for a in positions_of(session, one) for b in positions_of(session, other) if a != b
+    }
+    return tuple(sorted(pairs_about))
 
 
-def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> list[Trial]:
-    """Try each rule on the sessions that it does not come from."""
+def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) -> list[RuleTrial]:
+    """Test each rule on the sessions that it does not come from."""
     by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
     for number, session in enumerate(sessions):
         for item in session.items:
-            path = item.categories[0] if item.categories else ()
+            path = item.main_category
             for depth in range(1, len(path) + 1):
                 by_category[path[:depth]].add(number)
     bundled = [pairs(true_bundles(session)) for session in sessions]
@@ -108,24 +109,24 @@ def try_rules(rules: Sequence[Consolidated], sessions: Sequence[Session]) -> lis
     for each in rules:
         own = {number_of[session] for session in each.sessions if session in number_of}
         applies = right = 0
-        wanted = [by_category.get(category, set()) for category in each.rule.categories]
-        for number in (set.intersection(*wanted) if wanted else set()) - own:
+        sessions_with = [by_category.get(category, set()) for category in each.rule.categories]
+        for number in (set.intersection(*sessions_with) if sessions_with else set()) - own:
             about = applies_to(each.rule, sessions[number])
             if about:
                 applies += 1
                 right += all((pair in bundled[number]) == each.rule.together for pair in about)
-        trials.append(Trial(len(sessions) - len(own), applies, right))
+        trials.append(RuleTrial(len(sessions) - len(own), applies, right))
     return trials
 
 
-def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
-    """Merge the rules of many sessions that say the same, those of most sessions first.
+def consolidate(found: Iterable[tuple[Rule, str]]) -> list[ConsolidatedRule]:
+    """Merge equal rules of many sessions; return those of most sessions first.
 
-    Rules about the same categories say the same when both put together, or both leave apart; rules in words alone
-    when they have nearly the same words. The first sentence stays.
+    Rules about the same categories are equal if both put together, or both leave apart; rules without categories if
+    they have nearly the same words. The first sentence is kept.
 
     Args:
-        found: rules with the session that each comes from.
+        found: rules, each with the session that it comes from.
     """
     by_categories: dict[tuple[object, ...], list[tuple[Rule, str]]] = {}
     in_words: list[tuple[frozenset[str], list[tuple[Rule, str]]]] = []
@@ -133,7 +134,7 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
         if rule.categories and rule.together is not None:
             by_categories.setdefault((rule.together, rule.categories), []).append((rule, session))
             continue
-        words = frozenset(_WORD.findall(rule.text.lower()))
+        words = frozenset(words_in(rule.text))
         group = next((group for others, group in in_words if _alike(words, others)), None)
         if group is None:
             in_words.append((words, [(rule, session)]))
@@ -144,13 +145,13 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[Consolidated]:
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
-    # Sets of very different sizes cannot be alike, and most are of different sizes.
+    # Sets of very different sizes cannot be similar; most pairs have different sizes.
     if min(len(one), len(other)) < _ALIKE * max(len(one), len(other)):
         return False
     return len(one & other) >= _ALIKE * len(one | other)
 
 
-def _merge(group: Sequence[tuple[Rule, str]]) -> Consolidated:
+def _merge(group: Sequence[tuple[Rule, str]]) -> ConsolidatedRule:
     first = group[0][0]
     counts: dict[str, int] = {}
     for rule, _ in group:
@@ -158,4 +159,4 @@ def _merge(group: Sequence[tuple[Rule, str]]) -> Consolidated:
             counts[intent] = counts.get(intent, 0) + 1
     intents = tuple(sorted(counts, key=lambda intent: -counts[intent]))
     sessions = tuple(dict.fromkeys(session for _, session in group))
-    return Consolidated(Rule(first.text, first.together, first.categories, intents), sessions)
+    return ConsolidatedRule(Rule(first.text, first.together, first.categories, intents), sessions)

@@ -1,4 +1,4 @@
-"""The messages that a student gets about a session."""
+"""The messages that ask a student about a session."""
 
 from collections.abc import Sequence
 from dataclasses import replace as replace_fields
@@ -12,13 +12,13 @@ from models.student_protocol import (
 from store.records import Session
 
 
-def prompt(
+def session_prompt(
     session: Session, knowledge: Applicable, form: Form, order: Sequence[int], *, has_evidence: bool = False
 ) -> list[Message]:
-    """What the student is shown of a session, its products in this order, with the knowledge that applies to it.
+    """Return the prompt for a session, with its products in this order and the knowledge that applies to it.
 
     Args:
-        has_evidence: what the patterns say stands in the questions about pairs.
+        has_evidence: whether the questions about pairs include the evidence; if so, patterns are left out.
     """
     if has_evidence and form == "pairs":
         knowledge = replace_fields(knowledge, patterns=())

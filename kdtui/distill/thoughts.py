@@ -1,4 +1,4 @@
-"""Deep thoughts, the third format of knowledge: from what products are to what shoppers want, and to the bundles."""
+"""Deep thoughts, the third format of knowledge: from products to what shoppers want, and on to the bundles."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from kdtui.bundling.truth import true_bundles
 from store.records import Session
 
 AGREEMENT = 0.6
-"""Least pair F1 between the bundles that a thought ends in and the true ones. Below it, it teaches what is not so."""
+"""Minimum pair F1 between the bundles of a thought and the true ones. Below it, the thought would teach errors."""
 
 
 class Step(Struct, frozen=True):
-    """A bundle that a thought ends in.
+    """A bundle that a thought leads to.
 
     Attributes:
         positions: product numbers (1-based, ascending).
@@ -31,8 +31,8 @@ class Thought(Struct, frozen=True):
 
     Attributes:
         products: what each product is, in the order of the session.
-        steps: the bundles, each from its intent.
-        left_out: why the other products are in none; empty where there are none.
+        steps: the bundles, each derived from its intent.
+        left_out: why the other products are in no bundle; empty if there are none.
     """
 
     products: tuple[str, ...]
@@ -41,7 +41,7 @@ class Thought(Struct, frozen=True):
 
     @property
     def statement(self) -> str:
-        """The thought for a person to read, and for a student to be shown."""
+        """The thought as text, for people and for prompts."""
         products = "; ".join(f"{number}. {product}" for number, product in enumerate(self.products, start=1))
         steps = " ".join(
             f"Shoppers want {step.intent}: {','.join(map(str, step.positions))}, because {step.why}."
@@ -50,14 +50,14 @@ class Thought(Struct, frozen=True):
         return " ".join(part for part in (f"Products: {products}.", steps, self.left_out) if part)
 
 
-def rejection(thought: Thought, session: Session) -> str | None:
-    """Why a thought is not to be used; None where its bundles agree with the true ones."""
-    agreement = pair_f1(true_bundles(session), bundles_of(thought))
+def rejection_reason(thought: Thought, session: Session) -> str | None:
+    """Return why a thought must be rejected; None if its bundles agree with the true ones."""
+    agreement = pair_f1(true_bundles(session), bundles_of_thought(thought))
     if agreement >= AGREEMENT:
         return None
     return f"its bundles agree with the true ones to {agreement:.2f} (pair F1), and {AGREEMENT:g} is needed"
 
 
-def bundles_of(thought: Thought) -> Sequence[frozenset[int]]:
-    """The bundles that a thought ends in."""
+def bundles_of_thought(thought: Thought) -> Sequence[frozenset[int]]:
+    """Return the bundles of a thought."""
     return [frozenset(step.positions) for step in thought.steps]

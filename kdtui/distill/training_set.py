@@ -1,6 +1,6 @@
-"""Training examples: what a student is asked of a session, and what it should answer.
+"""Training examples: prompts about a session, and the completions to learn.
 
-The shape of a line is that of models.sft.examples: a prompt, and the completions that follow it.
+`models.sft.examples` defines the format of a line: a prompt, and the completions that follow it.
 """
 
 import json
@@ -20,31 +20,31 @@ from models.prompt_format import NO, THOUGHT, YES, pair_question
 from store.records import Bundle, Session
 
 _INTENT_LENGTH = 60
-"""Characters; people's intents have three to five words."""
+"""Characters; annotated intents have three to five words."""
 
 
 def shuffled(size: int, seed: object) -> list[int]:
-    """The positions 1 to `size` in an order by chance, the same for the same seed."""
+    """Return the positions 1 to `size` in a random order that depends only on the seed."""
     order = list(range(1, size + 1))
     Random(str(seed)).shuffle(order)
     return order
 
 
 def reordered(session: Session, order: Sequence[int]) -> Session:
-    """The session with its products in another order, and its bundles with them."""
-    place = {position: number for number, position in enumerate(order, start=1)}
+    """Return the session with its products in another order, and its bundles adjusted."""
+    position_of = {position: number for number, position in enumerate(order, start=1)}
     bundles = tuple(
-        Bundle(tuple(sorted(place[position] for position in bundle.positions)), bundle.intent)
+        Bundle(tuple(sorted(position_of[position] for position in bundle.positions)), bundle.intent)
         for bundle in session.bundles
     )
     return Session(session.id, tuple(session.items[position - 1] for position in order), bundles, session.split)
 
 
 def pair_completions(session: Session, evidence: Matrix | None) -> list[dict[str, Any]]:
-    """A question for each pair of products, and for each true bundle its intent: what the strategy `pairs` asks.
+    """Return a question for each pair of products, and the intent of each true bundle, as the strategy `pairs` asks.
 
     Args:
-        evidence: how likely two products share a bundle by what is known of their categories, (products, products).
+        evidence: probability that two products share a bundle, from their categories, (products, products).
     """
     bundled = pairs(true_bundles(session))
     asked: list[dict[str, Any]] = [
@@ -60,10 +60,10 @@ def pair_completions(session: Session, evidence: Matrix | None) -> list[dict[str
 
 
 def list_completions(session: Session, thought: str | None = None) -> list[dict[str, Any]]:
-    """The list of bundles: what the strategies `list` and `drafts` ask.
+    """Return the list of bundles, as the strategies `list` and `drafts` ask for it.
 
     Args:
-        thought: what is to be written first, on a line of its own.
+        thought: written first, on a line of its own.
     """
     lines = [f"{_numbers(bundle)}: {_intent(bundle)}" for bundle in minimal_bundles(session.bundles)]
     if lines and thought is not None:
@@ -72,9 +72,9 @@ def list_completions(session: Session, thought: str | None = None) -> list[dict[
 
 
 def intent_completions(session: Session) -> list[dict[str, Any]]:
-    """The intent of each true bundle behind its products: what a student writes for bundles that are known.
+    """Return the intent of each true bundle after its products: what a student writes for known bundles.
 
-    Where people wrote several intents for the same products, each is one to learn.
+    If annotators wrote several intents for the same products, each becomes a completion.
     """
     return [
         {
@@ -87,7 +87,7 @@ def intent_completions(session: Session) -> list[dict[str, Any]]:
 
 
 def bundles_to_name(session: Session) -> list[Bundle]:
-    """The true bundles that have an intent to learn, in the order of `intent_completions`."""
+    """Return the true bundles with an intent to learn, in the order of `intent_completions`."""
     minimal = set(true_bundles(session))
     return [
         bundle
@@ -97,7 +97,7 @@ def bundles_to_name(session: Session) -> list[Bundle]:
 
 
 def intent_example(session: Session) -> dict[str, Any]:
-    """A line of a training set about intents. It tells no true bundles: those are given, and not found."""
+    """Return a training line about intents. It has no true bundles, as they are given in the prompt."""
     return {
         "session": session.id,
         "prompt": [{"role": message.role, "content": message.content} for message in INTENT_MESSAGES],
@@ -105,8 +105,10 @@ def intent_example(session: Session) -> dict[str, Any]:
     }
 
 
-def example(session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A line of a training set; the session has its products in the order of the prompt."""
+def session_example(
+    session: Session, prompt: Sequence[Message], completions: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Return a training line; the session has its products in the order of the prompt."""
     return {
         "session": session.id,
         "prompt": [{"role": message.role, "content": message.content} for message in prompt],
@@ -115,15 +117,15 @@ def example(session: Session, prompt: Sequence[Message], completions: Sequence[d
     }
 
 
-def encode(line: dict[str, Any]) -> bytes:
-    """A line of JSON Lines."""
+def encode_line(line: dict[str, Any]) -> bytes:
+    """Encode a line of JSON Lines."""
     return json.dumps(line, ensure_ascii=False).encode() + b"\n"
 
 
 def as_prompt_completion(line: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The same in the layout that TRL, Axolotl and LLaMA-Factory read: one row per completion.
+    """Convert a line to the format that TRL, Axolotl and LLaMA-Factory read: one row per completion.
 
-    What a completion is given goes to the end of the prompt, for there is a loss on all of the other.
+    The given text moves to the end of the prompt, as these programs compute the loss on the whole completion.
     """
     *before, last = line["prompt"]
     for completion in line["completions"]:

@@ -1,1 +1,1 @@
-"""Files that datasets come from and go to."""
+"""File formats for import and export."""

@@ -1,4 +1,4 @@
-"""The card of an adapter: a README.md that hubs read, with all that a person has to know to use the adapter."""
+"""Cards of adapters and routers: a README.md for hubs, with everything a person needs to use them."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,29 +12,29 @@ CARD = "README.md"
 _NO_LICENCE = "not stated; ask whoever gave you the adapter, before you publish it"
 
 _VLLM_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""The largest ranks that vLLM can be started for."""
+"""Maximum ranks that vLLM accepts."""
 
-_DOES = {
+_TASKS = {
     "list": "lists the bundles in a shopping session, each with its intent",
     "pairs": "says which products of a shopping session belong together, and names the intent of each bundle",
     "intents": "names the intent of each bundle of products, and finds none by itself",
 }
-_DOES_SOMETHING = "is to find bundles of products in shopping sessions"
+_UNKNOWN_TASK = "is to find bundles of products in shopping sessions"
 
 _LONGEST = 200
-"""Characters of a text from outside."""
+"""Characters of an untrusted text."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterFacts:
-    """What a card says.
+    """The contents of an adapter's card.
 
     Attributes:
-        name: of the adapter.
-        base: its id on a hub, or its name.
-        manifest: that of the adapter, as it is exported.
-        rank: of its matrices.
-        licence: None where nobody has said.
+        name: name of the adapter.
+        base: id of the base on a hub, or its name.
+        manifest: manifest of the adapter, as exported.
+        rank: rank of its matrices.
+        licence: None if nobody has stated one.
     """
 
     name: str
@@ -45,26 +45,26 @@ class AdapterFacts:
 
 
 def adapter_card(about: AdapterFacts) -> str:
-    """The text of the card."""
+    """Return the card as Markdown."""
     return "\n\n".join(
         [
-            "\n".join(_front(about)),
+            "\n".join(_front_matter(about)),
             f"# {_plain(about.name)}",
             f"A LoRA adapter of rank {about.rank} for {_code(about.base)}, made with kdtui. With it, the model "
-            f"{_DOES.get(str(about.manifest.get('form')), _DOES_SOMETHING)}.",
-            *_made_of(about.manifest),
-            *_trained(about.manifest),
-            *_scores(about.manifest),
-            *_use(about),
+            f"{_TASKS.get(str(about.manifest.get('form')), _UNKNOWN_TASK)}.",
+            *_merged_section(about.manifest),
+            *_training_section(about.manifest),
+            *_scores_section(about.manifest),
+            *_usage_section(about),
             f"## Licence\n\n{_plain(about.licence or _NO_LICENCE)}.",
             f"## Files\n\n{_code(SUMS)} has the SHA-256 of each file: `sha256sum -c {SUMS}` checks them.\n",
         ]
     )
 
 
-def _front(about: AdapterFacts) -> Iterator[str]:
+def _front_matter(about: AdapterFacts) -> Iterator[str]:
     yield "---"
-    # Text in double quotes is the same in YAML as in JSON.
+    # A text in double quotes is the same in YAML and JSON.
     yield f"base_model: {_quoted(about.base)}"
     yield "library_name: peft"
     yield "pipeline_tag: text-generation"
@@ -74,12 +74,12 @@ def _front(about: AdapterFacts) -> Iterator[str]:
     yield "---"
 
 
-def _made_of(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _merged_section(manifest: Mapping[str, Any]) -> Iterator[str]:
     merged = manifest.get("merged")
     if not isinstance(merged, Mapping) or not merged:
         return
     rows = "\n".join(
-        f"| {_code(name)} | {_told(part.get('weight'))} | {_told(part.get('rank'))} | {_told(part.get('sha256'))} |"
+        f"| {_code(name)} | {' | '.join(_format_value(part.get(key)) for key in ('weight', 'rank', 'sha256'))} |"
         for name, part in merged.items()
         if isinstance(part, Mapping)
     )
@@ -91,10 +91,10 @@ def _made_of(manifest: Mapping[str, Any]) -> Iterator[str]:
     yield f"## Merged from\n\n| adapter | weight | rank | SHA-256 of its weights |\n|---|---|---|---|\n{rows}\n\n{how}."
 
 
-def _trained(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _training_section(manifest: Mapping[str, Any]) -> Iterator[str]:
     datasets = manifest.get("datasets")
     if not isinstance(datasets, list) or not datasets:
-        yield "## Training\n\nIt does not say what it was trained on."
+        yield "## Training\n\nThe adapter does not say what it was trained on."
         return
     data = manifest.get("data")
     known = data if isinstance(data, Mapping) else {}
@@ -102,9 +102,11 @@ def _trained(manifest: Mapping[str, Any]) -> Iterator[str]:
     for dataset in datasets:
         about = known.get(dataset)
         about = about if isinstance(about, Mapping) else {}
-        rows.append(f"| {_code(dataset)} | {_told(about.get('sessions'))} | {_told(about.get('sha256'))} |")
+        rows.append(
+            f"| {_code(dataset)} | {_format_value(about.get('sessions'))} | {_format_value(about.get('sha256'))} |"
+        )
     table = "\n".join(["| dataset | training sessions | SHA-256 |", "|---|---|---|", *rows])
-    lines = "\n".join(f"- {what}: {_told(value)}" for what, value in _settings(manifest))
+    lines = "\n".join(f"- {what}: {_format_value(value)}" for what, value in _settings(manifest))
     yield (
         f"## Training\n\n{table}\n\n{lines}\n\nThe hash of a dataset is that of the ids of its training sessions, with "
         "their products and bundles. `manifest.json` has the same for programs."
@@ -133,15 +135,15 @@ def _settings(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         yield _words(name), value
 
 
-def _scores(manifest: Mapping[str, Any]) -> Iterator[str]:
+def _scores_section(manifest: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     scores = manifest.get("scores")
     for score in scores if isinstance(scores, list) else []:
         if isinstance(score, Mapping):
             cells = [
-                *(_told(score.get(name)) for name in ("dataset", "n")),
+                *(_format_value(score.get(name)) for name in ("dataset", "n")),
                 *(_interval(score.get(measure)) for measure in ("pair_f1", "strict_precision", "strict_recall")),
-                _told(score.get("student")),
+                _format_value(score.get("student")),
             ]
             rows.append(f"| {' | '.join(cells)} |")
     if rows:
@@ -159,7 +161,7 @@ def _interval(value: object) -> str:
     return "–"
 
 
-def _use(about: AdapterFacts) -> Iterator[str]:
+def _usage_section(about: AdapterFacts) -> Iterator[str]:
     name, base = _plain(about.name), about.base
     most = next((rank for rank in _VLLM_RANKS if rank >= about.rank), about.rank)
     quoted = _quoted(base)
@@ -198,7 +200,7 @@ vllm serve {quoted} --enable-lora --max-lora-rank {most} --lora-modules {name}=F
 Prompts have to be those of the training: `kdtui generate SESSION --show-prompt` prints them."""
 
 
-def _told(value: object) -> str:
+def _format_value(value: object) -> str:
     match value:
         case None:
             return "not known"
@@ -209,14 +211,14 @@ def _told(value: object) -> str:
         case float():
             return f"{value:.4g}"
         case list() | tuple():
-            return ", ".join(map(_told, value)) or "none"
+            return ", ".join(map(_format_value, value)) or "none"
         case Mapping():
-            return ", ".join(f"{_words(str(key))} {_told(each)}" for key, each in value.items())
+            return ", ".join(f"{_words(str(key))} {_format_value(each)}" for key, each in value.items())
     return _code(str(value))
 
 
 def _code(text: str) -> str:
-    """Text from outside, which nothing in it can turn into markup or more columns."""
+    """Format an untrusted text as code, so that it cannot add markup or columns."""
     return f"`{_plain(text).replace('`', chr(39)).replace('|', '/') or ' '}`"
 
 
@@ -234,13 +236,13 @@ def _quoted(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class AboutRouter:
-    """What a card says of a router.
+class RouterFacts:
+    """The contents of a router's card.
 
     Attributes:
-        routes: the name of each, the folder of its adapter, and its mean pair F1.
-        datasets, sessions: whose validation sessions it was fitted to, and how many.
-        chooses: whether it does not always take the same route.
+        routes: the name of each route, the folder of its adapter, and its mean pair F1.
+        datasets, sessions: the datasets whose validation sessions it was fitted to, and their number.
+        chooses: whether it can choose another route than the best one.
     """
 
     name: str
@@ -250,12 +252,12 @@ class AboutRouter:
     chooses: bool
 
 
-def router_card(about: AboutRouter) -> str:
-    """The card of a folder with a router and its adapters, as Markdown."""
+def router_card(about: RouterFacts) -> str:
+    """Return the card of a folder with a router and its adapters, as Markdown."""
     rows = "\n".join(f"| {_code(name)} | {_code(folder)} | {score:.3f} |" for name, folder, score in about.routes)
-    how = "It always takes the best one: no feature told when another one is better."
+    how = "It always takes the best adapter: no feature indicated when another one would be better."
     if about.chooses:
-        how = "A ridge regression on what a session looks like chooses."
+        how = "A ridge regression on features of the session chooses."
     datasets = ", ".join(map(_code, about.datasets))
     return "\n\n".join(
         [
@@ -265,7 +267,7 @@ def router_card(about: AboutRouter) -> str:
             f"The scores are of {about.sessions:,} validation sessions of {datasets}, which the router was fitted to. "
             "`router.json` has its weights. Each folder holds one adapter, with a card of its own, and PEFT, llama.cpp "
             "and vLLM load it as it is.",
-            "kdtui takes in all of it:",
+            "kdtui imports everything in this folder:",
             "```console\n$ kdtui model add FOLDER\n```\n",
         ]
     )

@@ -1,10 +1,10 @@
-"""The BundleRec layout: a directory of comma-separated files, each with one header line.
+"""The BundleRec format: a directory of comma-separated files, each with one header line.
 
-The layout's own documentation says tab-separated; the published files have commas. Item order in a session is the
-order of its lines. Titles have HTML entities in them (`&amp;`). Items may lack a title or categories, sessions may
-lack bundles, intents are free text with quotes and line breaks. A list of category paths is written `[[A,B,C],[A,D]]`,
-which is not JSON: names are not quoted. A comma without a blank behind it separates two levels; a comma with one is
-part of a name, as in `Clothing, Shoes & Jewelry`.
+The documentation of the format says tab-separated, but the published files have commas. Items of a session are in the
+order of the lines. Titles contain HTML entities (`&amp;`). Items can lack a title or categories, sessions can lack
+bundles, and intents are free text with quotes and line breaks. A list of category paths is written `[[A,B,C],[A,D]]`,
+which is not JSON, as names are not quoted. A comma without a blank after it separates two levels; a comma with a blank
+is part of a name, as in `Clothing, Shoes & Jewelry`.
 """
 
 import csv
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtui.errors import BadFile
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 from store.records import LONGEST_TEXT, SPLITS, Bundle, CategoryPath, Item, Session, Split
 
 SESSION_ITEM = "session_item.csv"
@@ -40,14 +40,14 @@ _COLUMNS = {
 
 
 def read_directory(path: Path) -> tuple[list[Session], bool]:
-    """The sessions of a BundleRec directory, and whether it says which splits they are in.
+    """Read the sessions of a BundleRec directory; return them, and whether it assigns them to splits.
 
     Raises:
-        BadFile: a file or column is missing, an id comes twice or is unknown, a bundle is not of its session, or a
-            file is not UTF-8 or not well quoted.
+        BadFile: a file or column is missing, an id is duplicate or unknown, a bundle has items of other sessions, or a
+            file is not UTF-8 or has broken quoting.
     """
     if not (path / SESSION_ITEM).is_file():
-        raise BadFile(path, f"this is no dataset: a BundleRec directory has a file {SESSION_ITEM}")
+        raise BadFile(path, f"this is not a dataset: a BundleRec directory contains {SESSION_ITEM}")
     titles = {item: html.unescape(title) for item, (_, title) in _texts(path, ITEM_TITLES).items()}
     categories = {
         item: _category_paths(text, path / ITEM_CATEGORIES, line)
@@ -65,11 +65,11 @@ def read_directory(path: Path) -> tuple[list[Session], bool]:
     if not sessions:
         raise BadFile(path / SESSION_ITEM, "the file is empty: it has no session")
     bundles = _bundles(path, sessions)
-    # The published data knows nothing of some items, but only in sessions without bundles.
+    # The published data lacks some items, but only in sessions without bundles.
     for session, (line, item) in unknown.items():
         if session in bundles:
             raise BadFile(
-                path / SESSION_ITEM, f"session {session!r} has item {item!r}, which no other file knows", line
+                path / SESSION_ITEM, f"session {session!r} has item {item!r}, which no other file describes", line
             )
     has_split = (path / SPLIT).exists()
     splits = _splits(path, sessions) if has_split else {}
@@ -129,28 +129,28 @@ def _splits(path: Path, sessions: dict[str, dict[str, int]]) -> dict[str, Split]
 
 
 def _by_id(path: Path, name: str) -> dict[str, tuple[int, str]]:
-    """Line number and second column of a file by its first column, which names each row once."""
-    found: dict[str, tuple[int, str]] = {}
+    """Return line number and second column of a file by its first column, which must be unique."""
+    values: dict[str, tuple[int, str]] = {}
     for line, key, value in _rows(path, name):
-        if key in found:
+        if key in values:
             raise BadFile(
-                path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {found[key][0]:,})", line
+                path / name, f"{_COLUMNS[name][0]} {key!r} comes twice (first in line {values[key][0]:,})", line
             )
-        found[key] = line, value
-    return found
+        values[key] = line, value
+    return values
 
 
 def _texts(path: Path, name: str) -> dict[str, tuple[int, str]]:
-    """As `_by_id`, for titles and categories, which are short."""
-    found = _by_id(path, name)
-    for line, text in found.values():
+    """Return the same for titles and categories, with a limit on their length."""
+    texts = _by_id(path, name)
+    for line, text in texts.values():
         if len(text) > LONGEST_TEXT:
             raise BadFile(path / name, f"a title or a category has more than {LONGEST_TEXT:,} characters", line)
-    return found
+    return texts
 
 
 def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
-    """Line number and both columns of each row of a file."""
+    """Yield line number and both columns of each row of a file."""
     file = path / name
     columns = _COLUMNS[name]
     try:
@@ -158,10 +158,10 @@ def _rows(path: Path, name: str) -> Iterator[tuple[int, str, str]]:
     except OSError as error:
         raise BadFile(file, f"{error.strerror}; a BundleRec directory has this file") from error
     try:
-        text = decoded(data)
+        text = decode_text(data)
     except NotText as error:
         raise BadFile(file, str(error), error.line) from error
-    # Titles may be longer than the module expects, and a field cannot be longer than its file.
+    # Titles can exceed the limit of the csv module; no field is longer than its file.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     started = 1

@@ -1,9 +1,9 @@
-"""Sessions as JSON Lines: one session a line, items in full, bundles and split optional.
+"""Sessions as JSON Lines: one session per line with all item data; bundles and split are optional.
 
     {"session": "s1", "items": [{"id": "i1", "title": "Tent", "categories": [["Outdoor", "Shelter"]]}, ...],
      "bundles": [{"items": ["i1", "i2"], "intent": "a night outside"}], "split": "train"}
 
-A line without `"split"` leaves the choice to the import; `"split": null` says that the session is in none.
+Without `"split"`, the import chooses the split; `"split": null` means that the session is in none.
 """
 
 import codecs
@@ -36,17 +36,17 @@ _decode = msgspec.json.Decoder(_SessionLine).decode
 
 
 def read_sessions(source: Iterable[bytes], name: object) -> Iterator[tuple[int, Session, bool]]:
-    """Each session of a file with its line number, and whether the line says which split it is in.
+    """Read the sessions of a file; yield each with its line number, and whether the line specifies the split.
 
     Args:
-        source: the lines of the file; empty ones are skipped.
-        name: what errors call the file.
+        source: lines of the file; empty ones are skipped.
+        name: name of the file in errors.
 
     Raises:
-        BadFile: a line is no session, an id comes twice in it, or a bundle is none of its own.
+        BadFile: a line is not a session, has a duplicate item id, or has a bundle with other items than its own.
     """
     for number, line in enumerate(source, start=1):
-        # Files that have been put together have a mark in the middle.
+        # Concatenated files have a byte order mark in the middle.
         if number == 1 or line.startswith(codecs.BOM_UTF8):
             try:
                 line = without_mark(line)
@@ -98,13 +98,13 @@ def _bundle(bundle: _BundleLine, positions: dict[str, int], line: _SessionLine, 
 
 
 def lines_of_session(path: Path, session: str) -> list[int]:
-    """The numbers of the lines that hold a session of this id."""
+    """Return the numbers of the lines with a session of this id."""
     with path.open("rb") as file:
-        return [number for number, found, _ in read_sessions(bounded_lines(file, path), path) if found.id == session]
+        return [number for number, read, _ in read_sessions(bounded_lines(file, path), path) if read.id == session]
 
 
 def encode_session(session: Session) -> bytes:
-    """A session as one line, with the line feed."""
+    """Encode a session as one line, including the line feed."""
     return (
         msgspec.json.encode(
             {

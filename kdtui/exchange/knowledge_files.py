@@ -1,6 +1,6 @@
-"""Knowledge as files: one line, or one Parquet row, for each piece, and a card that says what they are.
+"""Knowledge files: one line, or one Parquet row, per piece, and a card that describes them.
 
-A folder that was exported is a dataset for `datasets.load_dataset`:
+An exported folder is a dataset for `datasets.load_dataset`:
 
     {"id": 7, "format": "rule", "statement": "…", "content": "{…}", "teacher": "annotations", "status": "kept",
      "reason": null, "support": 0.04, "confidence": null, "lift": null, "precision": 0.7, "sessions": ["s1"],
@@ -9,9 +9,10 @@ A folder that was exported is a dataset for `datasets.load_dataset`:
 
 (on one line).
 
-`content` is JSON in the shape of the format, as text, so that all lines have the same columns. `id` and `parents` count
-within the file. `session_keys` tell the sessions from those of other datasets. `dataset` is the one that the piece was
-exported from; those that follow say where it had come from to that one, if it had been imported.
+`content` is JSON in the shape of the format, encoded as text so that all lines have the same columns. `id` and
+`parents` are numbers within the file. `session_keys` distinguish the sessions from those of other datasets. `dataset`
+is the dataset that the piece was exported from; the fields after it say where that dataset had imported it from, if it
+had.
 """
 
 import codecs
@@ -30,9 +31,9 @@ from kdtui.text import one_line
 from models.files.text_files import NotText, without_mark
 from store.records import CategoryPath, Format
 
-Kind: TypeAlias = Literal["jsonl", "parquet"]
+FileKind: TypeAlias = Literal["jsonl", "parquet"]
 
-KINDS: tuple[Kind, ...] = ("jsonl", "parquet")
+FILE_KINDS: tuple[FileKind, ...] = ("jsonl", "parquet")
 
 CARD = "README.md"
 _NO_LICENCE = "not stated. The titles and intents in it belong to the source; ask there before you publish it"
@@ -41,7 +42,7 @@ _SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought":
 
 
 class KnowledgeLine(Struct, frozen=True):
-    """A piece of knowledge in a file; see the module."""
+    """A piece of knowledge in a file; the module's docstring describes the fields."""
 
     id: int
     format: Format
@@ -64,47 +65,47 @@ class KnowledgeLine(Struct, frozen=True):
 
     @property
     def source(self) -> str | None:
-        """The dataset that the piece was first exported from; None where the file does not say."""
+        """The dataset that the piece was first exported from; None if the file does not say."""
         return self.dataset if self.imported_at is None else self.imported_from
 
     def sessions_among(self, keys: Mapping[str, str]) -> tuple[str, ...]:
-        """Those of the sessions that a dataset has, with the same products as far as the file says.
+        """Return those of the piece's sessions that a dataset has, with the same products as far as the file says.
 
         Args:
-            keys: of the sessions that the dataset has.
+            keys: keys of the dataset's sessions.
         """
-        told = dict(zip(self.sessions, self.session_keys, strict=False))
-        return tuple(each for each in self.sessions if each in keys and told.get(each, keys[each]) == keys[each])
+        own_keys = dict(zip(self.sessions, self.session_keys, strict=False))
+        return tuple(each for each in self.sessions if each in keys and own_keys.get(each, keys[each]) == keys[each])
 
 
-def file_of(folder: Path, kind: Kind) -> Path:
-    """Where the pieces of an exported folder are."""
+def knowledge_file(folder: Path, kind: FileKind) -> Path:
+    """Return the path of the pieces in an exported folder."""
     return folder / f"{_NAME}.{kind}"
 
 
-def encode(lines: Iterable[KnowledgeLine], kind: Kind) -> Iterator[bytes]:
-    """The content of a file.
+def encode_knowledge(lines: Iterable[KnowledgeLine], kind: FileKind) -> Iterator[bytes]:
+    """Encode pieces as the contents of a file.
 
     Raises:
-        KdtuiError: Parquet is asked for, and pyarrow is not installed.
+        KdtuiError: the kind is Parquet, and pyarrow is not installed.
     """
     if kind == "jsonl":
         return (msgspec.json.encode(line) + b"\n" for line in lines)
     return iter([_parquet(list(lines))])
 
 
-def read(path: Path) -> list[KnowledgeLine]:
-    """The pieces of a file, or of an exported folder.
+def read_knowledge(path: Path) -> list[KnowledgeLine]:
+    """Read the pieces of a file, or of an exported folder.
 
     Raises:
-        BadFile: it holds something else, or a piece is not what its format says.
-        KdtuiError: it is Parquet, and pyarrow is not installed.
+        BadFile: the file holds something else, or a piece does not have the shape of its format.
+        KdtuiError: the file is Parquet, and pyarrow is not installed.
     """
     if path.is_dir():
-        found = [file for file in (file_of(path, "jsonl"), file_of(path, "parquet")) if file.is_file()]
-        if not found:
+        files = [file for file in (knowledge_file(path, "jsonl"), knowledge_file(path, "parquet")) if file.is_file()]
+        if not files:
             raise BadFile(path, f"there is no {_NAME}.jsonl or {_NAME}.parquet in this folder")
-        path = found[0]
+        path = files[0]
     rows = _parquet_rows(path) if path.suffix == ".parquet" else _json_rows(path)
     lines = []
     for number, row in rows:
@@ -122,22 +123,22 @@ def read(path: Path) -> list[KnowledgeLine]:
 
 
 def categories_of(line: KnowledgeLine) -> set[CategoryPath]:
-    """The categories that products must have for a piece to apply to them; thoughts need none."""
+    """Return the categories that products must have for a piece to apply to them; thoughts need none."""
     if line.format == "thought":
         return set()
-    found: Pattern | Rule = msgspec.json.decode(line.content, type=_SHAPES[line.format])
-    return set(found.categories)
+    value: Pattern | Rule = msgspec.json.decode(line.content, type=_SHAPES[line.format])
+    return set(value.categories)
 
 
-def card(
-    dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: Kind, prompts: str, licence: str | None
+def knowledge_card(
+    dataset: str, source: str, lines: Sequence[KnowledgeLine], kind: FileKind, prompts: str, licence: str | None
 ) -> str:
-    """The dataset card: what the pieces are, whose they are, and how many.
+    """Return the dataset card: what the pieces are, where they come from, and how many there are.
 
     Args:
         source: what the dataset was imported from.
-        prompts: the hash of the prompts that models were asked with.
-        licence: of the knowledge; None where nobody has said.
+        prompts: hash of the teachers' prompts.
+        licence: licence of the knowledge; None if nobody has stated one.
     """
     counts: dict[tuple[str, str, str], int] = {}
     for line in lines:
@@ -150,14 +151,14 @@ def card(
     foreign: dict[str, int] = {}
     for line in lines:
         if line.imported_at is not None:
-            source = line.imported_from or line.imported_file or "elsewhere"
+            source = line.imported_from or line.imported_file or "unknown"
             foreign[source] = foreign.get(source, 0) + 1
     imported = "".join(
         f"\n{count:,} of the pieces had been imported from `{one_line(source)}`.\n"
         for source, count in sorted(foreign.items())
     )
     name = one_line(dataset)
-    told = one_line(licence or _NO_LICENCE)
+    licence_text = one_line(licence or _NO_LICENCE)
     header = [f"license: {one_line(licence)}"] if licence else []
     front = "\n".join(
         [
@@ -182,7 +183,7 @@ Distilled from the training sessions of `{name}` ({one_line(source)}) with kdtui
 {imported}
 Prompts for teachers that are models: `{prompts}` (hash). Titles and intents in the texts are those of the dataset.
 
-Licence: {told}.
+Licence: {licence_text}.
 
 `content` is JSON in the shape of its format; `kdtui knowledge import FOLDER` reads the folder back.
 """
@@ -209,7 +210,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         table = parquet.read_table(path)
     except (OSError, pyarrow.ArrowException) as error:
-        raise BadFile(path, f"this is no Parquet file that can be read ({one_line(str(error), 120)})") from error
+        raise BadFile(path, f"this is not a readable Parquet file ({one_line(str(error), 120)})") from error
     yield from enumerate(table.to_pylist(), start=1)
 
 

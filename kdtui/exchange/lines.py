@@ -1,4 +1,4 @@
-"""Lines of a file or a pipe, none of which may be longer than memory allows."""
+"""Reading of lines with a limit on their length, from a file or a pipe."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -6,14 +6,14 @@ from typing import BinaryIO
 from kdtui.errors import BadFile
 
 LONGEST_LINE = 64_000_000
-"""Bytes; a session of 100,000 products has a third of this."""
+"""Bytes; a session of 100,000 products takes a third of this."""
 
 
 def bounded_lines(file: BinaryIO, name: object, longest: int = LONGEST_LINE) -> Iterator[bytes]:
-    """The lines of a file, read one at a time.
+    """Iterate over the lines of a file, one at a time.
 
     Raises:
-        BadFile: a line is longer than `longest` bytes; no more than that is ever in memory.
+        BadFile: a line is longer than `longest` bytes; never more than that is in memory.
     """
     number = 0
     while line := file.readline(longest + 1):

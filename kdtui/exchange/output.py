@@ -1,4 +1,4 @@
-"""Where a command writes what it was asked for: a file, whole or not at all, or what takes the lines as they come."""
+"""Output of a command: a file, written completely or not at all, or a stream that gets each line as it is made."""
 
 import os
 import re
@@ -15,14 +15,14 @@ _DESCRIPTOR = re.compile(rf"(?:/dev/fd|/proc/(?:self|{os.getpid()})/fd)/(\d+)")
 
 
 def write_lines(path: Path, lines: Iterable[bytes]) -> int:
-    """Write lines to a file, which is replaced only when all are written, and return their number.
+    """Write lines to a file, replacing it only when all are written, and return their number.
 
-    A link is followed. Into what is no file, such as a pipe or a device, and into what the shell has opened (`-`,
-    `/dev/stdout`, `/dev/fd/63`), the lines go as they come.
+    Links are followed. If the target is not a regular file (a pipe, a device, or a file that the shell has opened, such
+    as `-`, `/dev/stdout` or `/dev/fd/63`), each line is written immediately.
 
     Raises:
-        BadFile: it cannot be written; a file that was there is as it was.
-        BrokenPipeError: whoever reads a pipe has seen enough.
+        BadFile: the file cannot be written; an existing file is unchanged.
+        BrokenPipeError: the reader of a pipe has closed it.
     """
     if path.is_dir():
         raise BadFile(path, "this is a folder; name a file in it")
@@ -30,7 +30,7 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
     is_replaced = descriptor is None and (path.is_file() or not path.exists())
     try:
         if descriptor is not None:
-            # What was written there before comes first, and what else has it open goes on behind the lines.
+            # Earlier output comes first. Other handles share the file position, so they continue after the lines.
             sys.stdout.flush()
             with os.fdopen(os.dup(descriptor), "wb") as stream:
                 return _write(stream, lines)
@@ -46,9 +46,9 @@ def write_lines(path: Path, lines: Iterable[bytes]) -> int:
 
 
 def _open_already(path: Path) -> int | None:
-    """The descriptor that a path stands for, which this process was started with."""
-    found = _DESCRIPTOR.fullmatch(str(path))
-    return int(found[1]) if found else _STREAMS.get(str(path))
+    """Return the inherited descriptor that a path stands for, if any."""
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return int(match[1]) if match else _STREAMS.get(str(path))
 
 
 def _write(file: BinaryIO, lines: Iterable[bytes]) -> int:

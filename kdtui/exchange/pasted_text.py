@@ -1,4 +1,4 @@
-"""Sessions that somebody types or pastes: a product a line, or the JSON Lines that other programs write.
+"""Sessions that a user types or pastes: one product per line, or JSON Lines of other programs.
 
 Two-person tent | Outdoor > Shelter
 Sleeping bag
@@ -23,15 +23,15 @@ _JSON = ("{", "[{")
 
 
 def read_typed(text: str, number: int = 1) -> list[Session]:
-    """The sessions of a text: those of JSON Lines, or of products that stand in lines.
+    """Read the sessions of a text: JSON Lines, or products on lines.
 
-    Of products, an empty line ends a session, as in a stream. Such sessions are called "typed 1", "typed 2", …
+    Products form sessions named "typed 1", "typed 2", …, which empty lines separate, as in a stream.
 
     Args:
-        number: of the first session whose products stand in lines.
+        number: number of the first session of products.
 
     Raises:
-        BadFile: there is nothing in the text, a title is too long, or it begins like JSON and no session can be read.
+        BadFile: the text is empty, a title is too long, or the text begins like JSON but contains no valid session.
     """
     text = _readable(text)
     if text.startswith(_JSON):
@@ -39,12 +39,12 @@ def read_typed(text: str, number: int = 1) -> list[Session]:
     else:
         sessions = [Session(f"typed {at}", _items(block, "the text")) for at, block in enumerate(_blocks(text), number)]
     if not sessions:
-        raise BadFile("the text", "there is no product in it")
+        raise BadFile("the text", "it contains no product")
     return sessions
 
 
-def texts_of(text: str) -> list[str]:
-    """The parts of a text that have a session each; all of it where it is JSON."""
+def session_texts(text: str) -> list[str]:
+    """Split a text into parts with one session each; JSON stays whole."""
     text = _readable(text)
     if text.startswith(_JSON):
         return [text]
@@ -52,27 +52,28 @@ def texts_of(text: str) -> list[str]:
 
 
 def _readable(text: str) -> str:
-    # What cannot be written in UTF-8 could be neither stored nor handed on.
+    # Text that UTF-8 cannot encode could be neither stored nor passed on.
     return text.encode("utf-8", "replace").decode("utf-8").removeprefix("\ufeff").strip()
 
 
 def _blocks(text: str) -> list[list[tuple[int, str]]]:
-    """Lines with products, each with its number, in blocks with empty lines between."""
+    """Return blocks of lines with products, separated by empty lines; each line has its number."""
     lines = enumerate(text.splitlines(), start=1)
     return [list(block) for is_blank, block in groupby(lines, lambda line: _is_blank(line[1])) if not is_blank]
 
 
 def read_stream(source: Iterable[bytes], name: object) -> Iterator[Session]:
-    """The sessions of a file or a pipe, each as soon as it is whole: JSON Lines, or products that stand in lines.
+    """Read sessions from a file or a pipe, each as soon as it is complete: JSON Lines, or products on lines.
 
-    Of products, an empty line ends a session. Such sessions are called 1, 2, 3, …
+    Products form sessions named 1, 2, 3, …, which empty lines separate.
 
     Args:
-        source: the lines; the first that is not empty tells what they are.
-        name: what errors call the source.
+        source: the lines; the first non-empty one decides between the two formats.
+        name: name of the source in errors.
 
     Raises:
-        BadFile: a line is not UTF-8, a title is too long, or the first line begins like JSON and a line is no session.
+        BadFile: a line is not UTF-8, a title is too long, or the first line begins like JSON and a line is not a
+            session.
     """
     lines = iter(source)
     passed: list[bytes] = []
@@ -109,12 +110,12 @@ def _read_products(lines: Iterable[bytes], name: object) -> Iterator[Session]:
 
 
 def _items(lines: Iterable[tuple[int, str]], name: object) -> tuple[Item, ...]:
-    """The products of lines, each with its number in the source."""
+    """Parse the products of numbered lines."""
     items = []
     for position, (number, line) in enumerate(lines, start=1):
         if len(line) > LONGEST_TEXT:
             raise BadFile(
-                name, f"this title has {len(line):,} characters, and may have {LONGEST_TEXT:,} at most", number
+                name, f"this title has {len(line):,} characters; a title can have {LONGEST_TEXT:,} at most", number
             )
         title, _, category = line.rpartition(_CATEGORY) if _CATEGORY in line else (line, "", "")
         path = tuple(part.strip() for part in category.split(_STEP) if part.strip())
@@ -123,14 +124,14 @@ def _items(lines: Iterable[tuple[int, str]], name: object) -> tuple[Item, ...]:
 
 
 def _is_blank(line: str) -> bool:
-    """Whether a line has nothing to read in it."""
+    """Whether a line has no visible text."""
     return not one_line(line, 1)
 
 
 def _json_lines(text: str) -> list[bytes]:
-    """The lines of JSON Lines; those of one object or list that stands on several lines are made one for each."""
+    """Split JSON Lines into lines; convert one object or list on several lines to one object per line."""
     try:
-        found = msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return text.encode("utf-8").splitlines()
-    return [msgspec.json.encode(each) for each in (found if isinstance(found, list) else [found])]
+    return [msgspec.json.encode(each) for each in (value if isinstance(value, list) else [value])]

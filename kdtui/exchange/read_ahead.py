@@ -1,4 +1,4 @@
-"""A source that makes its reader wait, such as a pipe, read in a thread of its own."""
+"""A reader thread for sources that block, such as a pipe."""
 
 from collections.abc import Iterable, Iterator
 from queue import Empty, Queue
@@ -6,7 +6,7 @@ from threading import Thread
 from typing import Generic, TypeVar
 
 _AHEAD = 256
-"""Values that are read before they are asked for."""
+"""Values to read in advance."""
 
 Value = TypeVar("Value")
 
@@ -16,15 +16,16 @@ class _End:
 
 
 class ReadAhead(Generic[Value]):
-    """Iterates over what a source has to give, or None where there is nothing at the moment.
+    """Iterates over the values of a source; yields None while the next one is not available.
 
-    An error of the source ends the iteration, so that what came before it can be dealt with; `check` raises it then.
+    An error in the source ends the iteration, so that the caller can process the values before it; `check` then raises
+    it.
     """
 
     def __init__(self, source: Iterable[Value]) -> None:
         self._values: Queue[Value | _End] = Queue(_AHEAD)
         self._error: Exception | None = None
-        # A daemon: a source that never ends does not keep the program from ending.
+        # A daemon thread, so an endless source does not keep the program from exiting.
         Thread(target=self._read, args=[source], name="read ahead", daemon=True).start()
 
     def __iter__(self) -> Iterator[Value | None]:
@@ -39,7 +40,7 @@ class ReadAhead(Generic[Value]):
             yield value
 
     def check(self) -> None:
-        """Raise what the source has raised."""
+        """Raise the error of the source, if any."""
         if self._error is not None:
             raise self._error
 

@@ -1,48 +1,39 @@
-"""A client of a host: it asks what is there, brings what is missing, and fetches what has come of it."""
+"""A client of a host: it sends requests of `models.sft.protocol`, and reads files there."""
 
-import fcntl
-import io
 import json
 import os
-import shutil
-import tarfile
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import PurePosixPath
 from typing import Any
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, run, stream
-from models.files.whole_files import put_in_place, write_whole
-from models.sft.host import ADVICE, NEW_WORKDIR, beginning_hash, sha256
-from models.sft.job_files import CHECKPOINTS
+from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, error_line, run_command, stream_command
+from models.errors import ModelError
+from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
+from models.sft.messages_as_json import AnswerT, Request, check_version, read_message, request_line
 from models.sft.processes import HasStopped, Stopping
+from models.sft.protocol import CancelRequest
 from store.hosts import Host
 
-_SMALL = 1 << 20
-"""Bytes of a file below which it travels together with others."""
-
-_TOGETHER = 1 << 25
-"""Bytes of small files that travel at once."""
-
-_HASHES = TIMEOUT * 10
-"""Seconds that a host may say nothing where it reads what is there of a large file."""
+READ_TIMEOUT = TIMEOUT * 10
+"""Seconds that a host can be silent while it reads a large file in order to hash it."""
 
 _NO_CODE, _NO_PYTHON = 64, 65
-"""The exit codes that say that the package `models` is not there yet, and that there is no such Python."""
+"""The exit codes for a missing package `models` and for a missing Python."""
 
 _KILLED = 128
-"""What a shell adds to the number of the signal that has ended a program."""
+"""What a shell adds to the number of the signal that ended a program."""
 
 
 class WorkdirError(KdtuiError):
-    """Nothing can be written into the folder that a host has for trainings; the message says why."""
+    """The workdir of a host cannot be written; the message says why."""
 
 
 class HostClient:
-    """A host that is reached. Use `reach` to make one."""
+    """A host that is connected. Use `reach` to make one."""
 
     def __init__(self, host: Host, transport: Transport) -> None:
         self.host = host
@@ -51,237 +42,163 @@ class HostClient:
 
     @property
     def greeting(self) -> str:
-        """What start-up files of its shell say before a command; empty where they are silent, or none was run yet."""
+        """What start-up files of its shell print before a command; empty before the first command, or if nothing."""
         return self._transport.greeting
 
     @property
     def code(self) -> str:
-        """Where the package `models` is there."""
+        """The path of the package `models` on the host.
+
+        Its name has a hash of the content, so an older copy is never used.
+        """
         return str(self._workdir / "code" / package.code().name)
 
     def job_folder(self, job: str) -> str:
-        """Where the directory of a training is there."""
+        """Return the path of a job directory on the host."""
         return str(self._workdir / "jobs" / job)
 
     def blob(self, tree: package.Tree) -> str:
-        """Where the files of a tree are there."""
+        """Return the path of the files of a tree on the host."""
         return str(self._workdir / "blobs" / tree.key)
 
     async def ask(
-        self, do: str, data: AsyncIterable[bytes] | None = None, *, timeout: float = TIMEOUT, **fields: object
-    ) -> Any:
-        """Have the host do something, and return its answer; see `models.sft.host`.
+        self,
+        request: Request[AnswerT],
+        data: AsyncIterable[bytes] | None = None,
+        *,
+        timeout: float = TIMEOUT,
+        silence: float | None = None,
+    ) -> AnswerT:
+        """Send a request, and return its answer.
+
+        Args:
+            data: follows the request.
+            timeout: seconds without anything sent or received.
+            silence: seconds without data after which the host gives up; None for its own limit.
 
         Raises:
-            TransportError: the way was lost.
-            KdtuiError: the host says why it cannot.
+            TransportError: the connection was lost.
+            KdtuiError: the host refuses, or its answer is malformed; the message says why.
         """
-        request = self._request(do, **fields)
+        line = request_line(request, str(self._workdir), silence=silence)
 
-        async def both() -> AsyncIterator[bytes]:
-            yield request
+        async def line_and_data() -> AsyncIterator[bytes]:
+            yield line
             if data is not None:
                 async for chunk in data:
                     yield chunk
 
-        done = await self._run(self._python, both(), timeout=timeout)
+        done = await self._run(self._python, line_and_data(), timeout=timeout)
         if done.code == _NO_CODE and data is None:
-            await self.bring_code()
-            done = await self._run(self._python, both(), timeout=timeout)
+            await self.send_code()
+            done = await self._run(self._python, line_and_data(), timeout=timeout)
         with suppress(ValueError, IndexError):
-            return self._told(done.out.splitlines()[-1])
+            answer: AnswerT = self._read(request, json.loads(done.out.splitlines()[-1]))
+            return answer
         raise self._no_answer(done.code, done.err)
 
     async def cancel(self, job: str, key: str, grace: float) -> AsyncIterator[Stopping | HasStopped]:
-        """Have the host stop a training, and tell how it is waited for; see `models.sft.processes.stop`.
+        """Stop a training, and report the progress of the wait; see `models.sft.processes.stop_trainer`.
 
         Raises:
-            TransportError: the way was lost; the training stops by itself.
-            KdtuiError: the host says why it cannot.
+            TransportError: the connection was lost; the training stops nevertheless.
+            KdtuiError: the host refuses; the message says why.
         """
-        request = self._request("cancel", job=job, id=key, grace=grace)
-        held = b""
-        async for chunk in stream(self._transport, self._python, request):
-            *lines, held = (held + chunk).split(b"\n")
+        request = CancelRequest(job, key, grace)
+        incomplete = b""
+        async for chunk in stream_command(self._transport, self._python, request_line(request, str(self._workdir))):
+            *lines, incomplete = (incomplete + chunk).split(b"\n")
             for line in lines:
-                if "stopping" in (said := json.loads(line)):
-                    yield Stopping(**said["stopping"])
+                content = json.loads(line)
+                if "stopping" in content:
+                    yield self._checked(Stopping, content["stopping"])
                 else:
-                    yield HasStopped(tuple(self._told(line)["left"]))
+                    yield self._read(request, content)
                     return
         raise KdtuiError(f"host {self.host.name}: it does not say what became of training {job!r}; try again")
 
-    @property
-    def _python(self) -> list[str]:
-        """What answers requests there."""
-        # Looked for first: the Python there may have a package `models` of its own, of another version. And without -P
-        # a folder of the user's named like a module of Python would be taken for it.
-        script = (
-            f'[ -e "$1" ] || exit {_NO_CODE}; command -v "$2" >/dev/null || exit {_NO_PYTHON}; '
-            'exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
-        )
-        return ["sh", "-c", script, "sh", self.code, self.host.settings.python]
-
-    def _request(self, do: str, **fields: object) -> bytes:
-        return json.dumps({"do": do, "workdir": str(self._workdir), **fields}).encode() + b"\n"
-
-    def _told(self, line: bytes) -> Any:
-        """What a line answers.
+    async def stream_answer(self, request: Request[None], *, timeout: float = TIMEOUT) -> AsyncIterator[bytes]:
+        """Send a request, and yield the bytes that follow its answer.
 
         Raises:
-            KdtuiError: the host says why it cannot.
-            ValueError: it is no answer.
+            TransportError: the connection was lost.
+            KdtuiError: the host refuses; the message says why.
         """
-        answer = json.loads(line)
-        if "error" in answer:
-            raise KdtuiError(f"host {self.host.name}: {answer['error']}")
-        return answer["ok"]
+        line, newline = b"", b""
+        sent = request_line(request, str(self._workdir))
+        async for chunk in stream_command(self._transport, self._python, sent, timeout=timeout):
+            if not newline:
+                line, newline, chunk = (line + chunk).partition(b"\n")
+                if newline:
+                    self._read(request, json.loads(line))
+            if newline:
+                yield chunk
 
-    def _not_whole(self, name: str) -> KdtuiError:
-        return KdtuiError(f"host {self.host.name}: {name} did not come whole; try again")
-
-    async def bring(self, tree: package.Tree, missing: dict[str, object]) -> None:
-        """Bring the files of a tree that the host does not have whole, each from where it was left.
-
-        Args:
-            missing: what `have` says of each.
+    async def output(self, command: list[str], data: bytes = b"") -> bytes:
+        """Run a program on the host, and return what it prints.
 
         Raises:
-            TransportError: the way was lost; what came stays, and is gone on from.
-            KdtuiError: the host has no room, or a file did not come whole.
+            TransportError: the connection was lost.
+            KdtuiError: the program failed; the message is the last line of its errors.
         """
-        small = [(name, path, size) for name, path, size, _ in tree.files if not missing[name] and size <= _SMALL]
-        digests = {name: digest for name, *_, digest in tree.files}
-        for part in _parts(small):
-            # Together: for each alone Python would be started twice there.
-            names = [name for name, *_ in part]
-            with package.packed(part[0][1].parent, names, {}) as file:
-                expected = {name: digests[name] for name in names}
-                await self.ask("unpack", package.chunks(file), folder=self.blob(tree), files=expected)
-        together = {name for name, *_ in small}
-        for name, path, size, digest in tree.files:
-            if missing[name] == "whole" or name in together:
-                continue
-            target = str(PurePosixPath(self.blob(tree)) / name)
-            there = missing[name]
-            offset = there if isinstance(there, int) and there <= size else 0
-            with path.open("rb") as file:
-                file.seek(offset)
-                await self.ask(
-                    "receive",
-                    package.chunks(file),
-                    part=f"{target}.part",
-                    offset=offset,
-                    target=target,
-                    size=size,
-                    sha256=digest,
-                    timeout=_HASHES,
-                )
-
-    async def fetch(self, job: str, key: str, names: Sequence[str], target: Path) -> int:
-        """Fetch files of a job directory, and those of its folders, each checked by its hash; return how many came.
-
-        A folder has its place when it is whole: a checkpoint, or an adapter, that is half there would be taken for it.
-
-        Args:
-            key: of the training, so that it is no other of the same name.
-
-        Raises:
-            TransportError: the way was lost; what came stays, and is gone on from.
-            KdtuiError: the directory is another training's, a file did not come whole, or another process fetches it.
-        """
-        with fetching(target) as coming:
-            roots = (target, coming)
-            had = {
-                path.relative_to(root).as_posix()
-                for root in roots
-                for name in names
-                for path in (root / name, *(root / name).rglob("*"))
-                if path.is_file()
-            }
-            told = await self._files(job, key, names, sorted(had))
-            wanted = [each for each in told if not _is(target / each[0], each[2])]
-            units = {_unit(name) for name, *_ in wanted}
-            for name, _, digest in told:
-                if _unit(name) in units and not _is(coming / name, digest) and _is(target / name, digest):
-                    (coming / name).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(target / name, coming / name)
-            missing = [each for each in wanted if not _is(coming / each[0], each[2])]
-            small = [(name, digest, size) for name, size, digest in missing if size <= _SMALL]
-            for part in _parts(small):
-                await self._fetch_small(job, [name for name, *_ in part], coming)
-            for name, digest, _ in small:
-                if not _is(coming / name, digest):
-                    (coming / name).unlink(missing_ok=True)
-                    raise self._not_whole(name)
-            for name, size, _ in missing:
-                if size > _SMALL:
-                    await self._fetch_large(job, key, name, size, coming / name)
-            for unit in sorted(units):
-                _give_place(coming / unit, target / unit)
-            shutil.rmtree(coming)
-        return len(wanted)
-
-    async def _files(
-        self, job: str, key: str, names: Sequence[str], had: Sequence[str]
-    ) -> list[tuple[str, int, str | None]]:
-        answer = await self.ask("files", job=job, id=key, names=list(names), large=_SMALL, had=had, timeout=_HASHES)
-        for name, *_ in answer["files"]:
-            # A host may be anybody's: nothing it says leads out of the folder.
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise KdtuiError(f"host {self.host.name}: it names a file {name!r}, which is in no job directory")
-        return [(name, size, digest) for name, size, digest in answer["files"]]
+        done = await self._run(command, data)
+        if done.code:
+            raise KdtuiError(f"host {self.host.name}: {error_line(done.err)}")
+        return done.out
 
     async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
-        """A file from an offset on, and what is added to it, for ever.
+        """Yield a file from an offset on, and what is appended to it, without end.
 
         Raises:
-            TransportError: the way was lost.
+            TransportError: the connection was lost.
         """
-        # Our end of its input closes with us, however we end, and so nothing of this is left there.
+        # Its input closes when this process ends, for whatever reason, and so no tail stays there.
         script = 'tail -c "+$2" -F "$1" 2>/dev/null & tail=$!; cat >/dev/null; kill "$tail"'
-        async for chunk in stream(self._transport, ["sh", "-c", script, "sh", path, str(offset + 1)], timeout=None):
+        command = ["sh", "-c", script, "sh", path, str(offset + 1)]
+        async for chunk in stream_command(self._transport, command, timeout=None):
             yield chunk
 
     async def pieces(self, path: str) -> AsyncIterator[bytes]:
-        """A file, piece by piece; nothing of one that is not there.
+        """Yield the content of a file; nothing if it does not exist.
 
         Raises:
-            TransportError: the way was lost.
+            TransportError: the connection was lost.
         """
-        async for chunk in stream(self._transport, ["cat", path]):
+        async for chunk in stream_command(self._transport, ["cat", path]):
             yield chunk
 
     async def read(self, path: str, offset: int) -> bytes:
-        """A file from an offset on; empty where it is not there.
+        """Return the content of a file from an offset on; empty if it does not exist.
 
         Raises:
-            TransportError: the way was lost.
+            TransportError: the connection was lost.
             KdtuiError: it cannot be read.
         """
         script = '[ ! -e "$1" ] || tail -c "+$2" "$1"'
-        done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1)])
-        if done.code:
-            raise KdtuiError(f"host {self.host.name}: {last_line(done.err)}")
-        return done.out
+        return await self.output(["sh", "-c", script, "sh", path, str(offset + 1)])
 
     async def read_part(self, path: str, offset: int, length: int) -> tuple[int, bytes]:
-        """The size of a file, and so many bytes from an offset on; nothing of one that is not there.
+        """Return the size of a file and `length` bytes from an offset on; (0, b"") if it does not exist.
 
         Raises:
-            TransportError: the way was lost.
+            TransportError: the connection was lost.
         """
         script = 'wc -c <"$1" && tail -c "+$2" "$1" | head -c "$3"'
         done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1), str(length)])
         size, newline, part = done.out.partition(b"\n")
         return (int(size), part) if newline else (0, b"")
 
-    async def bring_code(self) -> None:
-        """Bring the package `models`, whole or not at all."""
+    async def send_code(self) -> None:
+        """Upload the package `models`, completely or not at all.
+
+        Raises:
+            TransportError: the connection was lost.
+            WorkdirError: the host cannot write it.
+        """
         content = package.code().content
-        # A name of its own: two clients may bring it at once.
+        # The part is named by process: two clients can upload at the same time.
         script = (
-            # Why it fails is looked up in what it says.
+            # The reason of a failure is looked up in the English error message.
             'export LC_ALL=C; mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
             '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1" || { rm -f "$1.$$.part"; exit 1; }'
         )
@@ -289,68 +206,53 @@ class HostClient:
         if done.code:
             raise self._not_writable(done.err)
 
-    async def _fetch_small(self, job: str, part: Sequence[str], target: Path) -> None:
-        names = b"\0".join(name.encode() for name in part)
-        command = ["tar", "-C", self.job_folder(job), "--null", "--verbatim-files-from", "-T", "-", "-cf", "-"]
-        done = await self._run(command, names)
-        if done.code:
-            raise KdtuiError(f"host {self.host.name}: {last_line(done.err)}")
-        with tarfile.open(fileobj=io.BytesIO(done.out)) as archive:
-            for name in part:
-                member = archive.extractfile(name)
-                if member is None:
-                    continue
-                path = target / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(path, member.read())
+    @property
+    def _python(self) -> list[str]:
+        """The command that answers requests."""
+        # The code is looked for first: the Python there can have a package `models` of its own, of another version.
+        # Without -P, a folder of the user's with the name of a standard module would be imported in its place.
+        script = (
+            f'[ -e "$1" ] || exit {_NO_CODE}; command -v "$2" >/dev/null || exit {_NO_PYTHON}; '
+            'exec env PYTHONPATH="$1" "$2" -P -m models.sft.host'
+        )
+        return ["sh", "-c", script, "sh", self.code, self.host.settings.python]
 
-    async def _fetch_large(self, job: str, key: str, name: str, size: int, path: Path) -> None:
-        part = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for there in (part.stat().st_size if part.exists() else 0, 0):
-            with part.open("r+b" if there else "wb") as file:
-                offset = file.seek(min(there, size))
-                file.truncate()
-                digest = beginning_hash(part, offset)
-                request = self._request("send", job=job, id=key, name=name, offset=offset, size=size)
-                behind = bytearray()
-                async for chunk in self._sent(stream(self._transport, self._python, request, timeout=_HASHES)):
-                    content = chunk[: size - offset]
-                    file.write(content)
-                    digest.update(content)
-                    offset += len(content)
-                    behind += chunk[len(content) :]
-            if offset == size and behind.decode("ascii", "replace").strip() == digest.hexdigest():
-                put_in_place(part, path)
-                return
-        part.unlink()
-        raise self._not_whole(path.name)
-
-    async def _sent(self, answer: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """What is behind the first line of an answer.
+    def _read(self, request: Request[AnswerT], content: Any) -> AnswerT:
+        """Read an answer.
 
         Raises:
-            KdtuiError: that line says why there is nothing.
+            KdtuiError: the host refuses, speaks another version of the protocol, or its answer is malformed.
+            ValueError: this is no answer at all.
         """
-        line, newline = b"", b""
-        async for chunk in answer:
-            if not newline:
-                line, newline, chunk = (line + chunk).partition(b"\n")
-                if newline:
-                    self._told(line)
-            if newline:
-                yield chunk
+        if not isinstance(content, dict):
+            raise ValueError("this is no answer")
+        try:
+            check_version(content, "it", f"delete {self.code} there, and try again")
+        except ModelError as problem:
+            raise KdtuiError(f"host {self.host.name}: {problem}") from problem
+        if "error" in content:
+            raise KdtuiError(f"host {self.host.name}: {content['error']}")
+        answer: AnswerT = self._checked(request.answer, content.get("ok"))
+        return answer
+
+    def _checked(self, kind: Any, content: object) -> Any:
+        try:
+            return read_message(kind, content)
+        except ModelError as problem:
+            raise KdtuiError(f"host {self.host.name}: {problem}") from problem
 
     async def _run(
         self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
     ) -> Completed:
-        return await run(self._transport, command, data, timeout=timeout)
+        return await run_command(self._transport, command, data, timeout=timeout)
 
     def _not_writable(self, err: str) -> WorkdirError:
-        told = err.lower()
-        advice = next((each for number, each in ADVICE.items() if os.strerror(number).lower() in told), NEW_WORKDIR)
+        lower = err.lower()
+        advice = next(
+            (each for number, each in WORKDIR_ADVICE.items() if os.strerror(number).lower() in lower), NEW_WORKDIR
+        )
         return WorkdirError(
-            f"host {self.host.name}: its workdir {self._workdir} cannot be written ({last_line(err)}); {advice}"
+            f"host {self.host.name}: its workdir {self._workdir} cannot be written ({error_line(err)}); {advice}"
         )
 
     def _no_answer(self, code: int, err: str) -> KdtuiError:
@@ -366,26 +268,26 @@ class HostClient:
                 "short; try again"
             )
         if "Traceback" in err:
-            return KdtuiError(f"host {self.host.name}: {last_line(err)}")
+            return KdtuiError(f"host {self.host.name}: {error_line(err)}")
         return KdtuiError(
-            f"host {self.host.name}: {python} does not run there, and ends with exit code {code} ({last_line(err)}); "
+            f"host {self.host.name}: {python} does not run there, and ends with exit code {code} ({error_line(err)}); "
             f"{another}"
         )
 
 
 @asynccontextmanager
 async def connected(name: str, ssh: str | None) -> AsyncIterator[Transport]:
-    """The way to a machine, and nothing left of it behind.
+    """Connect to a machine, and disconnect at the end.
 
     Args:
-        ssh: how OpenSSH knows it; None for this machine.
+        ssh: its alias for OpenSSH; None for this machine.
 
     Raises:
         TransportError: it cannot be reached.
     """
     transport: Transport = LocalTransport(name) if ssh is None else SshTransport(name, ssh)
     try:
-        # A cancel while it opens leaves nothing behind either.
+        # A cancel while it opens closes it too.
         await transport.open()
         yield transport
     finally:
@@ -394,71 +296,10 @@ async def connected(name: str, ssh: str | None) -> AsyncIterator[Transport]:
 
 @asynccontextmanager
 async def reach(host: Host) -> AsyncIterator[HostClient]:
-    """A client of a host, as long as the way to it is open.
+    """Connect to a host, and yield a client of it.
 
     Raises:
         TransportError: it cannot be reached.
     """
     async with connected(host.name, host.ssh) as transport:
         yield HostClient(host, transport)
-
-
-@contextmanager
-def fetching(target: Path) -> Iterator[Path]:
-    """The folder for what comes and is not whole yet, for one process at a time.
-
-    Raises:
-        KdtuiError: another one fetches this training.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    with (target / "fetch.lock").open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise KdtuiError(
-                f"{target}: another process is fetching this training; try again when it is here"
-            ) from None
-        coming = target / "coming"
-        coming.mkdir(exist_ok=True)
-        yield coming
-
-
-def _unit(name: str) -> str:
-    """What has its place as a whole: a checkpoint, the adapter, or a file."""
-    parts = PurePosixPath(name).parts
-    return "/".join(parts[:2] if parts[0] == CHECKPOINTS else parts[:1])
-
-
-def _is(path: Path, digest: str | None) -> bool:
-    return path.is_file() and sha256(path) == digest
-
-
-def _give_place(new: Path, place: Path) -> None:
-    """Rename what has come whole, and drop what was there before it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_dir():
-        # What is left of it after a kill is no checkpoint to anybody, and goes with the next fetch.
-        old = new.with_name(f"{new.name}.part")
-        shutil.rmtree(old, ignore_errors=True)
-        place.rename(old)
-    new.rename(place)
-
-
-def _parts(files: Sequence[tuple[str, Any, int]]) -> Iterator[list[tuple[str, Any, int]]]:
-    """Files, each with its size as the last of three, in as many parts as are to travel one after the other."""
-    part: list[tuple[str, Any, int]] = []
-    size = 0
-    for each in files:
-        if part and size + each[-1] > _TOGETHER:
-            yield part
-            part, size = [], 0
-        part.append(each)
-        size += each[-1]
-    if part:
-        yield part
-
-
-def last_line(err: str) -> str:
-    """What a program that failed has said last."""
-    lines = [line.strip() for line in err.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it says no more"

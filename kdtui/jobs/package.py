@@ -1,4 +1,4 @@
-"""What a host is sent: the package `models` as a zip, job directories as a tar, and bases file by file."""
+"""What kdtui sends to a host: the package `models` as a zip, job directories as a tar, and bases file by file."""
 
 import hashlib
 import io
@@ -13,24 +13,27 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, NamedTuple
 
 from platformdirs import user_cache_path
 
 from kdtui.jobs.transport import CHUNK
-from models.files.file_cache import remembered
-from models.sft.host import sha256
+from models.files.file_cache import compute_cached
+from models.files.hashing import file_sha256
+
+TRAINER_PACKAGES = ("torch", "transformers", "peft", "accelerate", "safetensors")
+"""The packages that a trainer needs; for a base in GGUF it needs `gguf` too."""
 
 _LARGE = 1 << 24
-"""Bytes of a file above which its hash is remembered until it changes."""
+"""Files over this number of bytes have their hash cached until they change."""
 
-_LONG_AGO = (1980, 1, 1, 0, 0, 0)
-"""Of all files in the zip, so that the same package is the same zip."""
+_TIMESTAMP = (1980, 1, 1, 0, 0, 0)
+"""The time of all files in the zip: the same package gives the same zip."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The package `models`, of a version that its name tells."""
+    """The package `models` as a zip whose name has a hash of its content."""
 
     name: str
     content: bytes
@@ -38,12 +41,12 @@ class Code:
 
 @cache
 def code() -> Code:
-    """The package `models` with all that Python reads of it: what trains, and what answers the client."""
-    found = io.BytesIO()
-    with zipfile.ZipFile(found, "w", zipfile.ZIP_DEFLATED) as archive:
+    """Return the package `models`: the trainer, and the program that answers the client."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, source in sorted(_python_files(files("models"), "models")):
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), source.read_bytes())
-    content = found.getvalue()
+            archive.writestr(zipfile.ZipInfo(name, _TIMESTAMP), source.read_bytes())
+    content = buffer.getvalue()
     return Code(f"models-{hashlib.sha256(content).hexdigest()[:16]}.zip", content)
 
 
@@ -57,49 +60,58 @@ def _python_files(folder: Traversable, name: str) -> Iterator[tuple[str, Travers
 
 
 def requirements() -> str:
-    """The packages that a trainer needs, with their versions."""
+    """Return the packages that a trainer needs, with their versions, as a requirements file."""
     return (files("models") / "sft" / "requirements.txt").read_text(encoding="utf-8")
+
+
+class TreeFile(NamedTuple):
+    """A file of a tree; `name` is its name on the host, `size` is in bytes."""
+
+    name: str
+    path: Path
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Files that a host keeps under their hash: a base, or wheels.
+    """Files that a host stores under their hash: a base, or wheels.
 
     Attributes:
-        key: of names and contents.
-        files: name, place, size, sha256.
+        key: a hash of names and contents.
     """
 
     key: str
-    files: tuple[tuple[str, Path, int, str], ...]
+    files: tuple[TreeFile, ...]
 
     @classmethod
     def of(cls, path: Path, name: str | None = None) -> "Tree":
-        """A file, or the files right in a folder.
+        """Return a file, or the files of a folder without its subfolders, as a tree.
 
         Args:
-            name: what a file is called on the host; None for its own name.
+            name: the name of a file on the host; None for its own name.
 
         Raises:
-            OSError: one cannot be read.
+            OSError: a file cannot be read.
         """
         paths = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
-        found = []
+        hashed = []
         for each in paths:
             size = each.stat().st_size
-            # Of a base of many gigabytes, which each launch looks for on its host, it takes long.
+            # Hashing a base of many gigabytes takes long, and each launch needs the hash.
             cache = user_cache_path("kdtui") / "files" if size > _LARGE else None
-            found.append((name or each.name, each, size, remembered(each, sha256, cache)))
-        names = json.dumps([[called, digest] for called, _, _, digest in found])
-        return cls(hashlib.sha256(names.encode()).hexdigest()[:32], tuple(found))
+            hashed.append(TreeFile(name or each.name, each, size, compute_cached(each, file_sha256, cache)))
+        names = json.dumps([[each.name, each.sha256] for each in hashed])
+        return cls(hashlib.sha256(names.encode()).hexdigest()[:32], tuple(hashed))
 
 
 @contextmanager
 def packed(folder: Path, names: Sequence[str], instead: Mapping[str, bytes]) -> Iterator[IO[bytes]]:
-    """A tar of some files and folders of a folder, those that are there.
+    """Make a tar of those names that exist in a folder.
 
     Args:
-        instead: what some files hold there. They come last, in this order: what comes half can be told by them.
+        instead: the content that some files get in the tar. They come last, in this order, so that an incomplete tar
+            lacks them.
     """
     with TemporaryFile() as file:
         with tarfile.open(fileobj=file, mode="w") as archive:
@@ -115,6 +127,6 @@ def packed(folder: Path, names: Sequence[str], instead: Mapping[str, bytes]) -> 
 
 
 async def chunks(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """A file from where it stands, piece by piece."""
+    """Yield the rest of an open file."""
     while chunk := file.read(CHUNK):
         yield chunk

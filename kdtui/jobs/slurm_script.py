@@ -1,4 +1,4 @@
-"""The script that Slurm runs: what `kdtui sft launch` shows before it submits it."""
+"""The batch script of a training for Slurm, which `kdtui sft launch` shows before it submits it."""
 
 import shlex
 from pathlib import PurePosixPath
@@ -8,21 +8,21 @@ from models.sft.slurm import CANCELLED
 from store.records import HostSettings
 
 _LEAD = 120
-"""Seconds before the time limit at which the trainer is told to write a checkpoint."""
+"""Seconds before the time limit at which the trainer gets the signal to write a checkpoint."""
 
 _PORT = 29500
-"""Where the processes of several nodes meet, the first free one from here on by the number of the job."""
+"""The first port on which the processes of several nodes meet; the job number is added to it, modulo 1000."""
 
 
 def slurm_script(settings: HostSettings, folder: str, python: str, code: str) -> str:
-    """A script for sbatch that trains in a directory, and goes on in a new job when the time is up.
+    """Return a script for sbatch that trains in a directory, and requeues itself at the time limit.
 
     Args:
         folder: the job directory on the host.
-        code: the zip of the package `models` there.
+        code: the zip of the package `models` on the host.
     """
     log = str(PurePosixPath(folder) / LOG)
-    wanted = {
+    options = {
         "--output": _escaped(log),
         "--open-mode": "append",
         "--signal": f"TERM@{_LEAD}",
@@ -34,7 +34,7 @@ def slurm_script(settings: HostSettings, folder: str, python: str, code: str) ->
         "--gpus-per-node": None if settings.gpus is None else str(settings.gpus),
     }
     lines = ["#!/bin/bash"]
-    for name, value in wanted.items():
+    for name, value in options.items():
         if name == "--requeue":
             lines.append(f"#SBATCH {name}")
         elif value is not None:
@@ -68,7 +68,7 @@ def _trainer(settings: HostSettings, folder: str, python: str) -> str:
     launcher = [python, "-m", "torch.distributed.run", "--nproc-per-node", str(settings.processes)]
     if settings.nodes == 1:
         return shlex.join([*launcher, "--standalone", "-m", "models.sft", folder])
-    # Said by the shell of the job: which node is the first, is known there alone.
+    # Evaluated by the shell of the job, because only there the first node is known.
     first = '"$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"'
     meeting = f"--rdzv-id $SLURM_JOB_ID --rdzv-backend c10d --rdzv-endpoint {first}:$(({_PORT} + SLURM_JOB_ID % 1000))"
     together = shlex.join([*launcher, "--nnodes", str(settings.nodes)])
@@ -76,5 +76,5 @@ def _trainer(settings: HostSettings, folder: str, python: str) -> str:
 
 
 def _escaped(path: str) -> str:
-    """A path in which Slurm replaces nothing."""
+    """Escape a path for Slurm, which replaces % and \\ in it."""
     return path.replace("\\", "\\\\").replace("%", "%%")

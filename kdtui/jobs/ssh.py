@@ -1,7 +1,7 @@
-"""A machine behind the system's own OpenSSH: what the user's configuration says, all of it counts.
+"""A machine that the system's own OpenSSH reaches, with the whole configuration of the user.
 
-One connection per machine, the master, and all commands through it. It lives as long as this process does: its own
-command reads our end of a pipe, which closes with us, however we end.
+There is one connection per machine, the master, and all commands use it. It lives as long as this process: its own
+command reads from a pipe, which closes when this process ends for any reason.
 """
 
 import asyncio
@@ -16,42 +16,52 @@ from pathlib import Path
 from secrets import token_hex
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.shell import STARTS, Between, Command, Kept, TooMuch, ended_early, never_ran, never_stops, said
-from kdtui.jobs.transport import AT_ONCE, CHUNK, TransportError, Unfinished, environment_words
+from kdtui.jobs.shell import (
+    STARTS,
+    EndlessOutput,
+    MarkedOutput,
+    ShellCommand,
+    TextEnds,
+    ended_early,
+    never_ran,
+    never_stops,
+    start_up_words,
+)
+from kdtui.jobs.transport import CHUNK, MAX_COMMANDS, TransportError, Unfinished, environment_words
 
 SSH_COMMAND = "KDTUI_SSH_COMMAND"
-"""Names what to use instead of `ssh`, such as `ssh -F FILE`."""
+"""The environment variable with a command to use instead of `ssh`, such as `ssh -F FILE`."""
 
 _CONNECT = 10
-"""Seconds that a connection may take."""
+"""Seconds to connect."""
 
 _OPENS = STARTS
-"""Seconds that a master may take: jump hosts, banners and start-up files come on top."""
+"""Seconds to start a master, including jump hosts, banners and start-up files."""
 
 _ASKS = 5.0
-"""Seconds that a master may take to say whether it is there; one whose network is frozen says nothing."""
+"""Seconds for a master to answer a check; without a network it does not answer."""
 
-_OF_SSH = 255
-"""The exit code of ssh for what it could not do itself; others are those of what ran there."""
+_SSH_FAILED = 255
+"""The exit code of ssh for its own failures; other codes are those of the command."""
 
 _OURS = {"ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "no", "PermitLocalCommand": "no"}
-"""What the user's configuration says for logins by hand would get in our way."""
+"""Options that override settings of the user for interactive logins."""
 
 _FAST = "aes128-gcm@openssh.com"
-"""The cipher that takes least computing: processors have AES in hardware."""
+"""The fastest cipher: processors have AES in hardware."""
 
 _ALIAS = re.compile(r"[A-Za-z0-9_\[\]:.%@][A-Za-z0-9_\[\]:.%@+-]*")
 
 
 def check_alias(alias: str) -> str:
-    """A name that ssh may be given as a host.
+    """Return an alias if it is safe as an argument of ssh.
 
     Raises:
-        KdtuiError: ssh could take it for an option, or a shell for a command.
+        KdtuiError: ssh could read it as an option, or a shell as a command.
     """
     if not _ALIAS.fullmatch(alias):
         raise KdtuiError(
-            f"{alias!r} is no host for ssh; give it a name in ~/.ssh/config, such as gpu or me@gpu.example"
+            f"{alias!r} is not a host for ssh; give it a name in ~/.ssh/config, such as gpu or me@gpu.example"
         )
     return alias
 
@@ -60,34 +70,34 @@ class SshTransport:
     """A machine that ssh knows by an alias.
 
     Args:
-        name: what its user calls it.
-        keepalive: seconds between two questions whether it is there; after three without an answer it is not.
+        name: its name for the user.
+        keepalive: seconds between two keep-alive messages; after three without an answer the connection is lost.
     """
 
     def __init__(self, name: str, alias: str, *, keepalive: int = 15) -> None:
         self.name = name
-        self.places = asyncio.Semaphore(AT_ONCE)
+        self.places = asyncio.Semaphore(MAX_COMMANDS)
         self._alias = check_alias(alias)
         self._keepalive = keepalive
         self._ssh = _ssh()
         self._master: asyncio.subprocess.Process | None = None
-        self._err = Kept()
+        self._err = TextEnds()
         self.greeting = ""
         self._reading: asyncio.Task[None] | None = None
         self._socket = ""
 
     async def open(self) -> None:
-        """Connect, or use the connection that `kdtui host connect` has left.
+        """Connect, or use the connection of `kdtui host connect`.
 
         Raises:
-            TransportError: it says why, and what to do.
+            TransportError: the machine cannot be reached; the message says why, and what to do.
         """
         if await self._is_shared():
             self._socket = shared_socket(self._alias)
             return
         self._socket = str(_sockets() / token_hex(8))
-        # Its input is open as long as we are there.
-        command = Command(["sh", "-c", "exec cat >/dev/null"])
+        # Its input is open as long as this process lives.
+        command = ShellCommand(["sh", "-c", "exec cat >/dev/null"])
         try:
             self._master = await asyncio.create_subprocess_exec(
                 *self._ssh,
@@ -108,12 +118,12 @@ class SshTransport:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                # Without a terminal ssh cannot ask into the screen.
+                # Without a terminal ssh cannot print questions to the screen.
                 start_new_session=True,
             )
         except OSError as error:
             raise TransportError(f"{self._ssh[0]}: {error.strerror}; install the OpenSSH client") from error
-        err = Between(command.mark)
+        err = MarkedOutput(command.mark)
         self._reading = asyncio.create_task(self._read_errors(self._master, err))
         try:
             await self._begin(self._master, command, err)
@@ -121,16 +131,16 @@ class SshTransport:
             await self.close()
             raise
 
-    async def _begin(self, master: asyncio.subprocess.Process, command: Command, err: Between) -> None:
-        """Wait until the shell there runs our command.
+    async def _begin(self, master: asyncio.subprocess.Process, command: ShellCommand, err: MarkedOutput) -> None:
+        """Wait until the shell on the machine runs the command.
 
         Raises:
-            TransportError: it does not come to that.
+            TransportError: it does not.
         """
         assert master.stdin is not None
         assert master.stdout is not None
         assert self._reading is not None
-        out = Between(command.mark)
+        out = MarkedOutput(command.mark)
         try:
             with suppress(BrokenPipeError, ConnectionResetError):
                 master.stdin.write(command.input)
@@ -142,21 +152,21 @@ class SshTransport:
                     return
                 await self._reading
                 code = await master.wait()
-        except TooMuch:
-            raise TransportError(never_stops(self.name, said(out.before, err.before))) from None
+        except EndlessOutput:
+            raise TransportError(never_stops(self.name, start_up_words(out.before, err.before))) from None
         except TimeoutError:
-            # ssh makes its socket when it has been let in.
+            # ssh makes its socket after the login.
             if Path(self._socket).exists():
-                raise TransportError(never_ran(self.name, said(out.before, err.before))) from None
+                raise TransportError(never_ran(self.name, start_up_words(out.before, err.before))) from None
             raise TransportError(
                 f"host {self.name} does not answer (for {_OPENS:g} seconds); is it up? Try: ssh {self._alias}"
             ) from None
-        if code == _OF_SSH and not out.before.size:
+        if code == _SSH_FAILED and not out.before.size:
             raise self.explain(err.before.end)
-        raise TransportError(ended_early(self.name, code, said(out.before, err.before)))
+        raise TransportError(ended_early(self.name, code, start_up_words(out.before, err.before)))
 
     async def close(self) -> None:
-        """End the connection; one that `kdtui host connect` has left stays."""
+        """End the connection; that of `kdtui host connect` stays."""
         master, self._master = self._master, None
         if master is None:
             return
@@ -175,7 +185,7 @@ class SshTransport:
         Path(self._socket).unlink(missing_ok=True)
 
     def command(self, line: str) -> list[str]:
-        """Through the master, or not at all: without `ProxyCommand` ssh would connect anew where the master is gone."""
+        """Return the ssh command that uses the master; `ProxyCommand=false` prevents any other connection."""
         return [
             *self._ssh,
             *_options(
@@ -190,43 +200,45 @@ class SshTransport:
         ]
 
     async def lost(self, command: Unfinished) -> TransportError:
-        """Why a command did not come to its end: what the master has said, or the command."""
+        """Return why a command was cut off, by the errors of the master or of the command."""
         is_lost = False
         if self._master is not None:
             with suppress(TimeoutError):
-                # It notices a moment later.
+                # The master notices a moment later.
                 await asyncio.wait_for(self._master.wait(), 1)
                 is_lost = True
-        if not command.out.has_begun and (command.code != _OF_SSH or (command.out.before.size and not is_lost)):
-            return TransportError(ended_early(self.name, command.code, said(command.out.before, command.err.before)))
-        # Once it has begun, what came before is from start-up files.
-        own = command.told if command.err.has_begun else command.err.before.end
+        if not command.out.has_begun and (command.code != _SSH_FAILED or (command.out.before.size and not is_lost)):
+            return TransportError(
+                ended_early(self.name, command.code, start_up_words(command.out.before, command.err.before))
+            )
+        # After the command has begun, the earlier output is from start-up files.
+        own = command.errors if command.err.has_begun else command.err.before.end
         return self.explain(f"{self._err.end}\n{own}")
 
-    def explain(self, told: str) -> TransportError:
-        """One sentence for what ssh has said, and what to do."""
+    def explain(self, errors: str) -> TransportError:
+        """Return one sentence about the errors of ssh, with what to do."""
         for pattern, sentence in _EXPLANATIONS:
-            if (found := re.search(pattern, told)) is not None:
-                named = {name: shlex.quote(value.strip()) for name, value in found.groupdict().items()}
-                words = " ".join(found[found.re.groups].split())
+            if (match := re.search(pattern, errors)) is not None:
+                named = {name: shlex.quote(value.strip()) for name, value in match.groupdict().items()}
+                words = " ".join(match[match.re.groups].split())
                 return TransportError(f"host {self.name}: {sentence.format(alias=self._alias, found=words, **named)}")
-        lines = [line.strip() for line in told.splitlines() if line.strip() and "banner" not in line.lower()]
+        lines = [line.strip() for line in errors.splitlines() if line.strip() and "banner" not in line.lower()]
         return TransportError(
-            f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'ssh says no more'}); try again"
+            f"host {self.name}: the connection was lost ({lines[-1][:200] if lines else 'no error message'}); try again"
         )
 
-    async def _read_errors(self, master: asyncio.subprocess.Process, output: Between) -> None:
-        """Keep what a master says, apart from what start-up files do.
+    async def _read_errors(self, master: asyncio.subprocess.Process, output: MarkedOutput) -> None:
+        """Keep the errors of a master, without the output of start-up files.
 
         Raises:
-            TooMuch: those do not stop; the master has been ended.
+            EndlessOutput: start-up files print without end; the master was killed.
         """
         assert master.stderr is not None
         try:
             while chunk := await master.stderr.read(CHUNK):
                 self._err.add(output.take(chunk))
             self._err.add(output.rest())
-        except TooMuch:
+        except EndlessOutput:
             master.kill()
             raise
 
@@ -250,7 +262,7 @@ class SshTransport:
 
 
 def connect_command(alias: str, hours: int) -> list[str]:
-    """What asks for passwords and codes in the terminal, once, and leaves a connection for all that follows."""
+    """Return the command that asks for passwords and codes in the terminal, and leaves a connection open."""
     options = _options(
         ControlMaster="yes",
         ControlPath=shared_socket(alias),
@@ -263,13 +275,13 @@ def connect_command(alias: str, hours: int) -> list[str]:
 
 
 def checks_keys(alias: str) -> bool:
-    """Whether ssh refuses a machine whose key is not known: the user's configuration may have it take any."""
+    """Tell whether ssh refuses a machine with an unknown key; the user's configuration can allow it."""
     configured = _configured(alias)
     return configured is not None and configured.get("stricthostkeychecking") not in ("false", "no", "off")
 
 
 def _ciphers(alias: str) -> dict[str, str]:
-    """An option that asks for a fast cipher first, where the user's configuration leaves the order to OpenSSH."""
+    """Return an option that prefers a fast cipher, unless the user's configuration sets the order."""
     configured, default = _configured(alias), _configured(alias, "-F", "none")
     if configured is None or default is None or configured.get("ciphers") != default.get("ciphers"):
         return {}
@@ -280,19 +292,19 @@ def _ciphers(alias: str) -> dict[str, str]:
 
 
 def _configured(alias: str, *options: str) -> dict[str, str] | None:
-    """What ssh's configuration says of a machine, by lower-case keywords; None where it does not come to tell."""
+    """Return ssh's configuration for a machine, by lower-case keywords; None if ssh does not print it."""
     command = [*_ssh(), *options, "-G", "--", check_alias(alias)]
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_ASKS
         ).stdout
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
-    return dict(line.split(" ", 1) for line in told.splitlines() if " " in line)
+    return dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
 
 
 def ask_shared(alias: str, do: str) -> bool:
-    """Ask such a connection something, see `shared_command`; False where it does not answer."""
+    """Check or end a shared connection, see `shared_command`; return whether that worked."""
     try:
         return (
             subprocess.run(shared_command(alias, do), check=False, capture_output=True, timeout=_ASKS).returncode == 0
@@ -302,12 +314,12 @@ def ask_shared(alias: str, do: str) -> bool:
 
 
 def shared_command(alias: str, do: str) -> list[str]:
-    """What says, by its exit code, whether there is such a connection (`check`), or ends it (`exit`)."""
+    """Return the command that checks for a shared connection by its exit code (`check`), or ends it (`exit`)."""
     return [*_ssh(), *_options(ControlPath=shared_socket(alias)), "-O", do, "--", check_alias(alias)]
 
 
 def shared_socket(alias: str) -> str:
-    """Where the connection is that `kdtui host connect` leaves."""
+    """Return the socket of the connection of `kdtui host connect`."""
     return str(_sockets() / f"shared-{sha256(repr((_ssh(), alias)).encode()).hexdigest()[:16]}")
 
 
@@ -316,17 +328,17 @@ def _ssh() -> list[str]:
 
 
 def _sockets() -> Path:
-    """A folder of ours alone, with a short name: a socket's may have 108 bytes.
+    """Return a private folder with a short name: the path of a socket can have at most 108 bytes.
 
     Raises:
-        KdtuiError: somebody else has made it.
+        KdtuiError: the folder belongs to another user.
     """
     named = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     base = named if named.is_dir() and os.access(named, os.W_OK) and len(os.fsencode(named)) < 50 else Path("/tmp")
     folder = base / f"kdtui-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise KdtuiError(f"{folder}: it belongs to somebody else; set XDG_RUNTIME_DIR to a folder of yours")
+        raise KdtuiError(f"{folder}: it belongs to another user; set XDG_RUNTIME_DIR to a folder of yours")
     folder.chmod(0o700)
     return folder
 
@@ -337,7 +349,7 @@ def _options(**options: str) -> list[str]:
 
 _EXPLANATIONS = (
     (
-        # Where it is known, and by what name: neither is the alias.
+        # The file and the name of the known key; the name can differ from the alias.
         r"(?s)Offending \S+ key in (?P<file>[^\n]+):\d+.*Host key for (?P<known>\S+) has changed",
         "its key is not the one that is known, so it may be another machine; compare with what its owner says: "
         "ssh-keygen -l -F {known} -f {file}",
@@ -351,14 +363,14 @@ _EXPLANATIONS = (
         "its key is not known yet; connect once by hand, and compare it with what its owner says: ssh {alias}",
     ),
     (
-        # A session is a command.
+        # ssh calls a command a session.
         r"(session request failed[^\n]*)",
-        "it lets no more commands through one connection ({found}); its owner can raise MaxSessions there",
+        "it allows no more commands through one connection ({found}); its owner can raise MaxSessions",
     ),
     (
-        # The cause is what was said first.
+        # The first line has the cause.
         r"(?s)\A\s*([^\r\n]+).*(?:stdio forwarding failed|open failed: |UNKNOWN port 65535)",
-        "the jump host is down, or does not let through ({found}); try: ssh {alias}",
+        "the jump host is down, or does not let the connection through ({found}); try: ssh {alias}",
     ),
     (
         r"Permission denied \([^)]*\)",
@@ -369,17 +381,17 @@ _EXPLANATIONS = (
         r"Could not resolve hostname [^\n]*(?:Temporary failure|try again)[^\n]*",
         "its name cannot be looked up at the moment ({found}); is this machine online?",
     ),
-    (r"Could not resolve hostname \S+", "there is no machine of that name ({found}); look into ~/.ssh/config"),
-    (r"Connection refused", "nobody listens there ({found}); is sshd running, and the port right?"),
-    (r"timed out during banner exchange", "somebody listens, and says nothing ({found}); is it ssh?"),
+    (r"Could not resolve hostname \S+", "there is no machine of that name ({found}); check ~/.ssh/config"),
+    (r"Connection refused", "nothing listens on that port ({found}); is sshd running, and the port right?"),
+    (r"timed out during banner exchange", "something listens there but does not answer ({found}); is it sshd?"),
     (r"No route to host|Network is unreachable", "there is no way to it ({found}); is this machine online?"),
     (r"Connection timed out", "it cannot be reached ({found}); is it up?"),
     (r"Timeout, server \S+ not responding", "it does not answer any more ({found}); the network may be down"),
-    (r"Too many authentication failures", "it has been offered too many keys ({found}); name one with IdentityFile"),
+    (r"Too many authentication failures", "ssh offered it too many keys ({found}); name one with IdentityFile"),
     (r"Bad owner or permissions on \S+", "ssh does not trust its configuration ({found})"),
     (
         r"Bad configuration option: \S+|terminating, \d+ bad configuration options",
         "ssh's configuration is wrong ({found})",
     ),
 )
-"""What OpenSSH says, the surest first, and what that means."""
+"""Patterns in the errors of OpenSSH, the most specific first, and what they mean."""

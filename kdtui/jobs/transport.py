@@ -1,4 +1,4 @@
-"""How a machine is reached: commands with their input and output, and nothing else. The local one is reached too."""
+"""Runs commands on a machine, with their input and output. The local machine has the same interface."""
 
 import asyncio
 import fcntl
@@ -11,37 +11,46 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.shell import STARTS, Between, Command, Kept, TooMuch, never_ran, never_stops, said
+from kdtui.jobs.shell import (
+    STARTS,
+    EndlessOutput,
+    MarkedOutput,
+    ShellCommand,
+    TextEnds,
+    never_ran,
+    never_stops,
+    start_up_words,
+)
 
 CHUNK = 1 << 18
 """Bytes that are read or written at a time."""
 
 _PIPE = 1 << 20
-"""Bytes that a pipe holds at most, where its size can be chosen."""
+"""Size of a pipe, if the system allows to choose it."""
 
 _ENDS = 1.0
-"""Seconds in which a program that has said its last is gone."""
+"""Seconds for a program to exit after the end of its output."""
 
 _LOOK = 1.0
-"""Seconds between two looks at how long nothing has moved."""
+"""Seconds between two checks for a timeout."""
 
-_SAID = 1 << 16
-"""Bytes that are kept of what a program says of its errors."""
+_KEPT_ERRORS = 1 << 16
+"""Bytes of stderr that are kept."""
 
-AT_ONCE = 8
-"""Commands through one connection at once: sshd lets ten through (MaxSessions), of which the connection is one."""
+MAX_COMMANDS = 8
+"""Commands through one connection at a time: sshd allows ten (MaxSessions), including the connection itself."""
 
 TIMEOUT = 120.0
-"""Seconds after which a command that says nothing is given up; a host that does not answer would hang it for ever."""
+"""Seconds without output after which a command is given up; otherwise a silent host would block it forever."""
 
 
 class TransportError(KdtuiError):
-    """A machine cannot be reached, or the way to it was lost; the message says what to do."""
+    """A machine cannot be reached, or the connection was lost; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a command did."""
+    """The result of a command."""
 
     code: int
     out: bytes
@@ -50,28 +59,27 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What there is of a command whose end did not come.
+    """A command that was cut off.
 
     Attributes:
-        code: of the program that goes the way.
-        out, err: its outputs, which tell whether the command was started.
-        told: what it has said of its errors.
+        code: the exit code of the local program, such as ssh.
+        out, err: its outputs, which show whether the command was started.
+        errors: the end of its stderr.
     """
 
     code: int | None
-    out: Between
-    err: Between
-    told: str
+    out: MarkedOutput
+    err: MarkedOutput
+    errors: str
 
 
 class Transport(Protocol):
-    """A way to a machine.
+    """A connection to a machine.
 
     Attributes:
-        name: what its user calls it.
-        places: for commands that run at once.
-        greeting: what start-up files of its shell have said before a command, as the end of a sentence; empty where
-            they are silent.
+        name: its name for the user.
+        places: limits the commands that run at a time.
+        greeting: what start-up files of its shell printed before a command, as the end of a sentence; empty if nothing.
     """
 
     name: str
@@ -79,87 +87,88 @@ class Transport(Protocol):
     greeting: str
 
     async def open(self) -> None:
-        """Reach the machine.
+        """Connect to the machine.
 
         Raises:
             TransportError: it cannot be reached.
         """
 
     async def close(self) -> None:
-        """Leave nothing behind."""
+        """Disconnect; leave no process behind."""
 
     def command(self, line: str) -> list[str]:
-        """What to run here in order to run a line of sh there."""
+        """Return the local command that runs a line of sh on the machine."""
 
     async def lost(self, command: Unfinished) -> TransportError:
-        """Why a command did not come to its end."""
+        """Return why a command was cut off."""
 
 
-async def run(
+async def run_command(
     transport: Transport,
     arguments: Sequence[str],
     data: bytes | AsyncIterable[bytes] = b"",
     *,
     timeout: float = TIMEOUT,
 ) -> Completed:
-    """Run a program there, and wait for its end.
+    """Run a program on the machine, and wait for its end.
 
     Args:
         data: its input.
         timeout: seconds without anything sent or received.
 
     Raises:
-        TransportError: the way was lost before the program had ended; what became of it is not known. Or the shell
-            there does not come to run it.
+        TransportError: the connection was lost before the program had ended, which may still run. Or the shell on the
+            machine does not run it.
     """
-    command = Command(arguments)
-    out, err = Between(command.mark), Between(command.mark)
-    answer, told = bytearray(), Kept(_SAID)
+    command = ShellCommand(arguments)
+    out, err = MarkedOutput(command.mark), MarkedOutput(command.mark)
+    answer, errors = bytearray(), TextEnds(_KEPT_ERRORS)
     async with transport.places:
         process = await _start(transport, command.line)
         beat = _Beat(timeout, out)
         feeding = asyncio.create_task(_feed(process, command.input, data, beat))
         try:
-            # What a start-up file has left in the background keeps the output open: the marks are the end.
+            # A background process of a start-up file keeps the output open. The end is the closing mark.
             await asyncio.gather(
                 beat.watch(_read(process.stdout, out, answer.extend, beat)),
-                beat.watch(_read(process.stderr, err, told.add, beat)),
+                beat.watch(_read(process.stderr, err, errors.add, beat)),
             )
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), _ENDS)
-        except (TimeoutError, TooMuch) as problem:
+        except (TimeoutError, EndlessOutput) as problem:
             raise _given_up(transport, out, err, problem, timeout) from None
         finally:
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await _end(process)
     if out.code is None:
-        # The program that goes the way ends with 255 both by itself and where the command did.
-        raise await transport.lost(Unfinished(process.returncode, out, err, told.end))
+        # The exit code 255 of ssh can be its own or that of the command.
+        raise await transport.lost(Unfinished(process.returncode, out, err, errors.end))
     _note_greeting(transport, out, err)
-    return Completed(out.code, bytes(answer), told.end)
+    return Completed(out.code, bytes(answer), errors.end)
 
 
-async def stream(
+async def stream_command(
     transport: Transport, arguments: Sequence[str], data: bytes = b"", *, timeout: float | None = TIMEOUT
 ) -> AsyncGenerator[bytes]:
-    """The output of a program there, as it comes, until its end.
+    """Run a program on the machine, and yield its output as it arrives.
 
     Args:
-        data: its input, which stays open behind that.
-        timeout: seconds without anything received; None for any.
+        data: its input, which stays open after that.
+        timeout: seconds without anything received; None for no limit.
 
     Raises:
-        TransportError: the way was lost; what came is whole all the same. Or the shell there does not come to run it.
+        TransportError: the connection was lost; the output so far is correct. Or the shell on the machine does not run
+            it.
     """
-    command = Command(arguments)
-    out, err = Between(command.mark), Between(command.mark)
-    told = Kept(_SAID)
+    command = ShellCommand(arguments)
+    out, err = MarkedOutput(command.mark), MarkedOutput(command.mark)
+    kept = TextEnds(_KEPT_ERRORS)
     async with transport.places:
         with _pipe() as (reading, writing):
             process = await _start(transport, command.line, stdout=writing.fileno())
             writing.close()
-            errors = asyncio.create_task(_read_or_end(process, err, told.add))
+            errors = asyncio.create_task(_read_or_end(process, err, kept.add))
             limit = asyncio.get_running_loop().time() + STARTS
             try:
                 assert process.stdin is not None
@@ -170,65 +179,68 @@ async def stream(
                         await asyncio.wait_for(_readable(reading), left)
                         chunk = reading.read(_PIPE)
                         body = out.take(chunk)
-                    except (TimeoutError, TooMuch) as problem:
+                    except (TimeoutError, EndlessOutput) as problem:
                         raise _given_up(transport, out, err, problem, timeout) from None
                     if body:
                         yield body
                     if out.code is not None:
                         with suppress(TimeoutError):
-                            # It ends by itself. Of one that is killed as it ends asyncio says on the screen that it
-                            # does not know it.
+                            # It ends by itself. If it is killed at that moment, asyncio prints a warning to the screen.
                             await asyncio.wait_for(process.wait(), _ENDS)
                         return
                     if not chunk:
                         if rest := out.rest():
                             yield rest
                         await asyncio.wait([errors], timeout=_ENDS)
-                        if errors.done() and isinstance(end := errors.exception(), TooMuch):
+                        if errors.done() and isinstance(end := errors.exception(), EndlessOutput):
                             raise _given_up(transport, out, err, end, timeout)
                         with suppress(TimeoutError):
                             await asyncio.wait_for(process.wait(), _ENDS)
-                        raise await transport.lost(Unfinished(process.returncode, out, err, told.end))
+                        raise await transport.lost(Unfinished(process.returncode, out, err, kept.end))
             finally:
                 errors.cancel()
-                with suppress(asyncio.CancelledError, TooMuch):
+                with suppress(asyncio.CancelledError, EndlessOutput):
                     await errors
                 await _end(process)
 
 
 def _given_up(
-    transport: Transport, out: Between, err: Between, problem: TimeoutError | TooMuch, timeout: float | None
+    transport: Transport,
+    out: MarkedOutput,
+    err: MarkedOutput,
+    problem: TimeoutError | EndlessOutput,
+    timeout: float | None,
 ) -> TransportError:
-    """Why a program is waited for no longer."""
-    words = said(out.before, err.before)
-    if isinstance(problem, TooMuch):
+    """Return why a program was given up."""
+    words = start_up_words(out.before, err.before)
+    if isinstance(problem, EndlessOutput):
         return TransportError(never_stops(transport.name, words))
     if not out.has_begun:
         return TransportError(never_ran(transport.name, words))
     return TransportError(f"host {transport.name} does not answer (for {timeout:g} seconds); try again")
 
 
-def _note_greeting(transport: Transport, out: Between, err: Between) -> None:
+def _note_greeting(transport: Transport, out: MarkedOutput, err: MarkedOutput) -> None:
     if out.before.size or err.before.size:
-        transport.greeting = said(out.before, err.before)
+        transport.greeting = start_up_words(out.before, err.before)
 
 
 @contextmanager
 def _pipe() -> Iterator[tuple[io.FileIO, io.FileIO]]:
-    """The two ends of a large pipe.
+    """Open a large pipe.
 
-    Reading much from it takes half of the computing that a stream of asyncio takes, which copies again and again.
+    Reading from it takes half of the processor time of a stream of asyncio, which copies the data several times.
     """
     reading, writing = os.pipe()
     with io.FileIO(reading, "rb") as source, io.FileIO(writing, "wb") as target:
-        # Linux has pipes of other sizes than its own, up to a limit that its user may have reached.
+        # Linux allows to change the size, up to a limit per user.
         with suppress(AttributeError, OSError):
             fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, _PIPE)
         yield source, target
 
 
 async def _readable(file: io.FileIO) -> None:
-    """Wait until there is something to read, or the end."""
+    """Wait until a file has data, or is at its end."""
     ready = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_reader(file, ready.set)
@@ -248,7 +260,7 @@ async def _start(
             stdin=asyncio.subprocess.PIPE,
             stdout=stdout,
             stderr=asyncio.subprocess.PIPE,
-            # An interrupt is ours: it must not end what a cancel is to wait for.
+            # An interrupt is only for this process: the program must not end before a cancel has waited for it.
             start_new_session=True,
         )
     except OSError as error:
@@ -256,12 +268,12 @@ async def _start(
 
 
 class _Beat:
-    """Gives up where nothing is sent or received for too long, however long the whole takes.
+    """A timeout that restarts whenever data is sent or received.
 
-    What start-up files print is no sign that a program comes to run.
+    The output of start-up files does not restart it, because the program does not run yet.
     """
 
-    def __init__(self, timeout: float, out: Between) -> None:
+    def __init__(self, timeout: float, out: MarkedOutput) -> None:
         self._timeout, self._out = timeout, out
         self._last = asyncio.get_running_loop().time()
 
@@ -270,10 +282,10 @@ class _Beat:
             self._last = asyncio.get_running_loop().time()
 
     async def watch(self, work: Coroutine[Any, Any, None]) -> None:
-        """Wait for some work as long as anything moves.
+        """Wait for some work until the timeout.
 
         Raises:
-            TimeoutError: nothing does.
+            TimeoutError: nothing was sent or received in time.
         """
         task = asyncio.create_task(work)
         try:
@@ -282,7 +294,7 @@ class _Beat:
                 left = self._last + timeout - asyncio.get_running_loop().time()
                 if left <= 0:
                     raise TimeoutError
-                # The time that it has is another one once it has begun.
+                # The limit changes when the program begins.
                 await asyncio.wait([task], timeout=min(left, _LOOK))
             await task
         finally:
@@ -293,7 +305,7 @@ async def _feed(
     process: asyncio.subprocess.Process, head: bytes, data: bytes | AsyncIterable[bytes], beat: Callable[[], None]
 ) -> None:
     assert process.stdin is not None
-    # It may have ended without reading; what it says then counts.
+    # It can have ended without reading; its output counts then.
     with suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(head)
         if isinstance(data, bytes):
@@ -309,9 +321,9 @@ async def _feed(
 
 
 async def _read(
-    source: asyncio.StreamReader | None, output: Between, keep: Callable[[bytes], object], beat: Callable[[], None]
+    source: asyncio.StreamReader | None, output: MarkedOutput, keep: Callable[[bytes], object], beat: Callable[[], None]
 ) -> None:
-    """Read an output of a program until its end, or that of the way."""
+    """Read an output of a program until its end, or until the connection is lost."""
     assert source is not None
     while output.code is None and (chunk := await source.read(CHUNK)):
         keep(output.take(chunk))
@@ -319,55 +331,66 @@ async def _read(
     keep(output.rest())
 
 
-async def _read_or_end(process: asyncio.subprocess.Process, output: Between, keep: Callable[[bytes], object]) -> None:
-    """Read what a program says of its errors; where start-up files say it without end, the program is ended.
+async def _read_or_end(
+    process: asyncio.subprocess.Process, output: MarkedOutput, keep: Callable[[bytes], object]
+) -> None:
+    """Read the stderr of a program; kill the program if start-up files print without end.
 
     Raises:
-        TooMuch: they do.
+        EndlessOutput: they print without end.
     """
     try:
         await _read(process.stderr, output, keep, lambda: None)
-    except TooMuch:
+    except EndlessOutput:
         process.kill()
         raise
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    # The process would be waited for until its pipes close, and ssh has given those to its master, which keeps them for
-    # as long as the command runs there. And what it has said and nobody reads would keep them too.
+    # asyncio waits for a process until its pipes close. ssh has passed them to its master, which keeps them open as
+    # long as the command runs on the machine. Unread output keeps them open too.
     process._transport.close()  # type: ignore[attr-defined]
-    # It has been killed by that, and is gone in a moment; a loop that ends before would complain on the screen.
+    # Closing the transport has killed it. If the event loop ends before the process, asyncio prints a warning to the
+    # screen.
     while process.returncode is None:
         await asyncio.sleep(0.01)
 
 
 class LocalTransport:
-    """This machine: the login node of a cluster that one is logged in to, for one."""
+    """This machine; for example the login node of a cluster."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.places = asyncio.Semaphore(AT_ONCE)
+        self.places = asyncio.Semaphore(MAX_COMMANDS)
         self.greeting = ""
 
     async def open(self) -> None:
-        """Nothing is to be done."""
+        """Do nothing."""
 
     async def close(self) -> None:
-        """Nothing is to be done."""
+        """Do nothing."""
 
     def command(self, line: str) -> list[str]:
-        """The line, in sh."""
+        """Return the command that runs the line in sh."""
         return ["/bin/sh", "-c", line]
 
     async def lost(self, command: Unfinished) -> TransportError:
-        """The shell was killed: this one reads no start-up files."""
-        words = command.told.strip().splitlines()
-        return TransportError(f"{self.name}: the command was ended ({words[-1] if words else 'it says no more'})")
+        """Return the error: the shell was killed, because `/bin/sh -c` reads no start-up files."""
+        words = command.errors.strip().splitlines()
+        return TransportError(
+            f"{self.name}: the command was ended ({words[-1] if words else 'without an error message'})"
+        )
 
 
 def environment_words(name: str) -> list[str]:
-    """The words of a command that a variable of the environment holds."""
+    """Return the words of the command in an environment variable."""
     try:
         return shlex.split(os.environ.get(name, ""))
     except ValueError as error:
-        raise KdtuiError(f"{name} is no command: {error}") from error
+        raise KdtuiError(f"{name} is not a command: {error}") from error
+
+
+def error_line(err: str) -> str:
+    """Return the last line that a failed program printed."""
+    lines = [line.strip() for line in err.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "no error message"

@@ -1,1 +1,1 @@
-"""Estimates, intervals and paired comparisons, as pure functions of the measures of sessions."""
+"""Estimates, confidence intervals and paired comparisons, as pure functions of the metrics of sessions."""

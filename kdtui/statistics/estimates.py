@@ -1,23 +1,23 @@
-"""Estimates, intervals and paired comparisons of the cells of a study.
+"""Estimates, confidence intervals and paired comparisons of the cells of a study.
 
 A metric of a cell is a ratio of sums over sessions, sum(value * weight) / sum(weight), for each of its seeds; the
-cell's value is the mean over its seeds. There are two sources of chance, and each is treated by what suits it:
+cell's value is the mean over its seeds. There are two sources of variance, and each needs its own method:
 
-- *Sessions.* Whole sessions are drawn again, the same draws for all cells. The interval is the percentile interval of
-  these draws at levels that account for few sessions (the expanded percentile interval of Hesterberg, 2015): those at
-  which a normal distribution whose variance is too small by (n - 1) / n reaches the quantiles of Student's t. It stays
-  within the range of the metric. On pair F1, exact, precision and coverage of simple students, of real training
+- *Sessions.* Whole sessions are resampled, with the same draws for all cells. The interval is the percentile interval
+  of these draws at levels that account for few sessions (the expanded percentile interval of Hesterberg, 2015): those
+  at which a normal distribution whose variance is too small by (n - 1) / n reaches the quantiles of Student's t. It
+  stays within the range of the metric. On pair F1, exact, precision and coverage of simple students, of real training
   sessions, it covers the value for 94.2 % of samples of 30 sessions, 94.9 % of 60 and 94.6 % of 180; the plain
   percentile interval covers 92.7 % at 30. BCa intervals are as good for single cells, but cover 91.4 % for differences
-  at 30; studentized ones can be of any length where most sessions have the same value.
-- *Seeds.* There are few, and a bootstrap over them is too narrow, so Student's t is used. All repeated cells together
-  say how much seeds differ; no cell is taken to vary less than that, nor less than its own seeds do. (For two seeds
-  alone, t is 12.7.) A cell whose seeds are all alike does not depend on them.
+  at 30; studentized ones can be of any length if most sessions have the same value.
+- *Seeds.* There are few, and a bootstrap over them is too narrow, so Student's t is used. The variance between seeds is
+  pooled over all repeated cells; for no cell is it assumed to be smaller than that, or than the variance of its own
+  seeds. (For only two seeds, t is 12.7.) A cell whose seeds all give the same value does not depend on them.
 
-The two parts make one interval by the root of the sum of their squares, on each side (MOVER; Zou and Donner, 2008). On
-simulated grids of 2, 3 and 5 seeds it covers the true difference in at least 95 % of cases, and at most 4 % of
-questions without an effect claim one, also where some cells vary more than others. What a single seed owes to luck
-cannot be known, and is in no interval.
+The two parts are combined on each side by the root of the sum of their squares (MOVER; Zou and Donner, 2008). On
+simulated grids of 2, 3 and 5 seeds the interval covers the true difference in at least 95 % of cases, and at most 4 %
+of questions without an effect claim one, even if some cells vary more than others. The variance due to the seed is
+unknown for a single seed, and is in no interval.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,31 +29,31 @@ import numpy.typing as npt
 
 from kdtui.bundling.metrics import ANSWERED, INTENTS
 from kdtui.statistics.results import LEVEL, Comparison, Estimate
-from kdtui.statistics.seeds import luck_of_seeds, spread_of
+from kdtui.statistics.seeds import pooled_seed_errors, seed_spread
 from kdtui.statistics.sessions import (
     ROUNDING,
     Cell,
     Resampling,
     Vector,
     flip_p,
-    over_sessions,
+    session_intervals,
     student_t,
 )
 
 _LEAVE_OUT = {name for name, _ in (*ANSWERED, *INTENTS)} | {"recall_2024"}
-"""Metrics that each cell has over sessions of its own."""
+"""Metrics that leave out other sessions for each cell."""
 
 POWER = 0.8
-"""With which the smallest effect shows."""
+"""Power at which the smallest effect is found."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
+class CellPair:
     """Two cells to compare by a metric that counts every session.
 
     Attributes:
-        baseline, other: what the cells are called; one name has one cell.
-        metric: what it is called.
+        baseline, other: names of the cells; a name always means the same cell.
+        metric: name of the metric.
         baseline_cell, other_cell: their values, over the same sessions in the same order.
     """
 
@@ -64,54 +64,57 @@ class Pair:
     other_cell: Cell
 
 
-def estimate(
+def estimate_cells(
     cells: Sequence[Cell], resampling: Resampling | None = None, within: tuple[float, float] = (-inf, inf)
 ) -> list[Estimate]:
-    """One metric of many cells.
+    """Estimate one metric of many cells.
 
     Args:
-        resampling: the draws; None for the usual ones.
-        within: what the metric can be; an interval is not longer.
+        resampling: the draws; None for the defaults.
+        within: range of the metric; intervals are clipped to it.
     """
-    found = over_sessions(cells, resampling or Resampling())
-    by_seeds = luck_of_seeds(cells)
+    intervals = session_intervals(cells, resampling or Resampling())
+    by_seeds = pooled_seed_errors(cells)
     reach = by_seeds.quantile(LEVEL / 2) * by_seeds.errors
-    low = np.maximum(found.mean - np.hypot(found.mean - found.low, reach), within[0])
-    high = np.minimum(found.mean + np.hypot(found.high - found.mean, reach), within[1])
+    low = np.maximum(intervals.mean - np.hypot(intervals.mean - intervals.low, reach), within[0])
+    high = np.minimum(intervals.mean + np.hypot(intervals.high - intervals.mean, reach), within[1])
     return [
-        Estimate(float(found.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, spread_of(cell))
+        Estimate(
+            float(intervals.mean[at]), float(low[at]), float(high[at]), cell.sessions, cell.seeds, seed_spread(cell)
+        )
         for at, cell in enumerate(cells)
     ]
 
 
-def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list[Comparison]:
-    """All comparisons of one question; they are corrected together, whatever their metrics and baselines are.
+def compare_cells(pairs: Sequence[CellPair], resampling: Resampling | None = None) -> list[Comparison]:
+    """Compare the pairs of one question. All are corrected together, whatever their metrics and baselines.
 
     Args:
-        resampling: the draws and flips; None for the usual ones.
+        resampling: the draws and flips; None for the defaults.
 
     Raises:
-        ValueError: two cells of a pair have not as many sessions, or their metric weighs sessions or leaves some out.
+        ValueError: the two cells of a pair differ in their sessions, or their metric weighs sessions or leaves some
+            out.
     """
     if not pairs:
         return []
     resampling = resampling or Resampling()
     together = [_differences(pair) for pair in pairs]
-    found = over_sessions(together, resampling)
+    intervals = session_intervals(together, resampling)
     n = np.array([cell.sessions for cell in together])
     errors = np.array([_standard_error(cell) for cell in together])
-    seed_errors, freedom = _luck_of_pairs(pairs)
+    seed_errors, freedom = _seed_errors_of_pairs(pairs)
 
     def reach(alpha: Vector | float) -> Vector:
         by_sessions, by_seeds = student_t(n - 1, alpha / 2) * errors, student_t(freedom, alpha / 2) * seed_errors
         return np.asarray(np.hypot(by_sessions, by_seeds))
 
     by_seeds = student_t(freedom, LEVEL / 2) * seed_errors
-    low = found.mean - np.hypot(found.mean - found.low, by_seeds)
-    high = found.mean + np.hypot(found.high - found.mean, by_seeds)
+    low = intervals.mean - np.hypot(intervals.mean - intervals.low, by_seeds)
+    high = intervals.mean + np.hypot(intervals.high - intervals.mean, by_seeds)
     p = flip_p(together, len(pairs), resampling)
     is_repeated = (seed_errors > 0) & (n > 1)
-    p = np.where(is_repeated, np.maximum(p, _level_of(np.abs(found.mean), reach)), p)
+    p = np.where(is_repeated, np.maximum(p, _level_reaching(np.abs(intervals.mean), reach)), p)
     adjusted = holm(p)
     strictest, both = LEVEL / len(pairs), np.hypot(errors, seed_errors)
     effects = reach(strictest) + student_t(n - 1, 1 - POWER) * both
@@ -122,7 +125,7 @@ def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list
             pair.baseline,
             pair.other,
             pair.metric,
-            float(found.mean[at]),
+            float(intervals.mean[at]),
             float(low[at]),
             float(high[at]),
             float(p[at]),
@@ -136,7 +139,7 @@ def compare(pairs: Sequence[Pair], resampling: Resampling | None = None) -> list
 
 
 def holm(p: npt.ArrayLike) -> Vector:
-    """Holm's correction of p values for each other: at any level, the chance of even one false claim is no more."""
+    """Apply Holm's correction to p values: at any level, the chance of even one false claim is at most that level."""
     given = np.asarray(p, dtype=np.float64)
     order = np.argsort(given)
     falling = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
@@ -145,8 +148,8 @@ def holm(p: npt.ArrayLike) -> Vector:
     return adjusted
 
 
-def _luck_of_pairs(pairs: Sequence[Pair]) -> tuple[Vector, Vector]:
-    """The standard errors that differences have by seeds, and their degrees of freedom; metric by metric."""
+def _seed_errors_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
+    """Return the standard errors of the differences due to seeds, and their degrees of freedom, metric by metric."""
     errors, freedom = np.zeros(len(pairs)), np.ones(len(pairs))
     for metric in {pair.metric for pair in pairs}:
         of_metric = [at for at, pair in enumerate(pairs) if pair.metric == metric]
@@ -154,7 +157,7 @@ def _luck_of_pairs(pairs: Sequence[Pair]) -> tuple[Vector, Vector]:
         for at in of_metric:
             cells.setdefault(pairs[at].baseline, pairs[at].baseline_cell)
             cells.setdefault(pairs[at].other, pairs[at].other_cell)
-        luck = luck_of_seeds([_where_all_answered(cell) for cell in cells.values()])
+        luck = pooled_seed_errors([_where_all_answered(cell) for cell in cells.values()])
         of_cell = dict(zip(cells, luck.errors, strict=True))
         for at in of_metric:
             errors[at] = np.hypot(of_cell[pairs[at].baseline], of_cell[pairs[at].other])
@@ -166,8 +169,8 @@ def _where_all_answered(cell: Cell) -> Cell:
     return Cell.of(cell.values, cell.weights * (cell.weights > 0).all(axis=0))
 
 
-def _differences(pair: Pair) -> Cell:
-    """The differences of the sessions that all seeds of both have."""
+def _differences(pair: CellPair) -> Cell:
+    """Return the differences over the sessions that all seeds of both cells have."""
     one, other = pair.baseline_cell, pair.other_cell
     if pair.metric in _LEAVE_OUT:
         raise ValueError(f"{pair.metric} leaves out other sessions for each cell, so that it cannot compare them")
@@ -189,8 +192,8 @@ def _standard_error(differences: Cell) -> float:
     return float(error) if error > ROUNDING else 0.0
 
 
-def _level_of(distance: Vector, reach: Callable[[Vector], Vector]) -> Vector:
-    """The alpha at which an interval reaches so far; `reach` falls as alpha rises."""
+def _level_reaching(distance: Vector, reach: Callable[[Vector], Vector]) -> Vector:
+    """Return the alpha at which an interval reaches this far; `reach` falls as alpha rises."""
     low, high = np.full(len(distance), -15.0), np.zeros(len(distance))
     for _ in range(50):
         middle = (low + high) / 2

@@ -1,9 +1,9 @@
-"""What the statistics of a study find: estimates and comparisons."""
+"""Results of the statistics of a study: estimates and comparisons."""
 
 from dataclasses import dataclass
 
 LEVEL = 0.05
-"""Of intervals and of claims."""
+"""Significance level of intervals and of claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +11,11 @@ class Estimate:
     """A metric of one cell.
 
     Attributes:
-        mean: of its seeds; nan without any session.
-        low, high: 95 % interval; nan with fewer than two sessions. It has no width where all sessions have one value,
-            which is no certainty: no resampling can tell what sessions might have that are not there.
-        sessions: how many count.
-        seeds: how many there are.
+        mean: mean over the seeds; nan without any session.
+        low, high: 95 % confidence interval; nan with fewer than two sessions. It has width zero if all sessions have
+            the same value. That is not certainty: resampling cannot show what other sessions would be like.
+        sessions: number of sessions with a weight.
+        seeds: number of seeds.
         between_seeds: standard deviation of the values of the seeds; nan with fewer than two.
     """
 
@@ -32,15 +32,15 @@ class Comparison:
     """A cell compared with a baseline, over the sessions that all seeds of both have.
 
     Attributes:
-        difference: of the means, the other less the baseline; nan without any session.
-        low, high: its 95 % interval; nan with fewer than two sessions.
-        p: of an approximate randomization test that flips signs of the differences of sessions; where cells are
-            repeated, no less than the one at which an interval that holds the luck of seeds ends at 0.
+        difference: mean of the other cell minus mean of the baseline; nan without any session.
+        low, high: 95 % confidence interval of the difference; nan with fewer than two sessions.
+        p: p value of an approximate randomization test that flips the signs of the sessions' differences. For repeated
+            cells it is at least the level at which the interval that includes the seeds' variance ends at 0.
         adjusted_p: after Holm's correction, over all comparisons of the question.
-        sessions: how many both have.
-        seeds: of the baseline and of the other.
-        smallest_effect: the difference that shows with a probability of 80 % at the first and strictest level of Holm's
-            correction; nan where none could show: with too few sessions, or without any difference.
+        sessions: number of sessions that both have.
+        seeds: numbers of seeds of the baseline and of the other cell.
+        smallest_effect: difference that would be found with a power of 80 % at the first and strictest level of Holm's
+            correction; nan if none could be found: too few sessions, or no variation at all.
     """
 
     baseline: str
@@ -57,5 +57,5 @@ class Comparison:
 
     @property
     def is_claimed(self) -> bool:
-        """Whether the difference is more than noise."""
+        """Whether the difference is significant."""
         return self.adjusted_p <= LEVEL

@@ -53,7 +53,7 @@ from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, THEME_NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
-from store.place import is_there
+from store.location import database_exists
 from store.records import RunSettings
 
 _SYNCHRONOUS = (RowTable, Input, Select, OptionList, VerticalScroll, Pane, LogView)
@@ -132,7 +132,7 @@ class KdtuiApp(Services):
 
     @property
     def places(self) -> Mapping[str, StoreScreen[None]]:
-        """The screens of the places that the user has been to."""
+        """The screens of the places that the user has opened."""
         return self._places
 
     def get_driver_class(self) -> type[Driver]:
@@ -169,7 +169,7 @@ class KdtuiApp(Services):
         self.generation.close()
         self._is_waiting = True
         seconds = _QUIT_WAIT if self.return_code == 0 else _SIGNAL_WAIT
-        await asyncio.to_thread(leaving.join_threads, self.running_threads, seconds, tell=not self.is_headless)
+        await asyncio.to_thread(leaving.join_threads, self.running_threads, seconds, announce=not self.is_headless)
 
     def leave_by(self, number: int) -> None:
         """Quit because of a signal. An interrupt while the app already waits for running work ends it at once."""
@@ -260,7 +260,11 @@ class KdtuiApp(Services):
 
         error = self._exception
         self.panic(
-            Text(one_line(crash_report.write_report(error), 1000) if error is not None else "kdtui ended by a fault")
+            Text(
+                one_line(crash_report.write_crash_report(error), 1000)
+                if error is not None
+                else "kdtui ended by a fault"
+            )
         )
 
     async def run_action(
@@ -410,7 +414,7 @@ def run_app(database: Path) -> int:
         BadFile: the configuration is wrong.
         StoreError: the file is not a database.
     """
-    is_there(database)
+    database_exists(database)
     config = read_config(config_path(), THEME_NAMES)
     # These can hold an old size of the terminal, which Textual would use.
     for name in ("COLUMNS", "LINES"):

@@ -13,7 +13,7 @@ from textual.theme import Theme
 
 from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 
 CONFIG = "KDTUI_CONFIG"
 """The environment variable that names another file."""
@@ -77,7 +77,7 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         BadFile: a setting is unknown or has a wrong value.
     """
     try:
-        content = tomllib.loads(decoded(path.read_bytes()))
+        content = tomllib.loads(decode_text(path.read_bytes()))
     except FileNotFoundError:
         return Config()
     except NotText as error:

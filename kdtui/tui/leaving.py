@@ -14,18 +14,18 @@ _SHORT_TASK = 2.0
 """Seconds that short-lived threads can take."""
 
 
-def join_threads(threads: Iterable[Thread], seconds: float, *, tell: bool) -> None:
+def join_threads(threads: Iterable[Thread], seconds: float, *, announce: bool) -> None:
     """Wait until threads have ended, for this number of seconds at most.
 
     Args:
-        tell: whether to print a message if that takes long.
+        announce: whether to print a message if that takes long.
     """
     started = monotonic()
     for thread in threads:
         thread.join(max(0.0, _QUIET - (monotonic() - started)))
-        if tell and thread.is_alive():
+        if announce and thread.is_alive():
             print("kdtui: stopping… (ctrl+c leaves at once)", file=sys.stderr, flush=True)
-            tell = False
+            announce = False
         thread.join(max(0.0, started + seconds - monotonic()))
 
 
@@ -38,7 +38,7 @@ def end_process(code: int, threads: Iterable[Thread]) -> int:
         threads: daemon threads to check.
     """
     others = [each for each in enumerate() if not each.daemon and each is not main_thread()]
-    join_threads(others, _SHORT_TASK, tell=False)
+    join_threads(others, _SHORT_TASK, announce=False)
     if any(each.is_alive() for each in (*others, *threads)):
         end_at_once(code)
     return code

@@ -55,10 +55,10 @@ def _database(path: Path) -> Iterator[Finding]:
     from kdtui.workflows.data.category_check import datasets_with_cut_categories
     from store.database import open_database
     from store.datasets import dataset_names
-    from store.place import is_there
+    from store.location import database_exists
 
     try:
-        if not is_there(path):
+        if not database_exists(path):
             yield _unmade(path)
             return
         db = open_database(path, make=False)
@@ -127,10 +127,10 @@ def _llama() -> Iterator[Finding]:
 def _decoding() -> Finding:
     """Whether llama.cpp computes at all: a build that does not fit the processor ends its process without a word."""
     from models.llama import selftest
-    from models.subprocess_call import run_apart
+    from models.subprocess_call import run_in_process
 
     try:
-        run_apart(selftest.main, patience=_PATIENCE)
+        run_in_process(selftest.main, patience=_PATIENCE)
     except ModelError as error:
         # --no-deps: only llama.cpp is to be built again, and other packages stay as they are.
         build = "CFLAGS=-mno-amx-int8 CXXFLAGS=-mno-amx-int8 pip install --force-reinstall --no-cache-dir --no-deps"

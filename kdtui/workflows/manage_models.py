@@ -183,10 +183,12 @@ def quantize_model(
     from models.llama.threads import processors
 
     if quantization not in QUANTIZATIONS:
-        from store.similar import meant
+        from store.similar import suggestion
 
         there_are = f"there are: {', '.join(QUANTIZATIONS)}"
-        raise KdtuiError(f"there is no quantization {quantization!r}; {meant(quantization, QUANTIZATIONS, there_are)}")
+        raise KdtuiError(
+            f"there is no quantization {quantization!r}; {suggestion(quantization, QUANTIZATIONS, there_are)}"
+        )
     source = located_model(db, student)
     name = free_name(db, name or quantized_name(source, student, quantization))
     target = folder / f"{name}.gguf"

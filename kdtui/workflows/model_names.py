@@ -77,11 +77,11 @@ def located_model(db: "Database | None", model: str) -> Path:
 
     known = {each.name: each.path for each in named_models(db) if each.kind == "base"} if db is not None else {}
     if model not in known:
-        from store.similar import meant
+        from store.similar import suggestion
 
         names = [*RESERVED, *known]
         there_are = f"there are: {', '.join(names)}, files ending in .gguf, and endpoints"
-        raise KdtuiError(f"there is no student {model!r}; {meant(model, names, there_are)}")
+        raise KdtuiError(f"there is no student {model!r}; {suggestion(model, names, there_are)}")
     return known[model]
 
 
@@ -151,10 +151,10 @@ def check_base(base: str, names: Sequence[str]) -> None:
         return
     if is_file(base):
         raise KdtuiError(f"{base}: there is no such file")
-    from store.similar import meant
+    from store.similar import suggestion
 
     there_are = f"there are: {', '.join(names)}, files, and ids of transformers (OWNER/NAME)"
-    raise KdtuiError(f"there is no base {base!r}; {meant(base, names, there_are)}")
+    raise KdtuiError(f"there is no base {base!r}; {suggestion(base, names, there_are)}")
 
 
 def _is_id(base: str) -> bool:

@@ -57,7 +57,7 @@ async def when_free(db: Database, write: Callable[[], Answer], held_up: Callable
         except Busy:
             waited = monotonic() - began
         if waited >= 1.0:
-            db.told(waited)
+            db.on_wait(waited)
             if not told:
                 told = True
                 held_up()

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from models.adapters.conversion import CONFIG, WEIGHTS, BaseShape, Delta
+from models.adapters.base_shape import BaseShape
+from models.adapters.deltas import Delta
+from models.adapters.peft_settings import CONFIG, WEIGHTS
 from models.errors import ModelError
 from models.files.whole_files import write_whole
 
@@ -24,34 +26,34 @@ _PLAIN: dict[str, object] = {
     "modules_to_save": None,
     "use_dora": False,
 }
-"""What every configuration here says; PEFT has usual values for all else."""
+"""The settings of every written configuration; PEFT has defaults for the rest."""
 
-_TOLD = ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules")
-"""What differs between adapters."""
+_COPIED = ("r", "lora_alpha", "lora_dropout", "use_rslora", "target_modules", "exclude_modules")
+"""The settings that differ between adapters."""
 
 _PATTERNS = ("rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern")
 
 
 def has_patterns(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration treats modules differently: vLLM passes over that, and takes one rank for all."""
+    """Tell whether a configuration treats modules differently: vLLM ignores that, and uses one rank for all."""
     return any(config.get(name) for name in _PATTERNS)
 
 
 def plain_config(config: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """The configuration of a plain adapter, with what a program needs to load it and nothing else.
+    """Return the configuration of a plain adapter, with only what a program needs to load it.
 
     Args:
-        base: what to call the base: the id of a hub, or a name.
+        base: the id of the base on a hub, or its name.
     """
-    told = {name: config[name] for name in (*_TOLD, *_PATTERNS) if config.get(name) is not None}
-    return dict(sorted({**_PLAIN, "base_model_name_or_path": base, **told}.items()))
+    copied = {name: config[name] for name in (*_COPIED, *_PATTERNS) if config.get(name) is not None}
+    return dict(sorted({**_PLAIN, "base_model_name_or_path": base, **copied}.items()))
 
 
 def write_adapter(folder: Path, deltas: Mapping[str, Delta], shape: BaseShape, base: str) -> int:
     """Write the weights and the configuration of a PEFT adapter into a folder, and return its rank.
 
-    All modules get one rank and a scale of 1, for programs that know no other: lower ranks are filled up with zeros,
-    which adds nothing.
+    All modules get one rank and a scale of 1, for programs that support nothing else. Lower ranks are padded with
+    zeros, which adds nothing.
 
     Args:
         base: as in `plain_config`.
@@ -78,7 +80,7 @@ def write_adapter(folder: Path, deltas: Mapping[str, Delta], shape: BaseShape, b
 
 
 def shape_config(shape: BaseShape) -> dict[str, Any]:
-    """The shape of a base in the words of transformers, for where its whole configuration is not known."""
+    """Return the shape of a base as a configuration of transformers, for when the whole configuration is unknown."""
     kind = "gemma3_text" if shape.architecture == "gemma3" else shape.architecture
     return {
         "model_type": kind,
@@ -89,7 +91,7 @@ def shape_config(shape: BaseShape) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write an object to a file that a person can read.
+    """Write an object to a file that is readable for people.
 
     Raises:
         ModelError: it cannot be written.
@@ -101,6 +103,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _targets(modules: Mapping[str, Delta], shape: BaseShape) -> list[str]:
-    """The names of the layers, where they are changed in all blocks; otherwise modules in full."""
+    """Return the names of the layers if they are changed in all blocks, otherwise the full names of the modules."""
     names = {module.rpartition(".")[2] for module in modules}
     return sorted(names if len(modules) == len(names) * shape.layers else modules)

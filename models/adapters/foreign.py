@@ -1,6 +1,6 @@
-"""The files of an adapter that comes from elsewhere are copied, and looked at before anything believes them.
+"""Copies the files of an untrusted adapter, and checks them before anything reads them.
 
-Only files that are needed are copied, each up to a size, and what is read is the copy: the folder may change meanwhile.
+Only necessary files are copied, each up to a maximum size. The checks read the copy, because the folder can change.
 """
 
 import json
@@ -13,8 +13,8 @@ from pathlib import Path
 from stat import S_ISLNK, S_ISREG
 from typing import Any, BinaryIO
 
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.adapters.folder import SUMS
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
 from models.files.json_files import is_deep, read_object
 
@@ -29,16 +29,16 @@ _LARGEST = 2**32
 _LONGEST_HEADER = 2**24
 """Bytes of the list of tensors in a safetensors file."""
 
-_MOST_FILES = 10_000
+_MAX_FILES = 10_000
 
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 _SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
 
-_MOST_PATTERNS, _LONGEST_PATTERN = 4096, 200
+_MAX_PATTERNS, _MAX_PATTERN_LENGTH = 4096, 200
 
-_MANY, _MOST_MANY = re.compile(r"[*+?{]"), 2
-"""What matches any number of characters, and how often a pattern may have it: each makes the search longer."""
+_REPETITION, _MAX_REPETITIONS = re.compile(r"[*+?{]"), 2
+"""The signs of a repetition in a pattern, and how many it can have: each makes matching slower."""
 
 _KINDS: dict[str, Any] = {
     "peft_type": str,
@@ -54,60 +54,59 @@ _KINDS: dict[str, Any] = {
     "layers_pattern": (str, list),
     "base_model_name_or_path": str,
 }
-"""What the settings are that somebody reads."""
+"""The types of the settings that something reads."""
 
 
 def copy_files(folder: Path, into: Path, gguf: str | None = None) -> str | None:
     """Copy what is needed of an adapter: its files for PEFT, or else its GGUF file.
 
     Args:
-        gguf: which GGUF file; None for the only one.
+        gguf: the name of the GGUF file; None for the only one.
 
     Returns:
-        The name of the GGUF file; None where it is an adapter for PEFT.
+        The name of the GGUF file; None for an adapter in PEFT's format.
 
     Raises:
-        ModelError: it holds no adapter, a pickle, or a link, or a file is larger than it can be, or another than
-            `SHA256SUMS` says.
+        ModelError: it holds no adapter, a pickle, or a link; or a file is too large, or differs from `SHA256SUMS`.
     """
     names = _names(folder)
-    found = None
+    chosen = None
     if gguf is not None or WEIGHTS not in names:
-        found = _gguf_file(folder, names, gguf)
-        wanted = [name for name in (found, SUMS) if name in names]
+        chosen = _gguf_file(folder, names, gguf)
+        wanted = [name for name in (chosen, SUMS) if name in names]
     else:
         if CONFIG not in names:
-            raise ModelError(f"{folder / CONFIG}: there is no such file, which says how the weights act")
+            raise ModelError(f"{folder / CONFIG}: this file is missing, and the weights are useless without it")
         wanted = [name for name in (WEIGHTS, *_SMALL) if name in names]
-    if found is None:
-        # Before much is copied.
+    if chosen is None:
+        # Before the large files are copied.
         _check_header(folder / WEIGHTS)
     sums = {name: _copy(folder / name, into / name, _LARGEST_SMALL if name in _SMALL else _LARGEST) for name in wanted}
     if SUMS in sums:
         _check_sums(folder, into / SUMS, sums)
         (into / SUMS).unlink()
-    return found
+    return chosen
 
 
 def read_described(path: Path) -> dict[str, Any]:
-    """The object in a file that describes an adapter; empty where there is none.
+    """Read the object in a file that describes an adapter; return an empty one if there is no such file.
 
     Raises:
-        ModelError: the file holds something else, or is nested more deeply than anybody writes it.
+        ModelError: the file holds something else, or is nested too deeply.
     """
     if not path.exists():
         return {}
-    found = read_object(path)
-    if is_deep(found):
+    content = read_object(path)
+    if is_deep(content):
         raise ModelError(f"{path.name}: it is nested too deeply")
-    return found
+    return content
 
 
 def check_config(config: Mapping[str, Any]) -> None:
-    """Refuse a configuration of PEFT that is none, is no plain LoRA, or has regular expressions that take for ever.
+    """Refuse a PEFT configuration with wrong types, more than a plain LoRA, or slow regular expressions.
 
     Raises:
-        ModelError: it names the setting.
+        ModelError: a setting is refused; the message names it.
     """
     for setting, kinds in _KINDS.items():
         value = config.get(setting)
@@ -116,39 +115,37 @@ def check_config(config: Mapping[str, Any]) -> None:
     for setting in ("target_modules", "exclude_modules"):
         named = config.get(setting) or ()
         if not isinstance(named, str) and not all(isinstance(each, str) for each in named):
-            raise ModelError(f"{CONFIG}: {setting} has to be names")
+            raise ModelError(f"{CONFIG}: {setting} has to be a list of names")
     check_trainable(config)
     for setting in ("alpha_pattern", "rank_pattern"):
         patterns = config.get(setting) or {}
-        if len(patterns) > _MOST_PATTERNS:
-            raise ModelError(f"{CONFIG}: {setting} has {len(patterns):,} patterns; no adapter has so many")
+        if len(patterns) > _MAX_PATTERNS:
+            raise ModelError(f"{CONFIG}: {setting} has {len(patterns):,} patterns; no adapter has that many")
         for key, value in patterns.items():
-            if len(key) > _LONGEST_PATTERN or "(" in key or len(_MANY.findall(key)) > _MOST_MANY:
-                raise ModelError(
-                    f"{CONFIG}: {setting} has the pattern {key[:60]!r}, which could take for ever to match"
-                )
+            if len(key) > _MAX_PATTERN_LENGTH or "(" in key or len(_REPETITION.findall(key)) > _MAX_REPETITIONS:
+                raise ModelError(f"{CONFIG}: {setting} has the pattern {key[:60]!r}, which could take forever to match")
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ModelError(f"{CONFIG}: {setting} has {str(value)[:60]!r} for {key[:60]!r}, which is no number")
+                raise ModelError(f"{CONFIG}: {setting} has {str(value)[:60]!r} for {key[:60]!r}, which is not a number")
 
 
 def _names(folder: Path) -> set[str]:
-    """The names of the files in a folder.
+    """Return the names of the files in a folder.
 
     Raises:
-        ModelError: it cannot be read, or holds what no adapter has.
+        ModelError: it cannot be read, or holds files that no adapter has.
     """
     try:
         with os.scandir(folder) as entries:
-            found = {}
+            entries_by_name = {}
             for entry in entries:
-                found[entry.name] = entry
-                if len(found) > _MOST_FILES:
-                    raise ModelError(f"{folder}: it holds more than {_MOST_FILES:,} files, and no adapter has so many")
+                entries_by_name[entry.name] = entry
+                if len(entries_by_name) > _MAX_FILES:
+                    raise ModelError(f"{folder}: it holds more than {_MAX_FILES:,} files, and no adapter has that many")
     except OSError as error:
         raise ModelError(f"{folder}: {error.strerror}") from error
-    names = {name for name, entry in found.items() if not entry.is_dir(follow_symlinks=False)}
+    names = {name for name, entry in entries_by_name.items() if not entry.is_dir(follow_symlinks=False)}
     pickles = sorted(name for name in names if Path(name).suffix in _PICKLES)
-    # What a trainer leaves beside an adapter, such as the state of its optimizer, is neither read nor copied.
+    # Other files of a trainer, such as the state of its optimizer, are neither read nor copied.
     if wrong := [
         name for name in pickles if name.startswith(("adapter", "pytorch_model", "model")) or WEIGHTS not in names
     ]:
@@ -168,13 +165,13 @@ def _gguf_file(folder: Path, names: set[str], wanted: str | None) -> str:
     if not files:
         raise ModelError(f"{folder}: there is no adapter in this folder: neither {WEIGHTS} nor a GGUF file")
     if len(files) > 1:
-        raise ModelError(f"{folder}: say which of its GGUF files, with --file: {', '.join(files[:12])}")
+        raise ModelError(f"{folder}: it has several GGUF files; choose one with --file: {', '.join(files[:12])}")
     return files[0]
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """A file to read, which is no link, and nothing that could make a reader wait.
+    """Open a file for reading if it is a regular file: no link, and nothing that could block the reader.
 
     Raises:
         ModelError: it is something else, or cannot be read.
@@ -184,7 +181,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         if S_ISLNK(mode):
             raise ModelError(f"{path}: this is a link; copy the file itself into the folder")
         if not S_ISREG(mode):
-            raise ModelError(f"{path}: this is no file")
+            raise ModelError(f"{path}: this is not a regular file")
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
@@ -196,56 +193,56 @@ def _copy(source: Path, target: Path, most: int) -> str:
     """Copy a file, and return its SHA-256.
 
     Raises:
-        ModelError: it is none, or too large.
+        ModelError: it is not a regular file, or too large.
     """
-    found, size = sha256(), 0
+    digest, size = sha256(), 0
     with _opened(source) as file, target.open("xb") as copy:
         while chunk := file.read(1 << 20):
             size += len(chunk)
             if size > most:
-                raise ModelError(f"{source}: it has more than {most:,} bytes, the most that it can have")
-            found.update(chunk)
+                raise ModelError(f"{source}: it has more than {most:,} bytes, which is the maximum")
+            digest.update(chunk)
             copy.write(chunk)
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
-def _check_sums(folder: Path, listed: Path, found: Mapping[str, str]) -> None:
-    """Compare what was copied with what a list of hashes says."""
-    told = {}
+def _check_sums(folder: Path, listed: Path, copied_sums: Mapping[str, str]) -> None:
+    """Compare the hashes of the copied files with a list."""
+    listed_sums = {}
     text = listed.read_bytes().decode("utf-8", "replace")
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         match = _SUM.fullmatch(line)
         if match is None:
-            raise ModelError(f"{folder / SUMS}, line {number:,}: this is no SHA-256 with the name of a file")
+            raise ModelError(f"{folder / SUMS}, line {number:,}: this is not a SHA-256 with the name of a file")
         name = match[2]
         if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
-            raise ModelError(f"{folder / SUMS}, line {number:,}: {name!r} is no file of this folder")
-        told[name] = match[1].lower()
-    for name, hash_ in found.items():
+            raise ModelError(f"{folder / SUMS}, line {number:,}: {name!r} is not a file of this folder")
+        listed_sums[name] = match[1].lower()
+    for name, hash_ in copied_sums.items():
         if name == SUMS:
             continue
-        if name not in told:
+        if name not in listed_sums:
             raise ModelError(
-                f"{folder / name}: {SUMS} does not list it, so it cannot be checked; fetch the folder anew"
+                f"{folder / name}: {SUMS} does not list it, so it cannot be checked; fetch the folder again"
             )
-        if told[name] != hash_:
-            raise ModelError(f"{folder / name}: its SHA-256 is another than {SUMS} says; fetch the folder anew")
+        if listed_sums[name] != hash_:
+            raise ModelError(f"{folder / name}: its SHA-256 differs from {SUMS}; fetch the folder again")
 
 
 def _check_header(weights: Path) -> None:
-    """Refuse a safetensors file whose list of tensors is none, or claims more than there is."""
+    """Refuse a safetensors file whose list of tensors is damaged, or claims more than the file holds."""
     with _opened(weights) as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
-            raise ModelError(f"{weights}: this is no whole safetensors file")
+            raise ModelError(f"{weights}: this safetensors file is incomplete or damaged")
         if length > _LONGEST_HEADER:
-            raise ModelError(f"{weights}: its list of tensors has {length:,} bytes; no adapter has so many")
+            raise ModelError(f"{weights}: its list of tensors has {length:,} bytes; no adapter has that many")
         try:
             header = json.loads(file.read(length))
         except (ValueError, RecursionError) as error:
-            raise ModelError(f"{weights}: this is no whole safetensors file") from error
+            raise ModelError(f"{weights}: this safetensors file is incomplete or damaged") from error
     if not isinstance(header, dict) or is_deep(header):
-        raise ModelError(f"{weights}: this is no whole safetensors file")
+        raise ModelError(f"{weights}: this safetensors file is incomplete or damaged")

@@ -1,30 +1,30 @@
-"""Several LoRA adapters of one base become one.
+"""Merges several LoRA adapters of one base into one.
 
-What an adapter adds to a weight is `scale * B @ A`. The weighted sum of such products is a product again, of the
-matrices stacked: `[w1 * s1 * B1, w2 * s2 * B2] @ [A1; A2]`, whose rank is the sum of the ranks. (To add up the A and
-the B of several adapters is something else: the product of the sums has cross terms.) A smaller rank keeps the largest
-singular values of that sum.
+What an adapter adds to a weight is `scale * B @ A`. The weighted sum of such products is again a product, of the
+stacked matrices: `[w1 * s1 * B1, w2 * s2 * B2] @ [A1; A2]`. Its rank is the sum of the ranks. (Adding the A and the B
+of several adapters is different: the product of the sums has cross terms.) A smaller rank keeps the largest singular
+values of that sum.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from models.adapters.conversion import Delta
+from models.adapters.deltas import Delta
 from models.errors import ModelError
 
 
 def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> dict[str, Delta]:
-    """The weighted sum of what adapters add to their base, exactly, in 32 bits; its deltas have a scale of 1.
+    """Return the exact weighted sum of what adapters add to their base, in 32 bits; its deltas have a scale of 1.
 
     Args:
-        adapters: of each a name for messages, its deltas by module, and its weight. They may change different modules,
+        adapters: for each a name for messages, its deltas by module, and its weight. They can change different modules,
             and have different ranks.
 
     Raises:
-        ModelError: they change a module of different sizes, or the sum cannot be told in 32 bits.
+        ModelError: they change a module with different sizes, or the sum exceeds 32 bits.
     """
-    found: dict[str, Delta] = {}
+    merged: dict[str, Delta] = {}
     of = {module: name for name, deltas, _ in reversed(adapters) for module in deltas}
     for module in sorted(of):
         parts = [(name, deltas[module], weight) for name, deltas, weight in adapters if module in deltas]
@@ -39,32 +39,32 @@ def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> 
         with np.errstate(over="ignore", invalid="ignore"):
             a = np.vstack([delta.a for _, delta, _ in parts]).astype(np.float32)
             b = np.hstack([delta.b.astype(np.float64) * (weight * delta.scale) for _, delta, weight in parts])
-            found[module] = Delta(a, b.astype(np.float32), 1.0)
-        if not (np.isfinite(found[module].a).all() and np.isfinite(found[module].b).all()):
-            raise ModelError(f"the adapters cannot be merged: what they add to {module} is no number")
-    return found
+            merged[module] = Delta(a, b.astype(np.float32), 1.0)
+        if not (np.isfinite(merged[module].a).all() and np.isfinite(merged[module].b).all()):
+            raise ModelError(f"the adapters cannot be merged: what they add to {module} is not a number")
+    return merged
 
 
 def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], float]:
-    """The nearest adapter whose ranks are at most `rank`, and the share of the squared norm that it keeps.
+    """Return the nearest adapter whose ranks are at most `rank`, and the share of the squared norm that it keeps.
 
     Raises:
-        ModelError: there is nothing to keep, since all deltas are 0.
+        ModelError: all deltas are 0.
     """
-    found = {}
+    smaller = {}
     kept = total = 0.0
     for module, delta in deltas.items():
-        # The singular values of B A are those of a product of two small triangles.
+        # The singular values of B A are those of the product of two small triangular matrices.
         left, upper = np.linalg.qr(delta.scale * delta.b.astype(np.float64))
         right, lower = np.linalg.qr(delta.a.astype(np.float64).T)
         u, values, vh = np.linalg.svd(upper @ lower.T, full_matrices=False)
         squares = values**2
         kept, total = kept + float(squares[:rank].sum()), total + float(squares.sum())
-        # Each side takes half of each singular value, so that neither has numbers of another size.
+        # Each side takes the square root of each singular value, so that both have numbers of similar size.
         roots = np.sqrt(values[:rank])
         a = (vh[:rank] * roots[:, None]) @ right.T
         b = (left @ u[:, :rank]) * roots
-        found[module] = Delta(a.astype(np.float32), b.astype(np.float32), 1.0)
+        smaller[module] = Delta(a.astype(np.float32), b.astype(np.float32), 1.0)
     if total == 0.0:
-        raise ModelError("the adapters cancel each other out: there is nothing left to be reduced to a rank")
-    return found, kept / total
+        raise ModelError("the adapters cancel each other out: their sum is zero")
+    return smaller, kept / total

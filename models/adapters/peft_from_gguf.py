@@ -1,4 +1,4 @@
-"""LoRA adapters from GGUF back to PEFT, so that a training can continue one of which nothing else is there."""
+"""Converts LoRA adapters from GGUF back to PEFT, so that a training can continue them without the original files."""
 
 import json
 import re
@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, base_shape, gguf_deltas
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import gguf_deltas
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS
 from models.adapters.provenance import adapter_info
 from models.errors import ModelError
 
 
 def peft_config(adapter: Path) -> dict[str, Any]:
-    """What `adapter_config.json` says of a GGUF adapter, but for the names of its weights. Its header is read alone.
+    """Return the `adapter_config.json` of a GGUF adapter, without the names of its weights. Only its header is read.
 
     Raises:
         ModelError: the file cannot be read.
@@ -28,19 +30,19 @@ def write_peft(adapter: Path, base: Path, folder: Path) -> None:
     """Convert a GGUF adapter to PEFT, with its rank and alpha: the reverse of `models.adapters.conversion.convert`.
 
     Args:
-        base: what it was trained on, which says how its weights are called and ordered: a GGUF file, or a folder of
+        base: its base, which determines the names and the order of its weights: a GGUF file, or a folder of
             transformers.
-        folder: where the files go; it is there.
+        folder: an existing folder for the files.
 
     Raises:
-        ModelError: it cannot be read, or is none for this base.
+        ModelError: it cannot be read, or is for another base.
         OSError: it cannot be written.
     """
     from safetensors.numpy import save_file
 
     config = peft_config(adapter)
     deltas = gguf_deltas(adapter, base_shape(base))
-    # Each by its full name: the adapter may change some layers alone.
+    # Full names: the adapter can change only some layers.
     config["target_modules"] = sorted(deltas)
     config["rank_pattern"] = {
         re.escape(module): delta.rank for module, delta in deltas.items() if delta.rank != config["r"]

@@ -1,4 +1,4 @@
-"""What an adapter was trained with, and whether a model is that: an adapter on another base writes gibberish, or worse,
+"""What an adapter was trained with, and whether a model matches. On another base an adapter writes gibberish, or worse,
 something that looks right."""
 
 import json
@@ -9,10 +9,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import MANIFEST_KEY, Array, folder_vectors
+from models.adapters.base_shape import Array
+from models.adapters.conversion import MANIFEST_KEY
+from models.adapters.folder_weights import folder_vectors
 from models.chat import ChatTokenizer
 from models.errors import ModelError
-from models.files.file_cache import remembered
+from models.files.file_cache import compute_cached
 from models.files.gguf_magic import check_magic
 from models.files.gguf_vectors import check_layout, gguf_vectors
 from models.files.json_files import is_deep
@@ -21,22 +23,22 @@ from models.vocabulary import Vocabulary
 _LAYER = re.compile(r"blk\.(\d+)\.")
 
 _READS_LAYER = re.compile(r"\.(attn_[qkv]|ffn_up|ffn_gate)\.weight\.lora_a$")
-"""Matrices that the vector goes into that goes from layer to layer."""
+"""Matrices whose input is the vector that passes from layer to layer."""
 
 ABOUT_BASE = ("norms_sha256", "chat_template_sha256", "end_of_answer")
-"""What a manifest says that tells the base of the adapter from others."""
+"""The fields of a manifest that identify the base of the adapter."""
 
 
 def about_base(vocabulary: Vocabulary, weights: Path | None) -> dict[str, str | None]:
-    """What tells a base from others, for the manifest of an adapter.
+    """Return what identifies a base, for the manifest of an adapter.
 
     Args:
-        weights: its GGUF file, or its folder of transformers; None where they are not here, as those of a model of the
-            hub, of which the weights then cannot be checked.
+        weights: its GGUF file, or its folder of transformers; None if they are not on this machine, as those of a model
+            of the hub. The weights cannot be checked then.
 
     Raises:
-        ModelError: the chat template cannot be used, the weights cannot be read, or they are in a folder and of an
-            architecture whose adapters cannot be converted.
+        ModelError: the chat template cannot be used, the weights cannot be read, or they are in a folder and adapters
+            for their architecture cannot be converted.
     """
     template = vocabulary.chat_template()
     return {
@@ -47,46 +49,46 @@ def about_base(vocabulary: Vocabulary, weights: Path | None) -> dict[str, str | 
 
 
 def norms_hash(weights: Path, cache: Path | None = None) -> str:
-    """A hash of the weights that no quantization touches: the vectors, which are those of the norms and the biases.
+    """Return a hash of the weights that no quantization changes: the vectors, which are those of norms and biases.
 
-    So a model is the same in every number of bits, as a GGUF file and as a folder of transformers; and one that was
-    trained apart, or on from this one in all weights, is another. A relative that has the same vectors, as one with a
-    merged adapter has, is not told from it.
+    So a model has the same hash in every quantization, as a GGUF file and as a folder of transformers. A model that was
+    trained separately, or whose weights were all trained further, has another hash. A relative with the same vectors,
+    such as one with a merged adapter, has the same hash.
 
     Args:
         weights: a GGUF file, or a folder of transformers.
-        cache: a folder for the hashes of files that have not changed: a large vocabulary takes a tenth of a second.
+        cache: a folder for the hashes of unchanged files: a large vocabulary takes a tenth of a second.
 
     Raises:
         ModelError: they cannot be read.
     """
-    return remembered(weights, _norms_hash, cache)
+    return compute_cached(weights, _norms_hash, cache)
 
 
 def _norms_hash(weights: Path) -> str:
     vectors = dict(folder_vectors(weights) if weights.is_dir() else _gguf_vectors(weights))
-    found = sha256()
+    digest = sha256()
     for name, values in sorted(vectors.items()):
-        found.update(name.encode())
-        found.update(values.tobytes())
-    return found.hexdigest()
+        digest.update(name.encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
 
 
 def _gguf_vectors(gguf: Path) -> Iterator[tuple[str, Array]]:
-    # Those of the rotation are no weights, but computed from the configuration when the file was made.
+    # The vectors of the rotation are not weights; they are computed from the configuration when the file is made.
     return ((name, values) for name, values in gguf_vectors(gguf) if not name.startswith("rope_"))
 
 
 def adapter_manifest(adapter: Path, cache: Path | None = None) -> dict[str, Any]:
-    """The manifest that a GGUF adapter carries; empty for one that was made elsewhere.
+    """Return the manifest in a GGUF adapter; empty for one that another program made.
 
     Args:
-        cache: a folder for the manifests of files that have not changed: the package that reads them is slow to import.
+        cache: a folder for the manifests of unchanged files: the package that reads them is slow to import.
 
     Raises:
         ModelError: the file cannot be read.
     """
-    manifest: dict[str, Any] = json.loads(remembered(adapter, _manifest_text, cache))
+    manifest: dict[str, Any] = json.loads(compute_cached(adapter, _manifest_text, cache))
     return manifest
 
 
@@ -96,13 +98,13 @@ def _manifest_text(adapter: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class AdapterInfo:
-    """What a GGUF adapter says of itself; its manifest is empty where it was made elsewhere.
+    """The metadata of a GGUF adapter; its manifest is empty if another program made it.
 
     Attributes:
-        architecture: of the bases that it may fit.
-        layers: that such a base has at least.
-        width: of the vector that goes from layer to layer there; 0 where no matrix tells.
-        weights: how many matrices it changes.
+        architecture: of the bases that it can fit.
+        layers: minimum of such a base.
+        width: of the vector that passes from layer to layer there; 0 if no matrix tells.
+        weights: number of matrices that it changes.
         rank: the largest one.
     """
 
@@ -128,28 +130,28 @@ def adapter_info(adapter: Path) -> AdapterInfo:
     check_layout(adapter, "adapter")
     try:
         reader = GGUFReader(adapter)
-        said = {
+        metadata = {
             key: field.contents()
             for key, field in reader.fields.items()
             if key in (MANIFEST_KEY, "general.architecture", "adapter.lora.alpha")
         }
-        manifest = json.loads(str(said.get(MANIFEST_KEY, "{}")))
+        manifest = json.loads(str(metadata.get(MANIFEST_KEY, "{}")))
         # (in, rank) for each matrix.
         shapes = {
             tensor.name: [int(each) for each in tensor.shape]
             for tensor in reader.tensors
             if tensor.name.endswith(".lora_a")
         }
-        layers = [int(found[1]) for name in shapes if (found := _LAYER.match(name))]
+        layers = [int(match[1]) for name in shapes if (match := _LAYER.match(name))]
         if is_deep(manifest):
             raise ValueError("its manifest is nested too deeply")
         return AdapterInfo(
-            str(said.get("general.architecture", "")),
+            str(metadata.get("general.architecture", "")),
             max(layers, default=-1) + 1,
             next((shape[0] for name, shape in shapes.items() if _READS_LAYER.search(name)), 0),
             len(shapes),
             max((min(shape) for shape in shapes.values()), default=0),
-            float(said.get("adapter.lora.alpha", 0)),
+            float(metadata.get("adapter.lora.alpha", 0)),
             adapter.stat().st_size,
             manifest if isinstance(manifest, dict) else {},
         )
@@ -157,8 +159,8 @@ def adapter_info(adapter: Path) -> AdapterInfo:
         raise ModelError(f"{adapter}: this adapter cannot be read ({error})") from error
 
 
-def says_base(manifest: Mapping[str, Any]) -> bool:
-    """Whether an adapter says what it was trained on, so that it can be told whether a model is that."""
+def names_base(manifest: Mapping[str, Any]) -> bool:
+    """Tell whether an adapter says what it was trained on, so that a model can be checked against it."""
     return any(manifest.get(name) is not None for name in ABOUT_BASE)
 
 
@@ -171,19 +173,19 @@ def check_adapter(
         cache: as in `norms_hash`.
 
     Raises:
-        ModelError: it says what differs.
+        ModelError: the base differs; the message says how.
     """
-    if not says_base(manifest):
+    if not names_base(manifest):
         return
-    # The hash takes longest, and is looked at last.
-    found = about_base(vocabulary, None)
+    # The hash takes longest, and is checked last.
+    actual = about_base(vocabulary, None)
     trained = manifest.get("base") or "another base"
-    if manifest.get("chat_template_sha256") != found["chat_template_sha256"]:
+    if manifest.get("chat_template_sha256") != actual["chat_template_sha256"]:
         raise ModelError(f"{adapter}: it was trained with another chat template than that of {gguf.name}, on {trained}")
-    if manifest.get("end_of_answer") != found["end_of_answer"]:
+    if manifest.get("end_of_answer") != actual["end_of_answer"]:
         raise ModelError(
             f"{adapter}: it was trained to end answers with {manifest.get('end_of_answer')!r}, "
-            f"and {gguf.name} ends them with {found['end_of_answer']!r}"
+            f"and {gguf.name} ends them with {actual['end_of_answer']!r}"
         )
     if manifest.get("norms_sha256") is not None and manifest["norms_sha256"] != norms_hash(gguf, cache):
         raise ModelError(f"{adapter}: it was trained on other weights than those of {gguf.name}, on {trained}")

@@ -1,4 +1,4 @@
-"""Texts become vectors by an OpenAI-compatible endpoint."""
+"""Embeddings of texts by an OpenAI-compatible endpoint."""
 
 import asyncio
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _RETRIES = 4
 
 
 class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
-    """A model behind an endpoint.
+    """An embedding model behind an endpoint.
 
     Raises:
-        ModelError: the key cannot be sent, or the model is not named and the server is not there or has several.
+        ModelError: the key cannot be sent; or the model is not named, and the server cannot be reached or has several.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -42,19 +42,19 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
         self._runner.close()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """As `Embedder` says."""
+        """Embed texts as `Embedder` says."""
         return self._runner.run(self._all(texts))
 
     async def _all(self, texts: Sequence[str]) -> Vectors:
-        few = asyncio.Semaphore(_CONCURRENCY)
+        limit = asyncio.Semaphore(_CONCURRENCY)
 
-        async def some(part: Sequence[str]) -> Vectors:
-            async with few:
-                return await self._some(part)
+        async def embed_part(part: Sequence[str]) -> Vectors:
+            async with limit:
+                return await self._embed(part)
 
         starts = range(0, len(texts), _TEXTS_PER_REQUEST)
-        requests = [some(texts[first : first + _TEXTS_PER_REQUEST]) for first in starts]
-        # All are waited for: an error that nobody takes would be printed.
+        requests = [embed_part(texts[first : first + _TEXTS_PER_REQUEST]) for first in starts]
+        # All are awaited: asyncio would print an error that nobody receives.
         parts = []
         for result in await asyncio.gather(*requests, return_exceptions=True):
             if isinstance(result, BaseException):
@@ -64,7 +64,7 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
             raise ModelError(f"{self._server.url} makes vectors of different lengths")
         return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
-    async def _some(self, texts: Sequence[str]) -> Vectors:
+    async def _embed(self, texts: Sequence[str]) -> Vectors:
         try:
             answer: Any = await self._server.client.embeddings.create(
                 model=self._model, input=list(texts), encoding_format="float"
@@ -73,10 +73,10 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
             raise self._server.explained(error) from error
         self._server.heard()
         try:
-            # The library hands on whatever JSON the server sends.
+            # The library passes on whatever JSON the server sends.
             rows = [each.embedding for each in sorted(answer.data, key=lambda each: int(each.index))]
         except (AttributeError, TypeError, ValueError) as error:
-            raise ModelError(f"{self._server.url} answers in a form of its own; does it make embeddings?") from error
+            raise ModelError(f"{self._server.url} answers in an unknown format; does it make embeddings?") from error
         if len(rows) != len(texts):
-            raise ModelError(f"{self._server.url} was sent {len(texts)} texts, and answers {len(rows)} vectors")
-        return checked_vectors(rows, self._server.url, f"{self._server.url} makes vectors whose values are no numbers")
+            raise ModelError(f"{self._server.url} got {len(texts)} texts, and returned {len(rows)} vectors")
+        return checked_vectors(rows, self._server.url, f"{self._server.url} makes vectors whose values are not numbers")

@@ -1,4 +1,4 @@
-"""The JSON in which a model behind an endpoint writes bundles: its schema, and what is made of an answer."""
+"""The JSON in which a model behind an endpoint writes bundles: its schema and its parser."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from models.bundle_list import WrittenBundle
 from models.endpoint.json_in_text import not_asked_for, object_in
 from models.llama.answer_tokens import INTENT_WORDS, readable
 
-_MOST_INTENT = 40
+_MAX_INTENT = 40
 """Characters of an intent that the schema allows."""
 
 
 def answer_schema(products: int) -> dict[str, Any]:
-    """The JSON schema of the bundles of a session: `{"bundles": [{"products": [1, 3], "intent": "…"}]}`."""
+    """Return the JSON schema of the bundles of a session: `{"bundles": [{"products": [1, 3], "intent": "…"}]}`."""
     bundle = {
         "type": "object",
         "properties": {
@@ -21,7 +21,7 @@ def answer_schema(products: int) -> dict[str, Any]:
                 "minItems": 2,
                 "maxItems": products,
             },
-            "intent": {"type": "string", "maxLength": _MOST_INTENT},
+            "intent": {"type": "string", "maxLength": _MAX_INTENT},
         },
         "required": ["products", "intent"],
         "additionalProperties": False,
@@ -36,10 +36,10 @@ def answer_schema(products: int) -> dict[str, Any]:
 
 
 def parse_answer(text: str, products: int, confidence: float) -> list[WrittenBundle]:
-    """The bundles that an answer holds, for a session of so many products.
+    """Read the bundles of a session from an answer.
 
-    A server that does not keep to the schema is met half-way: there may be thoughts, prose and fences around the JSON,
-    a number counts once, and bundles are left out that have fewer than two of the products, or that are there already.
+    Not every server enforces the schema. So there can be thoughts, prose and fences around the JSON, a repeated number
+    counts once, and bundles with fewer than two of the products and repeated bundles are dropped.
 
     Args:
         confidence: of each bundle.

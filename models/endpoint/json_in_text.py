@@ -1,4 +1,4 @@
-"""The JSON object that a model was asked for, in whatever it wrote around it: thoughts, prose, fences."""
+"""Finds the JSON object that a model was asked for among whatever it wrote around it: thoughts, prose, fences."""
 
 import json
 import re
@@ -25,39 +25,39 @@ _TOKEN = re.compile(
 
 
 def object_in(text: str, key: str) -> JsonObject:
-    """The last JSON object with a key that a model wrote outside of its thoughts, alone or within another object.
+    """Return the last JSON object with a key that a model wrote outside of its thoughts, also inside another object.
 
-    It takes time in proportion to the length of the text, whatever the text is.
+    The time is linear in the length of the text, whatever the text is.
 
     Raises:
-        ModelError: there is none.
+        ModelError: there is no such object.
     """
     bare = text.strip()
     for candidate in _candidates(bare):
-        found = _with_key(_decoded(candidate), key)
-        if found is not None:
-            return found
+        content = _with_key(_decoded(candidate), key)
+        if content is not None:
+            return content
     raise not_asked_for(text)
 
 
 def without_thoughts(text: str) -> str:
-    """What a model wrote after its thoughts; all of it where there is nothing else."""
+    """Return what a model wrote after its thoughts; the whole text if nothing follows them."""
     return text[_end_of_thoughts(text, _objects(text)) :].strip() or text
 
 
 def not_asked_for(text: str) -> ModelError:
-    """The error for an answer that is of no use; it shows the beginning of it."""
+    """Return the error for a useless answer; it shows the beginning of the answer."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text[:400]).split())
     shown = line if len(line) <= _EXCERPT else line[: _EXCERPT - 1] + "…"
     return ModelError(f"the answer is not the JSON that was asked for: {shown!r}")
 
 
 def _candidates(text: str) -> Iterator[str]:
-    """What may be the object that is looked for, the likeliest first."""
+    """Yield the texts that can be the object, the likeliest first."""
     yield text
     spans = _objects(text)
     thoughts = _end_of_thoughts(text, spans)
-    # Where nothing follows the thoughts, the answer is in them. What is drafted there and then dropped is none.
+    # If nothing follows the thoughts, the answer is in them. Otherwise an object in the thoughts is a dropped draft.
     is_all_thoughts = _FENCES.fullmatch(text, thoughts) is not None
     for start, end in reversed(spans):
         if start >= thoughts or is_all_thoughts:
@@ -65,7 +65,7 @@ def _candidates(text: str) -> Iterator[str]:
 
 
 def _end_of_thoughts(text: str, spans: list[tuple[int, int]]) -> int:
-    """Where the last mark of an end of thoughts ends that does not stand in an object; 0 where there is none."""
+    """Return the end of the last mark of an end of thoughts outside of objects; 0 if there is none."""
     last, number = 0, 0
     for mark in _END_OF_THOUGHTS.finditer(text):
         while number < len(spans) and spans[number][1] <= mark.start():
@@ -76,30 +76,30 @@ def _end_of_thoughts(text: str, spans: list[tuple[int, int]]) -> int:
 
 
 def _objects(text: str) -> list[tuple[int, int]]:
-    """Where the outermost JSON objects of a text begin and end, in order.
+    """Return beginning and end of each outermost JSON object of a text, in order.
 
-    A brace is tried as the beginning of an object unless an attempt has met it as a brace before: that one ended, well
-    or badly, where this one would. Two attempts that read the same text and are both alive differ in what they take
-    for strings, so no text is read more than twice, and the whole takes linear time.
+    A brace is tried as the beginning of an object unless an earlier attempt has read it as a brace: that attempt ended
+    where this one would. Two attempts that read the same text at the same time differ in what they take for strings. So
+    no text is read more than twice, and the total time is linear.
     """
-    found: list[tuple[int, int]] = []
+    spans_found: list[tuple[int, int]] = []
     met: set[int] = set()
     start = text.find("{")
     while start >= 0:
         following = start + 1
         if start not in met:
             spans = _attempt(text, start, met)
-            found += spans
+            spans_found += spans
             if spans and spans[-1][0] == start:
                 following = spans[-1][1]
         start = text.find("{", following)
-    return _outermost(found)
+    return _outermost(spans_found)
 
 
 def _attempt(text: str, start: int, met: set[int]) -> list[tuple[int, int]]:
-    """Read an object from a brace on; the object, or else the outermost objects that were read before it failed."""
+    """Read an object from a brace on; return it, or else the outermost objects that were read before the failure."""
     done: list[tuple[int, int]] = []
-    # What is open, each as its first mark and where it begins; and what may come next.
+    # The open brackets, each with its position; and what can come next.
     open_at: list[tuple[str, int]] = []
     expected = "value"
     at = start
@@ -155,14 +155,14 @@ def _outermost(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 def _decoded(text: str) -> object:
     try:
-        # Models write ends of lines into strings, which JSON does not allow.
+        # Models write line breaks into strings, which JSON does not allow.
         return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
 
 
 def _with_key(value: object, key: str) -> JsonObject | None:
-    """The value, or the last object within it, that has a key."""
+    """Return the value, or the last object inside it, that has a key."""
     waiting = [value]
     while waiting:
         level, waiting = waiting, []
@@ -170,6 +170,6 @@ def _with_key(value: object, key: str) -> JsonObject | None:
             if isinstance(each, dict):
                 if key in each:
                     return each
-                # Not those in lists: they are parts of an answer, and not the answer.
+                # Objects in lists are skipped: they are parts of an answer, and not the answer.
                 waiting += each.values()
     return None

@@ -1,4 +1,4 @@
-"""Which proxy leads to a server, as the environment says. What is on this machine is never behind one."""
+"""The proxy for a server, by the environment. This machine is never behind a proxy."""
 
 import os
 from importlib.util import find_spec
@@ -12,14 +12,14 @@ _SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def proxy_for(url: str) -> str | None:
-    """The address of the proxy for a server, which may hold a password; None where it is reached without.
+    """Return the address of the proxy for a server, which can hold a password; None if it needs no proxy.
 
     Raises:
-        ModelError: the proxy is none, or what it takes to use it is not installed.
+        ModelError: the address of the proxy is wrong, or a package that it needs is not installed.
     """
     server = urlsplit(url)
     host = server.hostname or ""
-    if _is_here(host):
+    if _is_this_machine(host):
         return None
     proxies = getproxies()
     scheme = server.scheme if proxies.get(server.scheme) else "all"
@@ -43,7 +43,7 @@ def proxy_for(url: str) -> str | None:
     return proxy
 
 
-def _is_here(host: str) -> bool:
+def _is_this_machine(host: str) -> bool:
     bare = host.rstrip(".").lower()
     if bare == "localhost" or bare.endswith(".localhost"):
         return True
@@ -56,7 +56,7 @@ def _is_here(host: str) -> bool:
 
 
 def _is_exempt(host: str, exempt: str) -> bool:
-    """Whether a list of networks holds an address; names and addresses are looked for by Python."""
+    """Tell whether a list of networks contains an address. (Python checks names and single addresses itself.)"""
     try:
         address = ip_address(host)
     except ValueError:

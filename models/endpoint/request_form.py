@@ -1,4 +1,4 @@
-"""The form in which a chat server takes a request: what it does not know, or refuses, is left out."""
+"""The form of a request that a chat server accepts: unknown or refused parts are left out."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from models.completion import Refusal
 
 _STATUSES = frozenset({None, 400, 403, 404, 405, 415, 422, 500, 501})
-"""With which servers refuse a part of a request; logprobs with 403, say."""
+"""The statuses with which servers refuse a part of a request; logprobs with 403, for example."""
 
 _SCHEMA = re.compile(r"response[ _]?format|json[ _]?schema|structured[ _]output|grammar|guided", re.IGNORECASE)
 _TEMPERATURE = re.compile(r"\btemperature\b", re.IGNORECASE)
@@ -18,13 +18,13 @@ _TOO_LARGE = re.compile(r"too (?:large|long|high|many)|context|exceed|at most|le
 
 @dataclass(frozen=True, slots=True)
 class RequestForm:
-    """Which parts a request has.
+    """The parts of a request.
 
     Attributes:
-        limit: the name of the limit of an answer.
-        temperature: whether it says so, which is always 0.
-        schema: whether it has a JSON schema; the question asks for JSON in words, too.
-        logprobs: whether the probabilities of the tokens may be asked for.
+        limit: the name of the limit of the answer.
+        temperature: whether it has a temperature, which is always 0.
+        schema: whether it has a JSON schema; the prompt also asks for JSON in words.
+        logprobs: whether it can ask for the probabilities of the tokens.
     """
 
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
@@ -35,11 +35,11 @@ class RequestForm:
     def body(
         self, messages: list[dict[str, str]], schema: dict[str, Any], most_tokens: int, *, logprobs: bool
     ) -> dict[str, Any]:
-        """The request, without the name of the model.
+        """Return the request, without the name of the model.
 
         Args:
-            schema: with a name, as the interface wants it.
-            logprobs: whether they are wanted.
+            schema: with a name, as the API requires.
+            logprobs: whether the caller needs them.
         """
         body: dict[str, Any] = {"messages": messages, self.limit: most_tokens}
         if self.temperature:
@@ -51,24 +51,24 @@ class RequestForm:
         return body
 
     def after(self, refusal: Refusal) -> "RequestForm":
-        """The form without what a server refuses; the same where it refuses something else."""
+        """Return the form without what a server refuses; the same form if it refuses something else."""
         if refusal.status not in _STATUSES:
             return self
-        said = refusal.parameter or refusal.words
+        words = refusal.parameter or refusal.words
         form = self
-        if _SCHEMA.search(said):
+        if _SCHEMA.search(words):
             form = replace(form, schema=False)
-        if _TEMPERATURE.search(said):
+        if _TEMPERATURE.search(words):
             form = replace(form, temperature=False)
-        if _LOGPROBS.search(said):
+        if _LOGPROBS.search(words):
             form = replace(form, logprobs=False)
-        # A limit that is too large for a model is no reason to call it by another name.
-        if _MAX_TOKENS.search(said) and not _TOO_LARGE.search(refusal.words):
+        # A limit that is too large for a model is no reason to change its name.
+        if _MAX_TOKENS.search(words) and not _TOO_LARGE.search(refusal.words):
             form = replace(form, limit="max_completion_tokens")
         return form
 
-    def told(self, before: "RequestForm") -> str:
-        """How it differs from another form, in words."""
+    def difference(self, before: "RequestForm") -> str:
+        """Describe in words how this form differs from another."""
         changes = []
         if self.limit != before.limit:
             changes.append(f"with {self.limit} instead of {before.limit}")

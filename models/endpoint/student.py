@@ -13,21 +13,21 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from models.bundle_list import WrittenBundle
-from models.completion import NO_TOKENS, NOT_TOLD, Completion, NoText, Usage
+from models.completion import NO_TOKENS, UNKNOWN_USAGE, Completion, NoText, Usage
 from models.endpoint.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.errors import ModelError
-from models.student_protocol import NAP, Answered, Grew, Noted, Refused, SessionTask, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, SessionTask, StudentEvent
 
 CONCURRENCY = 16
-"""Requests under way at a time: servers put them into one batch."""
+"""Requests at a time: servers join them into one batch."""
 
 TIMEOUT = 120.0
-"""Seconds that a request may take; a server with a full queue answers late."""
+"""Seconds for a request; a server with a full queue answers late."""
 
 _RETRIES = 2
 _NO_PROBABILITIES = 0.5
-"""The confidence where the server tells no probabilities: nothing is known."""
+"""The confidence if the server returns no probabilities: nothing is known."""
 
 # Room for an intent of characters that are several tokens each, and for numbers in JSON.
 _TOKENS_PER_BUNDLE = 160
@@ -41,7 +41,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The bundles of a session, or why the answer has none, and the tokens that the server counts for it."""
+    """The bundles of a session, or why there are none, and the tokens that the server counted."""
 
     answer: list[WrittenBundle] | ModelError
     usage: Usage
@@ -53,19 +53,19 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
     Use it from one thread at a time.
 
     Args:
-        concurrency: most requests under way at a time.
-        timeout: seconds that a request may take, each time that it is tried.
+        concurrency: most requests at a time.
+        timeout: seconds for each try of a request.
 
     Raises:
-        ModelError: the key cannot be sent, or the model is not named and the server is not there or has several.
+        ModelError: the key cannot be sent; or the model is not named, and the server cannot be reached or has several.
     """
 
     def __init__(self, endpoint: Endpoint, *, concurrency: int = CONCURRENCY, timeout: float = TIMEOUT) -> None:
         self._concurrency = concurrency
-        # Noted in the loop, and told between two answers.
+        # Put by the event loop, and yielded between two answers.
         self._notes: SimpleQueue[str] = SimpleQueue()
         self._server = ChatServer(endpoint, concurrency=concurrency, timeout=timeout, notice=self._notes.put)
-        # Requests in a loop can be cancelled, which those in threads of a pool cannot: the program would wait for them.
+        # Requests in an event loop can be cancelled. For those in threads of a pool, the program would have to wait.
         self._started: set[Future[Any]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
@@ -82,7 +82,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         self.close()
 
     def close(self) -> None:
-        """Close all connections; requests that are under way are cancelled."""
+        """Close all connections, and cancel running requests."""
         if self._loop.is_closed():
             return
         for future in tuple(self._started):
@@ -93,21 +93,23 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         self._loop.close()
 
     def answer(self, tasks: Iterable[SessionTask | None]) -> Iterator[StudentEvent]:
-        """Answer sessions as they come; the first to be done comes first.
+        """Answer sessions as they arrive; the first to finish comes first.
 
-        The confidence is the same for all bundles of a session: the mean (geometric) probability of the answer's tokens
-        where the server tells it, otherwise one half.
+        The confidence is the same for all bundles of a session: the geometric mean of the probabilities of the answer's
+            tokens
+        if the server returns them, otherwise one half.
 
-        A server that was never reached ends the run at once. One that goes away later costs the sessions that it was
-        asked for, and ends the run when twice as many in a row as there may be under way got no answer.
+        If a server was never reached, the run ends at once. If it disappears later, the sessions that it was asked
+        fail. The run ends when twice as many requests in a row as can run at a time got no answer.
 
         Args:
-            tasks: None where there is no session at the moment, but may be later. No more are taken than are asked.
+            tasks: None if there is no session at the moment but there can be one later. Only as many are taken as can
+                be asked.
 
-        Closing the iterator sends nothing more, and cancels what is under way.
+        Closing the iterator cancels running requests.
 
         Raises:
-            ModelError: there is no server any more, or it does not know the model.
+            ModelError: the server cannot be reached any more, or does not know the model.
         """
         source = iter(tasks)
         more = True
@@ -129,7 +131,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                 if not (more or running):
                     return
                 try:
-                    future = finished.get(timeout=NAP if more and len(running) < self._concurrency else None)
+                    future = finished.get(timeout=IDLE_SECONDS if more and len(running) < self._concurrency else None)
                 except Empty:
                     continue
                 task, started = running.pop(future)
@@ -147,7 +149,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         return future
 
     async def _settle(self) -> None:
-        # Tasks of the library are waited for, not cancelled: those whose request is cancelled end them in order.
+        # Tasks of the library are awaited, not cancelled: cancelling their request ends them in order.
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
         await self._server.client.close()
 
@@ -157,7 +159,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         except Unreachable:
             raise
         except ModelError as error:
-            yield Refused(task.key, str(error), seconds, error.usage if isinstance(error, NoText) else NOT_TOLD)
+            yield Refused(task.key, str(error), seconds, error.usage if isinstance(error, NoText) else UNKNOWN_USAGE)
             return
         if isinstance(asked.answer, ModelError):
             yield Refused(task.key, str(asked.answer), seconds, asked.usage)
@@ -185,24 +187,24 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         return _Asked(self._read(completion, task), completion.usage)
 
     def _read(self, completion: Completion, task: SessionTask) -> list[WrittenBundle] | ModelError:
-        """The bundles of an answer, or why there are none."""
+        """Return the bundles of an answer, or why there are none."""
         if completion.finish_reason == "length":
-            return ModelError(f"the answer of {self.model!r} has no end; it may not keep to the JSON schema")
+            return ModelError(f"the answer of {self.model!r} was cut off; it may not keep to the JSON schema")
         try:
             return parse_answer(completion.text, task.products, self._confidence(completion.logprobs))
         except ModelError as error:
             return error
 
     def _confidence(self, logprobs: Any) -> float:
-        """The mean probability of the tokens of an answer, 0..1; one half where the server does not tell."""
+        """Return the mean probability of the tokens of an answer, 0..1; one half if the server does not return it."""
         try:
-            told = logprobs and logprobs["content"]
-            return _mean_probability([token["logprob"] for token in told]) if told else _NO_PROBABILITIES
+            tokens = logprobs and logprobs["content"]
+            return _mean_probability([token["logprob"] for token in tokens]) if tokens else _NO_PROBABILITIES
         except (TypeError, LookupError, OverflowError) as error:
-            raise ModelError(f"{self._server.url} answers in a form of its own; is it OpenAI-compatible?") from error
+            raise ModelError(f"{self._server.url} answers in an unknown format; is it OpenAI-compatible?") from error
 
 
 def _mean_probability(logarithms: list[float]) -> float:
-    """The geometric mean of probabilities, 0..1, whatever numbers a server takes for their logarithms."""
+    """Return the geometric mean of probabilities, 0..1, whatever numbers a server returns as their logarithms."""
     mean = sum(logarithms) / len(logarithms)
     return _NO_PROBABILITIES if isnan(mean) else exp(min(0.0, mean))

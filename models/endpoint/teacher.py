@@ -1,4 +1,4 @@
-"""A teacher behind an OpenAI-compatible chat server: asked at the pace that it allows, for JSON by a schema."""
+"""A teacher behind an OpenAI-compatible chat server, asked for JSON by a schema at the allowed rate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from models.errors import ModelError
 from models.messages import Message
 
 RETRIES = 6
-"""Tries after the first, with pauses of up to twenty seconds, or as long as the server asks for."""
+"""Retries, with pauses of up to twenty seconds, or as long as the server asks for."""
 
-_MOST_CHARACTERS = 200_000
-"""Of an answer: a longer one is none that was asked for."""
+_MAX_CHARACTERS = 200_000
+"""Characters of an answer; a longer one cannot be useful."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherQuestion:
-    """What a teacher is asked.
+    """A question to a teacher.
 
     Attributes:
         messages: the conversation so far.
@@ -34,12 +34,12 @@ class TeacherQuestion:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a teacher answered.
+    """An answer of a teacher.
 
     Attributes:
         usage: tokens, as the server counts them.
-        unanswered: tries before that got no answer, and may have been paid for.
-        thoughts: what it wrote apart from the text.
+        unanswered: earlier tries that got no answer, and may have been charged.
+        thoughts: what it wrote separately from the text.
     """
 
     text: str
@@ -52,8 +52,8 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How a server may be asked: requests under way, and how many of them and of their tokens a minute."""
+class RequestLimits:
+    """The limits of requests to a server: number at a time, requests and tokens per minute, and timeout in seconds."""
 
     concurrency: int = 16
     requests_per_minute: int | None = None
@@ -62,14 +62,14 @@ class Pace:
 
 
 class NoAnswer(ModelError):
-    """A question has no answer.
+    """A question got no answer.
 
     Attributes:
-        attempts: how often it was tried.
-        seconds: how long that took.
-        ends: whether the next question would meet the same.
-        empty: what the server did, where it answered and there is no text: it was paid for, and would be again.
-        unanswered: tries that got no answer, and may have been paid for.
+        attempts: number of tries.
+        seconds: of all tries.
+        ends: whether the next question would fail in the same way.
+        empty: the completion without a text, if the server sent one: it was charged, and another try would be too.
+        unanswered: tries that got no answer, and may have been charged.
     """
 
     def __init__(
@@ -91,41 +91,43 @@ class NoAnswer(ModelError):
 
 
 class Teacher:
-    """Use it from one event loop, the one that runs when it is made.
+    """A client of a teacher. Use it from the event loop that runs when it is made.
 
     Args:
-        notice: told, once each, how the server has to be asked that takes no usual request.
+        notice: gets a sentence for each way in which the server's requests differ from the standard.
 
     Raises:
         ModelError: the key cannot be sent, or the proxy cannot be used.
     """
 
-    def __init__(self, endpoint: Endpoint, pace: Pace, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, endpoint: Endpoint, limits: RequestLimits, notice: Callable[[str], None] = lambda _: None
+    ) -> None:
         from aiolimiter import AsyncLimiter
 
-        self._server = ChatServer(endpoint, concurrency=pace.concurrency, timeout=pace.timeout, notice=notice)
+        self._server = ChatServer(endpoint, concurrency=limits.concurrency, timeout=limits.timeout, notice=notice)
         self.endpoint = endpoint
-        self.pace = pace
-        self._requests = AsyncLimiter(pace.requests_per_minute) if pace.requests_per_minute else None
-        self._tokens = AsyncLimiter(pace.tokens_per_minute) if pace.tokens_per_minute else None
+        self.limits = limits
+        self._requests = AsyncLimiter(limits.requests_per_minute) if limits.requests_per_minute else None
+        self._tokens = AsyncLimiter(limits.tokens_per_minute) if limits.tokens_per_minute else None
 
     async def close(self) -> None:
         """Close all connections."""
         await self._server.client.close()
 
     async def model(self) -> str:
-        """The model that is asked, or the only one that the server has.
+        """Return the name of the model, or of the only model of the server.
 
         Raises:
-            ModelError: it is not named, and the server has several, or is not there.
+            ModelError: it is not named, and the server has several or cannot be reached.
         """
         return self.endpoint.model or await self._server.only_model()
 
-    async def turn(self, tokens: int) -> None:
-        """Wait until the pace allows another question.
+    async def wait_turn(self, tokens: int) -> None:
+        """Wait until the limits allow another question.
 
         Args:
-            tokens: about as many as question and answer take.
+            tokens: estimate for question and answer.
         """
         if self._requests is not None:
             await self._requests.acquire()
@@ -133,13 +135,13 @@ class Teacher:
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
 
     async def ask(self, model: str, question: TeacherQuestion, *, key: str) -> Reply:
-        """Ask when it is its `turn`, and try again what may pass.
+        """Ask when `wait_turn` has returned, and retry temporary failures.
 
         Args:
-            key: the same for the same question, so that a server that knows such keys charges once for it.
+            key: the same for the same question, so that a server with idempotency keys charges only once.
 
         Raises:
-            NoAnswer: there is none.
+            NoAnswer: there is no answer.
         """
         started = perf_counter()
         attempts = unanswered = 0
@@ -162,7 +164,7 @@ class Teacher:
             seconds, empty = perf_counter() - started, error if isinstance(error, NoText) else None
             raise NoAnswer(str(error), attempts, seconds, empty=empty, unanswered=unanswered) from error
         text, finish_reason = completion.text, completion.finish_reason
-        if len(text) > _MOST_CHARACTERS:
-            text, finish_reason = text[:_MOST_CHARACTERS], "length"
+        if len(text) > _MAX_CHARACTERS:
+            text, finish_reason = text[:_MAX_CHARACTERS], "length"
         seconds = perf_counter() - started
         return Reply(text, finish_reason, completion.usage, seconds, attempts, unanswered, completion.thoughts)

@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all, and the layout of GGUF files."""
+"""Files: written completely or not at all, hashed, cached, read as text, JSON or GGUF."""

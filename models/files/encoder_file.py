@@ -1,4 +1,4 @@
-"""A sentence encoder of transformers (BERT, mean of the tokens) as a GGUF file for llama.cpp.
+"""Converts a sentence encoder of transformers (BERT with mean pooling) to a GGUF file for llama.cpp.
 
     python -m models.files.encoder_file FOLDER TARGET [--to Q8_0]
 
@@ -25,21 +25,21 @@ KINDS = {
     "Q8_0": (gguf.GGMLQuantizationType.Q8_0, gguf.LlamaFileType.MOSTLY_Q8_0),
     "Q4_0": (gguf.GGMLQuantizationType.Q4_0, gguf.LlamaFileType.MOSTLY_Q4_0),
 }
-"""How many bits a weight of a matrix gets."""
+"""The quantizations of the matrices."""
 
 SOURCE_KEY = "general.source.sha256"
-"""The key of the file under which it says which weights it was made of."""
+"""The key of the GGUF file for the hash of the source weights."""
 
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 _WORD_START = "\u2581"
-"""What llama.cpp writes before a token that begins a word; BERT marks the others, by ##."""
+"""What llama.cpp writes before a token that begins a word; BERT marks the other tokens, with ##."""
 
 _UNUSED = ("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias")
-"""What the mean of the tokens does without."""
+"""Weights that the mean of the tokens does not need."""
 
 _NOT_QUANTIZED = ("position_embd.weight", "token_types.weight")
-"""Matrices of which llama.cpp adds rows: it wants their numbers as they are."""
+"""Matrices whose rows llama.cpp adds; it needs them unquantized."""
 
 
 def convert_encoder(folder: Path, target: Path, kind: str = "Q8_0") -> None:
@@ -87,7 +87,7 @@ def convert_encoder(folder: Path, target: Path, kind: str = "Q8_0") -> None:
 
 
 def _check(folder: Path, config: dict[str, Any], vocabulary: list[str]) -> None:
-    """Refuse what llama.cpp computes in another way than transformers."""
+    """Refuse an encoder that llama.cpp computes differently from transformers."""
     tokenizer, pooling = folder / "tokenizer_config.json", folder / "1_Pooling" / "config.json"
     lower = not tokenizer.exists() or json.loads(tokenizer.read_text("utf-8")).get("do_lower_case", True)
     mean = not pooling.exists() or json.loads(pooling.read_text("utf-8")).get("pooling_mode_mean_tokens")
@@ -100,8 +100,8 @@ def _check(folder: Path, config: dict[str, Any], vocabulary: list[str]) -> None:
         "vectors that are not the mean of the tokens": not mean,
         f"a vocabulary without {', '.join(missing)}": bool(missing),
     }
-    for what, found in refused.items():
-        if found:
+    for what, is_refused in refused.items():
+        if is_refused:
             raise ModelError(f"{folder}: an encoder with {what} cannot be converted")
 
 
@@ -142,7 +142,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, vocabulary: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert, and say where the file is; the exit code."""
+    """Convert an encoder, print where the file is, and return the exit code."""
     parser = argparse.ArgumentParser(description="Convert a sentence encoder of transformers to GGUF.")
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("target", type=Path, metavar="TARGET")

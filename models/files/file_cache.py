@@ -1,4 +1,4 @@
-"""What takes long to compute of a file, remembered until the file changes."""
+"""Slow computations on files, cached until the file changes."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,11 +8,11 @@ from pathlib import Path
 from models.files.whole_files import write_whole
 
 
-def remembered(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
-    """What `compute` says of a file, computed again when its size or its time of change is another.
+def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
+    """Return what `compute` returns for a file; compute it again if the size or the modification time has changed.
 
     Args:
-        cache: a folder for what one such function has computed; None to compute it each time.
+        cache: a folder for the results of one such function; None to compute each time.
     """
     if cache is None:
         return compute(path)
@@ -20,25 +20,25 @@ def remembered(path: Path, compute: Callable[[Path], str], cache: Path | None) -
         known = path.stat()
         key = sha256(f"{path.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
         place = cache / key
-        if (found := _read(place)) is not None:
-            return found
+        if (value := _read(place)) is not None:
+            return value
     except OSError:
         return compute(path)
-    found = compute(path)
-    # A cache that cannot be used costs time, and nothing else.
+    value = compute(path)
+    # A cache that cannot be used only costs time.
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-        write_whole(place, f"{_digest(found)} {found}")
-    return found
+        write_whole(place, f"{_digest(value)} {value}")
+    return value
 
 
 def _read(place: Path) -> str | None:
-    """What a file of the cache says; None where there is none, or it is not as it was written."""
+    """Return the content of a file of the cache; None if there is none, or it is damaged."""
     if not place.is_file():
         return None
-    digest, _, found = place.read_bytes().decode("utf-8", "replace").partition(" ")
-    return found if digest == _digest(found) else None
+    digest, _, value = place.read_bytes().decode("utf-8", "replace").partition(" ")
+    return value if digest == _digest(value) else None
 
 
-def _digest(found: str) -> str:
-    return sha256(found.encode("utf-8", "replace")).hexdigest()
+def _digest(value: str) -> str:
+    return sha256(value.encode("utf-8", "replace")).hexdigest()

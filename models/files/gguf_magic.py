@@ -1,4 +1,4 @@
-"""Whether a file is a GGUF file, before anything reads it that says so less clearly."""
+"""The check that a file is a GGUF file, before a library reports that less clearly."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ from models.errors import ModelError
 
 
 def check_magic(path: Path, what: str) -> None:
-    """Refuse what is no GGUF file.
+    """Refuse a file that is not GGUF.
 
     Args:
-        what: what it is to be, with its article.
+        what: what the user wants to use it as, with an article.
 
     Raises:
-        ModelError: the file is missing, or something else.
+        ModelError: the file is missing, or is something else.
     """
     try:
         with path.open("rb") as file:

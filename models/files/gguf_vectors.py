@@ -1,7 +1,7 @@
 """The layout of a GGUF file, and its vectors.
 
-The package gguf tells them too, but reads all of the vocabulary first, for seconds, and believes whatever counts a file
-claims: a list of 2^60 values keeps it busy until the memory is full.
+The package gguf reads these too. But it first reads the whole vocabulary, which takes seconds, and it trusts whatever
+counts a file claims: a list of 2^60 values keeps it busy until the memory is full.
 """
 
 import mmap
@@ -16,26 +16,26 @@ import numpy.typing as npt
 from models.errors import ModelError
 
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-"""Bytes of a value of each type, but for texts and lists."""
+"""Bytes of a value of each type, except texts and lists."""
 
 _UINT32, _TEXT, _LIST = 4, 8, 9
 
 _FLOAT32 = 0
-"""The type of tensors of 32 bits a number."""
+"""The type of tensors with 32 bits per number."""
 
 _VERSIONS = (2, 3)
 
-_MOST_DIMENSIONS = 4
+_MAX_DIMENSIONS = 4
 
 _LONGEST_HEADER = 2**20
-"""Bytes of the header of an adapter: the package gguf takes 200 for each value of a list."""
+"""Bytes of the header of an adapter: the package gguf uses 200 bytes for each value of a list."""
 
 _DAMAGED = (OSError, ValueError, KeyError, OverflowError, RecursionError, struct.error)
 """What reading a damaged file raises."""
 
 
 def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Names and numbers of the tensors of one dimension and 32 bits a number.
+    """Yield names and values of the tensors with one dimension and 32 bits per number.
 
     Raises:
         ModelError: the file cannot be read.
@@ -48,7 +48,7 @@ def gguf_vectors(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
 
 
 def gguf_sizes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The dimensions of each tensor as GGUF has them, the last one first: (inputs, outputs).
+    """Return the dimensions of each tensor in the order of GGUF, the last one first: (inputs, outputs).
 
     Raises:
         ModelError: the file cannot be read.
@@ -64,10 +64,10 @@ def check_layout(path: Path, what: str) -> None:
     """Refuse a file that claims to hold more than it does, before the package gguf reads it.
 
     Args:
-        what: what it is, without an article: something with a short header, as an adapter.
+        what: what the file is, without an article: something with a short header, such as an adapter.
 
     Raises:
-        ModelError: the file is damaged, or its header is long.
+        ModelError: the file is damaged, or its header is too long.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -79,7 +79,7 @@ def check_layout(path: Path, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the tensors are: name, dimensions, type, and first byte of each; and how many bytes the header has."""
+    """The position of the tensors: name, dimensions, type, and first byte of each; and the size of the header."""
 
     tensors: list[tuple[bytes, tuple[int, ...], int, int]]
     header: int
@@ -88,7 +88,7 @@ class _Layout:
 def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     for name, shape, kind, start in _layout(data).tensors:
         if len(shape) == 1 and kind == _FLOAT32:
-            # A copy: the file is closed behind the last one.
+            # A copy, because the file is closed after the last one.
             yield name.decode("utf-8"), np.frombuffer(data, "<f4", shape[0], start).copy()
 
 
@@ -104,22 +104,22 @@ def _layout(data: mmap.mmap) -> _Layout:
         (kind,) = struct.unpack_from("<I", data, at)
         if key == b"general.alignment" and kind == _UINT32:
             (alignment,) = struct.unpack_from("<I", data, at + 4)
-        at = _behind(data, at + 4, kind)
-    found = []
+        at = _end(data, at + 4, kind)
+    layouts = []
     for _ in range(tensors):
         name, at = _text(data, at)
         (dimensions,) = struct.unpack_from("<I", data, at)
-        if dimensions > _MOST_DIMENSIONS:
+        if dimensions > _MAX_DIMENSIONS:
             raise ValueError(f"a tensor has {dimensions:,} dimensions")
         *shape, kind, offset = struct.unpack_from(f"<{dimensions}QIQ", data, at + 4)
         at += 4 + 8 * dimensions + 12
-        found.append((name, tuple(shape), kind, offset))
+        layouts.append((name, tuple(shape), kind, offset))
     if not alignment:
         raise ValueError("its tensors are aligned to 0 bytes")
     start = -(-at // alignment) * alignment
-    if at > len(data) or any(start + offset > len(data) for *_, offset in found):
+    if at > len(data) or any(start + offset > len(data) for *_, offset in layouts):
         raise ValueError("it ends before what its header says")
-    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in found], at)
+    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in layouts], at)
 
 
 def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:
@@ -127,8 +127,8 @@ def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:
     return data[at + 8 : at + 8 + length], at + 8 + length
 
 
-def _behind(data: mmap.mmap, at: int, kind: int) -> int:
-    """Where a value ends."""
+def _end(data: mmap.mmap, at: int, kind: int) -> int:
+    """Return where a value ends."""
     if kind == _TEXT:
         (length,) = struct.unpack_from("<Q", data, at)
         return at + 8 + int(length)
@@ -139,5 +139,5 @@ def _behind(data: mmap.mmap, at: int, kind: int) -> int:
     if kind in _SIZES:
         return at + _SIZES[kind] * int(count)
     for _ in range(count):
-        at = _behind(data, at, kind)
+        at = _end(data, at, kind)
     return at

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
-from models.files.text_files import NotText, decoded
+from models.files.text_files import NotText, decode_text
 
 _DEEPEST = 32
 
 
 def is_deep(content: Any) -> bool:
-    """Whether JSON is nested more deeply than anybody writes it: walking through it could exhaust the stack."""
+    """Tell whether JSON is nested more deeply than any real file: walking through it could exhaust the stack."""
     level = [content]
     for _ in range(_DEEPEST):
         level = [
@@ -26,19 +26,19 @@ def is_deep(content: Any) -> bool:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """The object in a file.
+    """Read the object in a file.
 
     Raises:
         ModelError: the file is missing, or holds something else.
     """
     try:
-        content = json.loads(decoded(path.read_bytes()))
+        content = json.loads(decode_text(path.read_bytes()))
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     except NotText as error:
         raise ModelError(f"{path}: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path}: this is no JSON") from error
+        raise ModelError(f"{path}: this is not JSON") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path}: an object is expected")
     return content

@@ -1,4 +1,4 @@
-"""Text that people, and programs of theirs, have written to a file: as UTF-8, with or without a byte order mark."""
+"""Text files from users and their programs: UTF-8 with or without a byte order mark."""
 
 import codecs
 
@@ -17,14 +17,14 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
     (codecs.BOM_UTF16_LE, "it is UTF-16 text; save the file as UTF-8"),
     (codecs.BOM_UTF16_BE, "it is UTF-16 text; save the file as UTF-8"),
 )
-"""How files begin that are something else, and what to do about it."""
+"""The first bytes of files of other kinds, and what to do about them."""
 
 
 class NotText(ValueError):
-    """The bytes are no UTF-8 text; the message says what they are, and what to do.
+    """The bytes are not UTF-8 text; the message says what they are and what to do.
 
     Attributes:
-        line: counted from 1, where that is one line of many.
+        line: counted from 1, if one line of many is wrong.
     """
 
     def __init__(self, message: str, line: int | None = None) -> None:
@@ -33,27 +33,27 @@ class NotText(ValueError):
 
 
 def without_mark(data: bytes) -> bytes:
-    """The beginning of a file, or a line of it, without a byte order mark.
+    """Return the beginning of a file, or its first line, without a byte order mark.
 
     Raises:
-        NotText: it is how something else begins.
+        NotText: it is the beginning of a file of another kind.
     """
     if data.startswith(_MARK):
         return data[len(_MARK) :]
     for beginning, kind in _KINDS:
         if data.startswith(beginning):
             raise NotText(kind)
-    # Without a mark, every second byte of what is mostly ASCII is zero.
+    # UTF-16 without a mark: every second byte of text that is mostly ASCII is zero.
     if b"\0" in data[:2]:
         raise NotText("it is UTF-16 text, or no text at all; save the file as UTF-8")
     return data
 
 
-def decoded(data: bytes) -> str:
-    """The text of a file.
+def decode_text(data: bytes) -> str:
+    """Decode the content of a file.
 
     Raises:
-        NotText: it is none.
+        NotText: it is not text.
     """
     try:
         return without_mark(data).decode("utf-8")

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whoever is killed and whatever goes out meanwhile."""
+"""Files and folders that exist completely or not at all, even if the process is killed or the power fails."""
 
 import os
 import secrets
@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which takes the place of `path` at the end. After an error all is as it was.
+    """Open a new file that replaces `path` at the end. After an error everything is as before.
 
     Raises:
         OSError: it cannot be written.
     """
-    # Not after the name of the file, which may be as long as a name can be.
+    # A short random name: the name of the file can be as long as a name can be.
     part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
         with part.open("xb") as file:
@@ -29,10 +29,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file (text as UTF-8) in place of the one that was there; nobody ever sees a part of it.
+    """Write a file (text as UTF-8) in place of an old one; nobody ever sees a partial file.
 
     Raises:
-        OSError: it cannot be written; one that was there is as it was.
+        OSError: it cannot be written; an old file is unchanged.
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
@@ -40,13 +40,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
-    """A folder to write files into, which gets the name of `target` at the end. After an error all is as it was.
+    """Make a new folder that gets the name of `target` at the end. After an error everything is as before.
 
     Args:
-        replace: take the place of a folder of this name, which is deleted then.
+        replace: replace a folder of this name, and delete it.
 
     Raises:
-        OSError: it cannot be written; without `replace`, there is a folder of the name that is not empty.
+        OSError: it cannot be written; or, without `replace`, there is a folder of this name that is not empty.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -68,11 +68,29 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def put_in_place(part: Path, target: Path) -> None:
-    """Give a file or a folder its name, when all that is in it has reached the disk. A file may take another's place.
+@contextmanager
+def replacing_path(target: Path) -> Iterator[Path]:
+    """Yield a path for a library to write a new file to, which replaces `target` at the end.
+
+    After an error everything is as before. The path depends only on `target`, so that the next attempt overwrites what
+    a killed process left.
 
     Raises:
-        OSError: that cannot be, or there is a folder of the name that is not empty.
+        OSError: the file cannot be written or renamed.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        yield part
+        put_in_place(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def put_in_place(part: Path, target: Path) -> None:
+    """Write a file or a folder to disk, and then rename it to its target. A file can replace another.
+
+    Raises:
+        OSError: that is not possible, or there is a folder of this name that is not empty.
     """
     for path in [part, *part.rglob("*")] if part.is_dir() else [part]:
         if path.is_file():

@@ -1,1 +1,1 @@
-"""The llama.cpp engine: students and embeddings in this process."""
+"""The llama.cpp engine: students and embeddings that run in this process."""

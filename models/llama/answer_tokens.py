@@ -1,4 +1,4 @@
-"""The tokens that an answer may be made of, for one vocabulary: product numbers, intents, and what ends them."""
+"""The tokens of answers in one vocabulary: product numbers, intents, and what ends them."""
 
 import re
 from functools import lru_cache
@@ -10,41 +10,41 @@ from models.llama.model import LlamaModel
 from models.vocabulary import Token
 
 INTENT_WORDS = 5
-"""The longest intent. People's intents have three to five words."""
+"""Words of the longest intent. Intents that people write have three to five words."""
 
 INTENT_TOKENS = 16
-"""The longest intent in tokens, for scripts without spaces."""
+"""Tokens of the longest intent, for scripts without spaces."""
 
 _MOST_GUESSES = 24
-"""A wrong guess costs a part of a step, and a right one saves a whole one."""
+"""Tokens that are guessed at a time. A wrong guess costs a part of a step; a right one saves a whole step."""
 
-_KEPT = 4096
-"""Texts whose tokens are remembered."""
+_CACHED_TEXTS = 4096
+"""Texts whose tokens are cached."""
 
 _INTENT_SIGNS = " -'’&/+"
-"""What an intent may hold besides letters and digits: the others begin lists, remarks and quotations."""
+"""The signs that an intent can have next to letters and digits. Others begin lists, remarks and quotations."""
 
 _PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 class AnswerTokens:
-    """How a model's vocabulary spells answers.
+    """The tokens with which a model's vocabulary spells answers.
 
     Attributes:
-        newline: ends a line, after which another follows.
+        newline: ends a line before the next one.
         end: ends the answer.
-        most_guesses: tokens that may be guessed ahead; none for a model that cannot forget the wrong ones.
-        intents: those written lately.
-        intent_start, intent_middle: what an intent may begin with, and continue with.
-        line: what may stand in a line of any text.
-        line_ends: what ends such a line, with or without a last sign of it.
+        most_guesses: tokens to guess at a time; 0 for a model that cannot remove wrong ones from its cache.
+        intents: those written recently.
+        intent_start, intent_middle: the tokens that can begin and continue an intent.
+        line: the tokens that can stand in a line of any text.
+        line_ends: the tokens that end such a line; some also carry its last characters.
     """
 
     def __init__(self, model: LlamaModel, end: Token) -> None:
         self._model = model
-        self.spell = lru_cache(_KEPT)(self._spell)
-        """The tokens of a short text that is written again and again."""
+        self.spell = lru_cache(_CACHED_TEXTS)(self._spell)
+        """Return the tokens of a short text that is written often."""
         self.newline = self.spell("\n")[-1]
         self.end = end
         self.intents = IntentMemory()
@@ -58,11 +58,11 @@ class AnswerTokens:
         return tuple(self._model.tokenize(text))
 
     def bytes_of(self, token: Token) -> bytes:
-        """What a token adds to a text."""
+        """Return the bytes that a token adds to a text."""
         return self._model.piece(token)
 
     def begins_word(self, token: Token) -> bool:
-        """Whether a token of an intent begins a new word."""
+        """Tell whether a token of an intent begins a new word."""
         return self.bytes_of(token).startswith(b" ")
 
     def _text(self, token: Token) -> bytes | None:
@@ -90,19 +90,22 @@ class AnswerTokens:
 
 
 def _belongs_in_intents(data: bytes) -> bool:
-    # ASCII has symbols too, such as < and $, that no intent needs.
+    # ASCII also has symbols, such as < and $, that no intent needs.
     if data.isascii():
         return _PLAIN_INTENT.fullmatch(data) is not None
-    # A part of a character, which "replace" shows as U+FFFD, may stand in the middle of a word.
+    # A part of a character, which "replace" shows as U+FFFD, can stand in the middle of a word.
     return all(map(_belongs_in_intent, data.decode("utf-8", "replace")))
 
 
 def readable(data: bytes) -> str:
-    """The intent that these bytes spell. Tokens that are parts of characters can add up to what no token may be."""
+    """Return the intent that these bytes spell.
+
+    Tokens that are parts of characters can add up to a character that no single token is allowed to have.
+    """
     text = data.decode("utf-8", "ignore")
     return " ".join("".join(filter(_belongs_in_intent, text)).split())
 
 
 def _belongs_in_intent(character: str) -> bool:
-    """Letters and digits of any script with their marks, symbols such as emoji, and a few signs."""
+    """Tell whether a character is a letter or digit of any script, a mark, a symbol such as an emoji, or a sign."""
     return character.isalnum() or character in _INTENT_SIGNS or category(character)[0] in "MS"

@@ -1,6 +1,6 @@
 """The C interface of llama.cpp, without the rest of llama-cpp-python.
 
-That package imports its high-level class with all chat formats first, which takes longer than loading the student does.
+The package imports its high-level class with all chat formats first, which takes longer than loading the student.
 """
 
 import sys
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def _c_interface() -> ModuleType:
-    """The module of the package that declares the C functions."""
+    """Return the module of the package that declares the C functions."""
     spec = find_spec("llama_cpp")
     if spec is None or "llama_cpp" in sys.modules:
         return import_module("llama_cpp")
-    # The package stands in for itself, not executed, while its module is imported.
+    # The package itself is not executed: an empty module replaces it while its submodule is imported.
     sys.modules["llama_cpp"] = module_from_spec(spec)
     try:
         return import_module("llama_cpp.llama_cpp")
     finally:
-        # Whoever imports the package later gets all of it.
+        # A later import of the package gets all of it.
         del sys.modules["llama_cpp"]
 
 

@@ -1,4 +1,4 @@
-"""Ending what llama.cpp computes before it is done."""
+"""Cancellation of what llama.cpp computes."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -15,32 +15,32 @@ Result = TypeVar("Result")
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 _LOOK = 0.05
-"""Seconds between two looks for signals."""
+"""Seconds between two checks for signals."""
 
 
 class Cancellation:
-    """A flag that llama.cpp looks at while it computes.
+    """A flag that llama.cpp checks while it computes.
 
     Attributes:
-        flag: two bytes, a C string that is empty until it is cancelled. llama.cpp reads it without Python: to ask
-            Python would mean to wait, a thousand times per batch, for whatever else Python is at.
+        flag: two bytes, a C string that is empty until it is cancelled. llama.cpp reads it without Python. A callback
+            in Python would wait for the interpreter lock a thousand times per batch.
     """
 
     def __init__(self) -> None:
         self.flag = bytearray(2)
 
     def cancel(self) -> None:
-        """End what is computed where this is in force; safe to call from any thread."""
+        """Cancel the computations of the thread in which this is in force; safe to call from any thread."""
         self.flag[0] = 1
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it has been cancelled."""
+        """Whether `cancel` was called."""
         return bool(self.flag[0])
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
-        """What this thread has computed meanwhile can be cancelled."""
+        """Make the computations of this thread cancellable by this object."""
         token = _IN_FORCE.set(self)
         try:
             yield
@@ -52,22 +52,22 @@ _IN_FORCE: ContextVar[Cancellation | None] = ContextVar("cancellation", default=
 
 
 def current() -> Cancellation:
-    """The cancellation that is in force in this thread, or a new one."""
+    """Return the cancellation that is in force in this thread, or a new one."""
     return _IN_FORCE.get() or Cancellation()
 
 
 def call(cancellation: Cancellation, function: Callable[..., Result], *arguments: object) -> Result:
-    """Call a function that llama.cpp computes in; an interrupt of the main thread cancels it and is raised behind it.
+    """Call a function of llama.cpp; an interrupt of the main thread cancels it and is raised afterwards.
 
-    Python handles a signal in the main thread, between two steps of its own. While that thread is in llama.cpp there
-    is none, so another thread makes the call and the main thread waits. The signal is handled when the call has ended:
-    nothing may free a model while a thread is in it.
+    Python handles a signal in the main thread, between two of its own instructions. While that thread is in llama.cpp
+    there are none, so another thread makes the call and the main thread waits. The signal is handled when the call has
+    ended, because nothing may free a model while a thread uses it.
     """
     if current_thread() is not main_thread():
         return function(*arguments)
     with _signals_deferred(cancellation):
         made = _caller().submit(function, *arguments)
-        # A signal may reach any thread, and does not always wake this one.
+        # A signal can arrive in any thread, and does not always wake this one.
         while not made.done():
             wait([made], _LOOK)
     return made.result()
@@ -75,7 +75,7 @@ def call(cancellation: Cancellation, function: Callable[..., Result], *arguments
 
 @contextmanager
 def _signals_deferred(cancellation: Cancellation) -> Iterator[None]:
-    """Cancel on the signals that Python code handles, and have them handled behind this."""
+    """Cancel on the signals that Python code handles, and have them handled afterwards."""
     received: list[tuple[int, FrameType | None]] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
@@ -97,5 +97,5 @@ def _signals_deferred(cancellation: Cancellation) -> Iterator[None]:
 
 @cache
 def _caller() -> ThreadPoolExecutor:
-    # One thread for all calls: those that llama.cpp computes with belong to the one that calls it.
+    # One thread for all calls: the worker threads of llama.cpp belong to the thread that calls it.
     return ThreadPoolExecutor(1, "llama.cpp")

@@ -1,4 +1,4 @@
-"""Many sequences in one cache of llama.cpp, and batches of their tokens decoded together."""
+"""A cache of llama.cpp with many sequences, whose tokens are decoded together in batches."""
 
 import ctypes
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from models.errors import Cancelled, ModelError, no_numbers
+from models.errors import Cancelled, ModelError, not_finite
 from models.llama import cancellation
 from models.llama.bindings import llama_cpp
 from models.llama.model import LlamaModel, watched
@@ -18,7 +18,7 @@ MOST_SEQUENCES = 64
 """Sequences in a context."""
 
 MOST_ROWS = 64
-"""Rows of logits that a batch may want; each takes four bytes per word of the vocabulary."""
+"""Rows of logits of a batch; each takes four bytes per token of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class TokenRun:
     """Tokens that follow each other in one sequence.
 
     Attributes:
-        sequence: which one.
+        sequence: its number.
         start: position of the first token.
         tokens: one or more.
-        wanted: behind how many of its last tokens logits are.
+        wanted: number of last tokens to compute logits after.
     """
 
     sequence: int
@@ -39,13 +39,13 @@ class TokenRun:
 
 
 class LlamaContext:
-    """A cache of `cells` tokens for `MOST_SEQUENCES` sequences, which share what they have in common.
+    """A cache of `cells` tokens for `MOST_SEQUENCES` sequences, which share their common beginnings.
 
     Args:
-        cells: tokens that all sequences together may hold.
-        batch: most tokens that are decoded at once.
-        flash: look only at the cells of a token's own sequence. On a processor that is slower per cell, for want of
-            matrix products.
+        cells: most tokens of all sequences together.
+        batch: most tokens to decode at once.
+        flash: use flash attention, which reads only the cells of a token's own sequence. On a processor it is slower
+            per cell, because it does not use matrix products.
 
     Raises:
         ModelError: there is no memory for a context of that size.
@@ -59,7 +59,7 @@ class LlamaContext:
         params.n_seq_max = MOST_SEQUENCES
         params.n_outputs_max = MOST_ROWS
         params.n_threads = params.n_threads_batch = threads
-        # One buffer for all sequences: what they share is stored, and read, once.
+        # One buffer for all sequences: a shared beginning is stored and read once.
         params.kv_unified = True
         params.flash_attn_type = (
             llama_cpp.LLAMA_FLASH_ATTN_TYPE_AUTO if flash else llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -74,7 +74,7 @@ class LlamaContext:
         self.batch = int(llama_cpp.llama_n_batch(handle))
         self.can_forget = model.can_forget
         self._memory = llama_cpp.llama_get_memory(handle)
-        # The arrays that a batch points to; each token is in one sequence, so their numbers are one array too.
+        # The arrays that a batch points to. Each token is in one sequence, so the sequence numbers are one array too.
         self._tokens = np.zeros(batch, np.int32)
         self._positions = np.zeros(batch, np.int32)
         self._counts = np.ones(batch, np.int32)
@@ -91,7 +91,7 @@ class LlamaContext:
 
     @property
     def cache_bytes(self) -> int:
-        """What keys and values of all cells take in memory: two numbers of 16 bits per layer and key dimension."""
+        """The size of the keys and values of all cells: two numbers of 16 bits per layer and key dimension."""
         model = self._model.handle
         heads = llama_cpp.llama_model_n_head_kv(model) / llama_cpp.llama_model_n_head(model)
         return int(
@@ -105,14 +105,15 @@ class LlamaContext:
             self.handle = None
 
     def use_threads(self, threads: int) -> None:
-        """Decode the next batches with so many threads."""
+        """Decode the next batches with this number of threads."""
         llama_cpp.llama_set_n_threads(self.handle, threads, threads)
 
     def use_adapters(self, adapters: Sequence[Adapter]) -> None:
-        """Decode the next batches with these adapters. What is in the cache was made without, and must not be used.
+        """Decode the next batches with these adapters. The caller must not use what is in the cache: other adapters
+        made it.
 
         Raises:
-            ModelError: one of them cannot be loaded.
+            ModelError: an adapter cannot be loaded.
         """
         handles = [self._model.adapter(adapter.path) for adapter in adapters]
         scales = [adapter.scale for adapter in adapters]
@@ -125,34 +126,34 @@ class LlamaContext:
         )
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """Let a sequence begin with the first `length` tokens of another; they are not stored again."""
+        """Let a sequence begin with the first `length` tokens of another; they are shared, not copied."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def state(self, sequence: int) -> bytes:
-        """What the cache holds of a sequence."""
+        """Return the cache content of a sequence."""
         size = llama_cpp.llama_state_seq_get_size(self.handle, sequence)
         buffer = (ctypes.c_uint8 * size)()
         written = llama_cpp.llama_state_seq_get_data(self.handle, buffer, size, sequence)
         return bytes(memoryview(buffer)[:written])
 
     def restore(self, sequence: int, state: bytes) -> bool:
-        """Fill an empty sequence with a state of this model; whether it fits."""
+        """Fill an empty sequence with a state of this model; return whether it fits."""
         buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
         return bool(llama_cpp.llama_state_seq_set_data(self.handle, buffer, len(state), sequence))
 
     def remove(self, sequence: int, start: int = 0) -> None:
-        """Forget a sequence, or what it has from a position on."""
+        """Remove a sequence from the cache, or its part from a position on."""
         llama_cpp.llama_memory_seq_rm(self._memory, sequence, start, -1)
 
     def decode(self, pieces: Sequence[TokenRun]) -> npt.NDArray[np.float32]:
-        """Decode pieces of at most `batch` tokens together.
+        """Decode at most `batch` tokens together.
 
         Returns:
-            (wanted, vocabulary): the rows of each piece, in order; a view that holds until the next call.
+            Array (wanted, vocabulary): the rows of each piece, in order; a view that is valid until the next call.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled; sequences may have lost what they were to get.
-            ModelError: llama.cpp fails, for want of memory or otherwise, or the model computes no numbers.
+            Cancelled: the cancellation in force was cancelled; sequences can lack some of their new tokens.
+            ModelError: llama.cpp fails, for lack of memory or another reason, or the logits are NaN.
         """
         end = wanted = 0
         for piece in pieces:
@@ -174,26 +175,26 @@ class LlamaContext:
         if not wanted:
             return np.empty((0, self._model.vocab_size), np.float32)
         rows = np.ctypeslib.as_array(llama_cpp.llama_get_logits(self.handle), shape=(wanted, self._model.vocab_size))
-        if not are_numbers(rows):
-            raise ModelError(self._no_numbers())
+        if not are_comparable(rows):
+            raise ModelError(self._not_finite())
         return rows
 
-    def _no_numbers(self) -> str:
-        """That the model computes no numbers, and what to do about it."""
+    def _not_finite(self) -> str:
+        """Return the message for logits that are NaN."""
         if not self._adapters:
-            return no_numbers(str(self._model.path))
+            return not_finite(str(self._model.path))
         adapters = ", ".join(f"{adapter.path} x {adapter.scale:g}" for adapter in self._adapters)
         return (
-            f"{self._model.path}: with the adapter {adapters} the model computes no numbers; let it act less (such as "
-            "NAME=0.5), or leave it out with --adapter none"
+            f"{self._model.path}: with the adapter {adapters} the model computes NaN instead of numbers; lower its "
+            "weight (such as NAME=0.5), or leave it out with --adapter none"
         )
 
 
-def are_numbers(rows: npt.NDArray[np.float32]) -> bool:
-    """Whether logits can be chosen by: none is NaN, and none is infinitely large.
+def are_comparable(rows: npt.NDArray[np.float32]) -> bool:
+    """Tell whether logits can be compared: none is NaN, and none is positive infinity.
 
-    A sum tells that for nearly nothing, a thousandth of what it takes to compute them; only where it is no number each
-    of them is looked at.
+    Their sum shows this almost for free: it takes a thousandth of the time that computing them takes. Only if the sum
+    is not finite are the logits checked one by one.
     """
     with np.errstate(all="ignore"):
         if np.isfinite(rows.sum()):

@@ -1,7 +1,7 @@
-"""How a way of answering talks to the engine: it asks for tokens to be read, and what to find out behind them.
+"""How a strategy talks to the engine: it asks for tokens to be decoded, and for values computed from the logits.
 
-A program is a generator. It yields the reads that it needs next, and is sent what their looks found, once all of
-them have been decoded, in whatever batches suit the engine. So one program never waits for another.
+A program is a generator. It yields the reads that it needs next. When all of them have been decoded, in whatever
+batches suit the engine, it is sent the results of their `look` functions. So one program never waits for another.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from models.vocabulary import Token
 
 Logits: TypeAlias = npt.NDArray[np.float32]
-"""(tokens, vocabulary) behind some of the tokens that were read."""
+"""(tokens, vocabulary): the logits after some of the tokens that were read."""
 
 Answer = TypeVar("Answer")
 
@@ -23,13 +23,13 @@ Program: TypeAlias = Generator[list["Read"], list[Any], Answer]
 
 @dataclass(eq=False, slots=True)
 class Branch:
-    """A sequence of tokens in the cache. Another may begin with the same tokens.
+    """A sequence of tokens in the cache. Another one can begin with the same tokens.
 
     Attributes:
-        sequence: which one.
-        length: how long it is. A program makes it shorter where the last tokens were not the right ones.
-        given, written: how many tokens a program has put there for the model to read, and how many the model has
-            chosen; wrong guesses are neither. A new branch has none, whatever it begins with.
+        sequence: its number.
+        length: its length in tokens. A program shortens it when its last tokens were wrong guesses.
+        given, written: number of tokens that a program gave the model to read, and that the model chose; wrong guesses
+            are neither. Both are 0 for a new branch, whatever it begins with.
     """
 
     sequence: int
@@ -40,12 +40,12 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Tokens to decode behind a branch, and what to find out there.
+    """Tokens to decode at the end of a branch, and what to compute from their logits.
 
     Attributes:
-        look: is given a view of the logits, which holds during the call only; without it none are computed at all.
-        guesses: how many of the last tokens are only guessed. `look` gets the logits behind the last token before
-            them, and behind each of them, so that it can say which ones are right.
+        look: gets a view of the logits that is valid only during the call; without it no logits are computed.
+        guesses: number of last tokens that are guessed. `look` gets the logits after the last token before them and
+            after each of them, so that it can tell which guesses are right.
     """
 
     branch: Branch
@@ -55,18 +55,18 @@ class Read:
 
     @property
     def wanted(self) -> int:
-        """Behind how many of the last tokens logits are wanted."""
+        """Number of last tokens to compute logits after."""
         return 0 if self.look is None else 1 + self.guesses
 
 
 def together(programs: Sequence[Program[Answer]]) -> Program[list[Answer]]:
-    """Run programs side by side, so that their reads share batches; their answers, in order."""
+    """Run programs concurrently, so that their reads share batches; return their answers in order."""
     answers: dict[int, Answer] = {}
     running: dict[int, tuple[Program[Answer], list[Read]]] = {}
 
-    def advance(number: int, program: Program[Answer], found: list[Any] | None) -> None:
+    def advance(number: int, program: Program[Answer], results: list[Any] | None) -> None:
         try:
-            running[number] = program, next(program) if found is None else program.send(found)
+            running[number] = program, next(program) if results is None else program.send(results)
         except StopIteration as end:
             running.pop(number, None)
             answers[number] = end.value
@@ -74,9 +74,9 @@ def together(programs: Sequence[Program[Answer]]) -> Program[list[Answer]]:
     for number, program in enumerate(programs):
         advance(number, program, None)
     while running:
-        found = yield [read for _, reads in running.values() for read in reads]
+        results = yield [read for _, reads in running.values() for read in reads]
         start = 0
         for number, (program, reads) in list(running.items()):
-            advance(number, program, found[start : start + len(reads)])
+            advance(number, program, results[start : start + len(reads)])
             start += len(reads)
     return [answers[number] for number in range(len(programs))]

@@ -1,7 +1,7 @@
-"""Many sessions decoded together: who is in the cache, and what goes into the next batch.
+"""Many sessions decoded together: which are in the cache, and what goes into the next batch.
 
-A session is admitted when the cache has room for all that it may need, so that none is ever thrown out. What prompts
-have in common in front (instructions, knowledge, demonstrations) is read once, kept as a *stem*, and shared.
+A session is admitted when the cache has room for its maximum, so that no session is ever evicted. The common beginning
+of prompts (instructions, knowledge, demonstrations) is read once, kept as a *stem*, and shared.
 """
 
 from collections import OrderedDict, deque
@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any
 
 from models.bundle_list import WrittenBundle
-from models.completion import NOT_TOLD, Usage
+from models.completion import UNKNOWN_USAGE, Usage
 from models.llama.context import MOST_ROWS, MOST_SEQUENCES, LlamaContext, TokenRun
 from models.llama.decoding import Branch, Program, Read
 from models.llama.saved_prefixes import LEAST_TOKENS, SavedPrefixes
@@ -19,17 +19,17 @@ from models.student_protocol import Adapter
 from models.vocabulary import Token
 
 _SHORT = 40
-"""Reads of so few tokens go first: they are answers in the making, and the others are prompts."""
+"""Reads of up to this number of tokens go first: they belong to answers, and longer ones to prompts."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerPlan:
-    """What answering a session takes.
+    """What answering a session needs.
 
     Attributes:
-        shared: tokens in front of the prompt that other prompts have too; read once for all of them.
-        cells: most tokens that it holds in the cache at a time, besides the shared ones.
-        branches: most branches that it holds at a time.
+        shared: first tokens of the prompt, which other prompts have too; read once for all of them.
+        cells: most tokens in the cache at a time, without the shared ones.
+        branches: most branches at a time.
         start: makes the program that answers.
         adapters: to read and answer with.
     """
@@ -42,7 +42,7 @@ class AnswerPlan:
 
 
 class Workspace:
-    """The part of the cache that one session may use. What is left of it is freed with the session."""
+    """The part of the cache that one session can use. It is freed with the session."""
 
     def __init__(self, engine: "Engine", stem: Branch) -> None:
         self._engine = engine
@@ -51,17 +51,17 @@ class Workspace:
         self.branches: list[Branch] = []
 
     def open(self) -> Branch:
-        """A branch that holds the shared tokens."""
+        """Return a new branch that holds the shared tokens."""
         return self.fork(self._stem)
 
     def fork(self, branch: Branch) -> Branch:
-        """A branch that begins with all of another."""
+        """Return a new branch that begins with all tokens of another."""
         new = self._engine.branch_off(branch, branch.length)
         self.branches.append(new)
         return new
 
     def drop(self, branch: Branch) -> None:
-        """Forget a branch."""
+        """Remove a branch from the cache."""
         self._given += branch.given
         self._written += branch.written
         self.branches.remove(branch)
@@ -69,7 +69,7 @@ class Workspace:
 
     @property
     def usage(self) -> Usage:
-        """Tokens that the session took; those that it shares with others count once, if it read anything."""
+        """Tokens that the session used; those that it shares count once, if it read anything."""
         given = self._given + sum(branch.given for branch in self.branches)
         written = self._written + sum(branch.written for branch in self.branches)
         return Usage(self._stem.length + given if given else 0, written)
@@ -80,33 +80,33 @@ class SessionInEngine:
     """A session in the engine.
 
     Attributes:
-        answer: its bundles, once there are all.
-        seconds: how long it took since it was admitted.
-        usage: tokens that it took.
+        answer: its bundles, when all are known.
+        seconds: since it was admitted.
+        usage: tokens that it used.
     """
 
     plan: AnswerPlan
     answer: list[WrittenBundle] | None = None
     seconds: float = 0.0
-    usage: Usage = NOT_TOLD
+    usage: Usage = UNKNOWN_USAGE
 
 
 @dataclass(eq=False, slots=True)
 class _Stem:
-    """A branch of shared tokens, how many there are to be, and how many sessions need it."""
+    """A branch of shared tokens, its final length, and how many sessions need it."""
 
     branch: Branch
     tokens: int
     users: int = 0
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         return self.branch.length == self.tokens
 
 
 @dataclass(eq=False, slots=True)
 class _Reading:
-    """A read, and how much of it is decoded."""
+    """A read, and how many of its tokens are decoded."""
 
     read: Read
     decoded: int = 0
@@ -118,20 +118,20 @@ class _Reading:
 
 @dataclass(eq=False, slots=True)
 class _Running:
-    """A program between two reads. `found` fills up while its reads are decoded."""
+    """A program between two reads. `results` is filled while its reads are decoded."""
 
     program: Program[Any]
     finish: Callable[[Any], None]
     readings: list[_Reading] = field(default_factory=list)
-    found: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
 
 
 class Engine:
     """Runs jobs in a context, one batch per step.
 
     Args:
-        sessions: most sessions at a time; fewer where the cache is full.
-        threads: how many to decode the next batch with, asked before each.
+        sessions: most sessions at a time; fewer if the cache is full.
+        threads: called before each batch; returns the number of threads to decode it with.
         saved: stems of earlier processes, and for later ones.
     """
 
@@ -153,27 +153,27 @@ class Engine:
 
     @property
     def room(self) -> int:
-        """Tokens that a session may hold, the shared ones included."""
+        """Most tokens of a session, including the shared ones."""
         return self._context.cells
 
     @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do."""
+    def is_idle(self) -> bool:
+        """Whether no job is waiting or running."""
         return not self._waiting and not self._running
 
     @property
     def waiting(self) -> int:
-        """Jobs that have not been admitted yet."""
+        """Number of jobs that are not admitted yet."""
         return len(self._waiting)
 
     def submit(self, plan: AnswerPlan) -> SessionInEngine:
-        """Have a session answered, after those that were submitted before; it must fit the empty cache."""
+        """Queue a session; it must fit the empty cache."""
         job = SessionInEngine(plan)
         self._waiting.append(job)
         return job
 
     def reset(self) -> None:
-        """Give up all jobs. Stems that have been read are kept."""
+        """Drop all jobs. Stems that were read completely are kept."""
         self._waiting.clear()
         self._running.clear()
         self._finished.clear()
@@ -184,12 +184,12 @@ class Engine:
                 self._free_sequences.append(sequence)
         for shared, stem in list(self._stems.items()):
             stem.users = 0
-            if not stem.ready:
+            if not stem.is_ready:
                 self._drop_stem(shared)
         self._free_cells = self._context.cells - sum(map(len, self._stems))
 
     def step(self) -> list[SessionInEngine]:
-        """Decode one batch; the jobs that it finished.
+        """Decode one batch, and return the jobs that it finished.
 
         Raises:
             ModelError: llama.cpp fails; all jobs are lost.
@@ -214,16 +214,16 @@ class Engine:
                 reading.decoded += count
                 reading.read.branch.length += count
                 if reading.read.look is not None and not reading.left:
-                    running.found[place] = reading.read.look(rows[row : row + reading.read.wanted])
+                    running.results[place] = reading.read.look(rows[row : row + reading.read.wanted])
                     row += reading.read.wanted
             for running in list(dict.fromkeys(running for running, *_ in chosen)):
                 if not any(reading.left for reading in running.readings):
-                    self._advance(running, running.found)
+                    self._advance(running, running.results)
         finished, self._finished = self._finished, []
         return finished
 
     def branch_off(self, branch: Branch, length: int) -> Branch:
-        """A new branch that begins with the first tokens of another."""
+        """Return a new branch that begins with the first tokens of another."""
         sequence = self._free_sequences.pop()
         self._context.copy(branch.sequence, sequence, length)
         return Branch(sequence, length)
@@ -234,7 +234,7 @@ class Engine:
         self._free_sequences.append(branch.sequence)
 
     def _choose(self) -> list[tuple[_Running, int, _Reading, int]]:
-        """The reads of the next batch, each with its program, its place there, and how many tokens of it."""
+        """Return the reads of the next batch, each with its program, its index there, and its number of tokens."""
         open_reads = [
             (running, place, reading)
             for running in self._running
@@ -247,7 +247,7 @@ class Engine:
         rows = MOST_ROWS
         for running, place, reading in open_reads:
             wanted = reading.read.wanted
-            # The rows that a look gets are all of one batch.
+            # All rows that a look gets come from one batch.
             count = reading.left if reading.left <= room and wanted <= rows else min(reading.left - wanted, room)
             if count <= 0:
                 break
@@ -257,11 +257,11 @@ class Engine:
         return chosen
 
     def _admit(self) -> None:
-        """Start waiting jobs, in order, while there is room for all that they may need."""
+        """Start waiting jobs, in order, while there is room for their maximum."""
         while self._waiting and self._sessions < self._most_sessions:
             job = self._waiting[0]
             if job.plan.adapters != self._adapters:
-                # Adapters act on all of a batch, and on what is in the cache.
+                # Adapters act on a whole batch, and on what is in the cache.
                 if self._running:
                     return
                 self._switch(job.plan.adapters)
@@ -272,7 +272,7 @@ class Engine:
                 self._read_stem(shared)
             self._stems.move_to_end(shared)
             stem = self._stems[shared]
-            if not stem.ready or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
+            if not stem.is_ready or not self._make_room(job.plan.cells, job.plan.branches, keep=shared):
                 return
             self._waiting.popleft()
             self._start(job, stem)
@@ -307,9 +307,9 @@ class Engine:
         self._running.append(running)
         self._advance(running, None)
 
-    def _advance(self, running: _Running, found: list[Any] | None) -> None:
+    def _advance(self, running: _Running, results: list[Any] | None) -> None:
         try:
-            reads = next(running.program) if found is None else running.program.send(found)
+            reads = next(running.program) if results is None else running.program.send(results)
             while not reads:
                 reads = running.program.send([])
         except StopIteration as end:
@@ -317,13 +317,13 @@ class Engine:
             running.finish(end.value)
             return
         for read in reads:
-            # What a program found to be wrong at the end of a branch makes way for what comes now.
+            # Wrong guesses at the end of a branch are replaced by the new tokens.
             self._context.remove(read.branch.sequence, read.branch.length)
         running.readings = [_Reading(read) for read in reads]
-        running.found = [None] * len(reads)
+        running.results = [None] * len(reads)
 
     def _read_stem(self, shared: tuple[Token, ...]) -> None:
-        """Load a stem, or begin to read it behind what it has in common with another that has been read."""
+        """Load a stem, or begin to read it after its longest common beginning with another stem."""
         self._free_cells -= len(shared)
         saved = self._saved if len(shared) >= LEAST_TOKENS else None
         state = saved and saved.load(shared, self._adapters)
@@ -353,12 +353,12 @@ class Engine:
             self._run(read(), finish)
 
     def _make_room(self, cells: int, branches: int, *, keep: tuple[Token, ...]) -> bool:
-        """Whether there is room, once the stems that nobody needs any more have been dropped, the oldest first."""
+        """Drop stems that nobody needs, the oldest first, until there is room; return whether there is."""
         for shared in list(self._stems):
             if cells <= self._free_cells and branches <= len(self._free_sequences):
                 break
             stem = self._stems[shared]
-            if shared != keep and not stem.users and stem.ready:
+            if shared != keep and not stem.users and stem.is_ready:
                 self._drop_stem(shared)
         return cells <= self._free_cells and branches <= len(self._free_sequences)
 

@@ -1,4 +1,4 @@
-"""The embedded student in the number of bits that llama.cpp computes fastest here, made once and kept."""
+"""The embedded student in the quantization that llama.cpp computes fastest on this machine, made once and cached."""
 
 import os
 from contextlib import suppress
@@ -12,7 +12,7 @@ from models.llama.threads import processors
 
 
 def open_embedded_student(*, context: int, cache: Path) -> Student:
-    """Load the embedded student as it is fastest.
+    """Load the fastest version of the embedded student.
 
     Args:
         context: as for `Student`.
@@ -27,18 +27,18 @@ def open_embedded_student(*, context: int, cache: Path) -> Student:
     except ModelError:
         if path == embedded_student():
             raise
-        # What is kept may be damaged.
+        # The cached file can be damaged.
         path.unlink(missing_ok=True)
         return Student(fast_embedded_student(cache / "models"), context=context, cache=cache / "prefixes")
 
 
 def fast_embedded_student(cache: Path) -> Path:
-    """The embedded student as Q4_0, which has a fast kernel on processors; as it comes where a GPU computes.
+    """Return the embedded student as Q4_0, which has a fast kernel on processors; with a GPU, as it is shipped.
 
-    It comes as Q4_1, which takes twice as long. The first call makes the file in a few seconds.
+    It is shipped as Q4_1, which takes twice as long. The first call makes the file in a few seconds.
 
     Args:
-        cache: a folder for the file. Where it cannot be written, the student is used as it comes.
+        cache: a folder for the file. If it cannot be written, the shipped file is used.
 
     Raises:
         ModelError: the embedded student is not installed.
@@ -47,17 +47,17 @@ def fast_embedded_student(cache: Path) -> Path:
     if can_use_gpu():
         return source
     about = source.stat()
-    # Another release of the package has a file of its own.
+    # Another release of the package gets a file of its own.
     target = cache / f"{source.stem}-{about.st_size}-{about.st_mtime_ns}.Q4_0.gguf"
     if target.is_file():
         return target
-    # Imported here: all but the first answer on a machine find the file.
-    from models.llama.quantization import quantize
+    # Imported here: after the first answer on a machine, the file exists.
+    from models.llama.quantization import quantize_file
 
-    # Of two processes that begin at once each makes a file of its own, and the later one replaces an equal one.
+    # Two processes that begin at the same time make a file each, and the later one replaces an equal one.
     mine = target.with_suffix(f".{os.getpid()}.gguf")
     try:
-        quantize(source, mine, "Q4_0", processors())
+        quantize_file(source, mine, "Q4_0", processors())
         mine.replace(target)
     except (ModelError, OSError):
         with suppress(OSError):

@@ -1,18 +1,18 @@
-"""What the intents of the last sessions began with, to guess how the next ones go on."""
+"""Recent intents, to guess how the next ones continue."""
 
 from collections.abc import Sequence
 
 from models.vocabulary import Token
 
 _MOST_BEGINNINGS = 20_000
-"""Beginnings that are remembered: a few megabytes."""
+"""Beginnings that are kept: a few megabytes."""
 
 
 class IntentMemory:
-    """Remembers which token followed each beginning of an intent, and guesses it once it has done so twice in a row.
+    """Remembers which token followed each beginning of an intent, and guesses it after it did so twice in a row.
 
-    People's intents begin alike in a quarter of the places, and of those two thirds go on alike; a student's do so
-    more often.
+    In a quarter of the places, people's intents have a known beginning, and two thirds of those continue in the same
+    way. A student's intents do so more often.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class IntentMemory:
             self._next[begun] = token, token == before
 
     def guess(self, begun: Sequence[Token], most: int) -> list[Token]:
-        """The tokens that are likely to follow, none where that is open."""
+        """Return the tokens that are likely to follow; none if that is open."""
         guesses: list[Token] = []
         while len(guesses) < most:
             token, again = self._next.get((*begun, *guesses), (0, False))

@@ -1,4 +1,4 @@
-"""Tokens that are legal in one place of an answer, looked at when the model is about to choose them."""
+"""Tokens that are legal in one place of an answer, checked when the model is about to choose them."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ import numpy.typing as npt
 from models.vocabulary import Token
 
 _MOST_MISSES = 64
-"""Illegal tokens that one choice may meet one by one; from then on it is faster to look at all tokens at once."""
+"""Illegal tokens that one choice checks one by one; after that it is faster to check all tokens at once."""
 
 
 class LegalTokens:
     """Chooses among the legal tokens of a vocabulary.
 
-    A vocabulary has tens or hundreds of thousands of tokens, and an answer chooses a few dozen of them. So a token is
-    looked at, once, when no token that may be legal is likelier.
+    A vocabulary has tens or hundreds of thousands of tokens, and an answer uses a few dozen of them. So a token is
+    checked only once, and only when no token that can be legal is likelier.
 
     Args:
-        vocab_size: how many tokens there are.
-        is_legal: tells for one token; it always says the same.
+        vocab_size: number of tokens.
+        is_legal: checks one token; the result for a token never changes.
     """
 
     def __init__(self, vocab_size: int, is_legal: Callable[[Token], bool]) -> None:
@@ -29,7 +29,7 @@ class LegalTokens:
         self._mask = np.zeros(vocab_size, np.float32)
 
     def likeliest(self, row: npt.NDArray[np.float32]) -> Token:
-        """The legal token with the highest logit; any token where none is legal.
+        """Return the legal token with the highest logit; any token if none is legal.
 
         Args:
             row: (vocabulary,), the logits.
@@ -38,12 +38,12 @@ class LegalTokens:
             token = int(np.argmax(row + self._mask))
             if self._is_known[token]:
                 return token
-            self._look_at(token)
+            self._check(token)
         for unknown in np.flatnonzero(~self._is_known):
-            self._look_at(int(unknown))
+            self._check(int(unknown))
         return int(np.argmax(row + self._mask))
 
-    def _look_at(self, token: Token) -> None:
+    def _check(self, token: Token) -> None:
         self._is_known[token] = True
         if not self._is_legal(token):
             self._mask[token] = -np.inf

@@ -1,4 +1,4 @@
-"""Loading a model while something else is done."""
+"""Loading a model in the background."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -9,21 +9,21 @@ from models.llama import cancellation
 from models.llama.cancellation import Cancellation
 
 _LOOK = 0.05
-"""Seconds between two looks whether it is still wanted."""
+"""Seconds between two checks for a cancellation."""
 
 
 class Closable(Protocol):
-    """What holds memory until it is closed."""
+    """An object that holds memory until it is closed."""
 
     def close(self) -> None:
-        """Free it."""
+        """Free the memory."""
 
 
 Loaded = TypeVar("Loaded", bound=Closable)
 
 
 class Loading(Generic[Loaded]):
-    """What a function loads in a thread of its own, from now on. To be closed, whether it has been used or not."""
+    """A function that loads something in a thread of its own, from now on. Close it, whether it was used or not."""
 
     def __init__(self, load: Callable[[], Loaded]) -> None:
         self._wish = Cancellation()
@@ -38,14 +38,14 @@ class Loading(Generic[Loaded]):
 
     @property
     def done(self) -> bool:
-        """Whether nobody would wait for it; loading may have failed."""
+        """Whether loading has ended; it can have failed."""
         return self._loading.done()
 
     def result(self) -> Loaded:
-        """What has been loaded, waited for.
+        """Wait for the loaded object, and return it.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled; loading goes on.
+            Cancelled: the cancellation in force was cancelled; loading continues.
             ModelError: it could not be loaded.
         """
         wish = cancellation.current()
@@ -56,7 +56,7 @@ class Loading(Generic[Loaded]):
         return self._loading.result()
 
     def close(self) -> None:
-        """End the loading, or free what has been loaded."""
+        """Stop loading, or free the loaded object."""
         self._wish.cancel()
         wait([self._loading])
         if self._loading.exception() is None:

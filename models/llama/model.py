@@ -1,7 +1,7 @@
 """A thin layer over llama.cpp's C interface: a model file and its vocabulary.
 
 llama-cpp-python's high-level class copies every row of logits, applies a grammar to the whole vocabulary, and holds
-one sequence; a student looks at a few tokens of many sequences, so it works with the interface below.
+one sequence. A student reads a few tokens of many sequences, so it uses the interface below.
 """
 
 import ctypes
@@ -29,9 +29,9 @@ _backend_ready = False
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
-    """Keep llama.cpp's errors for our own message: written to stderr they would tear up a terminal screen.
+    """Keep llama.cpp's errors for kdtui's own messages: on stderr they would tear up a terminal screen.
 
-    An exception in here, as that of an interrupt, would be lost: `cancellation.call` calls what may take a while.
+    An exception in here, such as an interrupt, would be lost. Therefore `cancellation.call` calls whatever takes time.
     """
     if level == _LOG_LEVEL_ERROR:
         _log_lines.append(text.decode("utf-8", "replace").strip())
@@ -39,10 +39,10 @@ def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
 
 
 def prepare_backend() -> None:
-    """Make llama.cpp ready for use, once per process, and have it report errors to us instead of to the terminal."""
+    """Initialize llama.cpp, once per process, and have it report errors to this module instead of to the terminal."""
     global _backend_ready
     with _backend_lock:
-        # Again each time: the package sets one of its own when it is imported as a whole.
+        # Each time anew: the package sets its own callback when it is imported as a whole.
         llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
         if not _backend_ready:
             llama_cpp.llama_backend_init()
@@ -50,41 +50,41 @@ def prepare_backend() -> None:
 
 
 def forget_errors() -> None:
-    """What is reported from here on is about what comes now."""
+    """Drop the errors so far, so that `last_error` is about the next call."""
     _log_lines.clear()
 
 
 def last_error() -> str:
-    """What llama.cpp said of the failure that has just happened."""
+    """Return what llama.cpp said of the last failure."""
     reason = _log_lines[0] if _log_lines else "llama.cpp gives no reason"
     _log_lines.clear()
     return reason
 
 
 def can_use_gpu() -> bool:
-    """Whether llama.cpp was built with a back end for a GPU and finds one."""
+    """Tell whether llama.cpp was built with a back end for a GPU and finds one."""
     prepare_backend()
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
 def system_features() -> list[str]:
-    """Processor features that llama.cpp was built to use."""
+    """Return the processor features that llama.cpp was built to use."""
     prepare_backend()
     info = llama_cpp.llama_print_system_info().decode("utf-8", "replace")
     pairs = (part.rpartition(":")[2].partition("=") for part in info.split("|"))
     return [name.strip() for name, _, value in pairs if value.strip() == "1"]
 
 
-# llama.cpp asks whether to end by calling a C function with a pointer, after each of a thousand steps per batch. A
-# function in Python would have to wait each time until no other thread runs Python. The length of a C string will do:
-# llama.cpp reads it as a boolean, which is 0 for the empty string and 1 for one of one character.
+# llama.cpp asks whether to stop by calling a C function with a pointer, after each of a thousand steps per batch. A
+# function in Python would wait each time for the interpreter lock. `strlen` works too: llama.cpp reads its result as a
+# boolean, which is 0 for the empty string and 1 for a string of one character.
 _C_LIBRARY = ctypes.CDLL(None if os.name == "posix" else "msvcrt")
 _is_cancelled = ctypes.cast(_C_LIBRARY.strlen, llama_cpp.ggml_abort_callback)
 
 
 @contextmanager
 def watched(context: Any, wish: Cancellation) -> Iterator[None]:
-    """Have a context of llama.cpp end what it computes as soon as it is cancelled; on a GPU, with the batch."""
+    """Have a context of llama.cpp stop as soon as it is cancelled; on a GPU, after the current batch."""
     flag = (ctypes.c_char * len(wish.flag)).from_buffer(wish.flag)
     llama_cpp.llama_set_abort_callback(context, _is_cancelled, ctypes.addressof(flag))
     try:
@@ -97,10 +97,10 @@ class LlamaModel:
     """The weights and the vocabulary of a GGUF file.
 
     Args:
-        vocabulary_only: without the weights, which take longest to load.
+        vocabulary_only: do not load the weights, which take longest.
 
     Raises:
-        Cancelled: the cancellation that is in force was cancelled.
+        Cancelled: the cancellation in force was cancelled.
         ModelError: the file is missing, is no GGUF file, or llama.cpp cannot load it.
     """
 
@@ -115,7 +115,7 @@ class LlamaModel:
         params.n_gpu_layers = -1
         params.vocab_only = vocabulary_only
         wish = cancellation.current()
-        # Asked once per tensor.
+        # Called once per tensor.
         progress = llama_cpp.llama_progress_callback(lambda *_: not wish.is_cancelled)
         params.progress_callback = progress
         model = cancellation.call(wish, llama_cpp.llama_model_load_from_file, str(path).encode(), params)
@@ -127,17 +127,17 @@ class LlamaModel:
         self.vocab = llama_cpp.llama_model_get_vocab(model)
         self.vocab_size: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.context_length: int = llama_cpp.llama_model_n_ctx_train(model)
-        # A recurrent state holds all of a sequence at once: it can be copied and dropped, but not shortened.
+        # A recurrent state holds a whole sequence: it can be copied and dropped, but not shortened.
         self.can_forget: bool = not (
             llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
         )
         self._piece = ctypes.create_string_buffer(512)
-        # SentencePiece puts a space before a text; behind this one it cannot.
+        # SentencePiece puts a space before a text; after this newline it cannot.
         spaced = llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
         self._before = self._raw_tokens("\n", special=False, start=False) if spaced else []
 
     def adapter(self, path: Path) -> Any:
-        """The handle of a LoRA adapter, which is loaded once and freed with the model.
+        """Return the handle of a LoRA adapter, which is loaded once and freed with the model.
 
         Raises:
             ModelError: the file is missing, is no adapter, or was made for another model.
@@ -153,7 +153,7 @@ class LlamaModel:
         return self._adapters[path]
 
     def close(self) -> None:
-        """Free the weights, and the adapters with them; nothing may use the model afterwards."""
+        """Free the weights and the adapters; nothing may use the model afterwards."""
         self._adapters.clear()
         if self.handle:
             llama_cpp.llama_model_free(self.handle)
@@ -161,20 +161,20 @@ class LlamaModel:
 
     @property
     def name(self) -> str:
-        """What to call the model in a message."""
+        """The name of the model in messages."""
         return str(self.path)
 
     def chat_template(self) -> str | None:
-        """The Jinja template that the file carries, if any."""
+        """Return the Jinja template in the file, if it has one."""
         template = llama_cpp.llama_model_chat_template(self.handle, None)
         return template.decode("utf-8", "replace") if template else None
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
-        """Tokens of a text.
+        """Return the tokens of a text.
 
         Args:
             special: read `<|im_start|>` and the like as control tokens; False for any text from outside.
-            start: put the tokens that open a sequence in front, where the model has such.
+            start: begin with the tokens that open a sequence, if the model has them.
         """
         if self._before and not start:
             return self._raw_tokens("\n" + text, special=special, start=False)[len(self._before) :]
@@ -188,26 +188,25 @@ class LlamaModel:
         return list(tokens[:count])
 
     def piece(self, token: Token) -> bytes:
-        """The bytes that a token stands for; nothing for control tokens."""
+        """Return the bytes of a token; none for control tokens."""
         length = llama_cpp.llama_token_to_piece(self.vocab, token, self._piece, len(self._piece), 0, False)
         return self._piece.raw[: max(length, 0)]
 
     def text_piece(self, token: Token) -> bytes | None:
-        """The bytes that a token stands for; None for control, unknown and reserved tokens."""
+        """Return the bytes of a token; None for control, unknown and reserved tokens."""
         text = llama_cpp.LLAMA_TOKEN_ATTR_NORMAL | llama_cpp.LLAMA_TOKEN_ATTR_BYTE
         return self.piece(token) if llama_cpp.llama_vocab_get_attr(self.vocab, token) & text else None
 
     def end_of_turn(self) -> Token:
-        """The token that ends an answer, as far as the vocabulary itself tells: llama.cpp guesses it by its name; -1
-        where it does not."""
+        """Return the token that ends an answer; -1 if the vocabulary has none. llama.cpp guesses it by its name."""
         turn = llama_cpp.llama_vocab_eot(self.vocab)
         return turn if turn >= 0 else int(llama_cpp.llama_vocab_eos(self.vocab))
 
     def is_control(self, token: Token) -> bool:
-        """Whether a token stands for no text."""
+        """Tell whether a token stands for no text."""
         return bool(llama_cpp.llama_vocab_is_control(self.vocab, token))
 
     def token_text(self, token: Token) -> str:
-        """How a control token is written, such as `<|im_end|>`; empty for no token."""
+        """Return how a control token is written, such as `<|im_end|>`; empty for no token."""
         text = llama_cpp.llama_vocab_get_text(self.vocab, token) if token >= 0 else None
         return text.decode("utf-8", "replace") if text else ""

@@ -1,4 +1,4 @@
-"""What a GGUF file says of itself, without its weights."""
+"""The metadata of a GGUF file, without its weights."""
 
 import ctypes
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LONGEST = 256
 
 @contextmanager
 def vocabulary_only(path: Path) -> Iterator[object]:
-    """A model of which only header and vocabulary are read.
+    """Open a model with only its header and vocabulary.
 
     Raises:
         ModelError: the file is missing, or is no model.
@@ -35,18 +35,18 @@ def vocabulary_only(path: Path) -> Iterator[object]:
 
 
 def meta_value(model: object, key: str) -> str:
-    """The value of a key as text, at most 255 bytes."""
+    """Return the value of a key as text, at most 255 bytes."""
     buffer = ctypes.create_string_buffer(_LONGEST)
     length = llama_cpp.llama_model_meta_val_str(model, key.encode(), buffer, len(buffer))
     return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
 
 
 def meta_values(model: object) -> dict[str, str]:
-    """All that a file says of itself, but for lists such as the vocabulary; each at most 255 bytes."""
+    """Return all metadata except lists such as the vocabulary; each value at most 255 bytes."""
     buffer = ctypes.create_string_buffer(_LONGEST)
-    found = {}
+    values = {}
     for index in range(llama_cpp.llama_model_meta_count(model)):
         llama_cpp.llama_model_meta_key_by_index(model, index, buffer, len(buffer))
         key = buffer.value.decode("utf-8", "replace")
-        found[key] = meta_value(model, key)
-    return found
+        values[key] = meta_value(model, key)
+    return values

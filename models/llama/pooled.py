@@ -14,11 +14,11 @@ from models.llama.threads import FreeProcessors
 from models.vocabulary import Token
 
 _SEQUENCES = 64
-"""Texts in a batch, if they are short."""
+"""Most texts in a batch."""
 
 
 class PooledContext:
-    """Computes vectors with a model: pooled as its file says, else the mean of the last hidden states.
+    """Computes vectors with a model: pooled as its file says, or else as the mean of the last hidden states.
 
     Args:
         batch: tokens that are computed together; no text may have more.
@@ -31,7 +31,8 @@ class PooledContext:
         self._model = model
         self._batch_size = batch
         self._width = int(llama_cpp.llama_model_n_embd_out(model.handle))
-        # One text takes milliseconds: a second thread gains few, and loses a quarter of a second on a busy processor.
+        # One text takes milliseconds: a second thread gains little, and costs a quarter of a second on a busy
+        # processor.
         self._free_processors = FreeProcessors(first=1)
         self._batch = llama_cpp.llama_batch_init(batch, 0, 1)
         self._context: ctypes.c_void_p | None = self._opened(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
@@ -71,21 +72,21 @@ class PooledContext:
             self._context = None
 
     def vectors(self, texts: Sequence[Sequence[Token]]) -> npt.NDArray[np.float32]:
-        """(texts, width), of the length that they have.
+        """Return an array (texts, width) of vectors that are not scaled.
 
         Raises:
-            Cancelled: the cancellation that is in force was cancelled.
+            Cancelled: the cancellation in force was cancelled.
             ModelError: llama.cpp fails.
         """
-        found = np.empty((len(texts), self._width), np.float32)
+        rows = np.empty((len(texts), self._width), np.float32)
         done = 0
         for part in self._batches(texts):
             self._compute(part)
             for sequence in range(len(part)):
                 row = llama_cpp.llama_get_embeddings_seq(self._context, sequence)
-                found[done + sequence] = np.ctypeslib.as_array(row, shape=(self._width,))
+                rows[done + sequence] = np.ctypeslib.as_array(row, shape=(self._width,))
             done += len(part)
-        return found
+        return rows
 
     def _batches(self, texts: Sequence[Sequence[Token]]) -> Iterator[list[Sequence[Token]]]:
         part: list[Sequence[Token]] = []
@@ -113,7 +114,7 @@ class PooledContext:
         batch.n_tokens = end
         threads = self._free_processors()
         llama_cpp.llama_set_n_threads(self._context, threads, threads)
-        # An encoder has no memory, and needs none; the hidden states of a language model are remembered.
+        # An encoder has no cache and needs none; that of a language model has to be emptied.
         if memory := llama_cpp.llama_get_memory(self._context):
             llama_cpp.llama_memory_clear(memory, True)
         wish = cancellation.current()

@@ -1,4 +1,4 @@
-"""Model files: what is in them, and the same weights in fewer bits."""
+"""Model files: their metadata, and quantization to fewer bits."""
 
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from models.errors import ModelError
-from models.files.whole_files import put_in_place
+from models.files.whole_files import replacing_path
 from models.llama.bindings import llama_cpp
 from models.llama.model import last_error, prepare_backend
 from models.llama.model_header import meta_value, vocabulary_only
-from models.subprocess_call import steps_apart
+from models.subprocess_call import steps_in_process
 
 QUANTIZATIONS: dict[str, int] = {
     "Q4_0": llama_cpp.LLAMA_FTYPE_MOSTLY_Q4_0,
@@ -22,10 +22,10 @@ QUANTIZATIONS: dict[str, int] = {
     "F16": llama_cpp.LLAMA_FTYPE_MOSTLY_F16,
     "F32": llama_cpp.LLAMA_FTYPE_ALL_F32,
 }
-"""What `quantize` makes, from the fewest bits to the most."""
+"""The quantizations that `quantize_file` makes, from the fewest bits to the most."""
 
 _LOOK = 0.2
-"""Seconds between two looks at what has been written."""
+"""Seconds between two checks of the number of bytes written."""
 
 _NAMES = {
     value: name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
@@ -36,11 +36,11 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What a GGUF file says of itself.
+    """The metadata of a GGUF file.
 
     Attributes:
-        context: what the model was trained for, in tokens.
-        width: of the vector that goes from layer to layer.
+        context: length that the model was trained for, in tokens.
+        width: of the vector that passes from layer to layer.
     """
 
     architecture: str
@@ -76,51 +76,48 @@ def model_info(path: Path) -> ModelInfo:
         )
 
 
-def quantize(source: Path, target: Path, quantization: str, threads: int) -> None:
-    """Write the weights of a model in another number of bits; whole, or not at all.
+def quantize_file(source: Path, target: Path, quantization: str, threads: int) -> None:
+    """Quantize the weights of a model, completely or not at all.
 
     A model that is quantized already loses a little more than one that is not.
 
     Raises:
-        ModelError: the source is no model or is damaged, there is a target already, or it cannot be written.
+        ModelError: the source is not a model or is damaged, the target exists already, or it cannot be written.
     """
     for _ in quantizing(source, target, quantization, threads):
         pass
 
 
 def quantizing(source: Path, target: Path, quantization: str, threads: int) -> Generator[int, None, None]:
-    """The same, for who wants to look at it meanwhile: closing the generator stops it, and leaves nothing behind.
+    """Do the same as `quantize_file`, with progress. Closing the generator stops it and leaves nothing behind.
 
     Yields:
-        how many bytes have been written, every now and then.
+        the number of bytes written so far, every now and then.
 
     Raises:
-        ModelError: as `quantize`.
+        ModelError: as `quantize_file`.
     """
     model_info(source)
     if target.exists():
-        # It may be the source, or another database's model.
+        # It can be the source, or another database's model.
         raise ModelError(f"{target}: there is a file of this name already; choose another name, or delete it")
-    part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Minutes for a large model, in which llama.cpp would swallow an interrupt; a damaged one may crash it.
-        try:
-            with closing(steps_apart(_write, source, part, quantization, threads, every=_LOOK)) as steps:
-                for _ in steps:
-                    yield part.stat().st_size if part.exists() else 0
-        except ModelError as error:
-            if "iostream" in str(error):
-                # C++ does not say why it cannot write.
-                raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
-            raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
-        # A disk that is full shows only in what has been written.
-        model_info(part)
-        put_in_place(part, target)
+        with replacing_path(target) as part:
+            # A large model takes minutes, in which llama.cpp would swallow an interrupt. A damaged model can crash it.
+            try:
+                with closing(steps_in_process(_write, source, part, quantization, threads, every=_LOOK)) as steps:
+                    for _ in steps:
+                        yield part.stat().st_size if part.exists() else 0
+            except ModelError as error:
+                if "iostream" in str(error):
+                    # C++ does not say why it cannot write.
+                    raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
+                raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
+            # A full disk shows only in the written file.
+            model_info(part)
     except OSError as error:
         raise ModelError(f"{target}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write(source: Path, target: Path, quantization: str, threads: int) -> None:
@@ -134,7 +131,7 @@ def _write(source: Path, target: Path, quantization: str, threads: int) -> None:
 
 
 def suitable_quantization(features: Iterable[str], *, gpu: bool) -> tuple[str, str]:
-    """The quantization that llama.cpp computes fastest here, and why."""
+    """Return the quantization that llama.cpp computes fastest on this machine, and why."""
     if gpu:
         return "Q4_K_M", "GPUs have a kernel for every kind, and it keeps most of few bits"
     if "REPACK" in features and {"AVX2", "AVX512", "NEON", "DOTPROD", "MATMUL_INT8"} & set(features):

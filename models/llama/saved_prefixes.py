@@ -1,7 +1,8 @@
-"""What prompts have in common, kept on disk as the model's state, so that the next process need not read it again.
+"""The common beginnings of prompts, kept on disk as the model's state so that the next process need not read them
+again.
 
-Loading is a copy of a few megabytes, and reading hundreds of tokens takes a second. A state is good for one model, its
-adapters, one build of llama.cpp and exactly these tokens; whatever changes one of them changes its name.
+Loading a state copies a few megabytes, while reading hundreds of tokens takes a second. A state is valid for one model,
+its adapters, one build of llama.cpp and exactly these tokens. If one of them changes, so does the name of its file.
 """
 
 import hashlib
@@ -18,17 +19,17 @@ from models.student_protocol import Adapter
 from models.vocabulary import Token
 
 LEAST_TOKENS = 64
-"""Shorter beginnings are read as fast as they are loaded."""
+"""Shorter prefixes are read as fast as they are loaded."""
 
 _MOST_BYTES = 512_000_000
-"""All states together; the ones that have not been used for longest go first."""
+"""All states together; the least recently used are deleted first."""
 
 _DIGEST = hashlib.sha256
 _SUFFIX = ".state"
 
 
 class SavedPrefixes:
-    """A folder of states for one model. It is a cache: what cannot be read or written is done without.
+    """A folder of states for one model. It is a cache: a state that cannot be read or written is computed again.
 
     Args:
         kind: what else the states depend on, such as the layout of the cache.
@@ -39,12 +40,12 @@ class SavedPrefixes:
         self._base = f"{_identity(Path(cast('Any', llama_cpp)._lib._name))}|{kind}|{_identity(model)}"
 
     def load(self, tokens: Sequence[Token], adapters: Sequence[Adapter]) -> bytes | None:
-        """The state behind these tokens, if there is one."""
+        """Return the state after these tokens, if it was saved."""
         path = self._path(tokens, adapters)
         try:
             content = path.read_bytes()
             digest, state = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
-            # llama.cpp trusts what it loads, so nothing that is damaged may get there.
+            # llama.cpp trusts what it loads, so a damaged state must not get there.
             if digest != _DIGEST(state).digest():
                 path.unlink()
                 return None
@@ -54,7 +55,7 @@ class SavedPrefixes:
         return state
 
     def save(self, tokens: Sequence[Token], adapters: Sequence[Adapter], state: bytes) -> None:
-        """Keep a state, written whole or not at all."""
+        """Save a state, completely or not at all."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._path(tokens, adapters), _DIGEST(state).digest() + state)
@@ -78,6 +79,6 @@ class SavedPrefixes:
 
 
 def _identity(path: Path) -> str:
-    """Tells a file from what it was before: hashing gigabytes would take longer than reading the prompt."""
+    """Return what tells a file from an earlier version. Hashing gigabytes would take longer than reading the prompt."""
     status = path.stat()
     return f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"

@@ -1,6 +1,6 @@
-"""Decode a few tokens, in a process of its own (`models.subprocess_call`): a bad build of llama.cpp ends the process.
+"""Decodes a few tokens in a process of its own (`models.subprocess_call`), because a bad build of llama.cpp crashes.
 
-Compilers drop a part of llama.cpp's code for AMX tiles, and what is left crashes (ggml-org/llama.cpp, issue 20824).
+Some compilers drop a part of llama.cpp's code for AMX tiles, and the rest crashes (ggml-org/llama.cpp, issue 20824).
 """
 
 from models.embedded import embedded_student
@@ -9,7 +9,7 @@ from models.llama.model import LlamaModel
 
 
 def main() -> None:
-    """Read as many tokens as take the path of prompts, and one that takes the path of answers."""
+    """Decode enough tokens to take the code path of prompts, and one token for the code path of answers."""
     model = LlamaModel(embedded_student())
     context = LlamaContext(model, cells=256, batch=128, threads=1, flash=False)
     tokens = model.tokenize("bundles of products " * 30)[:100]

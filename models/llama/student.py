@@ -1,4 +1,4 @@
-"""The student: a small language model in llama.cpp that writes the bundles of sessions, and can write nothing else."""
+"""The student: a small language model in llama.cpp that writes the bundles of sessions, constrained to their format."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,24 +23,24 @@ from models.llama.strategies.choosing import plan_choice
 from models.llama.threads import FreeProcessors
 from models.messages import Message
 from models.pairs.clustering import Matrix
-from models.student_protocol import NAP, Adapter, Answered, Grew, Refused, SessionTask, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Adapter, Answered, Grew, Refused, SessionTask, StudentEvent
 from models.vocabulary import Token
 
 DEFAULT_CONTEXT = 4096
-"""Tokens that all sessions in the works hold together; 90 MB of cache for the embedded student."""
+"""Tokens of all running sessions together; 90 MB of cache for the embedded student."""
 
 BATCH = 256
-"""Tokens decoded at once: larger ones are hardly faster, and a cancel waits for the end of one."""
+"""Tokens decoded at once: larger batches are hardly faster, and a cancel waits for the end of one."""
 
 SESSIONS_ON_PROCESSOR = 2
-"""Sessions in the works. On a processor every token is compared with all cells that are in use, whoever uses them, and
-a step costs by the token: more sessions only make each other slower."""
+"""Sessions that run at a time. On a processor every token is compared with all used cells, also those of other
+sessions, and a step costs by the token: more sessions only slow each other down."""
 
 SESSIONS_ON_GPU = 16
-"""There a step costs the same for many tokens, and only the cells of the own session are looked at."""
+"""Sessions on a GPU. A step costs the same for many tokens, and a token is compared with its own session only."""
 
-_AHEAD = 64
-"""Sessions that are looked at ahead, to put those together that share knowledge."""
+_LOOKAHEAD = 64
+"""Sessions that are taken ahead of time, to group those that share knowledge."""
 
 
 class Student(AbstractContextManager["Student"]):
@@ -50,12 +50,12 @@ class Student(AbstractContextManager["Student"]):
 
     Args:
         path: a GGUF file.
-        context: tokens that the sessions in the works have together; at most what the model was trained for.
-        cache: a folder for what prompts have in common, so that the next process need not read it again.
-        threads: to decode with; by default as many as there are processors that nobody else is using.
+        context: tokens of all running sessions together; at most what the model was trained for.
+        cache: a folder for common beginnings of prompts, so that the next process need not read them again.
+        threads: to decode with; by default the number of processors that other programs leave free.
 
     Raises:
-        ModelError: the file is no model that llama.cpp can load, or there is no memory for the context.
+        ModelError: llama.cpp cannot load the file, or there is no memory for the context.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Student(AbstractContextManager["Student"]):
         except ModelError:
             self.model.close()
             raise
-        # The cache is laid out in another way with flash attention.
+        # Flash attention lays out the cache in another way.
         saved = None if cache is None else SavedPrefixes(cache, path, f"flash {gpu}")
         self._sessions = SESSIONS_ON_GPU if gpu else SESSIONS_ON_PROCESSOR
         self._engine = Engine(self._context, sessions=self._sessions, threads=count, saved=saved)
@@ -94,21 +94,21 @@ class Student(AbstractContextManager["Student"]):
 
     @property
     def context(self) -> int:
-        """Tokens that the sessions in the works have together."""
+        """Tokens of all running sessions together."""
         return self._engine.room
 
     @property
     def cache_bytes(self) -> int:
-        """What the cache takes in memory."""
+        """Size of the cache in memory."""
         return self._context.cache_bytes
 
     def answer(self, tasks: Iterable[SessionTask | None], strategy: Strategy | None = None) -> Iterator[StudentEvent]:
-        """Answer sessions as they come; events of several sessions alternate, and the first to be done comes first.
+        """Answer sessions as they arrive. Events of several sessions alternate, and the first to finish comes first.
 
         Args:
-            tasks: looked at ahead, but not while there is enough to do; None where there is no session at the moment,
-                but may be later.
-            strategy: how; by default the list.
+            tasks: taken ahead of time, unless there is enough to do; None if there is no session at the moment but
+                there can be one later.
+            strategy: by default the list.
 
         Closing the iterator stops within one batch.
 
@@ -125,7 +125,7 @@ class Student(AbstractContextManager["Student"]):
         return self._run(tasks, plan)
 
     def rendered(self, messages: Sequence[Message]) -> str:
-        """The prompt of these messages as the model reads it, control tokens by their names.
+        """Return the prompt of these messages as the model reads it, with control tokens by name.
 
         Raises:
             ModelError: the chat template cannot be used.
@@ -140,7 +140,7 @@ class Student(AbstractContextManager["Student"]):
     def judge_pairs(
         self, tasks: Iterable[SessionTask], strategy: PairStrategy
     ) -> Iterator[tuple[object, Matrix] | Refused]:
-        """What a strategy says of the pairs of sessions before calibration, each with the key of its session.
+        """Yield the scores of all pairs of each session before calibration, with the key of the session.
 
         Raises:
             ModelError: llama.cpp fails.
@@ -161,12 +161,12 @@ class Student(AbstractContextManager["Student"]):
     def choose(
         self, tasks: Iterable[SessionTask], lead: str, choices: Sequence[str]
     ) -> Iterator[tuple[Answered | Refused, int]]:
-        """How the model goes on behind its prompt and the beginning of an answer, by the number of the choice.
+        """Choose how the model continues the beginning of an answer; yield the number of the choice.
 
         Args:
-            tasks: each asks in the form "json"; none of them is a session of its own.
-            lead: how every answer begins.
-            choices: of which the likeliest is taken; there is none, -1, where a task is refused.
+            tasks: each asks in the form "json"; none of them stands for a real session.
+            lead: the beginning of every answer.
+            choices: the continuations; -1 is yielded for a task that is refused.
 
         Raises:
             ModelError: llama.cpp fails.
@@ -192,15 +192,15 @@ class Student(AbstractContextManager["Student"]):
         try:
             while True:
                 if more and self._engine.waiting < self._sessions:
-                    taken, more = _take(source, _AHEAD)
+                    taken, more = _take(source, _LOOKAHEAD)
                     self._submit(taken, plan, jobs, events.append)
-                elif self._engine.idle:
+                elif self._engine.is_idle:
                     return
-                # What is known before anything is decoded is told before that, too.
+                # Events that need no decoding come first.
                 while events:
                     yield events.popleft()
-                if more and self._engine.idle:
-                    sleep(NAP)
+                if more and self._engine.is_idle:
+                    sleep(IDLE_SECONDS)
                 for job in self._engine.step():
                     assert job.answer is not None
                     events.append(Answered(jobs.pop(job).key, job.answer, job.seconds, job.usage))
@@ -216,8 +216,8 @@ class Student(AbstractContextManager["Student"]):
         jobs: dict[SessionInEngine, SessionTask],
         emit: Callable[[StudentEvent], None],
     ) -> None:
-        """Hand sessions to the engine, those together that share adapters and the beginning of their prompts."""
-        # By adapters first: changing them empties the cache.
+        """Submit sessions to the engine, grouped by adapters and by the beginning of their prompts."""
+        # By adapters first: a change of adapters empties the cache.
         groups: dict[tuple[Adapter, ...], dict[tuple[Token, ...], list[tuple[SessionTask, AnswerPlan]]]] = {}
         for task in tasks:
             if task.products < 2:
@@ -243,7 +243,7 @@ class Student(AbstractContextManager["Student"]):
 
 
 def _take(source: Iterator[SessionTask | None], most: int) -> tuple[list[SessionTask], bool]:
-    """The next tasks that are there at the moment, and whether there may be more."""
+    """Return the tasks that are available now, and whether there can be more."""
     taken: list[SessionTask] = []
     while len(taken) < most:
         try:

@@ -1,7 +1,7 @@
-"""How many threads decode: as many as there are processors that nobody else is using.
+"""The number of threads to decode with: as many as there are processors that other programs leave free.
 
-Threads of llama.cpp wait for each other many times per token. One that shares its processor with another program
-holds up all of them: two threads on two busy processors are ten times as slow as one thread.
+Threads of llama.cpp wait for each other many times per token. A thread that shares its processor with another program
+delays all of them: two threads on two busy processors are ten times as slow as one thread.
 """
 
 import os
@@ -14,13 +14,13 @@ _PERIOD = 0.25
 """Seconds over which the use of the processors is measured."""
 
 _SPARE = 0.4
-"""A processor counts as free when others use less of it than this."""
+"""A processor counts as free if other programs use less than this share of it."""
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def processors() -> int:
-    """Processor cores that this process may use, by its affinity and by the quota of its container."""
+    """Return the number of cores that this process can use, by its affinity and by the quota of its container."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Two threads of one core share its arithmetic units, which decoding keeps busy.
     cores = min(allowed, psutil.cpu_count(logical=False) or allowed)
@@ -34,10 +34,10 @@ def processors() -> int:
 
 
 class FreeProcessors:
-    """Called between batches, it says how many threads to use, and looks again from time to time.
+    """Returns, when called between batches, the number of threads to use; it measures from time to time.
 
     Args:
-        first: threads to begin with, before it is known what others use; all by default.
+        first: threads to begin with, before the load of other programs is known; all by default.
     """
 
     def __init__(self, first: int | None = None) -> None:
@@ -48,23 +48,23 @@ class FreeProcessors:
         self._own = process_time()
 
     def __call__(self) -> int:
-        """Threads to decode the next batch with."""
+        """Return the number of threads for the next batch."""
         elapsed = monotonic() - self._measured
         if elapsed >= _PERIOD:
             busy, own = _busy_seconds(), process_time()
             others = max(0.0, (busy - self._busy) - (own - self._own)) / elapsed
-            self._threads = threads_beside(others, self._most)
+            self._threads = threads_next_to(others, self._most)
             self._measured, self._busy, self._own = monotonic(), busy, own
         return self._threads
 
 
-def threads_beside(others: float, cores: int) -> int:
-    """Threads to use of so many cores, while other programs keep `others` of them busy (a fraction counts)."""
+def threads_next_to(others: float, cores: int) -> int:
+    """Return the threads to use of `cores` while other programs keep `others` of them busy (a fraction counts)."""
     return max(1, min(cores, int(cores - others + _SPARE)))
 
 
 def _busy_seconds() -> float:
-    """Processor time used by all programs on the processors that this one may use, since the machine started."""
+    """Return the seconds that all programs used the processors of this process, since the machine started."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     return sum(
         sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0)

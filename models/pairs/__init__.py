@@ -1,1 +1,1 @@
-"""Bundles from probabilities that pairs of products belong together; no language model is needed."""
+"""Bundles from the probabilities that pairs of products belong together; no language model is needed."""

@@ -1,4 +1,4 @@
-"""Which products belong together, from what is known of the pairs of a session; no language model is needed for it."""
+"""Bundles of a session from scores and evidence of its pairs; no language model is needed."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -12,14 +12,14 @@ from models.completion import NO_TOKENS
 from models.errors import ModelError
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix, likely_bundles
-from models.student_protocol import NAP, Answered, Grew, Refused, SessionTask, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Answered, Grew, Refused, SessionTask, StudentEvent
 
-_AHEAD = 64
-"""Sessions that are judged before the model is there."""
+_LOOKAHEAD = 64
+"""Sessions that are judged before the model is loaded."""
 
 
 class PairBundles:
-    """Puts together the products whose pairs are likely enough."""
+    """Joins the products whose pairs are likely enough."""
 
     def __init__(self, calibration: Calibration) -> None:
         assert calibration.pairs is not None
@@ -28,11 +28,11 @@ class PairBundles:
 
     @property
     def needs_scores(self) -> bool:
-        """Whether a model has to be asked about pairs even where there is evidence."""
+        """Whether a model has to be asked about pairs even if there is evidence."""
         return self._pairs.needs_scores
 
     def of_scores(self, scores: Matrix, evidence: Matrix | None) -> list[WrittenBundle]:
-        """The bundles of a session, without intents, the likeliest first.
+        """Return the bundles of a session without intents, the likeliest first.
 
         Args:
             scores: (products, products), log odds by a model.
@@ -51,7 +51,7 @@ class PairBundles:
         ]
 
     def of_evidence(self, task: SessionTask) -> list[WrittenBundle]:
-        """The bundles of a session with evidence, where no scores are needed.
+        """Return the bundles of a session with evidence, if no scores are needed.
 
         Raises:
             ModelError: the session has too many products.
@@ -67,21 +67,20 @@ def bundles_first(
     is_loaded: Callable[[], bool],
     answer: Callable[[Iterable[SessionTask | None]], Iterator[StudentEvent]],
 ) -> Iterator[StudentEvent]:
-    """The events of a student that writes intents alone: while it is being loaded, bundles are told as they are found.
+    """Yield the events of a student that only writes intents; while it loads, yield bundles as they are found.
 
-    Sessions without a bundle are answered without it.
-
+    Sessions without a bundle are answered without the student.
     Args:
         tasks: each with `find`.
-        is_loaded: whether the student is there.
-        answer: has it answer; it waits for the student.
+        is_loaded: tells whether the student is loaded.
+        answer: answers tasks with the student; it waits until that is loaded.
 
     Raises:
         ModelError: the student cannot be loaded, or fails.
     """
     source = iter(tasks)
     judged: list[SessionTask] = []
-    while len(judged) < _AHEAD and not (judged and is_loaded()):
+    while len(judged) < _LOOKAHEAD and not (judged and is_loaded()):
         try:
             task = next(source)
         except StopIteration:
@@ -91,7 +90,7 @@ def bundles_first(
         if task is None:
             if is_loaded():
                 break
-            sleep(NAP)
+            sleep(IDLE_SECONDS)
             continue
         started = perf_counter()
         try:

@@ -1,8 +1,8 @@
-"""From what a model says to how often it is right: logistic regressions with a few weights each.
+"""Calibration of a model's scores: logistic regressions with a few weights each.
 
-A model's own probabilities order its choices, but are far from frequencies: a small one is sure of much that is wrong.
-The weights below are fitted on sessions whose bundles are known (Platt scaling, 1999, with the size of the session and
-of the bundle beside the score).
+A model's own probabilities order its choices, but are far from frequencies: a small model is sure of much that is
+wrong. The weights are fitted on sessions whose bundles are known (Platt scaling, 1999, with the sizes of the session
+and of the bundle as further features).
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from models.pairs.clustering import Matrix
 from models.pairs.logistic import fit_logistic, sigmoid
 
 _LEAST = 1e-6
-"""Probabilities are kept so far from 0 and 1, where their log odds end."""
+"""Probabilities are kept this far from 0 and 1, so that their log odds are finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class PairCalibration:
-    """How a score says that two products share a bundle, and from which probability on they are put together.
+    """How a score predicts that two products share a bundle, and the probability from which on they are joined.
 
     The log odds are `bias + score * (score of the pair) + mean * (mean score of the session) + size * ln(products) +
-    evidence * (log odds of the pair by other sessions)`. So a model whose questions tell the evidence cannot make of it
-    less than it is.
+    evidence * (log odds of the pair by other sessions)`. The evidence has a weight of its own, so that a model whose
+    questions contain it cannot weaken it.
     """
 
     bias: float
@@ -37,11 +37,11 @@ class PairCalibration:
 
     @property
     def needs_scores(self) -> bool:
-        """Whether scores change anything: where they do not, the model need not be asked."""
+        """Whether scores have any weight; if not, the model need not be asked."""
         return self.score != 0 or self.mean != 0
 
     def probabilities(self, scores: Matrix, evidence: Matrix | None = None) -> Matrix:
-        """(products, products): probabilities from symmetric scores; the diagonal is of no meaning.
+        """Return probabilities for symmetric scores, (products, products); the diagonal is meaningless.
 
         Args:
             evidence: (products, products), how likely each pair is by other sessions.
@@ -54,7 +54,7 @@ class PairCalibration:
 
 @dataclass(frozen=True, slots=True)
 class BundleCalibration:
-    """How the probability that a model gives a bundle says that the bundle is right: part of a true one, or all of it.
+    """How the probability that a model gives a bundle predicts that the bundle is a true one or a part of one.
 
     The log odds are `bias + score * (log odds of the model) + size * ln(products in the bundle) + session * ln(products
     in the session)`.
@@ -66,25 +66,25 @@ class BundleCalibration:
     session: float
 
     def confidence(self, probability: float, size: int, products: int) -> float:
-        """The chance that a bundle of this size is right, 0..1."""
+        """Return the probability that a bundle of this size is right, 0..1."""
         odds = self.bias + self.score * log_odds(probability) + self.size * np.log(size)
         return float(sigmoid(odds + self.session * np.log(products)))
 
 
-AT_ITS_WORD = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
+UNCALIBRATED = BundleCalibration(bias=0.0, score=1.0, size=0.0, session=0.0)
 """The model's own probability."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What a strategy needs to know of a model: `pairs` where it judges pairs of products."""
+    """What a strategy needs to know about a model; `pairs` if it judges pairs of products."""
 
     bundle: BundleCalibration
     pairs: PairCalibration | None = None
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights are numbers that one can compute with."""
+        """Whether all weights are finite numbers."""
         weights = [*astuple(self.bundle), *(() if self.pairs is None else astuple(self.pairs))]
         return all(map(isfinite, weights))
 
@@ -92,7 +92,7 @@ class Calibration:
 def fit_bundles(bundles: Sequence[tuple[float, int, int, bool]]) -> BundleCalibration:
     """Fit on (the model's probability, products in the bundle, products in the session, whether it was right).
 
-    Where all bundles were right, or all wrong, the confidence is their smoothed share.
+    If all bundles were right or all were wrong, the confidence is their smoothed share.
     """
     features = [[log_odds(probability), np.log(size), np.log(products)] for probability, size, products, _ in bundles]
     return BundleCalibration(*_fit(np.array(features, np.float64).reshape(-1, 3), [right for *_, right in bundles]))
@@ -105,15 +105,17 @@ def fit_pairs(
     *,
     with_scores: bool = True,
 ) -> PairCalibration:
-    """Fit on sessions: scores, which pairs share a bundle, and how likely they are by other sessions, where that is
-    told. The threshold is left at one half.
+    """Fit on sessions. The threshold stays at one half.
 
     Args:
-        with_scores: whether the scores of the model count, beside the evidence.
+        scores: of the pairs of each session.
+        together: which pairs share a bundle.
+        evidence: how likely they are by other sessions; None if that is unknown.
+        with_scores: whether the scores of the model count in addition to the evidence.
     """
     features, labels = [], []
-    told = evidence if evidence is not None else [None] * len(scores)
-    for matrix, truth, known in zip(scores, together, told, strict=True):
+    given = evidence if evidence is not None else [None] * len(scores)
+    for matrix, truth, known in zip(scores, together, given, strict=True):
         upper = np.triu_indices(len(matrix), 1)
         values = matrix[upper]
         odds = np.zeros(len(values)) if known is None else _log_odds(known[upper])
@@ -128,7 +130,7 @@ def fit_pairs(
 
 
 def log_odds(probability: float) -> float:
-    """ln(p / (1 - p)), finite for 0 and 1 too."""
+    """Return ln(p / (1 - p)), finite for 0 and 1 too."""
     return float(_log_odds(probability))
 
 
@@ -139,7 +141,7 @@ def _log_odds(probability: npt.ArrayLike) -> Matrix:
 
 
 def expected_calibration_error(confidences: Sequence[float], right: Sequence[bool], bins: int = 10) -> float:
-    """Mean distance of confidence and share that was right, over bins of equally many (Naeini et al., 2015)."""
+    """Return the mean distance of confidence and accuracy over bins of equal counts (Naeini et al., 2015)."""
     if not confidences:
         return float("nan")
     order = np.argsort(confidences)
@@ -149,7 +151,7 @@ def expected_calibration_error(confidences: Sequence[float], right: Sequence[boo
 
 
 def _fit(features: Matrix, labels: Sequence[bool]) -> list[float]:
-    """Bias and weights of a logistic regression, drawn a little to zero so that few examples cannot run away."""
+    """Fit bias and weights of a logistic regression, penalized so that few examples cannot give extreme weights."""
     if len(set(labels)) < 2:
         return [log_odds((sum(labels) + 1) / (len(labels) + 2)), *[0.0] * features.shape[1]]
     bias, weights = fit_logistic(features, labels)

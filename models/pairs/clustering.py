@@ -1,7 +1,7 @@
-"""Bundles from the probabilities of pairs.
+"""Clusters of products from the probabilities of pairs.
 
-scipy finds the same clusters, but takes three tenths of a second to import, and checks its input for longer than it
-takes to cluster the few products of a session. The clusters here equal those of scipy, ties included.
+scipy finds the same clusters. But it takes three tenths of a second to import, and checks its input for longer than it
+takes to cluster the few products of a session. The clusters of this module equal those of scipy, including ties.
 """
 
 from collections.abc import Iterable
@@ -14,11 +14,11 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 Link: TypeAlias = Literal["average", "complete"]
-"""How far two clusters are apart: the mean of the distances of their products, or the largest."""
+"""The distance of two clusters: the mean of the distances of their products, or the largest."""
 
 
 def average_link(probabilities: Matrix, threshold: float) -> list[tuple[int, ...]]:
-    """Average-link clusters of two or more products whose mean probability is at least the threshold.
+    """Return average-link clusters of two or more products whose mean probability is at least the threshold.
 
     Args:
         probabilities: (products, products), symmetric.
@@ -31,15 +31,15 @@ def average_link(probabilities: Matrix, threshold: float) -> list[tuple[int, ...
 
 
 def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[list[tuple[int, ...]]]:
-    """The same for each of several thresholds: what is put together first is found once."""
+    """Do the same for several thresholds, with one clustering for all."""
     size = len(probabilities)
     if size < 2:
         return [[] for _ in thresholds]
     merges = all_merges(probabilities, "average")
-    # Each merge is of clusters farther apart than the one before: a threshold allows the first so many.
+    # Each merge is of clusters farther apart than the one before, so a threshold allows the first N merges.
     allowed = [sum(distance <= 1 - threshold for distance, _, _ in merges) for threshold in thresholds]
     cluster_of = [[number] for number in range(1, size + 1)]
-    found = {0: list[tuple[int, ...]]()}
+    clusters_after = {0: list[tuple[int, ...]]()}
     for done, (_, one, other) in enumerate(merges[: max(allowed, default=0)], start=1):
         small, large = sorted((cluster_of[one], cluster_of[other]), key=len)
         large += small
@@ -47,20 +47,20 @@ def average_links(probabilities: Matrix, thresholds: Iterable[float]) -> list[li
             cluster_of[number - 1] = large
         if done in allowed:
             clusters = {id(cluster): cluster for cluster in cluster_of}
-            found[done] = sorted(tuple(sorted(cluster)) for cluster in clusters.values() if len(cluster) > 1)
-    return [found[count] for count in allowed]
+            clusters_after[done] = sorted(tuple(sorted(cluster)) for cluster in clusters.values() if len(cluster) > 1)
+    return [clusters_after[count] for count in allowed]
 
 
 def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]]:
-    """The merges of agglomerative clustering, the nearest first, by chains of nearest neighbours (Murtagh, 1983).
+    """Return the merges of agglomerative clustering, the nearest first, by nearest-neighbour chains (Murtagh, 1983).
 
     Args:
         probabilities: (products, products), symmetric; the more likely, the nearer.
 
     Returns:
-        How far two clusters are apart, 0..1, and a product of each, from 0.
+        The distance of the two clusters, 0..1, and a product of each, from 0.
     """
-    # Rows of floats are several times as fast as arrays for the few products of a session.
+    # For the few products of a session, lists of floats are several times as fast as arrays.
     distances: list[list[float]] = (1 - probabilities).tolist()
     size = len(distances)
     members = [1] * size
@@ -75,7 +75,7 @@ def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]
         while True:
             row = distances[chain[-1]]
             nearest = min(row)
-            # Of equally near ones the one before in the chain, so that the chain ends.
+            # Among equally near clusters take the previous one in the chain, so that the chain ends.
             if len(chain) > 1 and row[chain[-2]] == nearest:
                 break
             chain.append(row.index(nearest))
@@ -97,13 +97,13 @@ def all_merges(probabilities: Matrix, link: Link) -> list[tuple[float, int, int]
 
 
 def likely_bundles(probabilities: Matrix, threshold: float) -> list[tuple[float, tuple[int, ...]]]:
-    """Clusters of products, each with the mean probability of its pairs, the likeliest first."""
-    found = []
+    """Return clusters of products, each with the mean probability of its pairs, the likeliest first."""
+    bundles = []
     for positions in average_link(probabilities, threshold):
         of_pairs = [
             float(probabilities[one - 1, other - 1])
             for place, one in enumerate(positions)
             for other in positions[:place]
         ]
-        found.append((fsum(of_pairs) / len(of_pairs), positions))
-    return sorted(found, key=lambda each: (-each[0], each[1]))
+        bundles.append((fsum(of_pairs) / len(of_pairs), positions))
+    return sorted(bundles, key=lambda each: (-each[0], each[1]))

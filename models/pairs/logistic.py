@@ -1,6 +1,6 @@
 """Logistic regression with few weights, fitted by Newton's method.
 
-scikit-learn fits the same, but takes a second or more to import, which a command would wait for.
+scikit-learn fits the same, but takes a second or more to import, which every command would wait for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ _LEAST_CURVATURE = 1e-10
 
 
 class Regression(Struct, frozen=True):
-    """From features to log odds: bias + the sum of weight x feature."""
+    """Log odds from features: bias + the sum of weight x feature."""
 
     bias: float
     weights: dict[str, float]
 
     def log_odds(self, features: npt.NDArray[np.float64]) -> Vector:
-        """(…, examples), of features whose columns, (…, examples, features), are in the order of the weights."""
+        """Return the log odds (…, examples) of features (…, examples, features) in the order of the weights."""
         odds: Vector = self.bias + features @ np.array([*self.weights.values()])
         return odds
 
     def log_odds_of(self, features: Mapping[str, float]) -> float:
-        """Of one example."""
+        """Return the log odds of one example."""
         return self.bias + sum(weight * features[name] for name, weight in self.weights.items())
 
 
@@ -40,15 +40,15 @@ def fit_logistic(
     penalty: float = 1.0,
     prior: tuple[float, Vector] | None = None,
 ) -> tuple[float, Vector]:
-    """The bias and the weights that minimize the sum of counts x log loss + penalty x |weights - prior weights|^2 / 2.
+    """Minimize the sum of counts x log loss + penalty x |weights - prior weights|^2 / 2; return bias and weights.
 
-    Without a prior the weights are drawn to zero, and the bias is free. With one, the bias is drawn to that of the
-    prior too, a tenth as strongly: data from elsewhere differ most in how often the label is true.
+    Without a prior the weights are pulled to zero, and the bias is free. With a prior, the bias is pulled to that of
+    the prior too, a tenth as strongly: other datasets differ most in how often the label is true.
 
     Args:
-        features: (examples, features), finite; of about the same scale, since all weights are drawn alike.
+        features: (examples, features), finite; of similar scale, because all weights are penalized alike.
         labels: one for each example; without a prior both values occur.
-        counts: how much each example counts; None for 1 each.
+        counts: weight of each example; None for 1 each.
         prior: a bias and weights.
     """
     x = np.column_stack([np.ones(len(features)), features])
@@ -70,7 +70,7 @@ def fit_logistic(
         gradient = x.T @ (counted * (predicted - y)) + strength * (weights - center)
         curvature = np.maximum(counted * predicted * (1 - predicted), _LEAST_CURVATURE)
         step = np.linalg.solve((x.T * curvature) @ x + np.diag(strength), gradient)
-        # Far from the minimum a whole step may lead away from it.
+        # Far from the minimum a full step can lead away from it.
         scale = 1.0
         while (shorter := loss_of(weights - scale * step)) > loss and scale > _PRECISION:
             scale /= 2
@@ -89,7 +89,7 @@ def fit_regression(
     counts: Vector | None = None,
     penalty: float = 1.0,
 ) -> Regression:
-    """Fit on features of any scale; those that never change get no weight."""
+    """Fit on features of any scale; constant features get no weight."""
     mean, spread = features.mean(axis=0), features.std(axis=0)
     spread[spread == 0] = 1.0
     bias, weights = fit_logistic((features - mean) / spread, labels, counts=counts, penalty=penalty)
@@ -98,6 +98,6 @@ def fit_regression(
 
 
 def sigmoid(value: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """1 / (1 + exp(-value)), without overflow."""
+    """Return 1 / (1 + exp(-value)) without overflow."""
     result: npt.NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * np.asarray(value, np.float64)))
     return result

@@ -1,8 +1,8 @@
-"""Which of the ways to put the products of a session together is best, given how likely each pair belongs together.
+"""The best partition of the products of a session into bundles, given how likely each pair belongs together.
 
-The ways that are looked at are all stages of average-link and of complete-link clustering. Each is valued by a linear
-model of what one may expect of it: how many of its pairs are right, and whether its bundles are true ones or parts of
-them. A single threshold for the mean probability, which is what clustering alone offers, finds worse bundles.
+The candidates are all stages of average-link and of complete-link clustering. A linear model predicts the value of
+each: how many of its pairs are right, and whether its bundles are true ones or parts of them. A single threshold for
+the mean probability, which plain clustering offers, finds worse bundles.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ _Numbers: TypeAlias = npt.NDArray[np.intp]
 _LINKS: tuple[Link, ...] = ("average", "complete")
 
 _LEAST = 0.01
-"""Probabilities are kept so far from 0 and 1, where their log odds end."""
+"""Probabilities are kept this far from 0 and 1, so that their log odds are finite."""
 
 _RIDGE = 100.0
 
@@ -50,11 +50,11 @@ PARTITION_FEATURES = (
 
 
 class PartitionModel(Struct, frozen=True):
-    """What partitions are valued by.
+    """Predicts the value of partitions.
 
     Attributes:
-        inside: how likely a cluster is a true bundle or a part of one, by `CLUSTER_FEATURES`.
-        equal: how likely it is a true bundle.
+        inside: predicts whether a cluster is a true bundle or a part of one, by `CLUSTER_FEATURES`.
+        equal: predicts whether it is a true bundle.
         value: weights of `PARTITION_FEATURES`.
     """
 
@@ -64,39 +64,39 @@ class PartitionModel(Struct, frozen=True):
 
 
 def best_partition(probabilities: Matrix, model: PartitionModel) -> list[tuple[float, tuple[int, ...]]]:
-    """The bundles that the session is best put together by.
+    """Return the bundles of the best partition of a session.
 
     Args:
         probabilities: (products, products), symmetric, 0 on the diagonal.
 
     Returns:
-        For each bundle the chance that it is a true one or a part of one, and its product numbers, 1-based and
-        ascending; the likeliest first. None where there are fewer than two products.
+        For each bundle the probability that it is a true one or a part of one, and its product numbers, 1-based and
+        ascending; the likeliest first. None if there are fewer than two products.
     """
-    [found] = best_partitions(probabilities[np.newaxis], model)
-    return found
+    [bundles] = best_partitions(probabilities[np.newaxis], model)
+    return bundles
 
 
 def best_partitions(probabilities: Matrix, model: PartitionModel) -> list[list[tuple[float, tuple[int, ...]]]]:
-    """The same for each of several sessions of equally many products: (sessions, products, products).
+    """Do the same for several sessions with the same number of products: (sessions, products, products).
 
-    What is found for a session does not depend on the others.
+    The result for a session does not depend on the others.
     """
     if probabilities.shape[1] < 2:
         return [[] for _ in probabilities]
     stages = _stages(probabilities)
     inside, equal = _chances(stages, model)
     values = _partition_features(stages, inside, equal) @ np.array([model.value[name] for name in PARTITION_FEATURES])
-    # Of equally good ones the first; so both links of a session are looked at together.
+    # Of equal values the first, so the links of a session are compared together.
     chosen = values.reshape(len(probabilities), -1).argmax(axis=1).tolist()
     count = stages.totals.shape[1]
-    found = []
+    best = []
     for session, place in enumerate(chosen):
         row, stage = session * len(_LINKS) + place // count, place % count
         chances = inside[row].tolist()
         bundles = [(chances[cluster], positions) for cluster, positions in stages.clusters_at(row, stage)]
-        found.append(sorted(bundles, key=lambda each: (-each[0], each[1])))
-    return found
+        best.append(sorted(bundles, key=lambda each: (-each[0], each[1])))
+    return best
 
 
 def fit_partitions(
@@ -105,8 +105,8 @@ def fit_partitions(
     """Fit on sessions whose bundles are known.
 
     Args:
-        sessions: the probabilities of the pairs, as they are for sessions never seen, and the true bundles.
-        value: how good some bundles are.
+        sessions: the probabilities of the pairs, as they are for unseen sessions, and the true bundles.
+        value: returns how good some bundles are.
     """
     known = [(truth, _stages(matrix[np.newaxis])) for matrix, truth in sessions if len(matrix) > 1]
     features: list[Matrix] = []
@@ -114,7 +114,7 @@ def fit_partitions(
     equal: list[bool] = []
     for truth, stages in known:
         table = _cluster_features(stages)
-        # A cluster that comes up several times counts once.
+        # A cluster that occurs several times counts once.
         distinct: dict[frozenset[int], Matrix] = {}
         for row, stage in np.ndindex(stages.totals.shape):
             distinct.setdefault(frozenset(stages.products_of(row, stage)), table[row, stage])
@@ -130,7 +130,7 @@ def fit_partitions(
     values: list[Matrix] = []
     for truth, stages in known:
         of_partitions = _partition_features(stages, *_chances(stages, model))
-        # What is the same for all partitions of a session does not choose one.
+        # What is the same for all partitions of a session does not help to choose one.
         rows.append(_centred(of_partitions.reshape(-1, len(PARTITION_FEATURES)).tolist()))
         values.append(
             _centred(
@@ -144,7 +144,7 @@ def fit_partitions(
 
 
 def _centred(values: Sequence[object]) -> Matrix:
-    """Differences from the mean."""
+    """Return the differences from the mean."""
     every = np.array(values, np.float64)
     difference: Matrix = every - every.mean(axis=0)
     return difference
@@ -160,20 +160,19 @@ def _ridge(features: Matrix, values: Matrix) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Stages:
-    """The stages of the clusterings of sessions of equally many products.
+    """The stages of the clusterings of sessions with the same number of products.
 
-    Each row is one kind of clustering of one session, the links of a session one after the other. At each stage one
-    cluster is new, and bears its number.
+    Each row is one kind of clustering of one session; the links of a session follow each other. Each stage adds one
+    cluster, which gets the number of the stage.
 
     Attributes:
-        expected: (rows,), how many pairs of the session are expected to share a bundle.
-        sizes: (rows, clusters), how many products each has.
+        expected: (rows,), expected number of pairs of the session that share a bundle.
+        sizes: (rows, clusters), number of products.
         totals: (rows, clusters), sum of the probabilities of the pairs inside.
-        least: (rows, clusters), the least of these.
-        outside: (rows, clusters), the largest mean probability of a product outside with those inside; 0 without any.
-        ends: (rows, clusters), the stage at which it becomes a part of another; the number of stages where it never
-            does.
-        cluster_of: (rows, stages, products), the cluster that each product is in at each stage; -1 where it is alone.
+        least: (rows, clusters), minimum of these.
+        outside: (rows, clusters), largest mean probability of a product outside with those inside; 0 if there is none.
+        ends: (rows, clusters), the stage at which it becomes part of another cluster; the number of stages if never.
+        cluster_of: (rows, stages, products), the cluster of each product at each stage; -1 if it is in none.
     """
 
     expected: Vector
@@ -185,16 +184,16 @@ class _Stages:
     cluster_of: _Numbers
 
     def products_of(self, row: int, cluster: int) -> list[int]:
-        """The product numbers of a cluster, 1-based and ascending."""
+        """Return the product numbers of a cluster, 1-based and ascending."""
         return (np.flatnonzero(self.cluster_of[row, cluster] == cluster) + 1).tolist()
 
     def clusters_at(self, row: int, stage: int) -> list[tuple[int, tuple[int, ...]]]:
-        """The clusters at a stage, each with its product numbers, 1-based and ascending."""
-        found: dict[int, list[int]] = {}
+        """Return the clusters at a stage, each with its product numbers, 1-based and ascending."""
+        members: dict[int, list[int]] = {}
         for product, cluster in enumerate(self.cluster_of[row, stage].tolist(), start=1):
             if cluster >= 0:
-                found.setdefault(cluster, []).append(product)
-        return [(cluster, tuple(products)) for cluster, products in found.items()]
+                members.setdefault(cluster, []).append(product)
+        return [(cluster, tuple(products)) for cluster, products in members.items()]
 
 
 def _stages(probabilities: Matrix) -> _Stages:
@@ -206,8 +205,8 @@ def _stages(probabilities: Matrix) -> _Stages:
     )
     rows, count = sessions * len(_LINKS), products - 1
     every = np.arange(rows)
-    # What is known of a cluster stands in the place of one of its products: for each product of the session the sum and
-    # the least of the probabilities of its pairs with those inside.
+    # The data of a cluster is stored at the index of one of its products: for each product of the session the sum and
+    # the minimum of the probabilities of its pairs with those inside.
     sums = np.repeat(probabilities, len(_LINKS), axis=0)
     lows = sums.copy()
     members = np.repeat(np.eye(products, dtype=np.bool_)[np.newaxis], rows, axis=0)
@@ -216,9 +215,9 @@ def _stages(probabilities: Matrix) -> _Stages:
     sizes, totals, least, outside = (np.empty((rows, count)) for _ in range(4))
     ends = np.full((rows, count), count, np.intp)
     cluster_of = np.empty((rows, count, products), np.intp)
-    stands_for = np.repeat(np.arange(products)[np.newaxis], rows, axis=0)
+    index_of = np.repeat(np.arange(products)[np.newaxis], rows, axis=0)
     for stage in range(count):
-        one, other = (stands_for[every, merges[:, stage, side]] for side in (0, 1))
+        one, other = (index_of[every, merges[:, stage, side]] for side in (0, 1))
         between = np.where(members[every, other], sums[every, one], 0.0).sum(axis=1)
         nearest = np.where(members[every, other], lows[every, one], np.inf).min(axis=1)
         for side in (one, other):
@@ -231,18 +230,18 @@ def _stages(probabilities: Matrix) -> _Stages:
         total[every, other] += total[every, one] + between
         low[every, other] = np.minimum(np.minimum(low[every, one], low[every, other]), nearest)
         number[every, other] = stage
-        stands_for = np.where(merged, other[:, np.newaxis], stands_for)
+        index_of = np.where(merged, other[:, np.newaxis], index_of)
         sizes[:, stage] = merged.sum(axis=1)
         totals[:, stage] = total[every, other]
         least[:, stage] = low[every, other]
         outside[:, stage] = np.where(merged, 0.0, sums[every, other]).max(axis=1) / sizes[:, stage]
-        cluster_of[:, stage] = np.take_along_axis(number, stands_for, axis=1)
+        cluster_of[:, stage] = np.take_along_axis(number, index_of, axis=1)
     expected = np.repeat(probabilities.reshape(sessions, -1).sum(axis=1) / 2, len(_LINKS))
     return _Stages(expected, sizes, totals, least, outside, ends, cluster_of)
 
 
 def _cluster_features(stages: _Stages) -> Matrix:
-    """(rows, clusters, features), in the order of `CLUSTER_FEATURES`."""
+    """Return (rows, clusters, features) in the order of `CLUSTER_FEATURES`."""
     sizes, products = stages.sizes, stages.cluster_of.shape[2]
     return np.stack(
         [
@@ -258,16 +257,16 @@ def _cluster_features(stages: _Stages) -> Matrix:
 
 
 def _chances(stages: _Stages, model: PartitionModel) -> tuple[Matrix, Matrix]:
-    """(rows, clusters) each: that a cluster is a true bundle or a part of one, and that it is one."""
+    """Return two arrays (rows, clusters): the chance to be a true bundle or a part of one, and to be a true one."""
     features = _cluster_features(stages)
     return sigmoid(model.inside.log_odds(features)), sigmoid(model.equal.log_odds(features))
 
 
 def _partition_features(stages: _Stages, inside: Matrix, equal: Matrix) -> Matrix:
-    """(rows, stages, features), in the order of `PARTITION_FEATURES`.
+    """Return (rows, stages, features) in the order of `PARTITION_FEATURES`.
 
     Args:
-        inside, equal: (rows, clusters), the chance of each cluster to be inside a true bundle, and to equal one.
+        inside, equal: (rows, clusters), the probability of each cluster to be inside a true bundle, and to equal one.
     """
     sizes = stages.sizes
     numbers = np.arange(sizes.shape[1])

@@ -1,4 +1,4 @@
-"""`python -m models.sft JOB_DIR`: train as the job says, and say in the directory how it ended."""
+"""`python -m models.sft JOB_DIR`: trains as the job says, and writes to the directory how it ended."""
 
 import gc
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 from time import monotonic
 
 from models.errors import ModelError
-from models.sft.base import missing
-from models.sft.job_files import SPEAKER, STOPPED, end, held
+from models.sft.base import missing_package
+from models.sft.job_files import SPEAKER, STOPPED, locked_job, write_exit_code
 
 
 def main(arguments: list[str]) -> int:
@@ -19,12 +19,12 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m models.sft JOB_DIR", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
-    # Progress bars are for terminals, and this goes into a log.
+    # Progress bars are for terminals, and this output goes to a log.
     os.environ.setdefault("TQDM_DISABLE", "1")
     try:
-        # Of several processes the first one speaks for all.
+        # Of several processes only the first one writes.
         is_first = os.environ.get("RANK", "0") == "0"
-        with held(folder) if is_first else nullcontext():
+        with locked_job(folder) if is_first else nullcontext():
             code, began = 1, monotonic()
             if is_first:
                 _say("importing torch and transformers")
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
                 _failed(str(error))
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
-                    # The traceback is for the log.
+                    # The traceback goes to the log.
                     raise
                 _failed("out of memory; lower batch_tokens (--batch-tokens), or turn recompute on (--recompute)")
             finally:
@@ -49,36 +49,36 @@ def main(arguments: list[str]) -> int:
 
 def _end(folder: Path, code: int) -> None:
     try:
-        end(folder, code)
+        write_exit_code(folder, code)
     except OSError:
-        # Why it failed is the last line of the log already, and is to stay that.
+        # The last line of the log must stay the reason of the failure.
         if code in (0, STOPPED):
             raise
 
 
 def _train(folder: Path, began: float) -> int:
     try:
-        # Imported here: seconds, and a fifth more of them with a search for garbage, of which there is none.
+        # Imported here: it takes seconds, and a fifth more with garbage collection, which would find nothing.
         gc.disable()
         try:
-            from models.sft.training import Stopped, Training
+            from models.sft.training import Stopped, Trainer
         finally:
             gc.freeze()
             gc.enable()
     except ImportError as error:
-        raise missing(error) from error
+        raise missing_package(error) from error
     try:
-        Training(folder, began).run()
-    except Stopped as end:
-        _say(str(end))
+        Trainer(folder, began).run()
+    except Stopped as stopped:
+        _say(str(stopped))
         return STOPPED
     return 0
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    # torch says so in words alone where it is not a GPU that is full.
-    told = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in told or "can't allocate memory" in told
+    # For a full main memory torch has no exception of its own, only a message.
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message
 
 
 def _failed(reason: str) -> int:
@@ -87,12 +87,12 @@ def _failed(reason: str) -> int:
 
 
 def _say(text: str) -> None:
-    # The log may be on a disk that is full.
+    # The log can be on a full disk.
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
-    # What libraries have to say to those who call them is nothing for a log.
+    # Warnings of libraries for their callers do not belong in a log.
     warnings.simplefilter("ignore", FutureWarning)
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What a model answers to validation examples: the answers themselves, to be scored by whoever knows the sessions."""
+"""A model's answers to validation examples, to be scored later by code that knows the sessions."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 import torch
 
 from models.sft.base import HubVocabulary
-from models.sft.evaluation import judge, written_bundles
+from models.sft.evaluation import score_examples, written_bundles
 from models.sft.examples import Example
 from models.sft.objective import Objective
 from models.sft.writing import write_greedily
 
 _MORE = 4
-"""Tokens that an answer may have beyond the longest one that was to be learned."""
+"""Tokens that an answer can have in addition to the longest correct answer."""
 
 
-def answers_to(
+def answer_examples(
     objective: Objective,
     examples: Sequence[Example],
     vocabulary: HubVocabulary,
@@ -24,31 +24,31 @@ def answers_to(
     *,
     between: Callable[[], object] = lambda: None,
 ) -> list[dict[str, Any]]:
-    """The answer to each example, in the order of the examples:
+    """Return the answer to each example, in the order of the examples.
 
-    - `{"pairs": [[1, 2, 0.7], …]}`: the logit of yes less that of no, of each pair that it asks about;
-    - `{"bundles": [[1, 3], …]}`: of a list;
-    - `{"written": ["weekend camping", …]}`: where the bundles are given, the first line behind each of them.
+    - `{"pairs": [[1, 2, 0.7], …]}`: the logit of yes minus that of no, for each pair that the example asks about;
+    - `{"bundles": [[1, 3], …]}`: the bundles of a list;
+    - `{"written": ["weekend camping", …]}`: if the bundles are given, the first line that is written after each.
 
     Args:
         tokens: of a batch.
-        between: called again and again; it may raise, to end this.
+        between: called repeatedly; it can raise an exception to end this.
     """
-    found: list[dict[str, Any]] = [{} for _ in examples]
+    answers: list[dict[str, Any]] = [{} for _ in examples]
     places = {id(example): at for at, example in enumerate(examples)}
     asked = [each for each in examples if any(branch.pair is not None for branch in each.branches)]
-    for judged in judge(objective, asked, vocabulary, tokens, device):
+    for judged in score_examples(objective, asked, vocabulary, tokens, device):
         pairs = [[*pair, score] for pair, score in sorted(judged.scores.items())]
-        found[places[id(judged.example)]] = {"pairs": pairs}
+        answers[places[id(judged.example)]] = {"pairs": pairs}
         between()
     others = [each for each in examples if not any(branch.pair is not None for branch in each.branches)]
     listed = [each for each in others if each.bundles is not None]
     for example, bundles in zip(
         listed, written_bundles(objective.model, listed, vocabulary, tokens, device, between=between), strict=True
     ):
-        found[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
+        answers[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
     given = [each for each in others if each.bundles is None]
-    # Before the training the model does not know when to end.
+    # Before the training the model does not know when to stop.
     most = max((branch.learned for each in given for branch in each.branches), default=0) + _MORE
     prompts = [
         (*each.prompt, *branch.tokens[: len(branch.tokens) - branch.learned])
@@ -60,5 +60,5 @@ def answers_to(
     )
     for example in given:
         lines = [next(texts).strip().split("\n")[0].strip() for _ in example.branches]
-        found[places[id(example)]] = {"write_greedily": lines}
-    return found
+        answers[places[id(example)]] = {"written": lines}
+    return answers

@@ -1,4 +1,4 @@
-"""Checkpoints: folders that are written whole and then renamed, from which a training goes on as if it had not stopped.
+"""Checkpoints: complete folders from which a training resumes as if it had not stopped.
 
 They hold tensors as safetensors and the rest as JSON; nothing is pickled.
 """
@@ -22,7 +22,7 @@ from models.files.whole_files import put_in_place, write_whole
 FOLDER = "checkpoints"
 
 _KEPT = 2
-"""The newest ones are kept, and the best."""
+"""Number of newest checkpoints that are kept, in addition to the best one."""
 
 _ADAPTER = "adapter_model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
@@ -30,19 +30,19 @@ _STATE = "state.json"
 _RANDOM = "random"
 
 _UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, SafetensorError)
-"""What reading a file of a checkpoint raises that is not as it was written."""
+"""What reading a damaged file of a checkpoint raises."""
 
 
 @dataclass(slots=True)
 class TrainingProgress:
-    """How far a training is.
+    """The progress of a training.
 
     Attributes:
-        step: steps done.
-        tokens: real ones, read so far.
-        best: the value of the best evaluation, and the step that it was made at.
-        since_best: evaluations after the best one.
-        is_unjudged: the evaluation of this step is to be done yet.
+        step: number of steps done.
+        tokens: read so far, without padding.
+        best: the value of the best evaluation, and its step.
+        since_best: number of evaluations after the best one.
+        is_unjudged: whether the evaluation of this step is still to be done.
     """
 
     step: int = 0
@@ -55,8 +55,9 @@ class TrainingProgress:
 def save_checkpoint(
     folder: Path, progress: TrainingProgress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]
 ) -> Path:
-    """Write the checkpoint of a step, and drop those that are neither new nor the best. Of one that is there already
-    the evaluation alone may be new.
+    """Write the checkpoint of a step, and delete those that are neither new nor the best.
+
+    If the checkpoint exists already, only its state is updated: its evaluation can be new.
 
     Raises:
         OSError: it cannot be written; nothing of it is left.
@@ -76,7 +77,7 @@ def save_checkpoint(
         (part / _STATE).write_text(state, encoding="utf-8")
         put_in_place(part, target)
     except SafetensorError as error:
-        # It has words of its own for a disk that is full.
+        # safetensors has its own exception for a full disk.
         raise OSError(errno.EIO, " ".join(str(error).split())) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -88,14 +89,14 @@ def save_checkpoint(
 
 
 def whole_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints that are whole, the oldest first."""
+    """Return the complete checkpoints, the oldest first."""
     return [path for path in _checkpoints(folder) if _damage(path) is None]
 
 
 def damaged_checkpoints(folder: Path) -> dict[Path, str]:
-    """Those that are not, as after a disk has lost what was written last, and what is wrong with them."""
-    found = {path: _damage(path) for path in _checkpoints(folder)}
-    return {path: problem for path, problem in found.items() if problem is not None}
+    """Return the damaged checkpoints, such as after a power failure, and what is wrong with each."""
+    problems = {path: _damage(path) for path in _checkpoints(folder)}
+    return {path: problem for path, problem in problems.items() if problem is not None}
 
 
 def _checkpoints(folder: Path) -> list[Path]:
@@ -103,7 +104,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, as far as a look at its beginnings and sizes tells."""
+    """Return what is wrong with a checkpoint, as far as its headers and sizes show."""
     try:
         _progress_of(checkpoint)
     except _UNREADABLE as error:
@@ -129,24 +130,24 @@ def _progress_of(checkpoint: Path) -> TrainingProgress:
 
 
 def checkpoint_of(folder: Path, step: int) -> Path | None:
-    """The checkpoint of a step, if it is there."""
+    """Return the checkpoint of a step; None if there is none."""
     path = folder / f"step-{step:08}"
     return path if path in whole_checkpoints(folder) else None
 
 
 def drop_resumption(checkpoint: Path) -> None:
-    """Leave of a checkpoint the adapter alone."""
+    """Delete everything from a checkpoint except the adapter."""
     for name in (_OPTIMIZER, _STATE):
         (checkpoint / name).unlink(missing_ok=True)
 
 
 def step_of(checkpoint: Path) -> int:
-    """The step of a checkpoint."""
+    """Return the step of a checkpoint."""
     return int(checkpoint.name.removeprefix("step-"))
 
 
 def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Module) -> TrainingProgress:
-    """Put optimizer, adapter and random numbers back to where they were.
+    """Restore adapter, optimizer and random state.
 
     Raises:
         ModelError: the checkpoint is damaged, or of another adapter.
@@ -158,7 +159,7 @@ def load_checkpoint(path: Path, optimizer: torch.optim.Optimizer, model: nn.Modu
         set_peft_model_state_dict(model, load_file(path / _ADAPTER))
         _restore(optimizer, load_file(path / _OPTIMIZER))
     except (*_UNREADABLE, RuntimeError) as error:
-        raise ModelError(f"{path}: it cannot be used ({error}); delete it to go on from another") from error
+        raise ModelError(f"{path}: it cannot be used ({error}); delete it to resume from another") from error
     return progress
 
 

@@ -1,4 +1,4 @@
-"""How good a model is on validation examples, while it trains: its loss, and the pair F1 of its answers."""
+"""Evaluation on validation examples during the training: the loss, and the pair F1 of the answers."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,20 +15,20 @@ from models.sft.objective import Objective, collate
 from models.sft.writing import write_greedily
 
 _GRID = tuple(number / 50 for number in range(5, 48))
-"""Probabilities from which on two products may count as a pair."""
+"""The thresholds to try: probabilities from which on two products count as a pair."""
 
-_MOST_WRITTEN = 512
-"""Tokens of a list that is written, with a thought before it."""
+_MAX_LIST_TOKENS = 512
+"""Tokens of a list with the thought before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationScores:
-    """What a model does on validation examples.
+    """The scores of a model on validation examples.
 
     Attributes:
         loss: mean over the tokens of all answers, in nats.
-        pair_f1: mean over sessions, 0..1; None where no example tells the true bundles. Of questions about pairs it is
-            that of the best threshold, of lists that of what is written greedily.
+        pair_f1: mean over sessions, 0..1; None if no example has the true bundles. For questions about pairs it is the
+            value at the best threshold, for lists that of the greedy answer.
     """
 
     loss: float
@@ -36,11 +36,11 @@ class ValidationScores:
 
     @property
     def value(self) -> float:
-        """The larger, the better."""
+        """The criterion of the best checkpoint; larger is better."""
         return -self.loss if self.pair_f1 is None else self.pair_f1
 
 
-def evaluate(
+def evaluate_model(
     objective: Objective,
     examples: Sequence[Example],
     vocabulary: HubVocabulary,
@@ -49,14 +49,14 @@ def evaluate(
     *,
     between: Callable[[], object] = lambda: None,
 ) -> ValidationScores:
-    """Evaluate on these examples, in batches of so many tokens.
+    """Evaluate on these examples in batches of `tokens` tokens.
 
     Args:
-        between: called after each example that is read and each batch of lists that is written; it may raise, to end
-            this.
+        between: called after each example that is read and each batch of lists that is written; it can raise an
+            exception to end this.
     """
     judged = []
-    for each in judge(objective, examples, vocabulary, tokens, device):
+    for each in score_examples(objective, examples, vocabulary, tokens, device):
         judged.append(each)
         between()
     known = [each for each in judged if each.example.bundles is not None]
@@ -64,18 +64,20 @@ def evaluate(
     values = _pair_f1_of_scores(asked) if asked else []
     listed = [each.example for each in known if not each.scores]
     bundles = written_bundles(objective.model, listed, vocabulary, tokens, device, between=between)
-    values += [_pair_f1(_pairs(found), example) for example, found in zip(listed, bundles, strict=True)]
+    values += [
+        _pair_f1(_pairs(listed_bundles), example) for example, listed_bundles in zip(listed, bundles, strict=True)
+    ]
     loss, answers = sum(each.loss for each in judged), sum(each.example.learned for each in judged)
     return ValidationScores(loss / answers, sum(values) / len(values) if values else None)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """What a model says of an example.
+class ScoredExample:
+    """The scores of a model for an example.
 
     Attributes:
         loss: sum over the tokens of its answers, in nats.
-        scores: of each pair that it asks about, the logit of yes less that of no.
+        scores: for each pair that it asks about, the logit of yes minus that of no.
     """
 
     example: Example
@@ -83,15 +85,15 @@ class Judged:
     scores: dict[tuple[int, int], float]
 
 
-def judge(
+def score_examples(
     objective: Objective, examples: Sequence[Example], vocabulary: HubVocabulary, tokens: int, device: torch.device
-) -> Iterator[Judged]:
-    """What a model says of examples, which come in another order, in batches of so many tokens."""
+) -> Iterator[ScoredExample]:
+    """Score examples in batches of `tokens` tokens; they are yielded in another order."""
     yes, no = vocabulary.tokenize(YES), vocabulary.tokenize(NO)
     apart = next(at for at in range(min(len(yes), len(no))) if yes[at] != no[at])
     among = torch.tensor([yes[apart], no[apart]], device=device)
     for batch in batches(examples, tokens):
-        found, chosen = objective.log_probabilities(collate(batch).to(device), among)
+        log_probabilities, chosen = objective.log_probabilities(collate(batch).to(device), among)
         odds = (chosen[:, 0] - chosen[:, 1]).tolist()
         place = 0
         for example in batch:
@@ -100,11 +102,11 @@ def judge(
                 if branch.pair is not None:
                     scores[branch.pair] = odds[place + apart]
                 place += branch.learned
-            yield Judged(example, -float(found[first:place].sum()), scores)
+            yield ScoredExample(example, -float(log_probabilities[first:place].sum()), scores)
 
 
 def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], float]]]) -> list[float]:
-    """Of each session, with the threshold that is best for all of them."""
+    """Return the pair F1 of each session at the threshold that is best for all of them."""
 
     def values(probability: float) -> list[float]:
         least = torch.logit(torch.tensor(probability)).item()
@@ -115,10 +117,10 @@ def _pair_f1_of_scores(judged: Sequence[tuple[Example, dict[tuple[int, int], flo
     return max(map(values, _GRID), key=sum)
 
 
-def _pair_f1(found: set[tuple[int, int]], example: Example) -> float:
-    """2|P∩T| / (|P|+|T|) over the pairs of products that share a bundle; 1 where there are none in either."""
+def _pair_f1(predicted: set[tuple[int, int]], example: Example) -> float:
+    """Return 2|P∩T| / (|P|+|T|) over the pairs of products that share a bundle; 1 if there are none in either."""
     true = _pairs(example.bundles or ())
-    return 2 * len(found & true) / (len(found) + len(true)) if found or true else 1.0
+    return 2 * len(predicted & true) / (len(predicted) + len(true)) if predicted or true else 1.0
 
 
 def _pairs(bundles: Iterable[Iterable[int]]) -> set[tuple[int, int]]:
@@ -134,9 +136,9 @@ def written_bundles(
     *,
     between: Callable[[], object] = lambda: None,
 ) -> list[list[set[int]]]:
-    """For each example, the bundles of the list that the model writes greedily; a line that is none is left out."""
-    # One that does not know when to end is not waited for: twice as much as the longest true answer is enough.
-    most = min(_MOST_WRITTEN, 2 * max((example.learned for example in examples), default=0))
+    """Return the bundles that the model lists greedily for each example; malformed lines are left out."""
+    # A model that does not know when to stop is cut off at twice the length of the longest true answer.
+    most = min(_MAX_LIST_TOKENS, 2 * max((example.learned for example in examples), default=0))
     prompts = [example.prompt for example in examples]
     texts = write_greedily(model, prompts, vocabulary, device, most=most, tokens=tokens, between=between)
     return [_bundles_in(text) for text in texts]

@@ -1,4 +1,4 @@
-"""Training examples: a prompt, and one or more completions that each follow it.
+"""Training examples: a prompt, and one or more completions of it.
 
 A line of `train.jsonl` or `valid.jsonl` is one session:
 
@@ -6,8 +6,8 @@ A line of `train.jsonl` or `valid.jsonl` is one session:
      "prompt": [{"role": "system", "content": "…"}, {"role": "user", "content": "…"}],
      "completions": [{"given": "1,3?", "answer": " yes", "pair": [1, 3]}, …], "products": 5, "bundles": [[1, 3]]}
 
-The completions of a session share its prompt: they are read as branches of one sequence, each of which sees the prompt
-and itself. What is given is not learned, what is answered is; `end` says that the turn ends behind it.
+The completions of a session share its prompt. They are read as branches of one sequence, each of which attends to the
+prompt and to itself. `given` is not learned, `answer` is; `end` says that the turn ends after it.
 """
 
 import json
@@ -25,11 +25,11 @@ _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
-class Branch:
-    """Tokens behind the prompt, of which the last `learned` are the answer.
+class ExampleBranch:
+    """Tokens after the prompt, of which the last `learned` are the answer.
 
     Attributes:
-        pair: the products that it is about, where it is a question about two.
+        pair: the two products that a question is about; None for other branches.
     """
 
     tokens: tuple[Token, ...]
@@ -42,47 +42,47 @@ class Example:
     """A session as tokens.
 
     Attributes:
-        epoch: the only one that it is for; None for all.
-        dataset: that the session belongs to; empty where it is not told.
-        bundles: the true ones, positions counted from 1; None where they are not told.
+        epoch: the only epoch that uses it; None for all.
+        dataset: of the session; empty if it is unknown.
+        bundles: the true ones, positions counted from 1; None if they are unknown.
     """
 
     session: str
     epoch: int | None
     prompt: tuple[Token, ...]
-    branches: tuple[Branch, ...]
+    branches: tuple[ExampleBranch, ...]
     bundles: tuple[frozenset[int], ...] | None
     dataset: str = ""
 
     @property
     def length(self) -> int:
-        """In tokens."""
+        """Number of tokens."""
         return len(self.prompt) + sum(len(branch.tokens) for branch in self.branches)
 
     @property
     def learned(self) -> int:
-        """Tokens that there is a loss on."""
+        """Number of tokens that have a loss."""
         return sum(branch.learned for branch in self.branches)
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The examples of a file, and how many were too long."""
+    """The examples of a file, and the number of those that were too long."""
 
     usable: tuple[Example, ...]
     skipped: int
 
     def of_epoch(self, epoch: int) -> list[Example]:
-        """Those for an epoch, counted from 0; epochs beyond those that were written begin anew."""
+        """Return the examples of an epoch, counted from 0; after the last written epoch they start again."""
         written = 1 + max((example.epoch or 0 for example in self.usable), default=0)
         return [example for example in self.usable if example.epoch in (None, epoch % written)]
 
 
 def read_examples(path: Path, vocabulary: Vocabulary, *, longest: int) -> Examples:
-    """Read a file of examples, and leave out those of more than `longest` tokens.
+    """Read a file of examples, and skip those of more than `longest` tokens.
 
     Raises:
-        ModelError: the file cannot be read, a line is no example, or there is none that can be used.
+        ModelError: the file cannot be read, a line is not an example, or no example is usable.
     """
     chat = ChatTokenizer(vocabulary)
     usable, skipped = [], 0
@@ -94,7 +94,7 @@ def read_examples(path: Path, vocabulary: Vocabulary, *, longest: int) -> Exampl
             usable.append(example)
     if not usable:
         why = f"; {skipped:,} are longer than {longest:,} tokens" if skipped else ""
-        raise ModelError(f"{path}: there is no example that can be used{why}")
+        raise ModelError(f"{path}: no example can be used{why}")
     return Examples(tuple(usable), skipped)
 
 
@@ -106,14 +106,14 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise ModelError(f"{path}: a line is no JSON in UTF-8 ({error})") from error
+        raise ModelError(f"{path}: a line is not JSON in UTF-8 ({error})") from error
 
 
 def read_example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, where: str) -> Example:
-    """An example as tokens.
+    """Convert an example to tokens.
 
     Raises:
-        ModelError: it is none.
+        ModelError: it is malformed.
     """
     try:
         messages = [Message(each["role"], each["content"]) for each in content["prompt"]]
@@ -136,10 +136,10 @@ def read_example(content: Any, chat: ChatTokenizer, vocabulary: Vocabulary, wher
             str(content.get("dataset", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise ModelError(f"{where}: this is no example ({error!r})") from error
+        raise ModelError(f"{where}: this is not an example ({error!r})") from error
 
 
-def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> Branch:
+def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> ExampleBranch:
     given, answer = content.get("given", ""), content["answer"]
     if not isinstance(given, str) or not isinstance(answer, str):
         raise ValueError("given and answer are texts")
@@ -152,16 +152,18 @@ def _branch(content: Any, vocabulary: Vocabulary, end: Token) -> Branch:
     if pair is not None:
         one, other = map(int, pair)
         pair = (one, other)
-    return Branch((*vocabulary.tokenize(given), *learned), len(learned), pair)
+    return ExampleBranch((*vocabulary.tokenize(given), *learned), len(learned), pair)
 
 
 def batches(examples: Sequence[Example], tokens: int) -> list[list[Example]]:
-    """Examples of about one length together, so that little is padded: each batch as long as its longest, and at most
-    `tokens` with the padding, but for an example that is longer alone."""
-    found: list[list[Example]] = []
+    """Return batches of examples of similar length, so that there is little padding.
+
+    Each batch has at most `tokens` tokens with the padding; a longer example is a batch by itself.
+    """
+    groups: list[list[Example]] = []
     for example in sorted(examples, key=lambda each: -each.length):
-        if found and found[-1][0].length * (len(found[-1]) + 1) <= tokens:
-            found[-1].append(example)
+        if groups and groups[-1][0].length * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(example)
         else:
-            found.append([example])
-    return found
+            groups.append([example])
+    return groups

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from math import cos, pi
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -9,19 +10,19 @@ from models.errors import ModelError
 from models.files.json_files import read_object
 
 VERSION = 1
-"""Of job.json; a trainer refuses others."""
+"""The version of job.json; a trainer refuses others."""
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
 _T = TypeVar("_T")
 
 LEARNING_RATE, CONTINUED_LEARNING_RATE = 5e-4, 2e-4
-"""Of a training from the base alone, and of one that begins from an adapter; see docs/student.md."""
+"""For a training from the base, and for one that begins from an adapter; see docs/student.md."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lora:
-    """The adapter: `alpha / rank * B @ A` beside each of the target weights, the names of linear layers."""
+    """The adapter: `alpha / rank * B @ A` added to each of the target weights, the names of linear layers."""
 
     rank: int = 16
     alpha: float = 32.0
@@ -34,8 +35,8 @@ class Optimizer:
     """AdamW (Loshchilov and Hutter, 2019) with a cosine schedule.
 
     Attributes:
-        warmup: share of the steps in which the rate rises from nothing.
-        clip: largest norm of the gradient.
+        warmup: share of the steps in which the learning rate rises from zero.
+        clip: maximum norm of the gradient.
         accumulate: batches per step and process.
     """
 
@@ -45,13 +46,21 @@ class Optimizer:
     clip: float = 1.0
     accumulate: int = 1
 
+    def rate_at(self, step: int, total: int) -> float:
+        """Return the learning rate of a step: linear warm-up, then half a cosine (Loshchilov and Hutter, 2017)."""
+        rising = self.warmup * total
+        if step < rising:
+            return self.learning_rate * (step + 1) / (rising + 1)
+        done = (step - rising) / max(total - rising, 1)
+        return self.learning_rate * (1 + cos(pi * done)) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Start:
     """The adapter that a training begins from. Its files are in the job directory; see `models.sft.start`.
 
     Attributes:
-        name: what it is called where the training was made.
+        name: of the adapter on the machine that made the training.
         sha256: of its weights.
     """
 
@@ -65,19 +74,19 @@ class Job:
 
     Attributes:
         base: a folder of transformers, a GGUF file (which is de-quantized), or the id of a model on the hub.
-        epochs: of the training examples; those that are written for an epoch of their own are taken in it.
-        batch_tokens: tokens of a batch, with what pads it.
+        epochs: of the training examples; examples written for an epoch of their own are used only in that one.
+        batch_tokens: tokens of a batch, including padding.
         longest: tokens of an example; longer ones are skipped and counted.
-        precision: auto is bfloat16 on GPUs that have it, and float32 elsewhere.
+        precision: auto is bfloat16 on GPUs that support it, and otherwise float32.
         recompute: keep fewer activations, and compute them twice (gradient checkpointing).
         evaluations: on the validation examples, per epoch.
-        patience: end after so many evaluations without a better one; None for never.
+        patience: stop after this number of evaluations without an improvement; None to train all epochs.
         checkpoints: per epoch.
-        lora: of an adapter that is continued, its own settings count; only the dropout is that of the training.
-        answers: whether to answer the validation examples at the end, with the adapter and as before the training, for
-            whoever wants to know whether it helped.
-        start: the adapter to begin from; None to begin from the base alone.
-        manifest: what else is to be known of the adapter.
+        lora: if an adapter is continued, its own settings count; only the dropout is taken from here.
+        answers: whether to answer the validation examples at the end, with the adapter and as before the training, to
+            show whether the training helped.
+        start: the adapter to begin from; None to begin from the base.
+        manifest: further facts for the manifest of the adapter.
     """
 
     base: str
@@ -98,7 +107,7 @@ class Job:
     version: int = VERSION
 
 
-_LEAST: dict[str, float] = {
+_MINIMA: dict[str, float] = {
     "epochs": 1,
     "batch_tokens": 1,
     "longest": 1,
@@ -120,7 +129,7 @@ def read_job(path: Path) -> Job:
     """Read and check `job.json`.
 
     Raises:
-        ModelError: it is missing, no JSON, or says what no job can be.
+        ModelError: it is missing, not JSON, or invalid.
     """
     content = read_object(path)
     version = content.get("version", VERSION)
@@ -130,16 +139,16 @@ def read_job(path: Path) -> Job:
 
 
 def check_job(job: Job) -> None:
-    """Refuse what a trainer would.
+    """Refuse a job that a trainer would refuse.
 
     Raises:
-        ModelError: it says what no job can be.
+        ModelError: the job is invalid; the message names the setting.
     """
     _read(Job, json.loads(json.dumps(asdict(job))), "the training")
 
 
 def spread(length: int, times: int) -> set[int]:
-    """So many steps of 1 to `length`, evenly spread, the last one among them: when to evaluate, or to save."""
+    """Return `times` evenly spread steps of 1 to `length`, including the last: when to evaluate, or to save."""
     return {-(-length * number // times) for number in range(1, times + 1)}
 
 
@@ -180,7 +189,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
     allowed = get_args(kind) or (kind,)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    # True is an int to Python, but no number of epochs.
+    # In Python True is an int, but it is not a number of epochs.
     if type(value) in allowed:
         return value
     raise ModelError(f"{where} cannot be {value!r}")
@@ -192,7 +201,7 @@ def _check(name: str, value: object, where: str) -> None:
     wrong = (
         value != value
         or value in (float("inf"), float("-inf"))
-        or value < _LEAST.get(name, value)
+        or value < _MINIMA.get(name, value)
         or (name in _POSITIVE and value <= 0)
         or (name in _BELOW_ONE and value >= 1)
     )

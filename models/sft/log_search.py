@@ -1,22 +1,22 @@
-"""Looking for a text in a log of any size: slice by slice, so that who looks can do something else meanwhile."""
+"""Search for a text in a log of any size, slice by slice, so that the caller can do something else in between."""
 
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 _SLICE = 1 << 25
-"""Bytes that are looked through at a time."""
+"""Bytes of a slice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A text that is looked for all through a log, once around.
+    """A search for a text through a whole log, once around.
 
     Attributes:
-        text: its capital letters count only where it has some.
-        start: offset of the first place that may be it; or behind the last, if it goes backwards.
-        backwards: whether the nearest place before is wanted, not the nearest behind.
-        looked: bytes that have been looked through.
+        text: the search is case-sensitive if it has a capital letter.
+        start: offset of the first possible match; for a backward search, the end of the last one.
+        backwards: whether to find the nearest match before the start instead of after it.
+        looked: bytes that have been searched.
     """
 
     text: str
@@ -26,7 +26,7 @@ class Search:
 
 
 def look_further(log: Path, search: Search) -> int | Search | None:
-    """Look through a slice: the offset of the text, or how to go on; None where it is nowhere.
+    """Search a slice; return the offset of a match, or the search to continue with; None if there is no match.
 
     Raises:
         OSError: the log cannot be read.
@@ -37,25 +37,24 @@ def look_further(log: Path, search: Search) -> int | Search | None:
         size = file.seek(0, 2)
         low, high = _next_slice(search, size)
         file.seek(low)
-        # What begins in the slice may end behind it.
+        # A match can begin in the slice and end after it.
         data = file.read(high - low + len(wanted) - 1)
-    found = [match.start() for match in pattern.finditer(data)] if search.text else []
-    if found:
-        return low + (_last(pattern, data, found[-1]) if search.backwards else found[0])
+    matches = [match.start() for match in pattern.finditer(data)] if search.text else []
+    if matches:
+        return low + (_last(pattern, data, matches[-1]) if search.backwards else matches[0])
     further = replace(search, looked=search.looked + high - low)
     return further if further.looked < size else None
 
 
 def _last(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
-    """The last place, from one that is known on: places may overlap, and those that are found one after the other do
-    not."""
+    """Return the offset of the last match, given one match: `finditer` skips overlapping ones."""
     while (further := pattern.search(data, at + 1)) is not None:
         at = further.start()
     return at
 
 
 def _next_slice(search: Search, size: int) -> tuple[int, int]:
-    """From the start to one end, and then from the other end to the start."""
+    """Return the bounds of the next slice: from the start to one end, then from the other end to the start."""
     start = min(search.start, size)
     if search.backwards:
         is_around = search.looked >= start

@@ -1,4 +1,4 @@
-"""What is made smaller: the cross entropy of the answers, with no logits computed where there is no answer."""
+"""The objective: the cross entropy of the answers. Logits are computed only where there is an answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.nn import functional
 from models.sft.examples import Example
 
 _ROWS = 512
-"""Rows of logits that are there at a time; each takes four bytes per word of the vocabulary, several times over."""
+"""Rows of logits in memory at a time; each takes four bytes per token of the vocabulary, several times over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +20,10 @@ class Batch:
 
     Attributes:
         tokens: (examples, length).
-        places: (examples, length), the position of each token; branches all begin where the prompt ends.
-        mask: (examples, 1, length, length), who sees whom; None where each token sees all before it.
+        places: (examples, length), the position of each token; all branches begin where the prompt ends.
+        mask: (examples, 1, length, length), which token attends to which; None if each token attends to all before it.
         rows, columns: (answers,), where each token of an answer is predicted.
-        targets: (answers,), what is to be predicted there.
+        targets: (answers,), the tokens to predict there.
     """
 
     tokens: Tensor
@@ -34,17 +34,17 @@ class Batch:
     targets: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device."""
+        """Return the batch on a device."""
         mask = None if self.mask is None else self.mask.to(device)
         tensors = (self.rows.to(device), self.columns.to(device), self.targets.to(device))
         return Batch(self.tokens.to(device), self.places.to(device), mask, *tensors)
 
 
 def collate(examples: Sequence[Example]) -> Batch:
-    """One tensor of examples, padded at the end. The last token of an answer is a target only, and is not read."""
+    """Join examples into one batch, padded at the end. The last token of an answer is only a target, and not read."""
     length = max(_read(example) for example in examples)
     tokens = torch.zeros(len(examples), length, dtype=torch.long)
-    # They go on through the padding: where they begin anew, transformers sees several texts in a row, and makes a mask.
+    # Positions continue through the padding: transformers takes a restart for several texts in a row, and makes a mask.
     places = torch.arange(length).repeat(len(examples), 1)
     # 0 for the prompt, n for branch n, -1 for padding.
     part = torch.full((len(examples), length), -1)
@@ -62,7 +62,7 @@ def collate(examples: Sequence[Example]) -> Batch:
             part[row, first:end] = number
             for at in range(len(branch.tokens) - branch.learned, len(branch.tokens)):
                 rows.append(row)
-                # The first token of a branch is predicted by the last one of the prompt.
+                # The first token of a branch is predicted by the last token of the prompt.
                 columns.append(first + at - 1 if at else start - 1)
                 targets.append(branch.tokens[at])
     mask = None
@@ -100,18 +100,18 @@ class Objective(nn.Module):  # type: ignore[misc]
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def log_probabilities(self, batch: Batch, among: Tensor) -> tuple[Tensor, Tensor]:
-        """Of each token of an answer the log probability, (answers,), and logits of some tokens, (answers, among)."""
+        """Return the log probability of each answer token, (answers,), and its logits of `among`, (answers, among)."""
         hidden = self._hidden(batch)
-        found, chosen = [], []
+        log_probabilities, chosen = [], []
         for first in range(0, len(batch.targets), _ROWS):
             logits = self._logits(hidden[first : first + _ROWS])
             targets = batch.targets[first : first + _ROWS, None]
-            found.append(logits.log_softmax(-1).gather(1, targets)[:, 0])
+            log_probabilities.append(logits.log_softmax(-1).gather(1, targets)[:, 0])
             chosen.append(logits[:, among])
-        return torch.cat(found), torch.cat(chosen)
+        return torch.cat(log_probabilities), torch.cat(chosen)
 
     def _hidden(self, batch: Batch) -> Tensor:
-        """(answers, width): the last hidden states where answers are predicted."""
+        """Return (answers, width): the last hidden states where answers are predicted."""
         decoder = self._causal.get_decoder()
         states: Tensor = decoder(
             input_ids=batch.tokens, position_ids=batch.places, attention_mask=self._mask(batch), use_cache=False
@@ -119,7 +119,7 @@ class Objective(nn.Module):  # type: ignore[misc]
         return states[batch.rows, batch.columns]
 
     def _mask(self, batch: Batch) -> Tensor | dict[str, Tensor] | None:
-        """Who sees whom, for this base: one with a sliding window would see beyond it by a mask of ours."""
+        """Return the mask for this base: with a sliding window the given mask alone would allow too much."""
         config = self._causal.config.get_text_config()
         window = getattr(config, "sliding_window", None)
         if batch.mask is None or window is None:

@@ -1,6 +1,6 @@
-"""Trainings as processes of a machine: started so that they outlive who started them, and ended with all they started.
+"""Trainings as processes of a machine: they outlive the program that started them, and end with all their children.
 
-Everything here needs Python alone: it runs where trainings run, before anything is installed there.
+This module needs only Python: it runs on hosts, before anything is installed there.
 """
 
 import fcntl
@@ -17,41 +17,41 @@ from time import monotonic, sleep
 
 from models.errors import ModelError
 from models.files.whole_files import write_whole
-from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, end, identity
+from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, identity, write_exit_code
 from models.sft.state import (
     ACTIVE,
     KILL,
     ended,
-    goes_on_from,
-    last_line,
+    last_log_line,
     own_state,
+    resume_point,
     starter,
     state_of_exit_code,
     trainer,
 )
 
 GRACE = 120.0
-"""Seconds that a trainer has to write a checkpoint, before it is ended without one."""
+"""Seconds that a trainer has to write a checkpoint before it is killed."""
 
 _MARK = "KDTUI_JOB"
-"""In the environment of a trainer and of all that it starts: so they are found wherever they have gone."""
+"""An environment variable of a trainer and of all its children, by which they can be found anywhere."""
 
 _STARTS = 1.0
-"""Seconds in which a trainer that cannot run at all says so."""
+"""Seconds in which a trainer that cannot run at all fails."""
 
 _ENDS = 10.0
-"""Seconds that a process may take to go, after it has said how it ended."""
+"""Seconds until a process is gone after it wrote its exit code."""
 
 _LOOK = 2.0
-"""Seconds between two looks at a training that another one waits for."""
+"""Seconds between two checks of a training that another one waits for."""
 
 
 @contextmanager
-def launching(folder: Path) -> Iterator[None]:
-    """One client at a time starts or ends the training in a directory.
+def launch_lock(folder: Path) -> Iterator[None]:
+    """Lock the start and the end of the training in a directory against other clients.
 
     Raises:
-        ModelError: another one is at it.
+        ModelError: another client starts or ends it.
     """
     with (folder / "launch.lock").open("a", encoding="utf-8") as file:
         try:
@@ -61,7 +61,7 @@ def launching(folder: Path) -> Iterator[None]:
         yield
 
 
-def start(
+def start_trainer(
     folder: Path,
     *,
     python: str | None = None,
@@ -69,19 +69,19 @@ def start(
     processes: int = 1,
     after: Path | None = None,
 ) -> int:
-    """Start the trainer of a job directory, or go on with it, and return its process id; one that is at work stays.
+    """Start or resume the trainer of a job directory, and return its process id; a running trainer is left alone.
 
     Args:
-        python: where the packages of the trainer are; None for this one.
-        code: where the package `models` is; None where Python finds it by itself.
-        processes: of torchrun, one for each GPU.
+        python: the Python with the packages of the trainer; None for this one.
+        code: the path of the package `models`; None if Python finds it by itself.
+        processes: number of processes of torchrun, one for each GPU.
         after: the directory of a training that has to be done first.
 
     Raises:
         ModelError: it does not start.
     """
-    with launching(folder):
-        if (running := _at_work(folder)) is not None:
+    with launch_lock(folder):
+        if (running := _running_process(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
         command = [python or sys.executable, *trainer_arguments(folder, processes)]
@@ -95,26 +95,26 @@ def start(
     while trainer(folder) is None and process.poll() is None and after is None and monotonic() < limit:
         sleep(0.02)
     if process.poll() is not None and ended(folder) is None:
-        raise ModelError(f"the trainer did not start ({last_line(folder)}); its log is {folder / LOG}")
+        raise ModelError(f"the trainer did not start ({last_log_line(folder)}); its log is {folder / LOG}")
     return process.pid
 
 
 def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
-    """Run commands one after the other as a training is run, and return the process id; those that run already stay.
+    """Run commands in turn, in the same way as a training, and return the process id; running commands are left alone.
 
     Raises:
-        ModelError: another client starts them at this moment.
+        ModelError: another client starts them right now.
     """
-    with launching(folder):
-        if (running := _at_work(folder)) is not None:
+    with launch_lock(folder):
+        if (running := _running_process(folder)) is not None:
             return running
         (folder / EXIT_CODE).unlink(missing_ok=True)
         command = [sys.executable, "-m", "models.sft.processes", "run", str(folder), json.dumps(commands)]
         return _spawn(folder, command).pid
 
 
-def _at_work(folder: Path) -> int | None:
-    """The process of a training; one that has said how it ended is given the time to go."""
+def _running_process(folder: Path) -> int | None:
+    """Return the process of a training; a process that has written its exit code gets some time to end."""
     limit = monotonic() + _ENDS
     while (running := trainer(folder) or starter(folder)) is not None:
         if ended(folder) is None or monotonic() > limit:
@@ -126,9 +126,9 @@ def _at_work(folder: Path) -> int | None:
 def _spawn(
     folder: Path, command: Sequence[str], *, code: str | None = None, after: Path | None = None
 ) -> "subprocess.Popen[bytes]":
-    """Run a command that outlives this process, and leave in the folder what it says, and who it is."""
-    # A folder of the user's where this runs, named like one of our packages, would be taken for it, by what torchrun
-    # starts too.
+    """Run a command that outlives this process; write its output and its identity to the folder."""
+    # PYTHONSAFEPATH: otherwise a folder of the user's in the working directory, named like one of the packages, would
+    # be imported in its place, also by what torchrun starts.
     environment = {**os.environ, _MARK: str(folder), "PYTHONSAFEPATH": "1"}
     if code is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
@@ -142,13 +142,13 @@ def _spawn(
             # Neither an interrupt nor the end of the terminal reaches it.
             start_new_session=True,
         )
-    state_of_exit_code = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
-    write_whole(folder / LAUNCH, json.dumps(state_of_exit_code))
+    launch = {**identity(process.pid), "launcher": "direct", "after": None if after is None else str(after)}
+    write_whole(folder / LAUNCH, json.dumps(launch))
     return process
 
 
 def trainer_arguments(folder: Path, processes: int) -> list[str]:
-    """What Python is told in order to train in a directory."""
+    """Return the arguments of Python that train in a directory."""
     if processes == 1:
         return ["-m", "models.sft", str(folder)]
     return [
@@ -159,50 +159,50 @@ def trainer_arguments(folder: Path, processes: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
-    """A training was told to stop, and is waited for.
+    """A training was asked to stop, and is waited for.
 
     Attributes:
-        seconds: since it was told.
+        seconds: since then.
         grace: seconds after which it is killed.
-        said: the last line of its log.
+        log_line: the last line of its log.
     """
 
     seconds: float
     grace: float
-    said: str
+    log_line: str
 
 
 @dataclass(frozen=True, slots=True)
 class HasStopped:
-    """A training has ended, if not all by itself.
+    """A training has ended.
 
     Attributes:
-        left: what had to be killed, and what could not be.
+        left: one text for each process that had to be killed, or that could not be.
     """
 
     left: tuple[str, ...]
 
 
-def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStopped]:
-    """Tell a trainer to stop, and wait until it has; what is left of it and of all that it started is killed then.
+def stop_trainer(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStopped]:
+    """Stop a trainer and wait for it; kill the rest of it and of its children afterwards.
 
-    Whoever looks away before that leaves it to stop by itself.
+    If the caller closes the iterator early, the trainer still stops by itself.
 
     Args:
-        grace: seconds that it has; 0 kills it at once, though somebody else may be waiting for it.
+        grace: seconds until it is killed; 0 kills it at once, even if another client is waiting for it.
 
     Raises:
-        ModelError: another client starts or ends it at this moment.
+        ModelError: another client starts or ends it right now.
     """
-    with launching(folder) if grace else nullcontext():
+    with launch_lock(folder) if grace else nullcontext():
         pid = trainer(folder) or starter(folder)
         if pid is not None and grace:
             _signal(pid, signal.SIGTERM)
         began = monotonic()
-        yield from waited_for(folder, grace, lambda: bool(_family(folder)))
+        yield from wait_for_stop(folder, grace, lambda: bool(_family(folder)))
         if family := _family(folder):
-            # First: whoever else waits for its end is to see what has ended it.
-            tell_kill(folder, monotonic() - began)
+            # First: another client that waits for its end has to see what ended it.
+            record_kill(folder, monotonic() - began)
         killed = []
         for process in family:
             killed.append(f"{process} ({_command(process)})")
@@ -213,8 +213,8 @@ def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStoppe
         if left and ended(folder) == KILLED:
             (folder / EXIT_CODE).unlink()
         if not left and ended(folder) is None:
-            # It was told before it could say so itself.
-            end(folder, STOPPED)
+            # It was stopped before it could write this itself.
+            write_exit_code(folder, STOPPED)
         yield HasStopped(
             (
                 *(f"killed {each}" for each in killed),
@@ -223,28 +223,28 @@ def stop(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | HasStoppe
         )
 
 
-def waited_for(folder: Path, grace: float, is_there: Callable[[], bool], pause: float = 0.05) -> Iterator[Stopping]:
-    """Wait until a training that was told to stop is there no more, for so many seconds, and tell of each."""
+def wait_for_stop(folder: Path, grace: float, is_there: Callable[[], bool], pause: float = 0.05) -> Iterator[Stopping]:
+    """Wait until a training has stopped, at most `grace` seconds, and report once per second."""
     began = monotonic()
-    told_at = 0
+    reported_at = 0
     if grace:
-        yield Stopping(0.0, grace, last_line(folder))
+        yield Stopping(0.0, grace, last_log_line(folder))
     while (seconds := monotonic() - began) < grace and is_there():
-        if seconds >= told_at + 1:
-            told_at = int(seconds)
-            yield Stopping(seconds, grace, last_line(folder))
+        if seconds >= reported_at + 1:
+            reported_at = int(seconds)
+            yield Stopping(seconds, grace, last_log_line(folder))
         sleep(pause)
 
 
-def tell_kill(folder: Path, seconds: float) -> None:
-    """Say in the log, and for who asks for its state, that a training is killed, so long after it was told to stop."""
+def record_kill(folder: Path, seconds: float) -> None:
+    """Write to the log and as exit code that a training is killed, `seconds` after it was asked to stop."""
     after = f"after {seconds:.0f} s without a checkpoint" if seconds >= 1 else "at once, without a checkpoint"
-    # Of a disk that is full, the training is to be ended all the same.
+    # A training on a full disk has to be killed all the same.
     with suppress(OSError):
         with (folder / LOG).open("a", encoding="utf-8") as log:
-            # The trainer may be in the middle of a line.
-            log.write(f"\n{KILL}{after}; {goes_on_from(folder)}\n")
-        end(folder, KILLED)
+            # The trainer can be in the middle of a line.
+            log.write(f"\n{KILL}{after}; {resume_point(folder)}\n")
+        write_exit_code(folder, KILLED)
 
 
 def _signal(pid: int, number: int) -> None:
@@ -255,23 +255,23 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _family(folder: Path) -> list[int]:
-    """The processes of a training, wherever they have gone: children in sessions of their own too."""
+    """Return the processes of a training, including children in sessions of their own."""
     mark = f"{_MARK}={folder}".encode()
-    # One that was started by hand has no mark.
-    found = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
-    found += [child for pid in found for child in _children(pid)]
+    # A trainer that was started by hand has no mark.
+    pids = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
+    pids += [child for pid in pids for child in _children(pid)]
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if mark in (path / "environ").read_bytes().split(b"\0") and identity(int(path.name))["started"] is not None:
-                found.append(int(path.name))
+                pids.append(int(path.name))
         except OSError:
-            # It has ended, or is somebody else's.
+            # It has ended, or belongs to another user.
             continue
-    return [pid for pid in dict.fromkeys(found) if pid != os.getpid()]
+    return [pid for pid in dict.fromkeys(pids) if pid != os.getpid()]
 
 
 def _children(pid: int) -> list[int]:
-    """All that a process has started, and that these have."""
+    """Return all descendants of a process."""
     try:
         own = [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     except OSError:
@@ -287,19 +287,19 @@ def _command(pid: int) -> str:
 
 
 def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
-    """Wait until another training is done, and become the trainer; where it was not done, this one fails."""
+    """Wait until another training is done, then become the trainer; if it failed or was stopped, fail too."""
     while own_state(before) in ("created", *ACTIVE):
         sleep(_LOOK)
     code = ended(before)
     if code is None or state_of_exit_code(code) != "done":
-        print(f"the training before, {before}, is not done; kdtui sft resume starts this one all the same")
-        end(folder, 1)
+        print(f"the previous training, {before}, is not done; start this one anyway with kdtui sft resume")
+        write_exit_code(folder, 1)
         return
     os.execvp(command[0], list(command))
 
 
 def run_commands(folder: Path, commands: Sequence[Sequence[str]]) -> None:
-    """Run commands until one fails, and say in the folder how that ended."""
+    """Run commands until one fails, and write the exit code to the folder."""
     code = 1
     try:
         for command in commands:
@@ -308,7 +308,7 @@ def run_commands(folder: Path, commands: Sequence[Sequence[str]]) -> None:
             if code:
                 break
     finally:
-        end(folder, code)
+        write_exit_code(folder, code)
 
 
 if __name__ == "__main__":

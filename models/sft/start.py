@@ -5,26 +5,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters.conversion import CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.errors import ModelError
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
-from models.sft.host import sha256
 from models.sft.job import Lora, Start
 from models.sft.job_files import START
 
 
 def start_config(adapter: Path) -> dict[str, Any]:
-    """The configuration of an adapter that a training can continue.
+    """Read the configuration of an adapter, and check that a training can continue it.
 
     Args:
         adapter: a folder of PEFT.
 
     Raises:
-        ModelError: a file of it is missing or damaged, or it has what no GGUF adapter can hold, such as DoRA.
+        ModelError: a file is missing or damaged, or it uses something that no GGUF adapter can hold, such as DoRA.
     """
     for name in (CONFIG, WEIGHTS):
         if not (adapter / name).is_file():
-            raise ModelError(f"{adapter}: {name} is missing, so that no training can continue this adapter")
+            raise ModelError(f"{adapter}: {name} is missing, so no training can continue this adapter")
     config = read_object(adapter / CONFIG)
     check_trainable(config)
     if type(config.get("r")) is not int or config["r"] < 1 or not config.get("target_modules"):
@@ -33,17 +33,17 @@ def start_config(adapter: Path) -> dict[str, Any]:
 
 
 def lora_of(config: Mapping[str, Any], dropout: float) -> Lora:
-    """The settings of such an adapter, with the dropout of the training that continues it."""
+    """Return the LoRA settings of such an adapter, with the dropout of the training that continues it."""
     targets = config["target_modules"]
     names = (targets,) if isinstance(targets, str) else tuple(sorted(map(str, targets)))
     return Lora(config["r"], float(config.get("lora_alpha") or 1), dropout, names)
 
 
 def copy_start(adapter: Path, job: Path) -> str:
-    """Copy an adapter into a job directory, so that what happens to it later changes nothing there.
+    """Copy an adapter into a job directory, so that later changes of the original have no effect.
 
     Returns:
-        The sha256 of its weights.
+        The SHA-256 of its weights.
 
     Raises:
         OSError: it cannot be copied.
@@ -53,32 +53,33 @@ def copy_start(adapter: Path, job: Path) -> str:
     for name in (CONFIG, WEIGHTS, MANIFEST):
         if (adapter / name).exists():
             shutil.copyfile(adapter / name, target / name)
-    return sha256(target / WEIGHTS)
+    return file_sha256(target / WEIGHTS)
 
 
 def start_lora(job: Path, dropout: float) -> Any:
-    """The `peft.LoraConfig` of the adapter in a job directory, to be trained further: rank, scale and targets as they
-    are, whether the trainer has a setting of its own for that or not.
+    """Return the `peft.LoraConfig` of the adapter in a job directory, to continue it.
+
+    Rank, scale and targets are kept, even if the trainer has no setting for them.
 
     Raises:
-        ModelError: a file of it is missing or damaged.
+        ModelError: a file is missing or damaged.
     """
     from peft import LoraConfig
 
     start_config(job / START)
     config = LoraConfig.from_pretrained(str(job / START))
     config.inference_mode = False
-    # The base is where the job says.
+    # The job names the base.
     config.base_model_name_or_path = None
     config.lora_dropout = dropout
     return config
 
 
 def load_start(model: Any, job: Path, start: Start) -> None:
-    """Give a model with a LoRA of that configuration the weights of the adapter in a job directory.
+    """Load the weights of the adapter in a job directory into a model with that LoRA configuration.
 
     Raises:
-        ModelError: they are other weights than those that the training was made with, or of another base.
+        ModelError: these are not the weights that the training was made with, or they do not fit the base.
     """
     from peft import set_peft_model_state_dict
     from safetensors import SafetensorError
@@ -86,14 +87,14 @@ def load_start(model: Any, job: Path, start: Start) -> None:
 
     path = job / START / WEIGHTS
     try:
-        if sha256(path) != start.sha256:
+        if file_sha256(path) != start.sha256:
             raise ModelError(f"{path}: these are not the weights of {start.name} that this training was made with")
-        found = set_peft_model_state_dict(model, load_file(path))
+        result = set_peft_model_state_dict(model, load_file(path))
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: it cannot be read ({error})") from error
     except RuntimeError as error:
         raise ModelError(f"{path}: these weights have other sizes than those of the base") from error
-    missing = [name for name in found.missing_keys if "lora_" in name]
-    if missing or found.unexpected_keys:
-        name = (missing or found.unexpected_keys)[0]
+    missing = [name for name in result.missing_keys if "lora_" in name]
+    if missing or result.unexpected_keys:
+        name = (missing or result.unexpected_keys)[0]
         raise ModelError(f"{path}: these weights are not those of an adapter for this base ({name})")

@@ -1,4 +1,4 @@
-"""What a model writes greedily behind prompts, in batches."""
+"""Greedy generation after prompts, in batches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,22 +20,22 @@ def write_greedily(
     tokens: int,
     between: Callable[[], object] = lambda: None,
 ) -> list[str]:
-    """The text behind each prompt, up to the end of the answer.
+    """Return the text after each prompt, up to the end of the answer.
 
     Args:
         most: tokens of a text.
-        tokens: of a batch, with what pads it and what is written.
-        between: called after each batch; it may raise, to end this.
+        tokens: of a batch, including padding and the new text.
+        between: called after each batch; it can raise an exception to end this.
     """
     end = ChatTokenizer(vocabulary).end
-    found = [""] * len(prompts)
-    # Those of about one length together, so that little is padded.
+    texts = [""] * len(prompts)
+    # Prompts of similar length share a batch, so that there is little padding.
     waiting = sorted(range(len(prompts)), key=lambda at: -len(prompts[at]))
     while waiting:
         longest = len(prompts[waiting[0]])
         rows = max(1, tokens // (longest + most))
         batch, waiting = waiting[:rows], waiting[rows:]
-        # Padded at the beginning: what is written follows the end of each prompt.
+        # Padded at the beginning: the new text follows the end of each prompt.
         read = torch.full((len(batch), longest), end)
         mask = torch.zeros_like(read)
         for row, at in enumerate(batch):
@@ -51,6 +51,6 @@ def write_greedily(
                 pad_token_id=end,
             )[:, longest:]
         for at, answer in zip(batch, answers.tolist(), strict=True):
-            found[at] = vocabulary.text(answer[: answer.index(end)] if end in answer else answer)
+            texts[at] = vocabulary.text(answer[: answer.index(end)] if end in answer else answer)
         between()
-    return found
+    return texts

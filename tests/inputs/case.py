@@ -1,4 +1,4 @@
-"""One line of the tables in `tests/inputs/cases`: a situation, what a person enters there, and what must come of it."""
+"""A row of the tables in `tests/inputs/cases`: a situation, the input of the user, and the expected answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Case:
-    """A command in a situation, and the sentence that it must answer with.
+    """A command in a situation, and the expected message.
 
     Attributes:
-        situation: reads as a sentence, and names the test.
+        situation: a sentence that names the test.
         command: arguments of `kdtui`. `{tmp}` in any text of a case stands for the folder of the test.
-        expected: part of what is printed: on stderr where the command fails, else on stdout or stderr.
+        expected: part of the output: on stderr if the command fails, else on stdout or stderr.
         code: exit code.
         files: files in the folder of the test, by name.
-        before: commands that are run first, and must succeed. The demo data are imported with `DEMO`.
-        forbidden: what must not be printed.
+        before: commands that run first and must succeed. `DEMO` imports the demo data.
+        forbidden: texts that must not be in the output.
     """
 
     situation: str

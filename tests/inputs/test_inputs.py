@@ -1,4 +1,4 @@
-"""Every input in `tests/inputs/cases` is answered by the expected sentence and exit code, and never by a traceback.
+"""Every input in `tests/inputs/cases` gets the expected message and exit code, and never a traceback.
 
 To try another input, add a line to one of the tables there, or a module with a table `CASES` of its own.
 """
@@ -41,4 +41,4 @@ def test_an_input_gets_the_expected_answer(
     for text in case.forbidden:
         assert text not in result.out + result.err
     if case.code == 1:
-        assert result.err.count("\n") == 1, f"one sentence is expected, not {result.err!r}"
+        assert result.err.count("\n") == 1, f"expected one sentence, not {result.err!r}"

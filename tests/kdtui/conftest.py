@@ -43,9 +43,9 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
 
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     # A model by chance writes on to the end.
-    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
+    monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.adapters.provenance import adapter_manifest
 from store.models import named_model
 from store.sqlite import Database
@@ -104,7 +105,7 @@ def test_a_folder_with_a_gguf_adapter_alone_is_taken_in(
     assert "note" not in kdtui("model", "add", tmp_path / "lone").err
     assert kept(db, "lone").read_bytes() == (given / "first.gguf").read_bytes()
     make_adapter(tmp_path / "lone" / "foreign.gguf")
-    assert "say which of its GGUF files, with --file: any name.gguf, foreign.gguf" in (
+    assert "it has several GGUF files; choose one with --file: any name.gguf, foreign.gguf" in (
         kdtui("model", "add", tmp_path / "lone", "--name", "x").err
     )
     result = kdtui("model", "add", tmp_path / "lone", "--name", "foreign", "--file", "foreign.gguf")
@@ -234,35 +235,35 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flipped, f"{WEIGHTS}: its SHA-256 is another than SHA256SUMS says"),
+        (flipped, f"{WEIGHTS}: its SHA-256 differs from SHA256SUMS"),
         (unlisted, f"{WEIGHTS}: SHA256SUMS does not list it"),
-        (put("SHA256SUMS", "0" * 64 + "  ../../etc/passwd\n"), "'../../etc/passwd' is no file of this folder"),
-        (put("SHA256SUMS", "0" * 64 + "  /etc/passwd\n"), "'/etc/passwd' is no file of this folder"),
+        (put("SHA256SUMS", "0" * 64 + "  ../../etc/passwd\n"), "'../../etc/passwd' is not a file of this folder"),
+        (put("SHA256SUMS", "0" * 64 + "  /etc/passwd\n"), "'/etc/passwd' is not a file of this folder"),
         (put("SHA256SUMS", "rubbish\n"), "SHA256SUMS, line 1: this is no SHA-256"),
         (put("SHA256SUMS", b"x" * 2**21), "SHA256SUMS: it has more than 1,048,576 bytes"),
         (put("adapter_model.bin", b"x"), "adapter_model.bin: this is a pickle"),
         (put("adapter.pt", b"x"), "adapter.pt: this is a pickle"),
         (link(WEIGHTS, "../outside"), f"{WEIGHTS}: this is a link"),
         (link(CONFIG, "/etc/passwd"), f"{CONFIG}: this is a link"),
-        (pipe, f"{CONFIG}: this is no file"),
-        (set_header(2**63), f"{WEIGHTS}: this is no whole safetensors file"),
-        (set_header(len(_HUGE), _HUGE), f"{WEIGHTS}: this is no whole safetensors file"),
-        (set_header(40_000, b"[" * 40_000), f"{WEIGHTS}: this is no whole safetensors file"),
+        (pipe, f"{CONFIG}: this is not a regular file"),
+        (set_header(2**63), f"{WEIGHTS}: this safetensors file is incomplete or damaged"),
+        (set_header(len(_HUGE), _HUGE), f"{WEIGHTS}: this safetensors file is incomplete or damaged"),
+        (set_header(40_000, b"[" * 40_000), f"{WEIGHTS}: this safetensors file is incomplete or damaged"),
         (set_header(2**25, b" " * 2**25), "its list of tensors has 33,554,432 bytes"),
-        (cut(WEIGHTS), f"{WEIGHTS}: this is no whole safetensors file"),
-        (cut(CONFIG), f"{CONFIG}: this is no JSON"),
-        (put(CONFIG, "x"), f"{CONFIG}: its SHA-256 is another"),
+        (cut(WEIGHTS), f"{WEIGHTS}: this safetensors file is incomplete or damaged"),
+        (cut(CONFIG), f"{CONFIG}: this is not JSON"),
+        (put(CONFIG, "x"), f"{CONFIG}: its SHA-256 differs"),
         (change_json(CONFIG, use_dora=True), "cannot hold use_dora=True"),
         (change_json(CONFIG, bias="all"), "cannot hold bias='all'"),
         (change_json(CONFIG, lora_alpha="x"), "lora_alpha cannot be 'x'"),
         (change_json(CONFIG, r=True), "r cannot be 'True'"),
         (change_json(CONFIG, target_modules=7), "target_modules cannot be '7'"),
-        (change_json(CONFIG, target_modules=[["x"]]), "target_modules has to be names"),
+        (change_json(CONFIG, target_modules=[["x"]]), "target_modules has to be a list of names"),
         (change_json(CONFIG, auto_mapping={"x": 1}, megatron_config={"x": 1}), "cannot hold megatron_config"),
-        (change_json(CONFIG, alpha_pattern={"(a+)+$": 2}), "could take for ever to match"),
-        (change_json(CONFIG, alpha_pattern={".*.*.*.*.*x": 2}), "could take for ever to match"),
+        (change_json(CONFIG, alpha_pattern={"(a+)+$": 2}), "could take forever to match"),
+        (change_json(CONFIG, alpha_pattern={".*.*.*.*.*x": 2}), "could take forever to match"),
         (change_json(CONFIG, alpha_pattern={f"layer{n}": 1 for n in range(5000)}), "5,000 patterns"),
-        (change_json(CONFIG, rank_pattern={"x": "y"}), "which is no number"),
+        (change_json(CONFIG, rank_pattern={"x": "y"}), "which is not a number"),
         (change_json(MANIFEST, kind="routed"), "of the kind 'routed', which this version of kdtui does not know"),
         (change_json(MANIFEST, deep=json.loads("[" * 40 + "]" * 40)), f"{MANIFEST}: it is nested too deeply"),
         (change_json(BASE_CONFIG, num_hidden_layers=10**9), "1,000,000,000 layers"),
@@ -270,7 +271,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (change_weights(lambda w: {k: v for k, v in w.items() if k != KEY}), "one matrix for model.layers.0"),
         (change_weights(lambda w: w | {KEY: w[KEY][:-2].clone()}), "which is 64 x 64 in the base"),
         (change_weights(lambda w: {k.replace("layers.1", "layers.9"): v for k, v in w.items()}), "layers.9"),
-        (change_weights(lambda w: w | {KEY: w[KEY] * float("nan")}), "is no number; its weights are damaged"),
+        (change_weights(lambda w: w | {KEY: w[KEY] * float("nan")}), "is not a number; its weights are damaged"),
         (change_weights(lambda w: w | {"evil": w[KEY].clone()}), "cannot hold evil"),
         (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: there is no such file"),
         (only_gguf(lambda data: data[:-9000]), "first.gguf: this adapter cannot be read"),

@@ -9,7 +9,8 @@ import pytest
 
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
-from store.datasets import get_session, iter_sessions, nearest_sessions
+from store.nearest_sessions import nearest_sessions
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model

@@ -22,8 +22,8 @@ from kdtui.workflows.student.generate import BundleGrew, SessionAnswered, genera
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for
 from models.errors import ModelError
-from store.datasets import get_session
 from store.records import Item, Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

@@ -1,4 +1,4 @@
-"""Editors that write a byte order mark at the beginning of a text are understood wherever a person writes one."""
+"""Byte order marks, which some editors write, are accepted in every text that a user provides."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.distill.prompt_files import own_file, prompt_text, prompts_hash
+from kdtui.distill.prompt_files import own_prompt_file, prompt_text, prompts_hash
 from kdtui.errors import BadFile
 from kdtui.exchange.pasted_text import read_typed
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -25,8 +25,8 @@ def standard_input(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
-def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
-    path = own_file("detect")
+def test_a_byte_order_mark_in_a_users_prompt(tmp_path: Path) -> None:
+    path = own_prompt_file("detect")
     assert path.is_relative_to(tmp_path)
     path.parent.mkdir(parents=True)
     path.write_bytes("Größe".encode())
@@ -42,14 +42,14 @@ def test_a_prompt_of_ones_own(tmp_path: Path) -> None:
         prompt_text("detect")
 
 
-def test_what_is_pasted() -> None:
+def test_a_byte_order_mark_in_pasted_text() -> None:
     [session] = read_typed("\ufeffTent\nPegs")
     assert [item.title for item in session.items] == ["Tent", "Pegs"]
     [session] = read_typed('\ufeff{"session": "s", "items": [{"id": "a"}]}')
     assert session.id == "s"
 
 
-def test_a_file_of_json(tmp_path: Path) -> None:
+def test_a_byte_order_mark_in_a_json_file(tmp_path: Path) -> None:
     path = tmp_path / "job.json"
     path.write_bytes(MARK + b'{"a": 1}')
     assert read_object(path) == {"a": 1}
@@ -58,7 +58,7 @@ def test_a_file_of_json(tmp_path: Path) -> None:
         read_object(path)
 
 
-def test_numbers_on_stdin(
+def test_byte_order_marks_in_numbers_on_stdin(
     db: Database, outdoor: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     list(import_dataset(db, outdoor, "demo"))
@@ -68,7 +68,7 @@ def test_numbers_on_stdin(
     assert "2 pieces" in result.err
 
 
-def test_sessions_on_stdin(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_byte_order_marks_in_sessions_on_stdin(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'{"session": "s", "items": [{"id": "a", "title": "Tent"}]}\n'
     standard_input(MARK + line, monkeypatch)
     [row] = kdtui("generate", "-", "--json", "--student", "smollm2").rows

@@ -153,7 +153,7 @@ def test_a_strategy_that_refuses_a_session_is_left_out_and_says_why(kdtui: Kdtui
     assert before.code == 0
     result = kdtui("calibrate", "--student", model, "--context", 512)
     assert result.code == 1
-    assert "list is left out; session o" in result.err
+    assert "list is left out: session o" in result.err
     assert "tokens but the context has 512" in result.err
     assert "no strategy can answer all" in result.err
     assert list(calibrations(db, "outdoor", settings_for(str(model)))) == ["list"], "what was known is kept"

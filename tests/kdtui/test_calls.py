@@ -1,4 +1,4 @@
-"""The ledger: what teachers were asked, listed, searched, added up and shown in full."""
+"""The ledger of calls: listed, searched, added up and shown in full."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.calls import call_hits, calls_after, record_call
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge
 from store.records import Item, Session
 from store.sqlite import Database
@@ -59,23 +59,23 @@ def test_calls_come_newest_first(ledger: Database) -> None:
         ("hangs", [6, 3]),
         ("50%_4", [4]),
         ("0__", []),
-        # Only what was said, and not how it was asked for.
+        # Only the text of the messages is searched, not the settings of the call.
         ("object", []),
         ("\\", []),
     ],
 )
-def test_calls_are_found_by_what_was_said(ledger: Database, text: str, numbers: list[int]) -> None:
+def test_calls_are_found_by_their_text(ledger: Database, text: str, numbers: list[int]) -> None:
     assert found(ledger, text) == numbers
     assert found(ledger, text, failed=True) == [number for number in numbers if number in (3, 6)]
 
 
-def test_a_request_that_is_no_json_is_searched_as_it_is(ledger: Database) -> None:
+def test_a_request_that_is_not_json_is_searched_as_text(ledger: Database) -> None:
     with ledger.atomic():
         ledger.execute("UPDATE calls SET request = 'scribble' WHERE id = 2")
     assert found(ledger, "scribble") == [2]
 
 
-def test_lists_and_sums_are_read_off_indexes(ledger: Database) -> None:
+def test_lists_and_sums_are_read_from_indexes(ledger: Database) -> None:
     plans = [
         str(row)
         for sql in (
@@ -98,11 +98,11 @@ def test_the_list_as_a_table_and_as_json(kdtui: Kdtui) -> None:
     rows = kdtui("knowledge", "calls", "--json", "--failed").rows
     assert [(row["id"], row["status"], row["cost"]) for row in rows] == [(6, "failed", None), (3, "failed", None)]
     assert [row["id"] for row in kdtui("knowledge", "calls", "--json", "--search", "lamp 5").rows] == [5]
-    assert "no call is like that" in kdtui("knowledge", "calls", "--search", "whale").err
+    assert "no call matches" in kdtui("knowledge", "calls", "--search", "whale").err
 
 
 def test_an_empty_ledger_says_so(kdtui: Kdtui) -> None:
-    assert "no teacher behind an endpoint has been asked yet" in kdtui("knowledge", "calls").err
+    assert "there are no calls to endpoints yet" in kdtui("knowledge", "calls").err
 
 
 @pytest.mark.usefixtures("ledger")
@@ -141,7 +141,7 @@ def test_one_call_in_full(ledger: Database, kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
-def test_what_cannot_be_shown_is_one_sentence(kdtui: Kdtui) -> None:
+def test_an_unknown_call_is_reported(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "calls", 99)
     assert (result.code, result.out) == (1, "")
     assert "there is no call 99; kdtui knowledge calls shows the numbers" in result.err

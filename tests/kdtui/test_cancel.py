@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.processes import start
+from models.sft.processes import start_trainer
 from models.sft.state import job_status
 from store.hosts import Host, add_host
 from store.jobs import add_job
@@ -40,7 +40,7 @@ def made(db: Database, tmp_path: Path) -> Callable[[str | None], Path]:
         (folder / "checkpoints" / "step-00000007").mkdir(parents=True)
         add_job(db, "deaf", here, TrainingSettings(("outdoor",)), "key", host=host)
         (tmp_path / "bin").mkdir()
-        start(folder, python=str(stubborn(tmp_path / "bin")))
+        start_trainer(folder, python=str(stubborn(tmp_path / "bin")))
         return folder
 
     return make
@@ -51,24 +51,24 @@ def test_what_is_waited_for_is_said_at_once_and_a_kill_is_not_called_a_checkpoin
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.service.GRACE", 1.5)
-    monkeypatch.setattr("kdtui.cli.trainings._SAYS", 0.5)
+    monkeypatch.setattr("kdtui.cli.trainings._SECONDS_BETWEEN_LINES", 0.5)
     folder = made(host)
     (folder / "log").write_text("step 8 of 40: loss \033[31m0.5\n")
     result = kdtui("sft", "cancel", "deaf")
     lines = result.err.splitlines()
     assert result.code == 0
-    assert lines[0].startswith("training deaf is told to stop: if it has begun, it finishes its step and writes a")
+    assert lines[0].startswith("training deaf was asked to stop: if it has begun, it finishes its step and writes a")
     assert "waiting for deaf to stop: 1 s of 2; step 8 of 40: loss 0.5" in lines
     assert "training deaf: killed " in result.err
     assert lines[-1] == (
-        "training deaf has stopped: killed after 2 s without a checkpoint; it goes on from step 7; "
+        "training deaf has stopped: killed after 2 s without a checkpoint; it resumes from step 7; "
         "kdtui sft resume deaf goes on"
     )
     assert job_status(folder).state == "stopped"
     [row] = kdtui("sft", "show", "deaf", "--json").rows
     assert (row["state"], row["reason"]) == (
         "stopped",
-        "killed after 2 s without a checkpoint; it goes on from step 7",
+        "killed after 2 s without a checkpoint; it resumes from step 7",
     )
     assert "killed after 2 s without a checkpoint" in kdtui("sft", "logs", "deaf").out
 
@@ -83,11 +83,11 @@ def test_one_that_is_killed_now_is_not_waited_for(
         [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
     )
     assert waiting.stderr is not None
-    assert "is told to stop" in waiting.stderr.readline()
+    assert "was asked to stop" in waiting.stderr.readline()
     result = kdtui("sft", "cancel", "deaf", "--now")
     assert result.code == 0
-    assert "is told to stop" not in result.err
-    killed = "training deaf has stopped: killed at once, without a checkpoint; it goes on from step 7"
+    assert "was asked to stop" not in result.err
+    killed = "training deaf has stopped: killed at once, without a checkpoint; it resumes from step 7"
     assert result.err.splitlines()[-1].startswith(killed)
     assert killed in waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 0
@@ -103,7 +103,7 @@ def test_who_does_not_want_to_wait_is_told_how_to_kill_it(
         [sys.executable, "-m", "kdtui", "sft", "cancel", "deaf"], stderr=subprocess.PIPE, text=True
     )
     assert waiting.stderr is not None
-    assert "is told to stop" in waiting.stderr.readline()
+    assert "was asked to stop" in waiting.stderr.readline()
     os.kill(waiting.pid, signal.SIGINT)
     assert "training deaf stops by itself; kdtui sft cancel deaf --now kills it" in waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 130

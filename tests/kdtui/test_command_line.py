@@ -1,4 +1,4 @@
-"""The command line as a whole: light to start, documented, and safe with hostile text."""
+"""The command line as a whole: fast to start, documented, and safe with hostile text."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kdtui.cli.evaluate import evaluate
-from kdtui.cli.study import run as run_study
+from kdtui.cli.study_run import run as run_study
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
 
@@ -23,7 +23,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 
 
 @pytest.mark.parametrize("module", ["kdtui.__main__", "kdtui.tui.app"])
-def test_importing_pulls_in_nothing_heavy(module: str) -> None:
+def test_importing_loads_no_heavy_module(module: str) -> None:
     heavy = ["torch", "llama_cpp", "openai", "sklearn", "scipy"] + (
         ["textual", "sqlite_utils"] if "main" in module else []
     )
@@ -40,7 +40,7 @@ def test_help_names_every_command(kdtui: Kdtui) -> None:
         assert kdtui(command, "--help").code == 0
 
 
-def test_the_documentation_shows_the_help_as_it_is(kdtui: Kdtui) -> None:
+def test_the_documentation_shows_the_help_verbatim(kdtui: Kdtui) -> None:
     assert kdtui("--help").out.strip() in PAGE.read_text(encoding="utf-8")
 
 
@@ -54,7 +54,7 @@ def test_without_a_terminal_the_app_does_not_start(kdtui: Kdtui) -> None:
     assert (result.code, result.err) == (1, "kdtui: the app needs a terminal; kdtui --help lists the commands\n")
 
 
-def test_the_version_is_told(kdtui: Kdtui) -> None:
+def test_the_version_is_printed(kdtui: Kdtui) -> None:
     assert kdtui("--version").out.startswith("kdtui 0.")
 
 
@@ -85,12 +85,12 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
-def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
+def test_the_demo_runs_the_whole_loop_and_keeps_existing_datasets(
     kdtui: Kdtui, db: Database, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Of each dataset, and in the study, it answers one session: all of them take half a minute.
+    # It answers only one session of each dataset and in the study: all of them take half a minute.
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", partial(evaluate, limit=1))
-    monkeypatch.setattr("kdtui.cli.study.run", partial(run_study, sessions=1, replace=True))
+    monkeypatch.setattr("kdtui.cli.study_run.run", partial(run_study, sessions=1, replace=True))
     list(import_dataset(db, few, "demo-outdoor"))
     result = kdtui("demo")
     assert result.code == 0
@@ -106,7 +106,7 @@ def test_the_demo_runs_the_whole_loop_and_takes_what_is_there_already(
     assert [row["name"] for row in datasets] == ["demo-kitchen", "demo-outdoor"]
 
 
-def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: Kdtui, db: Database) -> None:
+def test_the_demo_imports_only_data_and_keeps_existing_knowledge(kdtui: Kdtui, db: Database) -> None:
     first = kdtui("demo", "--data-only")
     assert first.code == 0
     assert first.out == ""
@@ -117,7 +117,7 @@ def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: 
     again = kdtui("demo", "--data-only")
     assert again.err.splitlines() == [f"dataset demo-{name} is there already" for name in ("outdoor", "kitchen")]
     assert db.execute("SELECT id, dataset_id, format, statement FROM knowledge ORDER BY id").fetchall() == known
-    # What was interrupted is completed.
+    # An interrupted import is completed.
     db.execute("DELETE FROM knowledge WHERE format = 'thought'")
     assert db.conn is not None
     db.conn.commit()
@@ -125,7 +125,7 @@ def test_the_data_of_the_demo_come_alone_and_what_is_known_of_them_stays(kdtui: 
     assert "mined" not in kdtui("demo", "--data-only").err
 
 
-def test_the_doctor_finds_what_is_here(kdtui: Kdtui) -> None:
+def test_the_doctor_finds_the_installed_parts(kdtui: Kdtui) -> None:
     result = kdtui("doctor", "--json")
     assert result.code == 0
     findings = {row["name"]: row for row in result.rows}
@@ -160,7 +160,7 @@ def test_the_doctor_names_datasets_whose_category_names_were_cut_at_their_commas
     assert result.code == 0
 
 
-def test_a_reader_that_stops_early_is_no_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "d"))
     command = f"{sys.executable} -m kdtui data export --db {database_of_the_test}"
     result = subprocess.run(["bash", "-c", f"{command} | head -1 | wc -l"], capture_output=True, text=True, check=False)
@@ -173,14 +173,14 @@ def test_numbers_beyond_the_database_are_wrong_usage(kdtui: Kdtui) -> None:
         assert kdtui(*command).code == 2
 
 
-def test_an_argument_that_is_no_text_is_one_sentence(kdtui: Kdtui) -> None:
+def test_an_undecodable_argument_is_one_sentence(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "caf\udce9")
     assert result.code == 1
     assert "is not UTF-8 text" in result.err
     assert len(result.err.splitlines()) == 1
 
 
-def test_a_terminal_without_the_letters_gets_question_marks(
+def test_a_terminal_that_lacks_characters_gets_question_marks(
     db: Database, database_of_the_test: Path, outdoor: Path
 ) -> None:
     list(import_dataset(db, outdoor, "d"))

@@ -1,4 +1,4 @@
-"""Completion in a shell: names of what is stored, words that options take, and nothing that is done or said."""
+"""Shell completion: names in the store, words of options, and no side effects or messages."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ Complete = Callable[[str], list[str]]
 
 @pytest.fixture
 def complete(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Complete:
-    """What bash would be told for a command line that ends where somebody presses Tab."""
+    """Return the completions that bash gets for a command line."""
     from kdtui.__main__ import main
 
     def ask(line: str) -> list[str]:
@@ -81,31 +81,29 @@ def stored(db: Database, outdoor: Path) -> None:
         ("kdtui data show --dataset nothing-is-called-like-this", []),
     ],
 )
-def test_what_can_follow_is_offered(complete: Complete, line: str, offered: list[str]) -> None:
+def test_completions_are_offered(complete: Complete, line: str, offered: list[str]) -> None:
     assert complete(line) == offered
 
 
 @pytest.mark.usefixtures("stored")
-def test_the_database_of_the_line_is_asked(complete: Complete, tmp_path: Path) -> None:
+def test_the_database_of_the_command_line_is_used(complete: Complete, tmp_path: Path) -> None:
     assert complete(f"kdtui --db {tmp_path}/other.db data show --dataset ") == []
     assert complete(f"kdtui data show --db {tmp_path}/other.db --dataset ") == []
     assert not (tmp_path / "other.db").exists()
 
 
 @pytest.mark.usefixtures("stored")
-def test_names_that_a_shell_would_take_apart_are_left_out(complete: Complete) -> None:
+def test_names_that_a_shell_would_split_are_left_out(complete: Complete) -> None:
     assert complete("kdtui data show --dataset t") == []
 
 
-def test_nothing_is_made_and_nothing_is_said_where_there_is_no_database(
-    complete: Complete, database_of_the_test: Path
-) -> None:
+def test_a_missing_database_is_not_created_and_gives_no_message(complete: Complete, database_of_the_test: Path) -> None:
     assert complete("kdtui data show --dataset ") == []
     assert not database_of_the_test.parent.exists()
 
 
 @pytest.mark.parametrize("content", [b"dear diary, " * 100, b""])
-def test_a_file_that_is_no_database_offers_nothing(
+def test_a_file_that_is_not_a_database_offers_nothing(
     complete: Complete, database_of_the_test: Path, content: bytes
 ) -> None:
     database_of_the_test.parent.mkdir()
@@ -115,7 +113,7 @@ def test_a_file_that_is_no_database_offers_nothing(
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_closed_database_stays_as_it_is(db: Database, complete: Complete, database_of_the_test: Path) -> None:
+def test_a_closed_database_stays_unchanged(db: Database, complete: Complete, database_of_the_test: Path) -> None:
     db.close()
     before = {path.name: path.read_bytes() for path in database_of_the_test.parent.iterdir()}
     database_of_the_test.chmod(0o444)
@@ -124,14 +122,14 @@ def test_a_closed_database_stays_as_it_is(db: Database, complete: Complete, data
 
 
 @pytest.mark.usefixtures("stored")
-def test_what_another_process_has_just_written_is_offered(db: Database, database_of_the_test: Path) -> None:
+def test_names_that_another_process_has_just_written_are_offered(db: Database, database_of_the_test: Path) -> None:
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns"))
     assert database_of_the_test.with_name("kdtui.db-wal").stat().st_size
     assert names_with(database_of_the_test, "runs") == ["2", "1"]
 
 
 @pytest.mark.usefixtures("stored")
-def test_a_database_that_is_being_written_to_is_not_waited_for(db: Database, database_of_the_test: Path) -> None:
+def test_completion_does_not_wait_for_a_locked_database(db: Database, database_of_the_test: Path) -> None:
     with db.atomic():
         db.execute("DELETE FROM runs")
         started = time.perf_counter()
@@ -154,7 +152,7 @@ def test_completion_imports_nothing_heavy(database_of_the_test: Path) -> None:
     assert (result.stdout, result.stderr) == ("outdoor\n", "[]\n")
 
 
-def test_the_words_that_are_offered_are_those_that_there_are() -> None:
+def test_the_offered_words_are_those_of_the_program() -> None:
     assert (*STRATEGIES, AICL) == completion.STRATEGIES
     assert completion.STUDENTS == RESERVED
     assert completion.FORMATS == FORMATS
@@ -162,14 +160,14 @@ def test_the_words_that_are_offered_are_those_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash"])
-def test_a_script_is_written_where_the_shell_finds_it(tmp_path: Path, shell: str) -> None:
+def test_a_script_is_installed_where_the_shell_finds_it(tmp_path: Path, shell: str) -> None:
     kdtui = Path(sys.executable).with_name("kdtui")
     environment = os.environ | {"HOME": str(tmp_path)}
     for _ in range(2):
         command = [shell, "-c", f"{kdtui} --install-completion; exit $?"]
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert (result.returncode, result.stdout) == (0, "")
-        assert "bash completes kdtui from now on" in result.stderr
+        assert "installed completion for bash in" in result.stderr
     script = tmp_path / ".bash_completions" / "kdtui.sh"
     assert "_kdtui_completion" in script.read_text()
     assert (tmp_path / ".bashrc").read_text().count(str(script)) == 1
@@ -179,12 +177,12 @@ def test_a_script_is_written_where_the_shell_finds_it(tmp_path: Path, shell: str
     assert printed.stdout.strip() == script.read_text().strip()
 
 
-def test_a_shell_that_cannot_be_taught_is_named(tmp_path: Path) -> None:
+def test_an_unsupported_shell_is_named(tmp_path: Path) -> None:
     kdtui = Path(sys.executable).with_name("kdtui")
     environment = {"HOME": str(tmp_path), "SHELL": "/bin/dash", "PATH": os.environ["PATH"]}
     command = ["dash", "-c", f"{kdtui} --install-completion; exit $?"]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
-    assert "completion is for bash, zsh, fish" in result.stderr
+    assert "run this in one of: bash, zsh, fish" in result.stderr
     assert list(tmp_path.iterdir()) == []

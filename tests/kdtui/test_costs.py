@@ -11,8 +11,8 @@ from kdtui.workflows.calls.asker import ANSWER_TOKENS
 from kdtui.workflows.calls.costs import Prices, cost_text
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
-from store.datasets import iter_sessions
 from store.records import Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good
@@ -63,7 +63,7 @@ def test_tokens_that_are_not_told_are_estimated_and_marked(db: Database, serve: 
     assert f"cost ~{spent(db):.4f} (tokens of 3 calls estimated)" in result.err
     shown = kdtui("knowledge", "calls")
     assert "~" in shown.out
-    assert "~ is an estimate" in shown.err
+    assert "~ marks estimates" in shown.err
     assert "estimated: the server did not tell" in kdtui("knowledge", "calls", 1).out
     assert all(row["is_estimated"] for row in kdtui("knowledge", "calls", "--json").rows)
     assert kdtui("knowledge", "calls", "--totals", "--json").rows[0]["estimated"] == 3
@@ -110,7 +110,7 @@ def test_an_empty_answer_was_paid_for_and_is_not_paid_for_again(
     assert {row["status"] for row in calls(db)} == {"failed"}
     again = distil(kdtui, url, *PRICES)
     assert again.code == 1
-    assert "answers nothing" in again.err
+    assert "gives an empty answer" in again.err
     assert "--retry-failed asks again" in again.err
     assert len(fake.asked) == len(train)
     assert kdtui("knowledge", "calls", 1).out.count("--retry-failed") == 1
@@ -201,7 +201,7 @@ def test_without_prices_a_cost_is_unknown_and_never_0(db: Database, serve: Serve
     url, _ = serve(good)
     dry = distil(kdtui, url, "--dry-run")
     assert "unknown" in dry.out
-    assert "no prices were given" in dry.err
+    assert "the cost is unknown without --prompt-price" in dry.err
     assert distil(kdtui, url, "--dry-run", "--json").rows[0]["estimate"]["cost"] is None
     result = distil(kdtui, url, "--limit", 3)
     assert "3 paid, cost unknown: no prices given" in result.err

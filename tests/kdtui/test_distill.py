@@ -1,4 +1,4 @@
-"""Rules and thoughts composed from what people bundled: stored with their origin, and what they are worth."""
+"""Rules and thoughts composed from annotated bundles: stored with their origin and their measures."""
 
 import json
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.annotations import rules_of, thought_of
-from kdtui.distill.rules import Consolidated, Rule, applies_to, consolidate, try_rules
-from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection
+from kdtui.distill.annotations import compose_thought, derive_rules
+from kdtui.distill.rules import ConsolidatedRule, Rule, applies_to, consolidate, try_rules
+from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection_reason
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
-from store.knowledge import find_knowledge, sessions_of
+from store.knowledge import find_knowledge, sessions_of_piece
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
 
@@ -37,8 +37,8 @@ def distilled(db: Database, outdoor: Path) -> Database:
     return db
 
 
-def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
-    rules = list(rules_of(session([A, B, C], (1, 2), intent='"a night outside".')))
+def test_bundles_give_rules_to_put_together_and_to_leave_apart() -> None:
+    rules = list(derive_rules(session([A, B, C], (1, 2), intent='"a night outside".')))
     assert [(rule.text, rule.together, rule.intents) for rule in rules] == [
         ("Put Outdoor > Mats together with Outdoor > Tents", True, ("a night outside",)),
         ("Leave Kitchen > Pans apart from Outdoor > Mats", False, ()),
@@ -46,21 +46,21 @@ def test_bundles_say_what_goes_together_and_what_stays_apart() -> None:
     ]
 
 
-def test_a_session_in_which_both_are_so_gives_no_rule() -> None:
-    assert list(rules_of(session([A, A, A], (1, 2)))) == []
-    # A department alone says too little, and so does no category at all.
-    assert list(rules_of(session([("Shop", "Outdoor"), A], (1, 2)))) == []
-    assert list(rules_of(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
+def test_a_contradictory_session_gives_no_rule() -> None:
+    assert list(derive_rules(session([A, A, A], (1, 2)))) == []
+    # A department by itself says too little, and so does a missing category.
+    assert list(derive_rules(session([("Shop", "Outdoor"), A], (1, 2)))) == []
+    assert list(derive_rules(Session("s", (Item("x"), Item("y")), (Bundle((1, 2)),)))) == []
 
 
-def test_rules_for_a_model_are_about_what_it_got_wrong() -> None:
-    told = session([A, B, C], (1, 2))
-    assert list(rules_of(told, [frozenset({1, 2})])) == []
-    missed = list(rules_of(told, [frozenset({2, 3})]))
+def test_rules_for_a_model_are_about_its_errors() -> None:
+    annotated = session([A, B, C], (1, 2))
+    assert list(derive_rules(annotated, [frozenset({1, 2})])) == []
+    missed = list(derive_rules(annotated, [frozenset({2, 3})]))
     assert [(rule.together, rule.categories) for rule in missed] == [(True, (B, A)), (False, (C, B))]
 
 
-def test_rules_that_say_the_same_are_one_with_all_its_sessions() -> None:
+def test_equal_rules_are_merged_with_all_their_sessions() -> None:
     one, other = (
         Rule("Put A with B", True, (A, B), ("kit",)),
         Rule("B and A belong together", True, (A, B), ("set", "kit")),
@@ -76,18 +76,18 @@ def test_rules_that_say_the_same_are_one_with_all_its_sessions() -> None:
     assert len(consolidate([(Rule("a", True, (A, B)), "s"), (Rule("a", False, (A, B)), "s")])) == 2
 
 
-def test_a_rule_is_tried_on_the_sessions_it_does_not_come_from() -> None:
+def test_a_rule_is_tested_on_sessions_it_does_not_come_from() -> None:
     sessions = [
         session([A, B], (1, 2), name="own"),
         session([A, B, C], (1, 2), name="right"),
         session([A, B, A], (1, 2), name="half"),
         session([A, C], (1, 2), name="other"),
     ]
-    [trial] = try_rules([Consolidated(Rule("x", True, (A, B)), ("own",))], sessions)
+    [trial] = try_rules([ConsolidatedRule(Rule("x", True, (A, B)), ("own",))], sessions)
     assert (trial.sessions, trial.applies, trial.right) == (3, 2, 1)
     assert trial.support == pytest.approx(2 / 3)
     assert trial.precision == 0.5
-    [nothing] = try_rules([Consolidated(Rule("says something else"), ("own",))], sessions)
+    [nothing] = try_rules([ConsolidatedRule(Rule("says something else"), ("own",))], sessions)
     assert (nothing.support, nothing.precision) == (0.0, None)
 
 
@@ -109,31 +109,31 @@ def test_a_rule_is_about_pairs_of_different_products(
 
 
 def test_a_thought_goes_from_products_to_intents_to_bundles() -> None:
-    told = session([A, B, C], (1, 2), intent="camping")
-    thought = thought_of(told, told.bundles)
+    annotated = session([A, B, C], (1, 2), intent="camping")
+    thought = compose_thought(annotated, annotated.bundles)
     assert thought.statement == (
         "Products: 1. thing 0 [Tents]; 2. thing 1 [Mats]; 3. thing 2 [Pans]. "
         "Shoppers want camping: 1,2, because Tents and Mats complement each other. 3 fit no bundle."
     )
 
 
-def test_a_thought_that_ends_elsewhere_is_rejected_with_the_reason() -> None:
-    told = session([A, B, C], (1, 2))
-    assert rejection(Thought((), (Step((1, 2), "x", "y"),)), told) is None
-    reason = rejection(Thought((), (Step((2, 3), "x", "y"),)), told)
+def test_a_thought_with_wrong_bundles_is_rejected_with_the_reason() -> None:
+    annotated = session([A, B, C], (1, 2))
+    assert rejection_reason(Thought((), (Step((1, 2), "x", "y"),)), annotated) is None
+    reason = rejection_reason(Thought((), (Step((2, 3), "x", "y"),)), annotated)
     assert reason is not None
     assert f"{AGREEMENT:g} is needed" in reason
-    assert rejection(Thought((), ()), told) is not None
+    assert rejection_reason(Thought((), ()), annotated) is not None
 
 
-def test_what_is_stored_knows_where_it_comes_from(distilled: Database) -> None:
+def test_stored_pieces_have_their_origin(distilled: Database) -> None:
     thoughts = find_knowledge(distilled, dataset="outdoor", format="thought")
     rules = find_knowledge(distilled, dataset="outdoor", format="rule")
     rejected = find_knowledge(distilled, dataset="outdoor", format="rule", status="rejected")
     assert thoughts
     assert rules
-    assert all(len(sessions_of(distilled, thought.id)) == 1 for thought in thoughts)
-    assert all(len(sessions_of(distilled, rule.id)) > 1 for rule in rules)
+    assert all(len(sessions_of_piece(distilled, thought.id)) == 1 for thought in thoughts)
+    assert all(len(sessions_of_piece(distilled, rule.id)) > 1 for rule in rules)
     assert all(rule.precision is None or rule.precision >= 0.5 for rule in rules)
     assert all(rule.reason for rule in rejected)
     assert {piece.teacher for piece in (*thoughts, *rules, *rejected)} == {"annotations"}
@@ -146,7 +146,7 @@ def test_distilling_again_changes_nothing(distilled: Database) -> None:
 
 
 @pytest.mark.usefixtures("distilled")
-def test_the_command_says_what_was_kept_and_what_was_not(kdtui: Kdtui) -> None:
+def test_the_command_reports_kept_and_rejected_pieces(kdtui: Kdtui) -> None:
     result = kdtui("knowledge", "distill", "--format", "rule")
     assert result.code == 0
     assert "rules of dataset outdoor, and rejected" in result.err
@@ -163,7 +163,7 @@ def test_the_command_says_what_was_kept_and_what_was_not(kdtui: Kdtui) -> None:
         ("rule,rulez", "did you mean 'rule'?"),
     ],
 )
-def test_a_format_that_cannot_be_distilled_is_one_sentence(kdtui: Kdtui, format: str, hint: str) -> None:
+def test_a_format_that_cannot_be_distilled_is_reported(kdtui: Kdtui, format: str, hint: str) -> None:
     result = kdtui("knowledge", "distill", "--format", format)
     assert (result.code, result.out) == (1, "")
     assert hint in result.err
@@ -175,7 +175,7 @@ def test_show_prints_the_tree(distilled: Database, kdtui: Kdtui) -> None:
     tree = lines[lines.index(f"rule {rule.id} comes from") :]
     assert tree[1] == "├── teacher annotations"
     assert any(line.startswith(("├── session o", "└── session o")) for line in tree)
-    assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of(distilled, rule.id)
+    assert kdtui("knowledge", "show", rule.id, "--json").rows[0]["sessions"] == sessions_of_piece(distilled, rule.id)
 
 
 def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
@@ -197,7 +197,7 @@ def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtu
         assert "\x1b" not in result.out + result.err
 
 
-def test_a_student_of_ones_own_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_a_local_student_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 2, "--json"]
     result = kdtui(*distil)
@@ -205,21 +205,21 @@ def test_a_student_of_ones_own_can_teach(db: Database, outdoor: Path, kdtui: Kdt
     assert [row["format"] for row in result.rows] == ["rule", "thought"]
     assert result.rows[1]["kept"] + result.rows[1]["rejected"] == 2
     assert {row["teacher"] for row in kdtui("knowledge", "ls", "--rejected", "--json").rows} == {"smollm2"}
-    # Its answers are kept: the second time nothing is asked.
+    # Its answers are cached: the second time, nothing is asked.
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
     assert kdtui(*distil).rows == [row | {"new": 0} for row in result.rows]
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (2,)
     assert kdtui("knowledge", "distill", "--teacher", "smollm2", "--dry-run").code == 1
 
 
-def test_the_pattern_student_can_teach_too(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_the_pattern_student_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", "patterns", "--json", "--format", "thought")
     assert result.code == 0, result.err
     assert result.rows[0]["kept"] > 0
 
 
-def test_a_teacher_that_is_not_there_begins_no_run(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_an_unknown_teacher_is_refused(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     result = kdtui("knowledge", "distill", "--teacher", "nobody")
     assert result.code == 1

@@ -61,8 +61,8 @@ def test_an_evaluation_that_is_refused_ends_and_says_how_to_go_on(serve: Serve, 
     address, fake = serve(poor)
     result = kdtui("evaluate", "--student", f"{address}#m", "--limit", 6)
     assert result.code == 1
-    assert "has nothing left to be spent with the key in OPENAI_API_KEY (Pay first)" in result.err
-    assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in result.err
+    assert "has no credit left for the key in OPENAI_API_KEY (Pay first)" in result.err
+    assert "finished answers are kept, resume with: kdtui evaluate --resume 1" in result.err
     # A session that was refused for that is no failure of the session.
     assert not list(db.query("SELECT * FROM predictions WHERE error IS NOT NULL"))
     fake.reply = staticmethod(lambda fake, _: fake.complete(GOOD))

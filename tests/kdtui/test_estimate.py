@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from models.sft.state import JobStatus, Pace
+from models.sft.state import JobStatus, MeasuredPace
 from store.hosts import Host, add_host
 from store.jobs import add_job, remember_status
 from store.records import HostSettings, TrainingSettings
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     """Start a training, which is over when this returns."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
 
     def start(name: str, *arguments: object) -> Any:
         return kdtui("sft", "launch", "--name", name, "--base", base, "--batch-tokens", 5000, *arguments)
@@ -90,7 +90,7 @@ def test_other_settings_are_said_to_be_others(launch: Kdtui) -> None:
     assert "form pairs" in told(launch, "--form", "list")["by"]
 
 
-def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: Pace) -> None:
+def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pace: MeasuredPace) -> None:
     folder = tmp_path / name
     folder.mkdir()
     (folder / "job.json").write_text(json.dumps({"base": str(base), "batch_tokens": 5000}))
@@ -101,7 +101,7 @@ def with_pace(db: Database, tmp_path: Path, base: Path, name: str, host: str, pa
 def test_what_a_host_did_says_nothing_of_this_machine(launch: Kdtui, db: Database, tmp_path: Path, base: Path) -> None:
     add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
     for number, speed in enumerate((100.0, 1000.0, 200.0)):
-        pace = Pace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
+        pace = MeasuredPace(speed, 30.0, 0.001, 2_000_000_000 + number, "Big GPU [x]\x1b[31m", "node7")
         with_pace(db, tmp_path, base, f"t{number}", "far", pace)
     assert told(launch)["seconds"] is None
     found = told(launch, "--host", "far")

@@ -1,4 +1,4 @@
-"""`kdtui evaluate`: runs that are kept, scored beside the floors, and resumed."""
+"""`kdtui evaluate`: runs are stored, scored next to the floors, and resumed."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def test_the_table_shows_n_and_fits_eighty_columns(kdtui: Kdtui, monkeypatch: py
     assert "over all 4" in result.err
 
 
-def test_the_intents_of_those_that_write_some_are_compared_with_those_of_people(kdtui: Kdtui) -> None:
+def test_intents_are_compared_with_those_that_people_wrote(kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--floors-only", "--split", "valid", "--json")
     rows = {row["name"]: row for row in result.rows}
     assert rows["whole session"]["intent_f1"] is None
@@ -86,10 +86,10 @@ def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:
     assert kdtui("evaluate", "--resume", 1).code == 0
 
 
-def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(
+def test_an_interrupted_run_keeps_its_answers_and_says_how_to_resume(
     db: Database, database_of_the_test: Path, tmp_path: Path
 ) -> None:
-    # Eight drafts of each session: the interrupt comes before the last is written.
+    # Eight drafts of each session: the interrupt arrives before the last one is written.
     student = ["--student", str(make_model(tmp_path / "tiny.gguf")), "--strategy", "drafts"]
     process = subprocess.Popen(
         [sys.executable, "-m", "kdtui", "evaluate", "--split", "train", *student],
@@ -106,7 +106,7 @@ def test_an_interrupted_run_keeps_its_answers_and_says_how_to_go_on(
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert out == ""
-    assert "go on with: kdtui evaluate --resume 1" in err
+    assert "resume with: kdtui evaluate --resume 1" in err
     assert "Traceback" not in err
     assert 2 <= db.execute("SELECT count(*) FROM predictions").fetchone()[0] < 22
 
@@ -126,13 +126,13 @@ def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> 
         (["--student", "smollm2", "--knowledge", "rule"], "has no rules yet"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("evaluate", *arguments)
     assert result.code == 1
     assert message in result.err
 
 
-def test_a_student_that_cannot_be_loaded_begins_no_run(db: Database, kdtui: Kdtui) -> None:
+def test_a_student_that_cannot_be_loaded_starts_no_run(db: Database, kdtui: Kdtui) -> None:
     assert kdtui("evaluate", "--student", "none.gguf").code == 1
     assert db.execute("SELECT count(*) FROM runs").fetchone() == (0,)
 

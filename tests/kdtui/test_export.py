@@ -1,4 +1,4 @@
-"""`kdtui data export`: a file that is whole, or what was there before."""
+"""`kdtui data export`: the file is complete, or unchanged."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def broken() -> Any:
     raise OSError(28, "No space left on device")
 
 
-def test_a_failed_export_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failed_export_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     path.write_text("old")
     with pytest.raises(BadFile, match=r"out.jsonl: No space left on device; nothing was written"):
@@ -64,18 +64,18 @@ def in_a_shell(command: str, folder: Path) -> "subprocess.CompletedProcess[str]"
         "kdtui data export --output /proc/self/fd/1",
     ],
 )
-def test_an_export_goes_where_the_shell_says(command: str, exported: str, tmp_path: Path) -> None:
+def test_an_export_goes_to_the_shells_target(command: str, exported: str, tmp_path: Path) -> None:
     result = in_a_shell(command, tmp_path)
     assert result.stdout == exported
     assert "exported 36 sessions to " in result.stderr
 
 
-def test_a_file_that_the_shell_has_opened_keeps_what_is_in_it(exported: str, tmp_path: Path) -> None:
+def test_a_file_opened_by_the_shell_keeps_its_contents(exported: str, tmp_path: Path) -> None:
     in_a_shell("{ echo before; kdtui data export --output /dev/stdout; echo after; } >out", tmp_path)
     assert (tmp_path / "out").read_text() == f"before\n{exported}after\n"
 
 
-def test_a_device_that_takes_nothing_is_named(exported: str, kdtui: Kdtui) -> None:
+def test_a_full_device_is_named(exported: str, kdtui: Kdtui) -> None:
     assert exported
     result = kdtui("data", "export", "-o", "/dev/full")
     assert (result.code, result.err) == (1, "kdtui: /dev/full: No space left on device\n")
@@ -83,7 +83,7 @@ def test_a_device_that_takes_nothing_is_named(exported: str, kdtui: Kdtui) -> No
 
 
 @pytest.mark.parametrize("name", ["", "missing/out.jsonl"], ids=["a folder", "a missing folder"])
-def test_what_cannot_be_written_is_named_as_it_was_typed(
+def test_an_unwritable_path_is_named_as_typed(
     db: Database, outdoor: Path, tmp_path: Path, kdtui: Kdtui, name: str
 ) -> None:
     list(import_dataset(db, outdoor, "d"))

@@ -16,13 +16,14 @@ from peft import PeftModel
 
 from kdtui.workflows.adapters import export
 from kdtui.workflows.adapters.sources import public_base
-from models.adapters.conversion import WEIGHTS
+from models.adapters.peft_settings import WEIGHTS
 from models.adapters.provenance import adapter_manifest, norms_hash
 from models.embedded import HUB_ID, embedded_student, shipped_adapter
-from store.datasets import iter_sessions
 from store.jobs import add_job
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, finish_run, start_run
+from store.runs import finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.adapters import TRAINED, trained_adapter
 from tests.models.test_adapter_conversion import full_precision, logits_here, logits_there, some_tokens
@@ -126,7 +127,7 @@ def test_the_card_says_what_it_scores_on_validation_sessions(
         run = start_run(db, "outdoor", split, "tiny + camping", RunSettings("tiny", adapters=(("camping", 1.0),)))
         for session in iter_sessions(db, "outdoor", split=split):
             positions = tuple(range(1, len(session.items) + 1))
-            whole = Predicted(tuple(item.id for item in session.items), positions, "", 1.0)
+            whole = PredictedBundle(tuple(item.id for item in session.items), positions, "", 1.0)
             add_prediction(db, run, Prediction(session.id, (whole,), None, 0.1))
         finish_run(db, run)
     assert kdtui("model", "export", "camping", "-o", tmp_path / "out").code == 0

@@ -27,11 +27,11 @@ from models.sft.job import read_job
 from models.sft.job_files import EXIT_CODE, identity
 from models.sft.state import job_status, trainer
 from store.database import open_database
-from store.datasets import get_session
 from store.jobs import add_job
 from store.models import named_models
 from store.records import RunSettings, TrainingSettings
 from store.runs import get_run
+from store.sessions import get_session
 from store.sqlite import Database
 from tests import stand_in
 from tests.launching import train_in_this_process
@@ -55,9 +55,9 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings run where they are launched; the same trainer, which need not be loaded again and again."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     # A model by chance writes on to the end.
-    monkeypatch.setattr("models.sft.evaluation._MOST_WRITTEN", 16)
+    monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
 
 def folder(db: Database, name: str) -> Path:
@@ -164,7 +164,7 @@ def test_what_is_said_of_a_training_is_what_its_job_has(
     launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It need not run.
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", lambda *_, **__: os.getpid())
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", lambda *_, **__: os.getpid())
     said = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *said).code == 0
     job = read_job(folder(db, "said") / "job.json")
@@ -184,11 +184,11 @@ def test_a_cancelled_training_goes_on(kdtui: Kdtui, launch: Kdtui, db: Database)
     assert "training long has stopped: it left a checkpoint at step" in result.err
     [stopped] = kdtui("sft", "ls", "--json").rows
     assert stopped["state"] == "stopped"
-    assert "told to stop: finishing the step, then writing a checkpoint" in kdtui("sft", "logs", "long").out
-    assert f"; it goes on from step {stopped['reason'].split()[-1]}" in kdtui("sft", "logs", "long").out
+    assert "stopping: finishing the step, then writing a checkpoint" in kdtui("sft", "logs", "long").out
+    assert f"; it resumes from step {stopped['reason'].split()[-1]}" in kdtui("sft", "logs", "long").out
     assert "is not running; it is stopped" in kdtui("sft", "cancel", "long").err
     assert kdtui("sft", "resume", "long", "--follow").code == 0
-    assert "going on from step" in kdtui("sft", "logs", "long").out
+    assert "resuming from step" in kdtui("sft", "logs", "long").out
     assert "is done; its adapter is used with" in kdtui("sft", "resume", "long").err
 
 
@@ -202,7 +202,7 @@ def test_a_killed_training_is_failed_and_goes_on(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
     assert kdtui("sft", "resume", "killed", "--follow").code == 0
 
 
@@ -210,7 +210,7 @@ def test_a_killed_training_is_failed_and_goes_on(
 def test_a_training_that_fails_says_why(kdtui: Kdtui, launch: Kdtui) -> None:
     result = launch("wild", "--learning-rate", 1e30, "--epochs", 3, "--follow")
     assert result.code == 1
-    assert re.search("training 'wild' has failed: models.sft: the loss .*is no number any more", result.err)
+    assert re.search("training 'wild' has failed: models.sft: the loss .*is not a number any more", result.err)
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "failed"
     assert "lower optimizer.learning_rate (--learning-rate, now" in row["reason"]
@@ -232,14 +232,14 @@ def test_an_adapter_that_cannot_be_converted_hides_no_other_training(kdtui: Kdtu
     assert (good["state"], bad["state"]) == ("done", "failed")
     assert "its adapter cannot be converted" in bad["reason"]
     result = kdtui("generate", "o34", "--adapter", "bad")
-    assert (result.code, "no whole safetensors file" in result.err) == (1, True)
+    assert (result.code, "safetensors file is incomplete or damaged" in result.err) == (1, True)
 
 
 def test_many_who_see_the_end_of_a_training_at_once_give_its_adapter_a_name_once(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = tmp_path / "jobs" / "seen"
-    stand_in.adapter_by_chance(job / "adapter")
+    stand_in.random_adapter(job / "adapter")
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     add_job(db, "seen", job, TrainingSettings(("outdoor",)), "seen")

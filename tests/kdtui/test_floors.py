@@ -1,10 +1,10 @@
-"""Floors: on sessions made by hand, and on the real test splits, whose numbers are known."""
+"""Floors: on hand-made sessions, and on the real test splits, whose scores are known."""
 
 from pathlib import Path
 
 import pytest
 
-from kdtui.bundling.floors import NAMES, by_category, floors_of, whole_session
+from kdtui.bundling.floors import NAMES, floors_of, group_by_category, whole_session
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import minimal_bundles, true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -13,7 +13,7 @@ from kdtui.workflows.student.learning import untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 SESSION = Session(
     "s",
@@ -35,7 +35,7 @@ def test_the_whole_session_is_one_bundle() -> None:
     ("level", "expected"), [(1, [{1, 2, 4, 5}]), (2, [{1, 2}, {4, 5}]), (3, [{4, 5}])], ids=["wide", "middle", "narrow"]
 )
 def test_items_are_grouped_by_their_first_category(level: int, expected: list[set[int]]) -> None:
-    assert by_category(SESSION, level) == expected
+    assert group_by_category(SESSION, level) == expected
 
 
 def test_only_minimal_bundles_are_true() -> None:
@@ -48,7 +48,7 @@ def test_only_minimal_bundles_are_true() -> None:
     assert minimal_bundles([large, small, twice, other]) == (small, other)
 
 
-# Measured by others, with the authors' code of 2025-12-05.
+# Measured independently, with the authors' code of 2025-12-05.
 METRICS = (
     "n", "precision", "recall", "coverage", "strict_precision", "strict_recall", "pair_f1", "exact", "set_precision",
     "set_recall", "gjs",
@@ -75,11 +75,11 @@ KNOWN: dict[str, dict[str, tuple[float, ...]]] = {
 }
 
 
-def test_real_datasets_have_their_known_floors(db: Database, real_dataset: Path) -> None:
+def test_real_datasets_have_the_known_floors(db: Database, real_dataset: Path) -> None:
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
     truth = list(split_to_score(db, name, "test", None))
-    # The pattern student is not among them: it learns, and is not to be tuned on these sessions.
+    # The pattern student is not included: it learns, and must not be tuned on these sessions.
     every = [list(floors_of(session)) for session in truth]
     rows = {
         floor: score([true_bundles(each) for each in truth], [found[number] for found in every])
@@ -92,14 +92,14 @@ def test_real_datasets_have_their_known_floors(db: Database, real_dataset: Path)
         assert found == pytest.approx(known, abs=0.0005), floor
 
 
-# Pair F1 on validation sessions of the model that ships, without any session of the dataset.
+# Pair F1 of the shipped model on validation sessions, without any session of the dataset.
 SHIPPED = {"electronic": 0.60, "clothing": 0.70}
 
 
-def test_the_pair_model_that_ships_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
+def test_the_shipped_pair_model_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))
-    sessions = drawn(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)
+    sessions = draw_subset(split_to_score(db, name, "valid", None), 60, 0, lambda session: session.id)
     with open_pattern_student(None, None, untold) as student:
         found = [[frozenset(bundle.positions) for bundle in student.write_bundles(session)] for session in sessions]
     assert score([true_bundles(session) for session in sessions], found).pair_f1 > SHIPPED[name]

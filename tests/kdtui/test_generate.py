@@ -96,14 +96,14 @@ def test_a_session_too_long_for_the_context_does_not_stop_the_others(
         (["o34", "--student", "patterns", "--knowledge", "pattern"], "leave out --knowledge"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
+def test_an_impossible_request_is_one_sentence(kdtui: Kdtui, arguments: list[str], message: str) -> None:
     result = kdtui("generate", *arguments)
     assert result.code == 1
     assert message in result.err
     assert len(result.err.splitlines()) == 1
 
 
-def test_a_gguf_that_is_none_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_an_invalid_gguf_file_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
     path = tmp_path / "fake.gguf"
     path.write_text("nothing")
     result = kdtui("generate", "o34", "--student", path)
@@ -118,7 +118,7 @@ def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
 
 
-def test_what_the_student_is_asked_is_shown_word_for_word(db: Database, kdtui: Kdtui) -> None:
+def test_the_exact_prompt_is_shown(db: Database, kdtui: Kdtui) -> None:
     mine_patterns(db, "outdoor")
     [shown] = kdtui("generate", "o34", "--student", "smollm2", "--knowledge", "pattern", "--show-prompt", "--json").rows
     assert list(shown) == ["session", "prompt", "questions", "bundles", "pairs", "knowledge"]
@@ -131,7 +131,7 @@ def test_what_the_student_is_asked_is_shown_word_for_word(db: Database, kdtui: K
     assert "[prompt]\n<|im_start|>system" in text
 
 
-def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(db: Database, kdtui: Kdtui) -> None:
+def test_each_question_about_a_pair_is_shown_with_its_evidence(db: Database, kdtui: Kdtui) -> None:
     mine_patterns(db, "outdoor")
     asked = ("--student", "smollm2", "--strategy", "pairs", "--knowledge", "pattern")
     [shown] = kdtui("generate", "o34", *asked, "--show-prompt", "--json").rows
@@ -140,7 +140,7 @@ def test_of_pairs_each_question_is_shown_with_the_share_that_is_in_it(db: Databa
     assert all(question.endswith("%?") for question in shown["questions"])
 
 
-def test_of_the_usual_student_its_bundles_are_shown_with_the_prompt_of_the_first(kdtui: Kdtui) -> None:
+def test_the_default_student_shows_its_bundles_and_the_prompt_of_the_first(kdtui: Kdtui) -> None:
     asked = ("generate", "-t", "Tent", "-t", "Tent pegs", "-t", "Kettle", "--show-prompt")
     [shown] = kdtui(*asked, "--json").rows
     assert [bundle.partition(":")[0] for bundle in shown["bundles"]] == ["1, 2"]
@@ -152,13 +152,13 @@ def test_of_the_usual_student_its_bundles_are_shown_with_the_prompt_of_the_first
     assert "Kettle" not in shown["prompt"]
 
 
-def test_what_a_title_says_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:
+def test_a_title_cannot_leave_its_place_in_the_prompt(kdtui: Kdtui) -> None:
     titles = ("-t", "<|im_end|>", "-t", "[red]\x1b[31mx")
     shown = kdtui("generate", *titles, "--student", "smollm2", "--show-prompt")
     assert "1. <|im_end|>\n2. [red] x<|im_end|>" in shown.out
 
 
-def test_the_pattern_student_says_what_it_thinks_of_each_pair(kdtui: Kdtui) -> None:
+def test_the_pattern_student_shows_its_probability_of_each_pair(kdtui: Kdtui) -> None:
     shown = kdtui("generate", "o34", "--student", "patterns", "--show-prompt").out
     assert "There is no prompt." in shown
     assert "[pairs]\n1,2 " in shown

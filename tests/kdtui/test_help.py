@@ -1,4 +1,4 @@
-"""Help pages: examples that can be run, words instead of internals, and sentences that are whole."""
+"""Help pages: valid examples, words instead of internals, and whole sentences."""
 
 import re
 import shlex
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.cli.commands import Command, Group, examples_of, summary
+from kdtui.cli.commands import CommandWithExamples, GroupWithExamples, examples_of, summary
 from tests.help_pages import PAGES, parse
 
 Kdtui = Callable[..., Any]
@@ -15,7 +15,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.mark.parametrize("path", PAGES)
 def test_each_page_is_in_words_and_has_an_example(kdtui: Kdtui, path: str) -> None:
-    assert isinstance(PAGES[path], Command | Group)
+    assert isinstance(PAGES[path], CommandWithExamples | GroupWithExamples)
     result = kdtui(*path.split()[1:], "--help")
     assert result.code == 0
     assert result.out.startswith(f"Usage: {path} ")
@@ -45,7 +45,7 @@ def test_each_example_can_be_parsed(path: str, example: str) -> None:
         if path in ("kdtui data ls", "kdtui data show", "kdtui knowledge for", "kdtui knowledge ls", "kdtui run ls")
     ],
 )
-def test_examples_that_change_nothing_run_after_the_demo_is_imported(
+def test_read_only_examples_run_after_the_import_of_the_demo(
     kdtui: Kdtui, outdoor: Any, path: str, example: str
 ) -> None:
     assert path
@@ -56,13 +56,13 @@ def test_examples_that_change_nothing_run_after_the_demo_is_imported(
     assert result.code == 0, result.err
 
 
-def test_the_first_page_says_how_the_app_is_opened(kdtui: Kdtui) -> None:
+def test_the_first_page_says_how_to_open_the_app(kdtui: Kdtui) -> None:
     assert "Without a command, the app opens." in kdtui("--help").out
 
 
 def test_a_number_is_explained_with_its_range_and_default(kdtui: Kdtui) -> None:
     text = " ".join(kdtui("knowledge", "mine", "--help").out.split())
-    assert "--max-size N Most categories in a pattern. [2 to 6; default: 3]" in text
-    assert "--seed N Seed of the 7:1:2 split, where the data has none. [default: 0]" in " ".join(
+    assert "--max-size N Maximum number of categories in a pattern. [2 to 6; default: 3]" in text
+    assert "--seed N Seed of the 7:1:2 split, if the data has no splits. [default: 0]" in " ".join(
         kdtui("data", "import", "--help").out.split()
     )

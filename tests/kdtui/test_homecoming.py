@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from models.sft.host import sha256
+from models.files.hashing import file_sha256
 from models.sft.job_files import EXIT_CODE
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 def far(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
     """The workdir of a host `far`, whose trainings are done at once."""
     assert server.process is not None
-    adapter = stand_in.adapter_by_chance(tmp_path / "made")
+    adapter = stand_in.random_adapter(tmp_path / "made")
     stand_in.set_up(tmp_path / "far", f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
     options = ["--ssh", "gpu", "--workdir", tmp_path / "far", "--python", sys.executable]
     assert kdtui("host", "add", "far", *options).code == 0
@@ -54,18 +54,18 @@ def test_an_evaluation_that_was_asked_for_waits_until_the_adapter_is_fetched(
     assert kdtui("run", "ls", "--json").rows == []
     for _ in range(2):
         result = kdtui("sft", "ls")
-        assert "training one is done, and its adapter waits to be evaluated: kdtui sft fetch one" in result.err
+        assert "training one is done, and its adapter is still to be evaluated, with: kdtui sft fetch one" in result.err
     # It is here by now, and nobody needs the host any more.
     server.stop()
     result = kdtui("sft", "show", "one")
-    assert "waits to be evaluated" in result.err
+    assert "still to be evaluated" in result.err
     result = kdtui("sft", "fetch", "one")
     assert result.code == 0, result.err
     assert "on outdoor valid" in result.err
     assert "one" in result.out
     [run] = kdtui("run", "ls", "--json").rows
     assert (run["dataset"], run["split"]) == ("outdoor", "valid")
-    assert "waits to be evaluated" not in kdtui("sft", "ls", "--cached").err
+    assert "still to be evaluated" not in kdtui("sft", "ls", "--cached").err
     assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
 
 
@@ -143,7 +143,7 @@ def test_a_client_that_is_killed_while_it_fetches_leaves_no_half_adapter(
     assert 0 < came < large.stat().st_size
     result = kdtui("sft", "fetch", "one", "--checkpoints")
     assert result.code == 0, result.err
-    assert sha256(here) == sha256(large)
+    assert file_sha256(here) == file_sha256(large)
     assert (here.parent / "state.json").exists()
     assert {"adapter", "one.gguf"} <= {path.name for path in home.iterdir()}
     assert not [*home.rglob("*.part"), *home.glob("coming")]
@@ -194,5 +194,5 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
         assert kdtui("sft", "resume", "one").code == 0
         assert starter(job) == pid is not None
     finally:
-        stop(job, grace=5)
+        stop_trainer(job, grace=5)
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]

@@ -1,4 +1,4 @@
-"""Hosts behind a real sshd: what is wrong with the way to them is one clear sentence, and nothing is left there."""
+"""Hosts behind a real sshd: each connection problem gives one clear sentence, and nothing stays on the host."""
 
 import asyncio
 import os
@@ -24,7 +24,8 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
-from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
+from models.sft.protocol import StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.records import HostSettings
@@ -46,7 +47,7 @@ async def ran(host: Host, *arguments: str, **more: Any) -> Any:
     transport = SshTransport(host.name, host.ssh or "")
     await transport.open()
     try:
-        return await run(transport, arguments, **more)
+        return await run_command(transport, arguments, **more)
     finally:
         await transport.close()
 
@@ -59,7 +60,7 @@ def add(kdtui: Kdtui, tmp_path: Path, *more: object) -> Any:
 
 @pytest.fixture
 def quick(tmp_path: Path) -> Path:
-    """A Python with all packages, but its torch tells at once that there is no GPU: the real one takes seconds."""
+    """Make a Python with all packages, whose torch reports at once that there is no GPU: the real one takes seconds."""
     torch = tmp_path / "quick" / "torch"
     torch.mkdir(parents=True)
     (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
@@ -88,7 +89,7 @@ def test_a_host_is_checked_and_says_what_it_has(kdtui: Kdtui, tmp_path: Path) ->
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, tmp_path: Path) -> None:
+def test_an_installed_package_of_another_version_is_not_used(host: Host, tmp_path: Path) -> None:
     other = tmp_path / "other" / "models" / "sft"
     other.mkdir(parents=True)
     for folder in (other, other.parent):
@@ -98,7 +99,7 @@ def test_a_python_with_another_version_of_the_package_is_sent_ours(host: Host, t
     python.write_text(f'#!/bin/sh\nPYTHONPATH="$PYTHONPATH:{tmp_path}/other" exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     with_other = Host("far", "gpu", host.workdir, HostSettings(python=str(python)))
-    assert asked(with_other, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(with_other, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
 @pytest.mark.usefixtures("server")
@@ -171,10 +172,10 @@ def bad_configuration(server: sshd.Sshd) -> None:
         (changed_key, "its key is not the one that is known, so it may be another machine"),
         (wrong_key, "it refuses your key (Permission denied (publickey)); for a key with a passphrase: ssh-add"),
         (encrypted_key, "for a key with a passphrase: ssh-add"),
-        (nobody_there, "nobody listens there"),
+        (nobody_there, "nothing listens on that port"),
         (no_such_name, "there is no machine of that name"),
-        (jump_host_down, "the jump host is down, or does not let through (ssh: connect to host 127.0.0.1 port"),
-        (jump_host_refuses, "does not let through (channel 0: open failed: connect failed: Connection refused"),
+        (jump_host_down, "the jump host is down, or does not let the connection through (ssh: connect to"),
+        (jump_host_refuses, "the connection through (channel 0: open failed: connect failed: Connection refused"),
         (bad_configuration, "ssh's configuration is wrong"),
     ],
 )
@@ -183,7 +184,7 @@ def test_a_host_that_cannot_be_reached_says_why(
 ) -> None:
     spoil(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     assert said in str(problem.value)
     assert "\n" not in str(problem.value)
 
@@ -196,14 +197,14 @@ def test_a_host_that_cannot_be_reached_says_why(
         ("ssh: connect to host gpu port 22: Connection timed out", "is it up?"),
     ],
 )
-def test_a_machine_without_a_network_does_not_blame_the_host(words: str, said: str) -> None:
+def test_a_missing_local_network_is_not_blamed_on_the_host(words: str, said: str) -> None:
     assert said in str(SshTransport("far", "gpu").explain(words))
 
 
-def test_a_changed_key_is_looked_at_by_the_command_that_is_advised(server: sshd.Sshd, host: Host) -> None:
+def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) -> None:
     changed_key(server)
     with pytest.raises(TransportError) as problem:
-        asked(host, lambda client: client.ask("status", jobs=[]))
+        asked(host, lambda client: client.ask(StatusRequest(())))
     command = str(problem.value).rpartition("what its owner says: ")[2]
     shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
     another = server.folder / "another.pub"
@@ -223,9 +224,7 @@ def test_a_check_says_whether_keys_are_checked(
 
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
-def test_a_server_that_says_nothing_is_given_up(
-    server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._OPENS", 3.0)
     monkeypatch.setattr("kdtui.jobs.ssh._CONNECT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -250,8 +249,8 @@ def test_a_server_that_says_nothing_is_given_up(
 @pytest.mark.parametrize(
     "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
 )
-def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: str) -> None:
-    with pytest.raises(KdtuiError, match="is no host for ssh"):
+def test_an_alias_that_ssh_could_misread_is_refused(kdtui: Kdtui, alias: str) -> None:
+    with pytest.raises(KdtuiError, match="is not a host for ssh"):
         check_alias(alias)
     result = kdtui("host", "add", "far", f"--ssh={alias}", "--workdir", "/x")
     assert result.code == 1
@@ -260,8 +259,8 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["add", "far"], "say --ssh ALIAS, or --local"),
-        (["add", "far", "--local", "--ssh", "gpu"], "say --ssh ALIAS, or --local"),
+        (["add", "far"], "give --ssh ALIAS, or --local"),
+        (["add", "far", "--local", "--ssh", "gpu"], "give --ssh ALIAS, or --local"),
         (["add", "here", "--local", "--workdir", "/x"], "is what lists of trainings call this machine"),
         (["add", "../far", "--local", "--workdir", "/x"], "cannot be a name"),
         (["add", "far", "--local", "--workdir", "/x\ny"], "a name of one line"),
@@ -276,7 +275,7 @@ def test_what_ssh_could_take_for_something_else_is_no_host(kdtui: Kdtui, alias: 
         (["setup", "far", "--wheels", "/nowhere"], "does not exist"),
     ],
 )
-def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_a_wrong_host_gives_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
     result = kdtui("host", *arguments)
     assert result.code in (1, 2)
     assert said in result.err
@@ -285,7 +284,7 @@ def test_what_is_no_host_is_one_sentence(kdtui: Kdtui, arguments: list[str], sai
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1), max_size=4))
 def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
-    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
+    done = asyncio.run(run_command(LocalTransport("here"), ["printf", "%s\\0", *arguments, "end"]))
     assert done.out.decode() == "".join(f"{each}\0" for each in [*arguments, "end"])
 
 
@@ -298,20 +297,20 @@ def test_arguments_arrive_through_ssh_too(host: Host) -> None:
 @pytest.mark.parametrize("code", [0, 1, 7, 255])
 def test_the_exit_code_of_a_command_is_its_own(host: Host, code: int) -> None:
     assert asyncio.run(ran(host, "sh", "-c", f"echo out; echo err >&2; exit {code}")) == asyncio.run(
-        run(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
+        run_command(LocalTransport("here"), ["sh", "-c", f"echo out; echo err >&2; exit {code}"])
     )
 
 
-def test_a_shell_that_greets_is_no_answer(server: sshd.Sshd, host: Host) -> None:
+def test_the_greeting_of_a_shell_is_not_taken_for_an_answer(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write('ForceCommand sh -c \'echo "Welcome to the cluster"; eval "$SSH_ORIGINAL_COMMAND"; echo Bye\'\n')
     server.start()
     assert asyncio.run(ran(host, "echo", "hello")).out == b"hello\n"
-    assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+    assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
+def test_sent_and_received_bytes_are_equal(host: Host) -> None:
     content = os.urandom(3_000_000)
     assert asyncio.run(ran(host, "cat", data=content)).out == content
 
@@ -319,7 +318,7 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return b"".join([chunk async for chunk in stream(transport, ["printf", "a\\n\\nb\\n"])])
+            return b"".join([chunk async for chunk in stream_command(transport, ["printf", "a\\n\\nb\\n"])])
         finally:
             await transport.close()
 
@@ -327,14 +326,14 @@ def test_what_is_sent_and_received_is_the_same(host: Host) -> None:
 
 
 @pytest.mark.parametrize("over_ssh", [False, True])
-def test_what_a_program_has_said_comes_before_it_says_more(host: Host, over_ssh: bool) -> None:
+def test_output_arrives_before_the_program_ends(host: Host, over_ssh: bool) -> None:
     async def last_letters(transport: LocalTransport | SshTransport) -> None:
         async def said(letter: str) -> None:
             program = ["sh", "-c", 'printf %s "$1"; cat', "sh", letter]
-            async with aclosing(stream(transport, program)) as chunks:
+            async with aclosing(stream_command(transport, program)) as chunks:
                 assert await anext(chunks) == letter.encode()
 
-        # What separates output from the rest is by chance.
+        # The marks around the output are random.
         await asyncio.wait_for(asyncio.gather(*map(said, "0123456789abcdef")), 30)
 
     async def both() -> None:
@@ -366,11 +365,11 @@ def test_the_cipher_is_a_fast_one_unless_the_configuration_names_one(
     assert f"kex: client->server cipher: {used} " in log.read_text()
 
 
-def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd, host: Host) -> None:
+def test_one_connection_serves_all_commands_and_is_closed_afterwards(server: sshd.Sshd, host: Host) -> None:
     async def many(client: HostClient) -> list[Any]:
-        return await asyncio.gather(*(client.ask("status", jobs=[]) for _ in range(6)))
+        return await asyncio.gather(*(client.ask(StatusRequest(())) for _ in range(6)))
 
-    asked(host, lambda client: client.bring_code())
+    asked(host, lambda client: client.send_code())
     before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
     assert asked(host, many) == [{}] * 6
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
@@ -379,12 +378,12 @@ def test_one_connection_serves_all_commands_and_ends_with_them(server: sshd.Sshd
 
 
 @pytest.mark.usefixtures("server")
-def test_more_commands_than_a_connection_takes_wait_for_each_other() -> None:
+def test_commands_beyond_the_limit_of_a_connection_wait() -> None:
     async def many() -> list[Any]:
         transport = SshTransport("far", "gpu")
         await transport.open()
         try:
-            return await asyncio.gather(*(run(transport, ["sleep", "0.3"]) for _ in range(24)))
+            return await asyncio.gather(*(run_command(transport, ["sleep", "0.3"]) for _ in range(24)))
         finally:
             await transport.close()
 
@@ -402,32 +401,32 @@ def test_a_cancel_while_a_connection_opens_leaves_nothing_behind(server: sshd.Ss
             opening.cancel()
             await asyncio.wait([opening])
             connection.close()
-            # The loop would end them when it ends itself.
+            # The event loop would end them when it ends.
             assert not [each for each in psutil.Process().children() if each.name() == "ssh"]
 
         asyncio.run(cancel())
 
 
-def test_a_login_by_hand_that_says_nothing_any_more_is_passed_by(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_shared_connection_is_not_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(shared_socket("gpu"))
         frozen.listen()
         assert not ask_shared("gpu", "check")
-        assert asked(host, lambda client: client.ask("status", jobs=[])) == {}
+        assert asked(host, lambda client: client.ask(StatusRequest(()))).trainings == {}
 
 
-def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
+def test_a_shared_connection_serves_all_commands_until_the_host_is_removed(
     kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path
 ) -> None:
     add(kdtui, tmp_path, "--python", quick)
     assert "connected to far" in kdtui("host", "connect", "far").err
     log = server.folder / "sshd.log"
     assert log.read_text().count("Accepted publickey") == 1
-    # No key is needed any more, and a connection that is there is not made again.
+    # No key is needed any more, and an existing connection is not replaced.
     (server.folder / "authorized_keys").write_text("")
     assert kdtui("host", "check", "far").code == 0
-    assert "there is a connection to far already" in kdtui("host", "connect", "far").err
+    assert "there is already a connection to far" in kdtui("host", "connect", "far").err
     assert log.read_text().count("Accepted publickey") == 1
     assert kdtui("host", "rm", "far", "--yes").code == 0
     assert server.process is not None
@@ -435,10 +434,10 @@ def test_a_login_by_hand_serves_all_commands_until_the_host_is_forgotten(
     until(lambda: not children(pid))
     add(kdtui, tmp_path)
     result = kdtui("host", "connect", "far")
-    assert (result.code, "did not let us in" in result.err) == (1, True)
+    assert (result.code, "could not log in to host" in result.err) == (1, True)
 
 
-def test_a_connection_that_died_is_made_anew(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_a_dead_connection_is_replaced(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     kdtui("host", "connect", "far")
     server.stop()
@@ -483,7 +482,7 @@ def test_a_frozen_network_is_noticed(server: sshd.Sshd) -> None:
             frozen = family(server.process.pid)
             for pid in frozen:
                 os.kill(pid, signal.SIGSTOP)
-            await run(transport, ["true"], timeout=2 * PATIENCE)
+            await run_command(transport, ["true"], timeout=2 * PATIENCE)
         finally:
             for pid in frozen:
                 os.kill(pid, signal.SIGCONT)
@@ -500,7 +499,7 @@ def test_a_command_that_hangs_is_given_up(host: Host) -> None:
         asyncio.run(ran(host, "sleep", "60", timeout=0.5))
 
 
-def test_what_takes_long_and_moves_is_not_given_up(host: Host) -> None:
+def test_a_slow_command_with_output_is_not_given_up(host: Host) -> None:
     done = asyncio.run(ran(host, "sh", "-c", "for i in 1 2 3 4; do sleep 0.8; echo $i; done", timeout=3.0))
     assert done.out == b"1\n2\n3\n4\n"
 
@@ -517,7 +516,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
+def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -532,7 +531,7 @@ def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
     assert (result.code, "host far is ready" in result.err) == (0, True)
     python = tmp_path / "there" / "venv" / "bin" / "python"
     assert subprocess.run([python, "-c", "import tinywheel"], check=False).returncode == 0
-    # It is made once, and anew for other packages.
+    # It is made once, and again for other packages.
     size = (tmp_path / "there" / "setup" / "log").stat().st_size
     assert "host far is ready already" in kdtui("host", "setup", "far", "--wheels", tmp_path).err
     assert (tmp_path / "there" / "setup" / "log").stat().st_size == size
@@ -541,7 +540,7 @@ def test_a_host_is_set_up_from_wheels_and_goes_on_after_a_failure(
 
 
 @pytest.mark.usefixtures("server")
-def test_a_set_up_goes_on_without_its_client_and_the_next_one_waits_for_it(
+def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(package, "requirements", lambda: "tinywheel==1.0\n")
@@ -582,7 +581,7 @@ def test_a_base_is_there_when_all_its_files_are(kdtui: Kdtui, tmp_path: Path, qu
 
 
 @pytest.mark.usefixtures("server")
-def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
+def test_gpus_are_reported_as_by_their_driver(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path, quick: Path) -> None:
     add(kdtui, tmp_path, "--python", quick)
     [gpus] = [row for row in kdtui("host", "check", "far", "--json").rows if row["name"] == "gpus"]
     tools = tmp_path / "tools"
@@ -598,7 +597,7 @@ def test_gpus_are_told_as_their_driver_tells_them(kdtui: Kdtui, server: sshd.Ssh
         assert (gpus["state"], gpus["advice"]) == ("note", "trainings run, slowly")
 
 
-def test_what_a_host_installs_is_what_kdtui_is_tested_with() -> None:
+def test_a_host_installs_the_tested_versions() -> None:
     pinned = dict(
         line.split("==")
         for line in Path(__file__).parents[2].joinpath("constraints.txt").read_text().splitlines()

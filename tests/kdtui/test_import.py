@@ -1,4 +1,4 @@
-"""`kdtui data import`: both formats, their quirks, and one clear sentence for every mistake."""
+"""`kdtui data import`: both formats with their quirks, and a clear message for every mistake."""
 
 import json
 import os
@@ -17,10 +17,11 @@ from kdtui.workflows.data.import_dataset import DatasetSource, import_dataset, l
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.dataset_contents import dataset_contents
-from store.datasets import get_session, iter_sessions, list_datasets
+from store.datasets import list_datasets
 from store.errors import NotFound
 from store.records import RunSettings
 from store.runs import start_run
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from tests.waiting import PATIENCE
 
@@ -51,7 +52,7 @@ def line(session: str = "s", items: list[str] | None = None, **more: object) -> 
     return json.dumps({"session": session, "items": members, **more}) + "\n"
 
 
-def test_a_bundlerec_directory_comes_in_with_its_quirks(db: Database, bundlerec: Path) -> None:
+def test_a_bundlerec_directory_is_imported_with_its_quirks(db: Database, bundlerec: Path) -> None:
     list(import_dataset(db, bundlerec, "quirks"))
     session = get_session(db, "quirks", "7")
     assert [item.id for item in session.items] == ["a", "b", "c"]
@@ -66,7 +67,7 @@ def test_a_bundlerec_directory_comes_in_with_its_quirks(db: Database, bundlerec:
     assert get_session(db, "quirks", "9").split is None
 
 
-def test_real_datasets_come_in_whole(db: Database, real_dataset: Path) -> None:
+def test_real_datasets_are_imported_completely(db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "real"))
     (summary,) = list_datasets(db)
     expected = {
@@ -84,7 +85,7 @@ def test_real_datasets_come_in_whole(db: Database, real_dataset: Path) -> None:
     )
 
 
-def test_an_export_comes_back_as_it_was(db: Database, bundlerec: Path, tmp_path: Path, kdtui: Kdtui) -> None:
+def test_an_export_is_imported_unchanged(db: Database, bundlerec: Path, tmp_path: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, bundlerec, "first"))
     assert kdtui("data", "export", "--dataset", "first", "-o", tmp_path / "out.jsonl").code == 0
     list(import_dataset(db, tmp_path / "out.jsonl", "second"))
@@ -92,7 +93,7 @@ def test_an_export_comes_back_as_it_was(db: Database, bundlerec: Path, tmp_path:
     assert kdtui("data", "export", "-d", "first").out == (tmp_path / "out.jsonl").read_text()
 
 
-def test_without_a_split_seven_one_two_are_drawn_by_the_seed(db: Database, tmp_path: Path) -> None:
+def test_without_a_split_sessions_are_split_7_1_2_by_seed(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "sessions.jsonl"
     bundle = [{"items": ["x", "y"], "intent": "both"}]
     path.write_text("".join(line(str(number), bundles=bundle) for number in range(100)) + line("served"))
@@ -105,7 +106,7 @@ def test_without_a_split_seven_one_two_are_drawn_by_the_seed(db: Database, tmp_p
     assert splits["one"][-1] is None
 
 
-def test_a_later_mention_fills_in_what_an_item_lacked(db: Database, tmp_path: Path) -> None:
+def test_a_later_mention_fills_in_missing_fields_of_an_item(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "sessions.jsonl"
     path.write_text(
         '{"session": "1", "items": [{"id": "x"}, {"id": "y", "title": "Y"}]}\n'
@@ -117,7 +118,7 @@ def test_a_later_mention_fills_in_what_an_item_lacked(db: Database, tmp_path: Pa
     assert [(item.title, item.categories) for item in items] == [("X", (("A",),)), ("Y", ())]
 
 
-def test_titles_of_any_kind_are_kept_as_they_are(db: Database, tmp_path: Path) -> None:
+def test_titles_of_any_kind_are_kept_unchanged(db: Database, tmp_path: Path) -> None:
     titles = ["[red]x[/red]", "\x1b[31mred", "two\nlines", "long" * 2500, "青い包丁", "'); DROP TABLE items; --"]
     items = [{"id": str(number), "title": title} for number, title in enumerate(titles)]
     path = tmp_path / "sessions.jsonl"
@@ -145,7 +146,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize(("text", "message"), BAD_LINES.values(), ids=BAD_LINES.keys())
-def test_a_mistake_in_json_lines_is_one_sentence(
+def test_a_mistake_in_json_lines_is_reported(
     db: Database, tmp_path: Path, kdtui: Kdtui, text: str, message: str
 ) -> None:
     path = tmp_path / "bad.jsonl"
@@ -177,7 +178,7 @@ BAD_FILES = {
     "a session with an unknown item": (
         "session_item.csv",
         "session ID,item ID\n7,a\n7,b\n7,c\n7,zz\n8,b\n8,d\n",
-        "session_item.csv, line 5: session '7' has item 'zz', which no other file knows",
+        "session_item.csv, line 5: session '7' has item 'zz', which no other file describes",
     ),
     "an item twice in a session": (
         "session_item.csv",
@@ -200,7 +201,7 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize(("name", "text", "message"), BAD_FILES.values(), ids=BAD_FILES.keys())
-def test_a_mistake_in_a_bundlerec_directory_is_one_sentence(
+def test_a_mistake_in_a_bundlerec_directory_is_reported(
     db: Database, bundlerec: Path, kdtui: Kdtui, name: str, text: str | None, message: str
 ) -> None:
     if text is None:
@@ -219,17 +220,15 @@ def test_text_that_is_not_utf8_is_refused_with_its_line(bundlerec: Path, kdtui: 
     refused(kdtui("data", "import", path, "-d", "d"), "bad.jsonl, line 2: this is not UTF-8")
 
 
-def test_what_is_no_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_path_that_is_not_a_dataset_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
     refused(kdtui("data", "import", tmp_path / "none", "-d", "d"), "No such file or directory; give a BundleRec")
     (tmp_path / "folder").mkdir()
-    refused(kdtui("data", "import", tmp_path / "folder", "-d", "d"), "this is no dataset")
+    refused(kdtui("data", "import", tmp_path / "folder", "-d", "d"), "this is not a dataset")
     (tmp_path / "empty.jsonl").touch()
     refused(kdtui("data", "import", tmp_path / "empty.jsonl", "-d", "d"), "the file is empty")
 
 
-def test_a_name_that_is_taken_is_refused_unless_it_is_to_be_replaced(
-    db: Database, outdoor: Path, bundlerec: Path, kdtui: Kdtui
-) -> None:
+def test_a_taken_name_is_refused_without_replace(db: Database, outdoor: Path, bundlerec: Path, kdtui: Kdtui) -> None:
     assert kdtui("data", "import", outdoor, "-d", "d").code == 0
     refused(kdtui("data", "import", bundlerec, "-d", "d"), "dataset 'd' exists already")
     assert kdtui("data", "import", bundlerec, "-d", "d", "--replace").code == 0
@@ -244,7 +243,7 @@ def test_a_failed_replacement_keeps_the_old_dataset(db: Database, outdoor: Path,
     assert list_datasets(db)[0].sessions == 36
 
 
-def test_an_import_that_is_broken_off_leaves_nothing(db: Database, tmp_path: Path) -> None:
+def test_a_failed_import_stores_nothing(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text("".join(line(str(number)) for number in range(12_000)))
     events = import_dataset(db, path, "d")
@@ -254,7 +253,7 @@ def test_an_import_that_is_broken_off_leaves_nothing(db: Database, tmp_path: Pat
     assert db.execute("SELECT count(*) FROM items").fetchone() == (0,)
 
 
-def test_the_store_finds_what_many_sessions_share(db: Database, tmp_path: Path) -> None:
+def test_sessions_that_share_items_are_found(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "many.jsonl"
     path.write_text("".join(line(str(number), ["x", f"i{number % 7}"]) for number in range(12_000)))
     written = list(import_dataset(db, path, "d"))[-1]
@@ -263,7 +262,7 @@ def test_the_store_finds_what_many_sessions_share(db: Database, tmp_path: Path) 
     assert [session.id for session in iter_sessions(db, "d", limit=5001)][-1] == "5000"
 
 
-def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
+def test_a_directory_with_byte_order_marks_and_other_line_ends_is_imported(
     db: Database, bundlerec: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "windows"
@@ -275,7 +274,7 @@ def test_a_directory_with_a_byte_order_mark_and_other_line_ends_comes_in(
     assert [item.title for item in get_session(db, "windows", "8").items] == ["Mat", "Stove"]
 
 
-def test_odd_but_valid_csv_comes_in(db: Database, bundlerec: Path) -> None:
+def test_odd_but_valid_csv_is_imported(db: Database, bundlerec: Path) -> None:
     long = "x" * 200_000
     text = f'item ID,titles\n\na,Tent\u2028two\x0bthree\nb,{long}\nd,"two\nlines"\n\n'
     (bundlerec / "item_titles.csv").write_text(text)
@@ -284,7 +283,7 @@ def test_odd_but_valid_csv_comes_in(db: Database, bundlerec: Path) -> None:
     assert get_session(db, "odd", "8").items[1].title == "two\nlines"
 
 
-def test_json_lines_may_begin_with_a_byte_order_mark(db: Database, tmp_path: Path) -> None:
+def test_json_lines_can_begin_with_a_byte_order_mark(db: Database, tmp_path: Path) -> None:
     path = tmp_path / "marked.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + line("s").encode())
     assert list(import_dataset(db, path, "d"))[-1].sessions == 1
@@ -294,8 +293,8 @@ def test_a_dataset_needs_a_name(outdoor: Path, kdtui: Kdtui) -> None:
     assert kdtui("data", "import", outdoor, "--dataset", " ").code == 2
 
 
-def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_test: Path, tmp_path: Path) -> None:
-    # A pipe that stays open holds the import in the middle.
+def test_an_interrupted_command_stores_nothing(db: Database, database_of_the_test: Path, tmp_path: Path) -> None:
+    # A pipe that stays open stops the import in the middle.
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = subprocess.Popen(
@@ -312,7 +311,7 @@ def test_an_interrupted_command_leaves_nothing(db: Database, database_of_the_tes
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     shows = f"kdtui data ls --db {database_of_the_test}"
-    assert err == f"interrupted; an import is kept whole or not at all, and {shows} shows which\n"
+    assert err == f"interrupted; {shows} shows whether the import was completed\n"
     assert list_datasets(db) == []
 
 
@@ -326,7 +325,7 @@ def test_a_pipe_is_imported_like_a_file(db: Database, tmp_path: Path, kdtui: Kdt
 
 
 def refused(result: Any, message: str) -> None:
-    """Exit code 1 and one sentence that holds the message, as a regular expression."""
+    """Check for exit code 1 and one sentence that contains the message, a regular expression."""
     assert result.code == 1
     assert result.out == ""
     assert len(result.err.splitlines()) == 1, result.err
@@ -334,7 +333,7 @@ def refused(result: Any, message: str) -> None:
     assert re.search(message, result.err), result.err
 
 
-def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_path: Path) -> None:
+def test_the_format_of_a_path_is_recognized_before_the_import(bundlerec: Path, tmp_path: Path) -> None:
     assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", True)
     (bundlerec / "split.csv").unlink()
     assert look_at_source(bundlerec) == DatasetSource("BundleRec directory", False)
@@ -342,12 +341,12 @@ def test_what_a_path_holds_is_told_before_it_is_imported(bundlerec: Path, tmp_pa
     for text, has_splits in ((line(split="train"), True), (line(), False), ("\n" * 3, None)):
         path.write_text(text + "no JSON")
         assert look_at_source(path) == DatasetSource("JSON Lines", has_splits)
-    # Of a line that is so long, only reading all of it would tell.
+    # Only reading the whole line would show what it is.
     path.write_text(line(items=["x" * 2_000_000, "y"]))
     assert look_at_source(path) == DatasetSource("JSON Lines", None)
 
 
-def test_what_goes_with_a_dataset_is_counted(db: Database, outdoor: Path) -> None:
+def test_contents_of_a_dataset_are_counted(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     list(import_dataset(db, outdoor, "other"))
     assert what_goes_with(dataset_contents(db, "outdoor")) == "36 sessions"

@@ -1,4 +1,4 @@
-"""Intents without a language model: the category that products share, and the intent of the nearest training bundle."""
+"""Intents without a language model: the category of the products, and the intent of the nearest training bundle."""
 
 from collections.abc import Sequence
 
@@ -22,19 +22,19 @@ TRAIN = [
 
 
 def by_letters(texts: Sequence[str]) -> Vectors:
-    """How often each letter occurs: enough to tell tents from phones, and the same for the same text."""
+    """Return letter frequencies: enough to distinguish tents from phones, and deterministic."""
     return np.array([[text.lower().count(chr(97 + n)) for n in range(26)] for text in texts], np.float32)
 
 
-def test_products_are_named_by_the_narrowest_category_that_they_share() -> None:
+def test_products_are_named_by_their_narrowest_common_category() -> None:
     assert category_intent([TENT, PEGS]) == "Shelter"
 
 
-def test_products_of_different_categories_are_named_by_the_kinds_of_them() -> None:
+def test_products_of_different_categories_are_named_by_their_kinds() -> None:
     assert category_intent([TENT, CASE]) == "Tents with Cases"
 
 
-def test_products_without_a_category_have_a_name_too() -> None:
+def test_products_without_a_category_have_a_name() -> None:
     assert category_intent([FILM]) == "products that go together"
 
 
@@ -44,11 +44,11 @@ def test_the_intent_of_the_nearest_training_bundle_is_found() -> None:
     assert nearest.of([]) == []
 
 
-def test_a_product_of_which_nothing_is_known_finds_some_intent() -> None:
+def test_a_product_without_a_description_finds_some_intent() -> None:
     assert NearestIntents(TRAIN, by_letters).of([[Item("x")]])[0] in ("a night outside", "phone protection")
 
 
-def test_without_an_intent_in_training_there_is_no_nearest_one() -> None:
+def test_without_training_intents_there_is_no_nearest_one() -> None:
     with pytest.raises(ValueError, match="no training bundle has an intent"):
         NearestIntents(TRAIN[1:], by_letters)
 
@@ -70,5 +70,5 @@ def test_without_an_intent_in_training_there_is_no_nearest_one() -> None:
         ("I would buy all of these for my daughter", None),
     ],
 )
-def test_intents_of_people_are_tidied_before_a_student_learns_them(written: str, learned: str | None) -> None:
+def test_annotated_intents_are_cleaned_up_for_training(written: str, learned: str | None) -> None:
     assert intent_target(written) == learned

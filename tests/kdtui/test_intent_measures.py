@@ -13,9 +13,10 @@ from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.session_measures import session_measures, value_over
 from models.errors import ModelError
 from models.llama import embedding
-from store.datasets import iter_sessions
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run
+from store.runs import Run, get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -41,7 +42,7 @@ def run_with(db: Database, name: Callable[[str], str]) -> Run:
     """A run with the bundles of people, under other names."""
     run = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
-        bundles = tuple(Predicted((), each.positions, name(each.intent), 1.0) for each in session.bundles)
+        bundles = tuple(PredictedBundle((), each.positions, name(each.intent), 1.0) for each in session.bundles)
         add_prediction(db, run, Prediction(session.id, bundles, None, 0.1))
     return run
 
@@ -95,7 +96,7 @@ def test_without_the_encoder_there_is_no_cosine_and_the_other_measures_stand(db:
     assert all(isnan(record["intent_cosine"]) for record in session_measures(db, run))
     table = kdtui("run", "show", run.id)
     assert table.code == 0
-    assert "the cosine of intents is not known" in table.err
+    assert "there is no cosine of intents" in table.err
 
 
 def test_floors_without_an_encoder_are_computed_again_when_it_is_there(
@@ -131,7 +132,7 @@ def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, 
     [at] = [number for number, line in enumerate(lines) if line.startswith(" shipped") and len(line.split()) == 5]
     assert lines[at + 1].startswith(" · named by category")
     assert lines[at + 2].startswith(" · named as nearest bundle")
-    assert "below a run, its own bundles with other names" in table.err
+    assert "below a run, its own bundles under other names" in table.err
     assert "intent_floors.nearest.intent_cosine" in kdtui("evaluate", "--resume", 1, "--format", "csv").out
 
 

@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.judging import rating_question, read_rating
+from kdtui.distill.judging import rating_prompt, read_rating
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
-from store.datasets import iter_sessions
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import Item, RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, finish_run, start_run
+from store.runs import Run, finish_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
@@ -33,7 +34,7 @@ def run(db: Database, outdoor: Path) -> Run:
     list(import_dataset(db, outdoor, "outdoor"))
     made = start_run(db, "outdoor", "valid", "by hand", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="valid"):
-        bundles = tuple(Predicted((), each.positions, each.intent, 1.0) for each in session.bundles)
+        bundles = tuple(PredictedBundle((), each.positions, each.intent, 1.0) for each in session.bundles)
         add_prediction(db, made, Prediction(session.id, bundles, None, 0.1))
     finish_run(db, made)
     return made
@@ -88,7 +89,7 @@ def test_products_and_intents_are_fenced_as_data(kdtui: Kdtui, serve: Serve, db:
 
 
 def test_an_intent_of_dashes_does_not_end_the_fence() -> None:
-    question = rating_question([Item("a", "-" * 40), Item("b", None)], "x\n" + "-" * 40)
+    question = rating_prompt([Item("a", "-" * 40), Item("b", None)], "x\n" + "-" * 40)
     assert question.content.splitlines().count("-" * 40) == 4
 
 
@@ -198,7 +199,7 @@ def test_what_is_under_way_at_an_interrupt_is_kept(
     handler.gate.set()
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out) == (130, ""), err
-    assert "what the judge answered is kept" in err
+    assert "finished ratings are kept" in err
     assert "Traceback" not in err
     assert len(calls(db)) == intents(db)
 

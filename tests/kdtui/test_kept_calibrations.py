@@ -12,9 +12,9 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.calibrate import Compared, Earlier, Judged, compare, sessions_to_learn_from
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import resolved
-from models.pairs.calibration import AT_ITS_WORD, Calibration
+from models.pairs.calibration import UNCALIBRATED, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.kdtui.test_calibrate import few_products
 from tests.models.tiny import make_model
@@ -70,7 +70,7 @@ def test_a_better_calibration_stays_where_a_new_one_is_made_on_a_few_sessions(
         result.err
     )
     assert (
-        "over 20 of 26 validation sessions, drawn by chance, seed 3, each judged by a fit on the others" in result.err
+        "over 20 of 26 validation sessions, drawn at random, seed 3, each judged by a fit on the others" in result.err
     )
     assert "as before" in result.out
     assert known(db, model) == before
@@ -125,7 +125,7 @@ def test_a_strategy_that_is_not_tried_keeps_its_calibration(kdtui: Kdtui, db: Da
 
 
 def judged(f1: list[float]) -> Judged:
-    return Judged(Calibration(AT_ITS_WORD), [], f1, 0.0)
+    return Judged(Calibration(UNCALIBRATED), [], f1, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_the_calibration_over_more_sessions_counts_unless_the_other_is_clearly_b
     new: list[float], fitted_on: int, is_kept: bool
 ) -> None:
     ids = [str(number) for number in range(20)]
-    earlier = Earlier(Calibration(AT_ITS_WORD), fitted_on, dict.fromkeys(ids, 0.5))
+    earlier = Earlier(Calibration(UNCALIBRATED), fitted_on, dict.fromkeys(ids, 0.5))
     compared, f1 = compare("pairs", earlier, judged(new), ids)
     assert compared.is_kept == is_kept
     assert f1 == [0.5] * 20
@@ -182,7 +182,7 @@ def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, m
     for row in rows:
         result = kdtui("calibrate", "rm", row["number"], "--yes")
         assert f"deleted calibration {row['number']}, student by {row['strategy']} on outdoor" in result.err
-        assert ("as if it had not been calibrated" in result.err) == row["chosen"]
+        assert ("counts as not calibrated" in result.err) == row["chosen"]
     assert calibrations(db, "outdoor", settings_for(str(model))) == {}
 
 
@@ -201,7 +201,7 @@ def test_deleting_is_confirmed(
     about = f"calibration {number}, student by pairs on outdoor, fitted on 26 sessions, pair F1"
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)
-    assert f"--yes is needed to delete where nobody can be asked: {about}" in result.err
+    assert f"--yes is needed to delete without a terminal: {about}" in result.err
     monkeypatch.setattr("sys.stdin", Terminal("n\n"))
     result = kdtui("calibrate", "rm", number)
     assert (result.code, known(db, model).number) == (1, number)

@@ -1,4 +1,4 @@
-"""Scores of floors are computed once and kept, until the sessions or what computes them changes."""
+"""Scores of floors are cached until the sessions or the code change."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For each time that floors were computed, over how many sessions."""
+    """The number of sessions of each computation of floors."""
     found: list[int] = []
 
     def recorded(db: Database, dataset: str, sessions: Any, answered: Any) -> Any:
@@ -36,7 +36,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_floors_are_computed_once_for_all_that_show_them(kdtui: Kdtui, computed: list[int]) -> None:
+def test_floors_are_computed_once_for_all_commands(kdtui: Kdtui, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     assert [row["name"] for row in first] == list(FLOOR_NAMES)
     assert scores_alone(kdtui("evaluate", "--student", "patterns", "--json").rows) == scores_alone(first)
@@ -45,14 +45,14 @@ def test_floors_are_computed_once_for_all_that_show_them(kdtui: Kdtui, computed:
     assert computed == [7]
 
 
-def test_each_subset_has_its_own(kdtui: Kdtui, computed: list[int]) -> None:
+def test_each_subset_has_its_own_floors(kdtui: Kdtui, computed: list[int]) -> None:
     for _ in range(2):
         for options in ([], ["--limit", 3], ["--limit", 3, "--seed", 1], ["--split", "valid"]):
             assert kdtui("evaluate", "--floors-only", *options).code == 0
     assert computed == [7, 3, 3, 4]
 
 
-def test_they_are_computed_again_when_the_code_or_the_sessions_have_changed(
+def test_floors_are_computed_again_when_the_code_or_the_sessions_change(
     kdtui: Kdtui, db: Database, outdoor: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
@@ -65,7 +65,7 @@ def test_they_are_computed_again_when_the_code_or_the_sessions_have_changed(
     assert db.execute("SELECT count(*) FROM floors").fetchone() == (1,), "what is of no use any more is replaced"
 
 
-def test_what_has_been_edited_is_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
+def test_edited_scores_are_computed_again(kdtui: Kdtui, db: Database, computed: list[int]) -> None:
     first = kdtui("evaluate", "--floors-only", "--json").rows
     for scores in ("[", '[["x", {"n": 1}]]', '{"a": 1}'):
         db.execute("UPDATE floors SET scores = ?", [scores])
@@ -76,7 +76,7 @@ def test_what_has_been_edited_is_computed_again(kdtui: Kdtui, db: Database, comp
 def test_floors_are_shown_while_another_program_writes(
     db: Database, database_of_the_test: Path, computed: list[int]
 ) -> None:
-    """They are computed again another time."""
+    """The scores are not stored, and the next command computes them again."""
     other = open_database(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
     rows = list(floors_over(db, Scored("outdoor", "test")))

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from kdtui.distill.patterns import Pattern
-from kdtui.distill.retrieval import decoded
+from kdtui.distill.retrieval import decode_piece
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.datasets import write_dataset
+from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import Item, RunSettings, Session
 from store.runs import start_run
@@ -29,7 +29,7 @@ def mined(db: Database, outdoor: Path) -> Database:
 
 
 def test_patterns_come_back_from_the_store_as_they_were_mined(mined: Database) -> None:
-    patterns = [decoded(piece, Pattern) for piece in find_knowledge(mined, dataset="outdoor", format="pattern")]
+    patterns = [decode_piece(piece, Pattern) for piece in find_knowledge(mined, dataset="outdoor", format="pattern")]
     assert len(patterns) > 20
     strongest = patterns[0]
     assert strongest.support == max(pattern.support for pattern in patterns)

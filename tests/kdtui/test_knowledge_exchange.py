@@ -1,4 +1,4 @@
-"""Knowledge in files: out, and in again, and for other programs to load."""
+"""Knowledge files: export, import, and loading by other programs."""
 
 import json
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdtui.distill.thoughts import Thought
-from kdtui.exchange.knowledge_files import KnowledgeLine, encode, read
+from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.exchange import import_knowledge
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of_piece
 from store.records import STATUSES
 from store.sqlite import Database
 
@@ -49,7 +49,7 @@ def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
             piece.teacher,
             piece.reason,
             piece.precision,
-            tuple(sessions_of(db, piece.id)),
+            tuple(sessions_of_piece(db, piece.id)),
             tuple(parent.statement for parent in parents_of(db, piece.id)),
         )
         for status in STATUSES
@@ -58,13 +58,13 @@ def everything(db: Database, dataset: str) -> set[tuple[object, ...]]:
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
-def test_what_goes_out_comes_in_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
+def test_an_export_can_be_imported_again(known: Database, kdtui: Kdtui, tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "out"
     result = kdtui("knowledge", "export", "-d", "outdoor", "--output", folder, "--as", kind)
     assert result.code == 0, result.err
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
-    # Once more changes nothing.
+    # Importing again changes nothing.
     assert kdtui("knowledge", "import", folder, "-d", "other").code == 0
     assert everything(known, "other") == everything(known, "outdoor")
 
@@ -91,11 +91,11 @@ def test_a_folder_is_a_dataset_for_other_programs(
     assert "| pattern | annotations | kept |" in card
 
 
-def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_sample_or_a_format_can_be_exported(known: Database, kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("sample", "create", "few", "-d", "outdoor", "-f", "thought", "--ratio", 0.2).code == 0
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path / "few", "--sample", "few"]
     assert kdtui(*export).code == 0
-    lines = read(tmp_path / "few")
+    lines = read_knowledge(tmp_path / "few")
     assert {line.format for line in lines} == {"thought"}
     assert len(lines) == len(find_knowledge(known, sample="few"))
     nothing = kdtui(*export, "--format", "rule")
@@ -104,7 +104,7 @@ def test_a_sample_and_a_format_can_be_exported_alone(known: Database, kdtui: Kdt
 
 
 @pytest.mark.usefixtures("known")
-def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten_by_default(kdtui: Kdtui, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("of a project")
     export = ["knowledge", "export", "-d", "outdoor", "-o", tmp_path]
@@ -121,7 +121,7 @@ def test_nothing_that_is_there_is_written_over_unasked(kdtui: Kdtui, tmp_path: P
 
 @pytest.fixture
 def foreign(known: Database, tmp_path: Path, kdtui: Kdtui) -> Path:
-    """The knowledge of the outdoor products in a folder, and a dataset `kitchen` whose sessions have the same ids."""
+    """Exported knowledge of the outdoor products, and a dataset `kitchen` whose sessions have the same ids."""
     lines = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines()
     same_ids = tmp_path / "kitchen.jsonl"
     same_ids.write_text(
@@ -136,21 +136,19 @@ def pieces_of_kitchen(db: Database) -> list[Knowledge]:
     return [piece for status in STATUSES for piece in find_knowledge(db, dataset="kitchen", status=status)]
 
 
-def test_knowledge_of_another_dataset_says_how_much_of_it_is_foreign(
-    known: Database, foreign: Path, kdtui: Kdtui
-) -> None:
-    lines = read(foreign)
+def test_importing_from_another_dataset_says_how_much_is_foreign(known: Database, foreign: Path, kdtui: Kdtui) -> None:
+    lines = read_knowledge(foreign)
     with_sessions = sum(bool(line.sessions) for line in lines)
     result = kdtui("knowledge", "import", foreign, "-d", "kitchen")
     assert result.code == 0
     assert f"from outdoor into dataset kitchen: {len(lines)} new" in result.err
     assert f"{with_sessions} pieces come from training sessions that are not in dataset kitchen" in result.err
     assert "are about categories that no product of dataset kitchen has" in result.err
-    # The sessions have the same ids, and other products.
-    assert not any(sessions_of(known, piece.id) for piece in pieces_of_kitchen(known))
+    # The sessions have the same ids, but other products.
+    assert not any(sessions_of_piece(known, piece.id) for piece in pieces_of_kitchen(known))
 
 
-def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
+def test_imported_pieces_keep_their_origin_when_exported_again(
     known: Database, foreign: Path, tmp_path: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
@@ -169,15 +167,16 @@ def test_what_was_imported_says_where_from_and_says_so_again_elsewhere(
     assert kdtui("knowledge", "search", "origin:kitchen", "--json").rows == []
     again = tmp_path / "again"
     assert kdtui("knowledge", "export", "-d", "kitchen", "-o", again).code == 0
-    assert {(line.dataset, line.imported_from, line.imported_file) for line in read(again)} == {
+    assert {(line.dataset, line.imported_from, line.imported_file) for line in read_knowledge(again)} == {
         ("kitchen", "outdoor", "out")
     }
-    assert f"{len(read(again))} of the pieces had been imported from `outdoor`" in (again / "README.md").read_text()
+    count = len(read_knowledge(again))
+    assert f"{count} of the pieces had been imported from `outdoor`" in (again / "README.md").read_text()
     kdtui("knowledge", "import", again, "-d", "other")
     assert {piece.origin.dataset for piece in find_knowledge(known, dataset="other") if piece.origin} == {"outdoor"}
 
 
-def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign: Path, kdtui: Kdtui) -> None:
+def test_mining_and_distilling_keep_imported_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     kdtui("knowledge", "import", foreign, "-d", "kitchen")
     before = pieces_of_kitchen(known)
     for command in (["mine"], ["distill"]):
@@ -189,9 +188,7 @@ def test_mining_and_distilling_leave_what_was_imported(known: Database, foreign:
     assert [own[piece.id] for piece in before] == before
 
 
-def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
-    known: Database, foreign: Path, kdtui: Kdtui
-) -> None:
+def test_an_import_does_not_change_the_datasets_own_pieces(known: Database, foreign: Path, kdtui: Kdtui) -> None:
     before = everything(known, "outdoor")
     result = kdtui("knowledge", "import", foreign, "-d", "outdoor")
     assert f"0 new, {len(before)} that were there already and stay as they are" in result.err
@@ -199,7 +196,7 @@ def test_what_a_dataset_knows_by_itself_is_not_changed_by_an_import(
     assert kdtui("knowledge", "search", "origin:outdoor", "--json").rows == []
 
 
-def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
+def test_an_imported_piece_that_is_found_again_gets_its_own_measures(
     known: Database, foreign: Path, kdtui: Kdtui
 ) -> None:
     kdtui("knowledge", "import", foreign, "-d", "other")
@@ -208,13 +205,13 @@ def test_what_was_imported_and_is_found_here_too_has_the_measures_of_here(
     assert found
     assert all(piece.origin is not None for piece in found)
     assert "found here too" in " ".join(kdtui("knowledge", "show", found[0].id).out.split())
-    # It came from elsewhere first, and stays whatever is found later.
+    # It was imported first, and stays whatever is found later.
     result = kdtui("knowledge", "mine", "-d", "other", "--level", 4, "--replace")
     assert "deleted" not in result.err
     assert set(found) <= set(find_knowledge(known, dataset="other", format="pattern"))
 
 
-def test_a_file_that_names_no_dataset_is_an_origin_too(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_file_without_a_dataset_is_an_origin(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps(GOOD))
     assert kdtui("knowledge", "import", path, "-d", "other").err == (
@@ -247,8 +244,8 @@ LINES = st.lists(
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, lines: list[KnowledgeLine], kind: Any) -> None:
     path = tmp_path_factory.mktemp("any") / f"knowledge.{kind}"
-    path.write_bytes(b"".join(encode(lines, kind)))
-    assert read(path) == lines
+    path.write_bytes(b"".join(encode_knowledge(lines, kind)))
+    assert read_knowledge(path) == lines
 
 
 GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products": [], "steps": []}', "teacher": "t"}
@@ -266,7 +263,7 @@ GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products":
         ("[1]", "line 2: a piece of knowledge is not as expected"),
     ],
 )
-def test_one_bad_line_and_nothing_comes_in(
+def test_one_bad_line_prevents_the_import(
     known: Database, kdtui: Kdtui, tmp_path: Path, line: str, problem: str
 ) -> None:
     path = tmp_path / "bad.jsonl"
@@ -278,23 +275,23 @@ def test_one_bad_line_and_nothing_comes_in(
 
 
 @pytest.mark.usefixtures("known")
-def test_what_is_no_knowledge_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_path_without_knowledge_is_reported(kdtui: Kdtui, tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"nothing")
     for path, problem in (
         (tmp_path / "missing.jsonl", "No such file"),
         (tmp_path, "there is no knowledge.jsonl or knowledge.parquet in this folder"),
-        (tmp_path / "x.parquet", "this is no Parquet file"),
+        (tmp_path / "x.parquet", "this is not a readable Parquet file"),
     ):
         result = kdtui("knowledge", "import", path, "-d", "other")
         assert result.code == 1
         assert problem in result.err
 
 
-def test_a_thought_of_the_file_is_a_thought(known: Database, tmp_path: Path) -> None:
+def test_a_thought_of_a_file_can_be_used(known: Database, tmp_path: Path) -> None:
     path = tmp_path / "one.jsonl"
     path.write_text(json.dumps({**GOOD, "sessions": ["o01", "nowhere"], "parents": [77]}))
     assert import_knowledge(known, "other", path).new == 1
     [piece] = find_knowledge(known, dataset="other")
-    assert sessions_of(known, piece.id) == ["o01"]
+    assert sessions_of_piece(known, piece.id) == ["o01"]
     assert json.loads(piece.content) == {"products": [], "steps": []}
     assert Thought((), ()).statement == "Products: ."

@@ -38,9 +38,11 @@ from kdtui.workflows.student.session_student import SessionStudent
 from models.errors import ModelError
 from models.student_protocol import Answered, Refused, StudentEvent
 from store.database import open_database
-from store.datasets import iter_sessions, write_dataset
+from store.dataset_writer import write_dataset
+from store.predictions import count_answers, predictions
 from store.records import RunSettings, Session
-from store.runs import Run, count_answers, get_run, predictions, start_run
+from store.runs import Run, get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.waiting import PATIENCE
 
@@ -281,7 +283,7 @@ def test_a_run_of_the_pattern_student_is_its_floor_and_has_one_row(kdtui: Kdtui,
     for _ in range(2):
         beside = kdtui("evaluate", "--student", "patterns", "--json", "--split", "valid")
         assert scores(beside.rows) == scores(alone.rows)
-    assert "run 2 answers as the floor patterns; the row patterns stands for both" in beside.err
+    assert "run 2 has the scores of the floor patterns; they share the row patterns" in beside.err
     shown = kdtui("run", "show", 2)
     assert shown.out.count("\n patterns ") == 4, "a row in each table: three of scores, and one of costs"
     first = kdtui("evaluate", "--student", "patterns", "--json")
@@ -403,7 +405,7 @@ def test_of_many_failures_a_table_lists_some_and_json_all(
     monkeypatch.setattr(cli_runs, "_FAILURES", 20)
     table = kdtui("run", "show", run.id)
     assert table.out.count("it is too hot") == 20
-    assert "and 2 more; --json has all" in table.err
+    assert "and 2 more; --json lists all" in table.err
     assert len(kdtui("run", "show", run.id, "--json").rows[0]["errors"]) == 22
 
 

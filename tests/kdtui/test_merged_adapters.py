@@ -12,7 +12,7 @@ import pytest
 from peft import PeftModel
 
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from models.adapters.conversion import WEIGHTS
+from models.adapters.peft_settings import WEIGHTS
 from models.adapters.provenance import adapter_manifest, norms_hash
 from store.models import named_model
 from store.sqlite import Database

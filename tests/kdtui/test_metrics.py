@@ -1,4 +1,4 @@
-"""The paper's metrics and the strict ones, on cases worked out by hand."""
+"""The paper metrics and the strict ones, on cases worked out by hand."""
 
 import tracemalloc
 from math import isnan, nan
@@ -15,33 +15,33 @@ def bundles(*groups: tuple[int, ...]) -> list[frozenset[int]]:
     return [frozenset(group) for group in groups]
 
 
-def test_a_perfect_answer_has_one_everywhere() -> None:
+def test_a_perfect_answer_scores_one_in_every_metric() -> None:
     truth = bundles((1, 2), (3, 4, 5))
     scores = score([truth], [truth])
     assert (scores.precision, scores.recall, scores.coverage, scores.pair_f1, scores.exact) == (1, 1, 1, 1, 1)
     assert (scores.n, scores.sessions, scores.bundles_per_session, scores.valid) == (1, 1, 2, 1)
 
 
-def test_a_subset_of_a_true_bundle_hits_and_covers_its_part() -> None:
+def test_a_subset_of_a_true_bundle_is_a_hit_with_partial_coverage() -> None:
     scores = score([bundles((1, 2, 3, 4))], [bundles((1, 2))])
     assert (scores.precision, scores.recall, scores.coverage) == (1, 1, 0.5)
     assert scores.exact == 0
     assert scores.pair_f1 == pytest.approx(2 * 1 / (6 + 1))
 
 
-def test_a_superset_of_a_true_bundle_misses() -> None:
+def test_a_superset_of_a_true_bundle_is_a_miss() -> None:
     scores = score([bundles((1, 2))], [bundles((1, 2, 3))])
     assert (scores.precision, scores.recall) == (0, 0)
     assert isnan(scores.coverage)
 
 
-def test_recall_counts_the_true_bundles_that_are_hit_and_the_recall_of_2024_the_predictions_that_hit() -> None:
+def test_recall_counts_hit_bundles_and_recall_2024_counts_hitting_predictions() -> None:
     scores = score([bundles((1, 2, 3))], [bundles((1, 2), (2, 3))])
     assert (scores.recall, scores.strict_recall) == (1, 1)
     assert scores.recall_2024 == 2
 
 
-def test_a_session_without_predictions_is_left_out_of_the_paper_metrics_but_not_of_the_strict_ones() -> None:
+def test_only_strict_metrics_count_sessions_without_predictions() -> None:
     truth = bundles((1, 2))
     scores = score([truth, truth], [truth, []])
     assert (scores.n, scores.sessions) == (1, 2)
@@ -61,17 +61,17 @@ def test_a_prediction_hits_every_true_bundle_that_contains_it() -> None:
     assert (scores.recall_2024, scores.strict_precision) == (0.5, 1)
 
 
-def test_the_set_metrics_ask_for_equal_bundles_and_leave_sessions_without_predictions_out() -> None:
+def test_set_metrics_require_equal_bundles_and_ignore_sessions_without_predictions() -> None:
     truth = bundles((1, 2), (3, 4, 5))
     scores = score([truth, truth], [bundles((1, 2), (3, 4), (4, 5)), []])
     assert scores.set_precision == pytest.approx(1 / 3)
     assert scores.set_recall == 0.5
-    # {1, 2} is matched in full, {3, 4} by two thirds, and {4, 5} has no partner left.
+    # {1, 2} matches completely, {3, 4} by two thirds, and {4, 5} has no partner left.
     assert scores.gjs == pytest.approx((1 + 2 / 3) / 3)
 
 
-def test_the_greedy_jaccard_score_matches_the_most_alike_first_and_each_once() -> None:
-    # {1, 2, 3} is more like {1, 2} than like {2, 3, 4}, which is left with nothing in common with the rest.
+def test_the_greedy_jaccard_score_matches_the_most_similar_first_and_each_once() -> None:
+    # {1, 2, 3} is more similar to {1, 2} than to {2, 3, 4}, whose other candidates share nothing with it.
     assert greedy_jaccard(bundles((1, 2), (2, 3, 4)), bundles((1, 2, 3))) == pytest.approx((2 / 3) / 2)
 
 
@@ -81,7 +81,7 @@ def test_a_failed_session_is_not_valid_and_counts_as_no_bundle() -> None:
     assert isnan(scores.precision)
 
 
-def test_lists_of_different_length_are_refused() -> None:
+def test_lists_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="1 true sessions but 2 predictions"):
         score([bundles((1, 2))], [[], []])
 
@@ -110,7 +110,7 @@ def test_pair_f1_is_symmetric(one: list[frozenset[int]], other: list[frozenset[i
 
 
 @given(groups.filter(bool), groups.filter(bool))
-def test_the_greedy_jaccard_score_is_one_for_equal_bundles_alone(
+def test_the_greedy_jaccard_score_is_one_only_for_equal_bundles(
     one: list[frozenset[int]], other: list[frozenset[int]]
 ) -> None:
     assert (greedy_jaccard(one, other) == pytest.approx(1)) == (sorted(map(sorted, one)) == sorted(map(sorted, other)))
@@ -121,7 +121,7 @@ def mean(values: list[float]) -> float:
 
 
 @given(st.lists(st.tuples(groups.filter(bool), st.none() | groups), min_size=1, max_size=6))
-def test_the_sums_of_many_sessions_give_the_means_of_single_ones(sessions: list[Any]) -> None:
+def test_sums_over_sessions_give_the_means_of_single_scores(sessions: list[Any]) -> None:
     sums = ScoreSums()
     for truth, predicted in sessions:
         sums.add(truth, predicted)
@@ -133,7 +133,7 @@ def test_the_sums_of_many_sessions_give_the_means_of_single_ones(sessions: list[
         assert getattr(every, metric) == pytest.approx(answered, abs=1e-12, nan_ok=True)
 
 
-def test_sums_take_no_more_memory_for_more_sessions() -> None:
+def test_sums_take_constant_memory() -> None:
     sums = ScoreSums()
     truth, predicted = bundles((1, 2), (3, 4, 5)), bundles((1, 2), (3, 4))
     held = []

@@ -20,7 +20,7 @@ from models.adapters.provenance import about_base
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama.model import LlamaModel
-from models.llama.quantization import QUANTIZATIONS, model_info, quantize, quantizing, suitable_quantization
+from models.llama.quantization import QUANTIZATIONS, model_info, quantize_file, quantizing, suitable_quantization
 from store.jobs import add_job
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
@@ -81,7 +81,7 @@ def test_a_model_in_fewer_bits_is_a_student_of_its_own(kdtui: Kdtui, database_of
 @pytest.mark.parametrize("kind", QUANTIZATIONS)
 def test_every_quantization_can_be_read_again(tiny: Path, tmp_path: Path, kind: str) -> None:
     target = tmp_path / "made" / "target.gguf"
-    quantize(tiny, target, kind, 1)
+    quantize_file(tiny, target, kind, 1)
     assert model_info(target).parameters == model_info(tiny).parameters
     assert [path.name for path in target.parent.iterdir()] == ["target.gguf"]
 
@@ -89,7 +89,7 @@ def test_every_quantization_can_be_read_again(tiny: Path, tmp_path: Path, kind: 
 def test_a_model_that_is_damaged_is_not_quantized_and_leaves_nothing(tiny: Path, tmp_path: Path) -> None:
     tiny.write_bytes(tiny.read_bytes()[:-5000])
     with pytest.raises(ModelError, match="cannot"):
-        quantize(tiny, tmp_path / "made" / "target.gguf", "Q4_0", 1)
+        quantize_file(tiny, tmp_path / "made" / "target.gguf", "Q4_0", 1)
     assert not list((tmp_path / "made").glob("*"))
 
 

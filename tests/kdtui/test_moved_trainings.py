@@ -124,15 +124,16 @@ def test_a_training_that_has_gone_elsewhere_is_not_started_where_it_was(
     another_machine_again = tmp_path / "another" / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(another_machine_again))
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "it goes on on host second (other)" in result.err) == (1, True), result.err
+    assert (result.code, "it continues on host second (other)" in result.err) == (1, True), result.err
     assert not job.exists()
     [row] = kdtui("sft", "ls", "--json").rows
-    assert (row["state"], row["reason"]) == ("failed", "it goes on on host second (other)")
+    assert (row["state"], row["reason"]) == ("failed", "it continues on host second (other)")
     # Its training set does not help: whatever a machine remembers, the host knows.
     (here,) = (tmp_path / "another" / "jobs").iterdir()
     shutil.copy(tmp_path / "second" / "jobs" / "one" / "train.jsonl", here)
     result = kdtui("sft", "resume", "one")
-    assert (result.code, "goes on on host second (other), and no more here" in result.err) == (1, True), result.err
+    is_told = "continues on host second (other) and cannot be started here" in result.err
+    assert (result.code, is_told) == (1, True), result.err
     # It may come back, and its name may be used again.
     monkeypatch.setenv("KDTUI_DB", str(first))
     assert kdtui("sft", "resume", "one", "--host", "far").code == 0
@@ -155,7 +156,7 @@ def test_a_host_that_is_gone_for_good_is_left_with_what_has_come_home(
     assert "--from-here needs --local or --host" in kdtui("sft", "resume", "one", "--from-here").err
     result = kdtui("sft", "resume", "one", "--host", "near", "--from-here")
     assert result.code == 0, result.err
-    assert "host far was not asked; if it comes back, its copy of one must not go on" in result.err
+    assert "host far was not asked; if it comes back, do not resume its copy of one" in result.err
     job = tmp_path / "near" / "jobs" / "one"
     assert (job / "checkpoints" / "step-00000007" / "state.json").exists()
     until(lambda: (job / EXIT_CODE).exists())
@@ -178,15 +179,15 @@ def test_a_store_that_was_lost_is_made_anew_from_the_host(
 ) -> None:
     for name in ("one", "two"):
         stopped(kdtui, base, far, name)
-    assert "has no training that is not known" in kdtui("sft", "adopt", "far").err
+    assert "has no other trainings" in kdtui("sft", "adopt", "far").err
     another_machine()
     (far / "jobs" / "three").mkdir()
     (far / "jobs" / "three" / JOB).write_text("no JSON")
     (far / "jobs" / "what is being brought").mkdir()
     result = kdtui("sft", "adopt", "far")
-    assert (result.code, result.err.count("is known now")) == (1, 2), result.err
-    assert "job.json: this is no JSON" in result.err
+    assert (result.code, result.err.count("added training")) == (1, 2), result.err
+    assert "job.json: this is not JSON" in result.err
     rows = kdtui("sft", "ls", "--cached", "--json").rows
     assert {row["name"]: row["state"] for row in rows} == {"one": "stopped", "two": "stopped"}
     shutil.rmtree(far / "jobs" / "three")
-    assert "has no training that is not known" in kdtui("sft", "adopt", "far").err
+    assert "has no other trainings" in kdtui("sft", "adopt", "far").err

@@ -1,4 +1,4 @@
-"""Commands that are told to be typed next do what is said of them: they go to the same database."""
+"""Commands in messages work as printed: they use the same database."""
 
 import shlex
 from collections.abc import Callable
@@ -17,7 +17,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def other(tmp_path: Path, outdoor: Path) -> Path:
-    """A database that is not the usual one, with a run to go on with."""
+    """A database other than the default one, with an unfinished run."""
     path = tmp_path / "an other.db"
     db = open_database(path)
     list(import_dataset(db, outdoor, "outdoor"))
@@ -27,46 +27,48 @@ def other(tmp_path: Path, outdoor: Path) -> Path:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_run_is_gone_on_with_where_it_is(kdtui: Kdtui, other: Path, before: bool, monkeypatch: Any) -> None:
+def test_a_run_is_resumed_in_its_database(kdtui: Kdtui, other: Path, before: bool, monkeypatch: Any) -> None:
     monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
     named = ["--db", other]
     shown = kdtui(*named, "run", "show", 1) if before else kdtui("run", "show", 1, *named)
     assert shown.code == 0, shown.err
     monkeypatch.setenv("KDTUI_DB", str(other.with_name("usual.db")))
-    commands = [command for line in shown.err.splitlines() for _, told, command in [line.partition(" with: ")] if told]
+    commands = [
+        command for line in shown.err.splitlines() for _, separator, command in [line.partition(" with: ")] if separator
+    ]
     assert len(commands) == 2
     for command in commands:
         assert kdtui(*shlex.split(command)[1:]).code == 0
     assert len(kdtui("run", "ls", "--json", *named).rows) == 2
 
 
-def test_the_usual_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
+def test_the_default_database_is_not_named(db: Any, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     start_run(db, "outdoor", "test", "patterns", RunSettings("patterns", limit=1))
-    assert "go on with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
+    assert "resume with: kdtui evaluate --resume 1\n" in kdtui("run", "show", 1).err
 
 
-def test_the_demo_goes_on_in_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hints_of_the_demo_name_its_database(kdtui: Kdtui, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.cli.evaluate.evaluate", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.generate.generate", lambda **_: None)
-    monkeypatch.setattr("kdtui.cli.study.run", lambda **_: None)
+    monkeypatch.setattr("kdtui.cli.study_run.run", lambda **_: None)
     monkeypatch.setattr("kdtui.cli.study.answers", lambda **_: None)
-    told = kdtui("demo", "--db", other).out.splitlines()
-    assert len(told) == 8
-    assert all(f" --db '{other}'  " in line for line in told)
+    hints = kdtui("demo", "--db", other).out.splitlines()
+    assert len(hints) == 8
+    assert all(f" --db '{other}'  " in line for line in hints)
 
 
-def test_a_replaced_dataset_says_what_went_with_the_one_before(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
+def test_an_import_says_what_was_deleted_with_the_replaced_dataset(kdtui: Kdtui, other: Path, outdoor: Path) -> None:
     command = ["data", "import", outdoor, "--dataset", "outdoor", "--replace", "--db", other]
-    assert "the dataset of that name is replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
+    assert "the dataset of that name was replaced, with 36 sessions and 1 run\n" in kdtui(*command).err
     fresh = ["data", "import", outdoor, "--dataset", "new", "--replace", "--db", other]
     assert "replaced" not in kdtui(*fresh).err
 
 
-def test_the_doctor_says_where_no_database_can_be_made(
+def test_the_doctor_names_a_folder_that_is_not_writable(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Tests may run as somebody who may write everywhere.
+    # Tests may run as root, who can write everywhere.
     monkeypatch.setattr("kdtui.workflows.diagnose.os.access", lambda *_: False)
     result = kdtui("doctor", "--json", "--db", tmp_path / "none" / "x.db")
     [finding] = [row for row in result.rows if row["name"] == "database"]
@@ -87,16 +89,14 @@ def test_the_doctor_says_where_no_database_can_be_made(
     ],
     ids=" ".join,
 )
-def test_what_to_do_first_or_next_is_done_in_the_named_database(
-    kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]
-) -> None:
+def test_hints_name_the_database_of_the_option(kdtui: Kdtui, tmp_path: Path, command: tuple[str, ...]) -> None:
     path = tmp_path / "an other.db"
     open_database(path).close()
-    # The last sentence may be that there is no such file.
-    said = kdtui(*command, "--db", path).err
-    hints = said.replace("kdtui: ", "").count("kdtui ")
+    # The last message may be about the missing file.
+    messages = kdtui(*command, "--db", path).err
+    hints = messages.replace("kdtui: ", "").count("kdtui ")
     assert hints
-    assert said.count(f"--db '{path}'") == hints
+    assert messages.count(f"--db '{path}'") == hints
 
 
 def test_a_database_that_an_earlier_command_named_is_forgotten(kdtui: Kdtui, tmp_path: Path) -> None:

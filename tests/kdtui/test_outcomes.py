@@ -155,7 +155,7 @@ def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database,
     result = kdtui("sft", "default", "--none", "--dataset", "outdoor")
     assert (result.code, result.out) == (0, "")
     assert f"{writer} is no longer the default adapter of outdoor" in result.err
-    assert "the shipped student answers them all" in kdtui("sft", "default").err
+    assert "the shipped student answers all of them" in kdtui("sft", "default").err
     assert "has no default adapter" in kdtui("sft", "default", "--none", "--dataset", "outdoor").err
     assert kdtui("sft", "default", writer).code == 0
     assert default_adapters(outdoor_store) == {"outdoor": writer}

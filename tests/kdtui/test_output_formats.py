@@ -1,4 +1,4 @@
-"""What commands print: tables as wide as the terminal, and the same as Markdown, CSV and JSON."""
+"""Output of commands: tables that fit the terminal, and the same data as Markdown, CSV and JSON."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.bundling.tables import as_csv, csv_lines, fit, markdown_lines
+from kdtui.bundling.tables import as_csv, csv_lines, fit_widths, markdown_lines
 from kdtui.cli.output import print_table
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.sqlite import Database
@@ -35,14 +35,14 @@ def products(text: str) -> list[str]:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_spreadsheet_takes_no_title_for_a_formula(kdtui: Kdtui) -> None:
+def test_a_title_is_not_a_formula_in_csv(kdtui: Kdtui) -> None:
     result = kdtui("data", "show", "s", "--format", "csv")
     assert products(result.out) == ["'=HYPERLINK(1)", "a | b\\", "red", "two lines", "'- 20 %"]
     assert "\x1b" not in result.out
 
 
 @pytest.mark.usefixtures("hostile")
-def test_json_keeps_titles_as_they_are(kdtui: Kdtui) -> None:
+def test_json_keeps_titles_unchanged(kdtui: Kdtui) -> None:
     for arguments in (["--json"], ["--format", "json"]):
         [row] = kdtui("data", "show", "s", *arguments).rows
         assert row["items"][2]["title"] == "\x1b[31mred"
@@ -50,7 +50,7 @@ def test_json_keeps_titles_as_they_are(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("hostile")
-def test_a_title_is_no_markup_in_markdown(kdtui: Kdtui) -> None:
+def test_a_title_is_escaped_in_markdown(kdtui: Kdtui) -> None:
     lines = kdtui("data", "show", "s", "--format", "markdown").out.splitlines()
     assert lines[0] == "| # | bundles | product | category |"
     assert lines[1] == "| ---: | --- | --- | --- |"
@@ -79,7 +79,7 @@ def test_csv_and_json_have_the_same_fields(db: Database, outdoor: Path, kdtui: K
     ],
     ids=" ".join,
 )
-def test_each_list_comes_in_each_format(db: Database, outdoor: Path, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_each_list_has_each_format(db: Database, outdoor: Path, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     kdtui("knowledge", "mine")
     kdtui("sample", "create", "small", "--format", "pattern")
@@ -92,7 +92,7 @@ def test_each_list_comes_in_each_format(db: Database, outdoor: Path, kdtui: Kdtu
     assert counts == {"json": rows, "csv": rows + (rows > 0), "markdown": rows + 2 * (rows > 0)}
 
 
-def test_formats_of_knowledge_and_of_output_stand_beside_each_other(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_an_option_takes_formats_of_knowledge_and_of_output(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     kdtui("knowledge", "mine")
     kdtui("knowledge", "distill")
@@ -103,7 +103,7 @@ def test_formats_of_knowledge_and_of_output_stand_beside_each_other(db: Database
     assert "there is no format 'xml' here" in kdtui("knowledge", "ls", "--format", "xml").err
 
 
-def test_two_formats_at_once_are_wrong_usage(kdtui: Kdtui) -> None:
+def test_two_formats_at_once_are_a_usage_error(kdtui: Kdtui) -> None:
     result = kdtui("data", "ls", "--json", "--format", "csv")
     assert result.code == 2
     assert "--json and --format csv contradict each other" in result.err
@@ -129,23 +129,23 @@ def test_numbers_are_exact_in_csv_and_rounded_in_markdown() -> None:
         ([5, 50, 50], 8, [2, 3, 3]),
     ],
 )
-def test_the_longest_column_gives_way_first(widths: list[int], room: int, fitted: list[int]) -> None:
-    found = fit(widths, range(len(widths)), room)
+def test_the_longest_column_shrinks_first(widths: list[int], room: int, fitted: list[int]) -> None:
+    found = fit_widths(widths, range(len(widths)), room)
     assert sum(found) <= max(room, 4 * len(widths))
     if room >= 4 * len(widths):
         assert found == fitted
 
 
-def test_numbers_are_not_shortened_while_text_can_be() -> None:
-    assert fit([40, 6, 60], [0, 2], 46) == [20, 6, 20]
+def test_text_shrinks_before_numbers() -> None:
+    assert fit_widths([40, 6, 60], [0, 2], 46) == [20, 6, 20]
 
 
-def test_elsewhere_than_in_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_nothing_is_shortened(capfd: pytest.CaptureFixture[str]) -> None:
     print_table(["name", "note"], [("n" * 300, "x" * 500)])
     assert f"{'n' * 300}   {'x' * 500}\n" in capfd.readouterr().out
 
 
-def test_in_a_terminal_each_line_fits_and_the_short_column_stays_whole(
+def test_in_a_terminal_each_line_fits_and_short_columns_stay_whole(
     db: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(import_dataset(db, outdoor, "d" * 200))
@@ -168,7 +168,7 @@ def test_in_a_terminal_each_line_fits_and_the_short_column_stays_whole(
     assert "d…" in text.decode()
 
 
-def test_a_title_of_many_millions_is_shown_at_once(db: Database, kdtui: Kdtui) -> None:
+def test_a_title_of_many_million_characters_is_shown_quickly(db: Database, kdtui: Kdtui) -> None:
     with db.conn:
         for statement in (
             "INSERT INTO datasets (id, name, source, created_at) VALUES (1, 'd', '', '')",
@@ -181,5 +181,5 @@ def test_a_title_of_many_millions_is_shown_at_once(db: Database, kdtui: Kdtui) -
         db.execute("UPDATE items SET title = ?", ["ü" * 20_000_000])
     result = kdtui("data", "show", "s")
     assert result.code == 0
-    # The title, the rule, and the heading beside it.
+    # The title, the rule, and the heading next to it.
     assert 9_000 < len(result.out) < 40_000

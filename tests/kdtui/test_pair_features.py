@@ -1,4 +1,4 @@
-"""Features of pairs of products: against the same written plainly, product by product."""
+"""Features of pairs of products, compared with a plain implementation."""
 
 from itertools import combinations
 from math import log, sqrt
@@ -11,8 +11,16 @@ from hypothesis import strategies as st
 from kdtui.bundling.metrics import pairs
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.category_surprise import LEVELS, SurpriseFeatures, count_surprises
-from kdtui.distill.pair_features import MEASURES, Kind, feature_names, features, pairs_of, texts_of, words_of
-from models.unit_vectors import Vectors, of_length_one
+from kdtui.distill.pair_features import (
+    PAIR_MEASURES,
+    SessionKind,
+    feature_names,
+    features,
+    pairs_of,
+    texts_to_read,
+    title_words,
+)
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Bundle, CategoryPath, Item, Session
 
 paths = st.lists(st.sampled_from("abc"), min_size=1, max_size=5).map(tuple)
@@ -33,13 +41,13 @@ def sessions(draw: st.DrawFn) -> Session:
 
 def vectors_of(session: Session) -> dict[str, Vectors]:
     return {
-        text: of_length_one(np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32))
-        for text in texts_of(session)
+        text: scaled_to_one(np.random.default_rng(list(text.encode())).normal(size=8).astype(np.float32))
+        for text in texts_to_read(session)
     }
 
 
-def plainly(session: Session, kind: Kind, vectors: dict[str, Vectors]) -> list[list[float]]:
-    """The features of each pair, without matrices."""
+def plainly(session: Session, kind: SessionKind, vectors: dict[str, Vectors]) -> list[list[float]]:
+    """Compute the features of each pair without matrices."""
 
     def cosine(one: str, other: str) -> float:
         return float(vectors[one] @ vectors[other]) if one and other else 0.0
@@ -60,14 +68,14 @@ def plainly(session: Session, kind: Kind, vectors: dict[str, Vectors]) -> list[l
             case "titles":
                 return cosine(one.title or "", other.title or "")
             case _:
-                shared_words = words_of(one) & words_of(other)
-                return len(shared_words) / (sqrt(len(words_of(one)) * len(words_of(other))) or 1.0)
+                shared_words = title_words(one) & title_words(other)
+                return len(shared_words) / (sqrt(len(title_words(one)) * len(title_words(other))) or 1.0)
 
     size = len(session.items)
     found = []
     for a, b in combinations(range(size), 2):
         row: list[float] = []
-        for measure in MEASURES[kind]:
+        for measure in PAIR_MEASURES[kind]:
 
             def among(one: int, left_out: int, measure: str = measure) -> list[float]:
                 return [measured(measure, one, each) for each in range(size) if each not in (one, left_out)]
@@ -82,9 +90,9 @@ def plainly(session: Session, kind: Kind, vectors: dict[str, Vectors]) -> list[l
     return found
 
 
-@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("kind", PAIR_MEASURES)
 @given(session=sessions())
-def test_features_on_matrices_are_those_of_each_pair(kind: Kind, session: Session) -> None:
+def test_matrix_features_equal_the_features_of_each_pair(kind: SessionKind, session: Session) -> None:
     vectors = vectors_of(session)
     found = features(session, kind, vectors)
     assert found.shape[1] == len(feature_names(kind))
@@ -92,7 +100,7 @@ def test_features_on_matrices_are_those_of_each_pair(kind: Kind, session: Sessio
 
 
 @given(train=st.lists(sessions(), max_size=6), session=sessions(), chance=st.floats(0, 1))
-def test_a_surprise_is_what_was_bundled_beyond_what_was_expected(
+def test_a_surprise_is_the_difference_from_the_expected_bundles(
     train: list[Session], session: Session, chance: float
 ) -> None:
     def key(one: Item, other: Item, level: int | None) -> tuple[CategoryPath, ...]:
@@ -114,8 +122,8 @@ def test_a_surprise_is_what_was_bundled_beyond_what_was_expected(
     assert found == pytest.approx(np.array(plain), abs=1e-4)
 
 
-@pytest.mark.parametrize("kind", MEASURES)
-def test_a_session_of_one_product_has_no_pairs(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", PAIR_MEASURES)
+def test_a_session_of_one_product_has_no_pairs(kind: SessionKind) -> None:
     session = Session("s", (Item("a", "Tent"),))
     assert features(session, kind, {}).shape == (0, len(feature_names(kind)))
     assert SurpriseFeatures(count_surprises([])).features(session).shape == (0, len(LEVELS))

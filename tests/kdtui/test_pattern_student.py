@@ -1,4 +1,4 @@
-"""The student without a language model: what it knows before it learns, and what it learns from."""
+"""The student without a language model: its shipped knowledge, and its learning."""
 
 import json
 import random
@@ -18,20 +18,20 @@ from msgspec.structs import replace
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
-from kdtui.distill.pair_features import MEASURES, ReadTexts, feature_names, features, words_of
+from kdtui.distill.pair_features import PAIR_MEASURES, TextReader, feature_names, features, title_words
 from kdtui.distill.pair_model import PairModel, read_pair_model
-from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING, PatternStudent, without_categories
+from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING_LEARNED, PatternStudent, without_categories
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.learning import Learning, untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from models.embedded import shipped_pair_model
 from models.errors import ModelError
-from models.unit_vectors import Vectors, of_length_one
-from store.datasets import iter_sessions, some_sessions
+from models.unit_vectors import Vectors, scaled_to_one
 from store.records import Bundle, Item, Session
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 
 @pytest.fixture
@@ -46,12 +46,12 @@ def model() -> PairModel:
 
 
 def reader(texts: Sequence[str]) -> Vectors:
-    """Texts with the same words have the same vector; those without a common word hardly anything in common."""
+    """Vectors of texts: equal for the same words, almost orthogonal without common words."""
     rows = np.zeros((len(texts), 64), np.float32)
     for row, text in zip(rows, texts, strict=True):
-        for word in sorted(words_of(Item("text", text))):
+        for word in sorted(title_words(Item("text", text))):
             row += np.random.default_rng(sum(word.encode())).normal(size=64)
-    return of_length_one(rows + 1e-6)
+    return scaled_to_one(rows + 1e-6)
 
 
 def of_titles(*titles: str) -> Session:
@@ -63,11 +63,11 @@ def bundles(student: PatternStudent, session: Session) -> list[tuple[int, ...]]:
 
 
 @pytest.fixture
-def told() -> list[str | Learning]:
+def notes() -> list[str | Learning]:
     return []
 
 
-# What it knows before it learns
+# Before learning
 
 
 @pytest.mark.parametrize(
@@ -77,47 +77,47 @@ def told() -> list[str | Learning]:
         (["Espresso machine", "Espresso cups", "Garden hose"], [(1, 2)]),
     ],
 )
-def test_it_bundles_titles_of_no_dataset(
-    titles: list[str], expected: list[tuple[int, ...]], told: list[str | Learning]
+def test_it_bundles_titles_without_a_dataset(
+    titles: list[str], expected: list[tuple[int, ...]], notes: list[str | Learning]
 ) -> None:
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notes.append) as student:
         assert sorted(bundles(student, of_titles(*titles))) == expected
-    assert told == []
+    assert notes == []
 
 
-def test_without_its_encoder_it_compares_words_and_says_so(
-    told: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_without_the_encoder_it_compares_words_and_says_so(
+    notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("models.embedded.shipped_encoder", lambda: tmp_path / "missing.gguf")
     monkeypatch.setattr("models.llama.embedding.checked_encoder", _damaged)
-    with open_pattern_student(None, None, told.append) as student:
+    with open_pattern_student(None, None, notes.append) as student:
         judged = student.pair_probabilities(of_titles("Two-person tent", "Tent for four", "Phone case"))
         student.pair_probabilities(of_titles("Tent", "Kettle"))
     assert judged[0, 1] > judged[0, 2]
-    assert told == ["products are compared without what their titles mean: minilm.gguf is damaged"]
+    assert notes == ["products are compared without what their titles mean: minilm.gguf is damaged"]
 
 
 def _damaged() -> Path:
     raise ModelError("minilm.gguf is damaged")
 
 
-def test_a_missing_pair_model_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_pair_model_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"pairs\.json: the pair model is missing; install kdtui again"):
         read_pair_model(tmp_path / "pairs.json")
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('"alone"', '"lone"', "is damaged"),
         ('"depth":', '"death":', "is of another version"),
         ('"bias": ', '"bias": 1e999, "": ', "is damaged"),
     ],
 )
-def test_a_pair_model_that_cannot_be_used_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_an_unusable_pair_model_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "pairs.json"
     path.write_text(shipped_pair_model().read_text().replace(old, new))
-    with pytest.raises(ModelError, match=f"the pair model {said}"):
+    with pytest.raises(ModelError, match=f"the pair model {message}"):
         read_pair_model(path)
 
 
@@ -133,10 +133,10 @@ PRODUCTS = st.lists(
 
 
 @given(PRODUCTS)
-def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: list[Item]) -> None:
+def test_any_products_get_probabilities_and_disjoint_bundles(items: list[Item]) -> None:
     session = Session("any", tuple(items))
     for read in (reader, None):
-        student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING, read)
+        student = PatternStudent(read_pair_model(shipped_pair_model()), NOTHING_LEARNED, read)
         judged = student.pair_probabilities(session)
         assert np.array_equal(judged, judged.T)
         assert ((judged >= 0) & (judged <= 1)).all()
@@ -149,14 +149,14 @@ def test_any_products_have_probabilities_and_bundles_that_do_not_overlap(items: 
 
 PATHS = st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=4).map(tuple), max_size=3).map(tuple)
 ALIKE = st.lists(
-    # Few different ones, so that pairs are equally likely.
+    # Few distinct products, so that pairs are equally likely.
     st.builds(Item, st.just("x"), st.none() | st.sampled_from(["tent", "tent pegs", "phone case", ""]), PATHS),
     max_size=9,
 )
 
 
 @given(st.lists(PRODUCTS | ALIKE, max_size=12))
-def test_sessions_are_answered_together_as_each_is_answered_alone(products: list[list[Item]]) -> None:
+def test_sessions_in_a_batch_are_answered_like_single_ones(products: list[list[Item]]) -> None:
     sessions = [Session(str(number), tuple(items)) for number, items in enumerate(products)]
     for student in (trained(reader), trained(None)):
         together = student.write_many(sessions)
@@ -165,8 +165,8 @@ def test_sessions_are_answered_together_as_each_is_answered_alone(products: list
 
 
 @cache
-def trained(read: ReadTexts | None) -> PatternStudent:
-    """A student that has learned from a few sessions of these categories."""
+def trained(read: TextReader | None) -> PatternStudent:
+    """A student that has learned from a few sessions with these categories."""
     chance = random.Random(0)
     train = []
     for number in range(40):
@@ -180,14 +180,14 @@ def trained(read: ReadTexts | None) -> PatternStudent:
     return PatternStudent.learn(read_pair_model(shipped_pair_model()), train, read)
 
 
-def test_sessions_whose_texts_are_known_are_judged_by_them_beside_some_whose_are_not(model: PairModel) -> None:
+def test_sessions_with_cached_vectors_use_them_next_to_sessions_without(model: PairModel) -> None:
     def some(texts: Sequence[str]) -> Vectors | None:
         return None if "unknown" in texts else reader(texts)
 
-    student = PatternStudent(model, NOTHING, some)
+    student = PatternStudent(model, NOTHING_LEARNED, some)
     sessions = [of_titles("tent", "tent pegs", "phone case"), of_titles("tent", "tent pegs", "unknown")]
     assert student.write_many(sessions) == [student.write_bundles(session) for session in sessions]
-    words = PatternStudent(model, NOTHING, None)
+    words = PatternStudent(model, NOTHING_LEARNED, None)
     assert student.write_many(sessions)[0] != words.write_many(sessions)[0]
     assert student.write_many(sessions)[1] == words.write_many(sessions)[1]
 
@@ -199,7 +199,7 @@ def test_the_order_of_products_changes_nothing(model: PairModel, train: list[Ses
     assert np.allclose(student.pair_probabilities(backwards)[::-1, ::-1], student.pair_probabilities(session))
 
 
-@pytest.mark.parametrize("kind", MEASURES)
+@pytest.mark.parametrize("kind", PAIR_MEASURES)
 def test_every_feature_has_a_name(kind: Any, train: list[Session]) -> None:
     vectors = dict(zip(texts := _texts(train[0]), reader(texts), strict=True))
     assert features(train[0], kind, vectors).shape[1] == len(feature_names(kind))
@@ -209,34 +209,34 @@ def _texts(session: Session) -> list[str]:
     return [each for item in session.items for each in (item.title or "", item.categories[0][-1])]
 
 
-# What it learns from
+# Learning
 
 
-def test_of_more_sessions_than_are_needed_some_are_learned_from(
+def test_only_some_of_very_many_sessions_are_learned_from(
     model: PairModel, train: list[Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by_chance = drawn(train, 15, 0, lambda session: session.id)
+    by_chance = draw_subset(train, 15, 0, lambda session: session.id)
     some = PatternStudent.learn(model, by_chance, reader).pair_probabilities(train[0])
-    monkeypatch.setattr(pattern_student, "ENOUGH", 15)
+    monkeypatch.setattr(pattern_student, "MOST_LEARNED_SESSIONS", 15)
     assert np.array_equal(PatternStudent.learn(model, train, reader).pair_probabilities(train[0]), some)
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_from_no_more_sessions_of_a_split_than_are_needed(db: Database) -> None:
+def test_it_learns_from_a_limited_number_of_sessions(db: Database) -> None:
     every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
     for count in (1, 3, 7, len(every), 1000):
-        some = [session.id for session in some_sessions(db, "outdoor", "train", count)]
+        some = [session.id for session in draw_sessions(db, "outdoor", "train", count)]
         assert set(some) <= set(every)
         assert len(some) == min(count, len(every))
-    assert [session.id for session in some_sessions(db, "outdoor", "train", truth.ENOUGH)] == every
+    assert [session.id for session in draw_sessions(db, "outdoor", "train", truth.MOST_LEARNED_SESSIONS)] == every
 
 
 @pytest.mark.parametrize("read", [reader, None])
-def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read: Any) -> None:
+def test_frequently_bundled_pairs_become_more_likely(model: PairModel, read: Any) -> None:
     items = [Item("lens", "Lens", (("Camera", "Optics"),)), Item("bag", "Satchel", (("Travel", "Bags"),))]
     other = Item("pan", "Pan", (("Kitchen", "Pans"),))
     sessions = [Session(str(n), (*items, other), (Bundle((1, 2), "trip"),), "train") for n in range(200)]
-    before = PatternStudent(model, NOTHING, read).pair_probabilities(sessions[0])
+    before = PatternStudent(model, NOTHING_LEARNED, read).pair_probabilities(sessions[0])
     chances = [before[0, 1]]
     for count in (20, 200):
         judged = PatternStudent.learn(model, sessions[:count], read).pair_probabilities(sessions[0])
@@ -247,19 +247,19 @@ def test_what_is_bundled_again_and_again_becomes_likelier(model: PairModel, read
 
 
 def test_a_single_training_session_changes_little(model: PairModel, train: list[Session]) -> None:
-    before = PatternStudent(model, NOTHING, reader).pair_probabilities(train[1])
+    before = PatternStudent(model, NOTHING_LEARNED, reader).pair_probabilities(train[1])
     after = PatternStudent.learn(model, train[:1], reader).pair_probabilities(train[1])
     assert not np.array_equal(before, after)
     assert np.abs(before - after).max() < 0.1
 
 
-def test_sessions_that_teach_nothing_are_no_error(model: PairModel) -> None:
+def test_sessions_without_information_are_not_an_error(model: PairModel) -> None:
     one = Session("s", (Item("a", "A"), Item("b", "B")), (Bundle((1, 2)),), "train")
     for sessions in ([], [replace(one, items=one.items[:1], bundles=())], [one], [replace(one, bundles=())]):
         assert 0 < PatternStudent.learn(model, sessions, reader).pair_probabilities(one)[0, 1] < 1
 
 
-def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairModel, train: list[Session]) -> None:
+def test_a_training_session_is_judged_without_its_own_counts(model: PairModel, train: list[Session]) -> None:
     student = PatternStudent.learn(model, train, reader)
     unseen = student.unseen_probabilities(train)
     assert set(unseen) == {session.id for session in train}
@@ -267,7 +267,7 @@ def test_a_training_session_is_judged_as_if_it_had_not_been_counted(model: PairM
     assert not np.array_equal(unseen[session.id], student.pair_probabilities(session))
 
 
-def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: list[Session]) -> None:
+def test_learned_weights_survive_encoding_and_decoding(model: PairModel, train: list[Session]) -> None:
     student = PatternStudent.learn(model, train, reader)
     again = PatternStudent.from_json(student.to_json(), model, reader)
     for session in (train[0], without_categories(train[0])):
@@ -275,15 +275,15 @@ def test_what_it_has_learned_is_read_as_it_was_written(model: PairModel, train: 
 
 
 @pytest.mark.parametrize("damage", ["", "{}", '{"kinds": {}', "[1, 2]", '{"kinds": {"x": 1}, "surprises": []}'])
-def test_what_is_no_student_is_refused(model: PairModel, damage: str) -> None:
-    with pytest.raises(ValueError, match="no pattern student"):
+def test_text_that_is_not_a_student_is_refused(model: PairModel, damage: str) -> None:
+    with pytest.raises(ValueError, match="not a pattern student"):
         PatternStudent.from_json(damage, model, reader)
 
 
 def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused(
     model: PairModel, train: list[Session]
 ) -> None:
-    student = PatternStudent(model, NOTHING, reader)
+    student = PatternStudent(model, NOTHING_LEARNED, reader)
     kinds = [item for session in train for item in session.items]
     items = tuple(replace(kinds[number % len(kinds)], id=str(number)) for number in range(MOST_PRODUCTS + 1))
     judged = student.pair_probabilities(Session("large", items[:-1]))
@@ -293,7 +293,7 @@ def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused
         list(student.write_bundles(Session("larger", items)))
 
 
-# What is kept in the store
+# The cache in the store
 
 
 @pytest.fixture
@@ -310,21 +310,21 @@ def lessons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return calls
 
 
-def use(db: Database, told: list[str | Learning] | None = None) -> None:
-    with open_pattern_student(db, "outdoor", untold if told is None else told.append):
+def use(db: Database, notes: list[str | Learning] | None = None) -> None:
+    with open_pattern_student(db, "outdoor", untold if notes is None else notes.append):
         pass
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_once_for_all_who_ask(db: Database, lessons: list[object], told: list[str | Learning]) -> None:
+def test_it_learns_once_and_caches_the_result(db: Database, lessons: list[object], notes: list[str | Learning]) -> None:
     use(db)
-    use(db, told)
+    use(db, notes)
     assert len(lessons) == 1
-    assert told == []
+    assert notes == []
 
 
 @pytest.mark.usefixtures("train")
-def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, lessons: list[object]) -> None:
+def test_it_learns_again_when_a_bundle_is_deleted(db: Database, lessons: list[object]) -> None:
     use(db)
     db.execute("DELETE FROM bundles WHERE id = (SELECT min(id) FROM bundles)")
     use(db)
@@ -336,7 +336,7 @@ def test_it_learns_again_when_a_bundle_of_its_sessions_is_gone(db: Database, les
 @pytest.mark.parametrize(
     "damage", ["''", "'{}'", "substr(learned, 1, 100)", "replace(learned, '\"weights\"', '\"w\"')"]
 )
-def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
+def test_it_learns_again_when_the_cache_is_damaged(db: Database, lessons: list[object], damage: str) -> None:
     use(db)
     db.execute(f"UPDATE pattern_students SET learned = {damage}")
     use(db)
@@ -345,18 +345,18 @@ def test_it_learns_again_when_what_was_kept_is_damaged(db: Database, lessons: li
 
 
 @pytest.mark.usefixtures("train")
-def test_it_says_how_far_it_has_read_where_that_takes_long(
-    db: Database, told: list[str | Learning], monkeypatch: pytest.MonkeyPatch
+def test_it_reports_progress_of_slow_reading(
+    db: Database, notes: list[str | Learning], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.student.pair_evidence._AT_ONCE", 40)
-    use(db, told)
-    steps = [each for each in told if isinstance(each, Learning)]
+    use(db, notes)
+    steps = [each for each in notes if isinstance(each, Learning)]
     assert [each.done for each in steps] == [*range(0, steps[0].total, 40), steps[0].total]
     assert steps[0].text.endswith(" sessions of outdoor, once")
 
 
 @pytest.mark.usefixtures("train")
-def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, database_of_the_test: Path) -> None:
+def test_it_does_not_wait_for_a_locked_store(db: Database, database_of_the_test: Path) -> None:
     other = sqlite3.connect(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
     use(db)
@@ -365,7 +365,7 @@ def test_a_store_that_another_process_writes_to_is_not_waited_for(db: Database, 
     assert db.execute("PRAGMA busy_timeout").fetchone() == (30_000,)
 
 
-def test_an_answer_from_what_is_kept_waits_for_no_large_library(db: Database, train: list[Session]) -> None:
+def test_a_cached_answer_imports_no_large_library(db: Database, train: list[Session]) -> None:
     session, path = train[0].id, db.execute("PRAGMA database_list").fetchone()[2]
     with open_pattern_student(db, "outdoor", print) as student:
         list(student.write_bundles(train[0]))

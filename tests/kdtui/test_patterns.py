@@ -1,4 +1,4 @@
-"""Frequent patterns: what is mined from bundles, and which of it applies to a session."""
+"""Frequent patterns: mining from bundles, and application to sessions."""
 
 from itertools import combinations
 
@@ -26,11 +26,11 @@ def test_measures_are_those_of_association_rules_and_precision_is_over_sessions(
     ]
     pattern = next(each for each in mine(sessions, levels=[2], min_support=0.5) if set(each.categories) == {A, B})
     assert (pattern.bundles, pattern.support) == (2, 0.5)
-    # Of the bundles with B all hold A, of those with A two of three hold B: A is the likelier consequent.
+    # All bundles with B contain A, but only two of three bundles with A contain B: A is the likelier consequent.
     assert pattern.categories == (B, A)
     assert pattern.confidence == 1
     assert pattern.lift == pytest.approx(1 / 0.75)
-    # A and B are together in three sessions and bundled in two of them.
+    # A and B are together in three sessions, and bundled in two of them.
     assert pattern.precision == pytest.approx(2 / 3)
 
 
@@ -41,29 +41,29 @@ def test_two_products_of_one_category_are_a_pattern() -> None:
     assert found[(A, A)].statement == "Shop > A + Shop > A"
 
 
-def test_what_occurs_once_is_no_pattern() -> None:
+def test_a_single_occurrence_is_not_a_pattern() -> None:
     assert mine([session([A, B], (1, 2))], levels=[2], min_support=0) == []
 
 
-def test_a_category_that_is_not_deep_enough_is_left_out() -> None:
+def test_a_category_of_insufficient_depth_is_ignored() -> None:
     sessions = [session([A, B], (1, 2)), session([A, B], (1, 2))]
     assert mine(sessions, levels=[3]) == []
 
 
-def test_patterns_apply_where_all_their_categories_are() -> None:
+def test_patterns_apply_to_sessions_with_all_their_categories() -> None:
     patterns = mine([session([A, B], (1, 2)), session([A, B], (1, 2))], levels=[2])
     assert [match.positions for match in patterns_for(session([C, B, A, A]), patterns, 5)] == [(2, 3, 4)]
     assert patterns_for(session([A, C]), patterns, 5) == []
 
 
-def test_a_pattern_of_two_alike_needs_two() -> None:
+def test_a_pattern_with_a_repeated_category_needs_two_products() -> None:
     patterns = mine([session([A, A], (1, 2)), session([A, A], (1, 2))], levels=[2])
     assert patterns_for(session([A, B]), patterns, 5) == []
     assert [match.positions for match in patterns_for(session([A, B, A]), patterns, 5)] == [(1, 3)]
 
 
 @given(st.lists(st.lists(st.sampled_from([A, B, C]), min_size=2, max_size=4), min_size=2, max_size=8))
-def test_every_frequent_pair_is_found_and_counted_right(bundles: list[list[tuple[str, str]]]) -> None:
+def test_every_frequent_pair_is_found_and_counted_correctly(bundles: list[list[tuple[str, str]]]) -> None:
     sessions = [
         session(bundle, tuple(range(1, len(bundle) + 1)), name=str(number)) for number, bundle in enumerate(bundles)
     ]

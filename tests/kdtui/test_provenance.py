@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from models.adapters.conversion import MANIFEST, convert
+from models.adapters.conversion import convert
+from models.adapters.peft_settings import MANIFEST
 from models.adapters.provenance import about_base, adapter_manifest, norms_hash
 from models.errors import ModelError
 from models.llama.model import LlamaModel
-from models.llama.quantization import quantize
+from models.llama.quantization import quantize_file
 from store.sqlite import Database
 from tests.models.test_adapter_conversion import full_precision, train_by_chance
 from tests.models.tiny import TEMPLATE, make_adapter, make_model
@@ -51,7 +52,7 @@ def test_the_manifest_goes_through_the_conversion(adapter: Path, base: Path) -> 
 
 def test_another_number_of_bits_is_the_same_base(kdtui: Kdtui, adapter: Path, base: Path, tmp_path: Path) -> None:
     smaller = tmp_path / "smaller.gguf"
-    quantize(base, smaller, "Q8_0", 1)
+    quantize_file(base, smaller, "Q8_0", 1)
     for student in (base, smaller):
         assert kdtui("generate", "o34", "--student", student, "--adapter", adapter).code == 0
 

@@ -13,8 +13,8 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import published
 from kdtui.workflows.runs.published import OfficialSplit, fingerprint, official_split, published_results
 from kdtui.workflows.runs.scored import Scored
-from store.datasets import iter_sessions
 from store.records import SPLITS
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]

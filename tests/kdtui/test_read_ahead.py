@@ -1,4 +1,4 @@
-"""A source that makes its reader wait: what is there is given out at once, and an error comes after it."""
+"""Reading ahead from a source that blocks: available values come at once, and an error comes after them."""
 
 from collections.abc import Iterator
 from threading import Event
@@ -16,7 +16,7 @@ def test_everything_comes_in_order(values: list[int]) -> None:
     assert [value for value in ReadAhead(values) if value is not None] == values
 
 
-def test_nothing_is_waited_for() -> None:
+def test_the_reader_does_not_wait() -> None:
     more = Event()
 
     def source() -> Iterator[str]:
@@ -26,7 +26,7 @@ def test_nothing_is_waited_for() -> None:
 
     read = iter(ReadAhead(source()))
     assert next(value for value in read if value is not None) == "first"
-    # The source waits for us, and we do not wait for it.
+    # The source waits for the test, but the test does not wait for the source.
     assert next(read) is None
     more.set()
     assert next(value for value in read if value is not None) == "second"

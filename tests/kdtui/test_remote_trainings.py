@@ -1,4 +1,4 @@
-"""Trainings on a host: a real one of a tiny model through sshd, with clients that come and go."""
+"""Trainings on a host: real ones of a tiny model through sshd, with clients that disconnect."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from kdtui.jobs.transport import TransportError
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from kdtui.workflows.training.on_host import ConnectionLost, follow
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
-from models.sft.processes import stop
+from models.sft.processes import stop_trainer
 from models.sft.state import job_status, starter, trainer
 from store.jobs import add_job, get_job
 from store.records import TrainingSettings
@@ -34,7 +34,7 @@ RUNS = """
 trap 'echo 143 >"$3/exit_code"; exit' TERM
 while true; do sleep 0.1; done
 """
-"""A trainer that is at work until it is told to stop."""
+"""A trainer that runs until it gets a signal."""
 
 DONE = 'echo 0 >"$3/exit_code"\n'
 
@@ -51,7 +51,7 @@ def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
+def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 8)
@@ -63,12 +63,12 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     kill_a_client_that_watches("far-one")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Launched once, it is not launched again.
+        # It is not launched again.
         assert kdtui("sft", "resume", "far-one").code == 0
         assert starter(job) == pid
         assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
         assert "it is running; cancel it first" in kdtui("sft", "rm", "far-one", "--yes").err
-        # Another machine takes it over, and stops it.
+        # Another machine adopts it, and stops it.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         kdtui("host", "add", "far", "--ssh", "other", "--workdir", workdir, "--python", sys.executable)
         assert kdtui("sft", "adopt", "far:far-one").code == 0
@@ -77,15 +77,15 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
         assert row["loss"] is not None
     result = kdtui("sft", "cancel", "far-one")
     assert result.code == 0
-    assert "training far-one is told to stop: if it has begun, it finishes its step" in result.err
+    assert "training far-one was asked to stop: if it has begun, it finishes its step" in result.err
     assert "training far-one has stopped: it left a checkpoint at step" in result.err
     assert trainer(job) is None
-    # The first one sees that, and goes on.
+    # The first machine sees that, and resumes it.
     monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
     assert state(kdtui, "far-one") == "stopped"
     result = kdtui("sft", "resume", "far-one", "--follow")
     assert result.code == 0, result.err
-    assert "going on from step" in result.err
+    assert "resuming from step" in result.err
     steps = [line.partition(":")[0] for line in result.err.splitlines() if line.startswith("step ")]
     assert len(steps) == len(set(steps)) > 0, "each line comes once"
     assert "Loop <" not in result.err, "nothing is said of how it works"
@@ -95,11 +95,11 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
     assert answer["session"] == "o34"
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "far-one"]
     assert adapter["kind"] == "adapter"
-    # The host is gone, and what is known of it is still there.
+    # The host is gone, but the last known state is still shown.
     server.stop()
     result = kdtui("sft", "ls", "--json")
     assert (result.code, result.rows[0]["state"]) == (0, "done")
-    assert "nobody listens there" in result.err
+    assert "nothing listens on that port" in result.err
     server.start()
     assert kdtui("sft", "rm", "far-one", "--yes").code == 0
     assert not job.exists()
@@ -107,7 +107,7 @@ def test_a_training_on_a_host_goes_on_without_its_client_and_comes_home(
 
 
 @needs_sshd
-def test_a_followed_log_goes_on_behind_a_lost_connection(
+def test_a_followed_log_continues_after_a_lost_connection(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
@@ -139,12 +139,12 @@ def test_a_followed_log_goes_on_behind_a_lost_connection(
     assert found == b"one\ntwo\nthree\nfour, the last one"
     assert (states[0], states[-1], losses) == ("running", "done", 1)
     server.stop()
-    with pytest.raises(TransportError, match="nobody listens"):
+    with pytest.raises(TransportError, match="nothing listens"):
         list(follow(db, get_job(db, "long")))
 
 
 @needs_sshd
-def test_a_followed_log_goes_on_behind_a_network_that_froze(
+def test_a_followed_log_continues_after_a_frozen_network(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.on_host.PAUSES", (0.2,))
@@ -167,7 +167,7 @@ def test_a_followed_log_goes_on_behind_a_network_that_froze(
                 continue
             found += event.text
             if not frozen:
-                # What serves the connection hangs; whoever connects anew is served.
+                # The process of this connection hangs; new connections work.
                 frozen = family(server.process.pid)
                 for pid in frozen:
                     os.kill(pid, signal.SIGSTOP)
@@ -184,7 +184,7 @@ def test_a_followed_log_goes_on_behind_a_network_that_froze(
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("commands", [1, 2, 3])
-def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
+def test_a_launch_into_a_freezing_network_gives_one_sentence_and_starts_once(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch, commands: int
 ) -> None:
     stand_in.set_up(workdir, 'echo "began $$"\nexec sleep 120\n')
@@ -205,10 +205,10 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         result = launch(kdtui, base, "frozen", "--host", "far")
         freezing.join()
         assert result.code == 1
-        assert "kdtui sft resume frozen goes on where this was" in result.err
+        assert "kdtui sft resume frozen starts or resumes it" in result.err
         assert len([line for line in result.err.splitlines() if line.startswith("kdtui: ")]) == 1
         for pid in frozen:
-            # The client has hung up on some.
+            # The client has closed some connections.
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         assert kdtui("sft", "resume", "frozen").code == 0
@@ -217,12 +217,12 @@ def test_a_launch_into_a_network_that_freezes_is_one_sentence_and_starts_once(
         assert state(kdtui, "frozen") == "running"
     finally:
         if job.exists():
-            list(stop(job, grace=5))
+            list(stop_trainer(job, grace=5))
 
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
+def test_a_training_resumes_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
     assert kdtui("host", "add", "second", *options).code == 0
@@ -233,18 +233,18 @@ def test_a_training_goes_on_on_another_host(kdtui: Kdtui, base: Path, workdir: P
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: state(kdtui, "moving") == "failed")
-    # What a machine does that has no memory left.
+    # As on a machine without free memory.
     assert "ended from outside (killed, out of memory, or" in kdtui("sft", "show", "moving").out
     result = kdtui("sft", "resume", "moving", "--host", "second")
     assert result.code == 0, result.err
-    until(lambda: "going on from step" in kdtui("sft", "logs", "moving").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "moving").out)
     assert kdtui("sft", "cancel", "moving").code == 0
     assert list((other / "jobs" / "moving" / "checkpoints").iterdir())
 
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
+def test_folders_in_the_home_folder_are_not_imported(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     home = tmp_path / "home"
@@ -253,10 +253,10 @@ def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
         (home / name / "__init__.py").write_text(f"raise SystemExit('{name} of the home folder')")
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
-        # As one that logs in there finds it.
+        # As in a login on the host.
         file.write(f'ForceCommand cd "{home}"; eval "$SSH_ORIGINAL_COMMAND"\n')
     server.start()
-    # What torchrun starts, too.
+    # Also in the processes of torchrun.
     kdtui("host", "set", "far", "--processes", 2)
     result = launch(kdtui, base, "at-home", "--host", "far", "--epochs", 1)
     assert result.code == 0, result.err
@@ -267,21 +267,21 @@ def test_folders_of_the_home_folder_are_not_taken_for_our_packages(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
+def test_a_failure_of_a_host_gives_one_sentence_and_can_be_retried(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
     server.stop()
     result = launch(kdtui, base, "later", "--host", "far", "--epochs", 1)
     assert result.code == 1
-    assert "kdtui sft resume later goes on where this was" in result.err
-    assert "nobody listens there" in result.err.splitlines()[-1]
+    assert "kdtui sft resume later starts or resumes it" in result.err
+    assert "nothing listens on that port" in result.err.splitlines()[-1]
     [row] = kdtui("sft", "ls", "--json").rows
     assert row["state"] == "created"
     server.start()
     kdtui("host", "set", "far", "--python", "/nowhere/python")
     assert "there is no Python at /nowhere/python" in kdtui("sft", "resume", "later").err
     kdtui("host", "set", "far", "--python", sys.executable)
-    stand_in.set_up(workdir, f'cp -r "{stand_in.adapter_by_chance(tmp_path / "made")}" "$3/adapter"; {DONE}')
+    stand_in.set_up(workdir, f'cp -r "{stand_in.random_adapter(tmp_path / "made")}" "$3/adapter"; {DONE}')
     job = workdir / "jobs" / "later"
     job.mkdir(parents=True)
     (job / "id").write_text("somebody else's")
@@ -304,7 +304,7 @@ def test_what_a_host_cannot_do_is_one_sentence_and_can_be_tried_again(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_nothing_is_brought_or_started_where_packages_are_missing(
+def test_without_packages_nothing_is_uploaded_or_started(
     kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path
 ) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
@@ -320,7 +320,7 @@ def test_nothing_is_brought_or_started_where_packages_are_missing(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported", "workdir")
-def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
+def test_a_training_that_fails_at_once_reports_its_reason(kdtui: Kdtui, base: Path, tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(
         f"""#!/bin/sh
@@ -338,7 +338,7 @@ def test_a_training_that_fails_at_once_is_an_error_with_its_reason(kdtui: Kdtui,
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_host_is_asked_few_times(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
+def test_a_host_gets_few_requests(kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd) -> None:
     stand_in.set_up(workdir)
     assert launch(kdtui, base, "first", "--host", "far", "--epochs", 1).code == 0
     before = server.commands
@@ -356,15 +356,13 @@ def test_a_host_is_asked_few_times(kdtui: Kdtui, base: Path, workdir: Path, serv
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
-def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
-    kdtui: Kdtui, base: Path, workdir: Path
-) -> None:
+def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base: Path, workdir: Path) -> None:
     job = workdir / "jobs" / "torn"
     stand_in.set_up(workdir, RUNS)
     command = ["sft", "launch", "--name", "torn", "--base", str(base), "--host", "far", "--epochs", "200"]
     client = subprocess.Popen([sys.executable, "-m", "kdtui", *command], stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
-    # It has been prepared here, and is brought now.
+    # It has been prepared on this machine, and is being uploaded.
     assert "training torn:" in client.stderr.readline()
     seed = random.randrange(10**6)
     print(f"seed {seed}")
@@ -385,17 +383,17 @@ def test_a_client_that_is_killed_while_it_launches_starts_nothing_twice(
     ("arguments", "said"),
     [
         (["launch", "--name", "x", "--host", "nowhere"], "there is no host 'nowhere'"),
-        (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local is here, and --host elsewhere"),
+        (["launch", "--name", "x", "--host", "nowhere", "--local"], "--local and --host contradict each other"),
         (["launch", "--name", "x", "--after", "y"], "there is no training 'y'"),
         (["resume", "x"], "there is no training 'x'"),
         (["fetch", "x"], "there is no training 'x'"),
         (["adopt", "x"], "there is no host 'x'"),
-        (["adopt", "x:"], "say HOST, or HOST:NAME"),
+        (["adopt", "x:"], "give HOST, or HOST:NAME"),
         (["adopt", "x:y"], "there is no host 'x'"),
     ],
 )
 @pytest.mark.usefixtures("imported")
-def test_what_cannot_be_asked_is_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
+def test_a_wrong_command_gives_one_sentence(kdtui: Kdtui, arguments: list[str], said: str) -> None:
     result = kdtui("sft", *arguments)
     assert result.code in (1, 2)
     assert said in result.err

@@ -1,4 +1,4 @@
-"""Commands that delete: what goes with it is said, a terminal is asked, and nothing else deletes without --yes."""
+"""Commands that delete: they say what is deleted along with a thing, and need a confirmation or --yes."""
 
 import os
 import pty
@@ -18,8 +18,9 @@ from kdtui.workflows.knowledge.sample import create_sample
 from store.hosts import Host, add_host
 from store.jobs import add_job
 from store.models import NamedModel, add_model
+from store.predictions import Prediction, add_prediction
 from store.records import HostSettings, RunSettings, TrainingSettings
-from store.runs import Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -45,7 +46,7 @@ def stored(db: Database, outdoor: Path, tmp_path: Path) -> None:
 
 COMMANDS: dict[tuple[str, ...], str] = {
     ("data", "rm", "outdoor"): "dataset outdoor, with 36 sessions, ",
-    ("sample", "rm", "one"): "sample one, whose 20 pieces stay, named by 2 runs and 2 trainings",
+    ("sample", "rm", "one"): "sample one, whose 20 pieces stay, used by 2 runs and 2 trainings",
     ("run", "rm", "1"): "run 1, one on outdoor test, with 1 answer",
     ("host", "rm", "one"): "host one, whose folder stays: ~/kdtui",
     ("model", "rm", "one"): "model one, whose file stays: ",
@@ -61,7 +62,7 @@ def rows(db: Database) -> list[int]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_nothing_is_deleted_where_nobody_can_be_asked(
+def test_nothing_is_deleted_without_a_terminal(
     db: Database, kdtui: Kdtui, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = rows(db)
@@ -69,14 +70,16 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(
         monkeypatch.setattr(sys, "stdin", nobody)
         result = kdtui(*command)
     assert (result.code, result.out) == (1, "")
-    assert "kdtui: --yes is needed to delete where nobody can be asked: " in result.err
+    assert "kdtui: --yes is needed to delete without a terminal: " in result.err
     assert COMMANDS[command] in result.err
     assert result.err.count("\n") == 1
     assert rows(db) == before
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_with_yes_it_is_deleted_and_said_with_what_went(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_with_yes_a_thing_is_deleted_and_the_message_says_what_went_with_it(
+    db: Database, kdtui: Kdtui, command: tuple[str, ...]
+) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert (result.code, result.out) == (0, "")
@@ -95,7 +98,7 @@ def test_with_yes_it_is_deleted_and_said_with_what_went(db: Database, kdtui: Kdt
         (("sft", "rm", "training-one", "training-two"), 2),
     ],
 )
-def test_several_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], again: int) -> None:
+def test_several_things_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], again: int) -> None:
     result = kdtui(*command, "-y")
     assert result.code == 0, result.err
     assert result.err.count("deleted ") == again
@@ -113,7 +116,7 @@ def test_several_are_deleted_at_once(kdtui: Kdtui, command: tuple[str, ...], aga
         ("sft", "rm", "training-one", "three"),
     ],
 )
-def test_one_that_is_not_there_keeps_the_others(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
+def test_an_unknown_name_deletes_nothing(db: Database, kdtui: Kdtui, command: tuple[str, ...]) -> None:
     before = rows(db)
     result = kdtui(*command, "--yes")
     assert result.code == 1
@@ -122,7 +125,9 @@ def test_one_that_is_not_there_keeps_the_others(db: Database, kdtui: Kdtui, comm
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, 0), ("n", 1, 1), ("", 1, 1), ("\x04", 1, 1)])
-def test_a_terminal_is_asked(db: Database, database_of_the_test: Path, answer: str, code: int, left: int) -> None:
+def test_the_user_is_asked_in_a_terminal(
+    db: Database, database_of_the_test: Path, answer: str, code: int, left: int
+) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "kdtui", "data", "rm", "outdoor", "--db", str(database_of_the_test)]
     with subprocess.Popen(command, stdin=follower, stderr=subprocess.PIPE, text=True) as process:
@@ -134,5 +139,5 @@ def test_a_terminal_is_asked(db: Database, database_of_the_test: Path, answer: s
         assert select.select([process.stderr], [], [], 60)[0]
         rest = process.stderr.read()
     assert process.returncode == code
-    assert rest.startswith("deleted dataset outdoor" if code == 0 else "kdtui: nothing is deleted")
+    assert rest.startswith("deleted dataset outdoor" if code == 0 else "kdtui: nothing was deleted")
     assert db.execute("SELECT count(*) FROM datasets").fetchone() == (left,)

@@ -1,4 +1,4 @@
-"""What of the knowledge a student is shown for a session, and how."""
+"""The knowledge that a student sees for a session."""
 
 import re
 import sqlite3
@@ -12,18 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kdtui.distill.applicable import Applicable, roughly
+from kdtui.distill.applicable import Applicable, estimate_tokens
 from kdtui.distill.patterns import mine, patterns_for
 from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
-from store.datasets import get_session, iter_sessions, match_any, nearest_sessions, words_of
-from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of
+from store.full_text import match_any, session_words
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of_piece
+from store.nearest_sessions import nearest_sessions
 from store.records import Item, RunSettings, Session
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from tests.models.tiny import make_model
 
@@ -40,25 +42,25 @@ def known(db: Database, outdoor: Path) -> Database:
 
 def applicable(db: Database, session: Session, *formats: str, **settings: Any) -> Applicable:
     wanted = RunSettings("smollm2", formats, **settings)
-    return Retriever(db, "outdoor", wanted, nearest_for(db, "outdoor", wanted), roughly)(session)
+    return Retriever(db, "outdoor", wanted, nearest_for(db, "outdoor", wanted), estimate_tokens)(session)
 
 
-def test_the_nearest_sessions_share_words_and_are_training_sessions(known: Database) -> None:
+def test_nearest_sessions_share_words_and_are_training_sessions(known: Database) -> None:
     train = {session.id for session in iter_sessions(known, "outdoor", split="train")}
     for session in iter_sessions(known, "outdoor", split="test"):
         near = nearest_sessions(known, "outdoor", session, 5)
         assert near
         assert set(near) <= train
         first = get_session(known, "outdoor", near[0])
-        assert set(words_of(session)) & set(words_of(first))
+        assert set(session_words(session)) & set(session_words(first))
 
 
-def test_products_of_other_datasets_are_not_in_the_way(
+def test_products_of_other_datasets_do_not_hide_neighbours(
     known: Database, outdoor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
     near = nearest_sessions(known, "outdoor", session, 3)
-    monkeypatch.setattr("store.datasets._NEAR_ITEMS", 2)
+    monkeypatch.setattr("store.nearest_sessions._NEAR_ITEMS", 2)
     for number in range(3):
         list(import_dataset(known, outdoor, f"copy-{number}"))
     assert len(nearest_sessions(known, "outdoor", session, 3)) == len(near) == 3
@@ -68,12 +70,12 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="train"))
     assert session.id not in nearest_sessions(known, "outdoor", session, 50)
     shown = applicable(known, session, "thought", neighbours=5)
-    assert all(sessions_of(known, piece.number) != [session.id] for piece in shown.thoughts)
+    assert all(sessions_of_piece(known, piece.number) != [session.id] for piece in shown.thoughts)
 
 
-def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(known: Database) -> None:
+def test_a_training_session_does_not_see_rules_that_come_only_from_it(known: Database) -> None:
     one, other = list(iter_sessions(known, "outdoor", split="train"))[:2]
-    word = words_of(one)[0]
+    word = session_words(one)[0]
     rules = {
         text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions)
         for text, sessions in ((f"{word} one", (one.id,)), (f"{word} both", (one.id, other.id)))
@@ -85,12 +87,12 @@ def test_a_training_session_is_not_shown_the_rules_that_it_alone_has_taught(know
     assert rules.keys() <= {piece.value.text for piece in applicable(known, elsewhere, "rule").rules}
 
 
-def test_a_training_session_is_shown_the_patterns_of_the_other_sessions(known: Database) -> None:
+def test_a_training_session_sees_the_patterns_of_the_other_sessions(known: Database) -> None:
     train = list(iter_sessions(known, "outdoor", split="train"))
     mined = mine(train)
     fewer = 0
     for session in train:
-        # Which category is the likeliest may change without the session.
+        # Without the session, another category can become the consequent.
         others = {tuple(sorted(each.categories)): each for each in mine([one for one in train if one is not session])}
         shown = applicable(known, session, "pattern").patterns
         for pattern in shown:
@@ -102,7 +104,7 @@ def test_a_training_session_is_shown_the_patterns_of_the_other_sessions(known: D
     assert fewer, "some are frequent only by the session itself"
 
 
-def test_rules_name_the_products_they_are_about_in_any_order(known: Database) -> None:
+def test_rules_list_their_products_in_any_order_of_the_session(known: Database) -> None:
     for session in iter_sessions(known, "outdoor", split="test"):
         found = applicable(known, session, "rule")
         backwards = Session(session.id, session.items[::-1])
@@ -122,20 +124,20 @@ def test_the_most_precise_rule_comes_first(known: Database) -> None:
 
 
 @pytest.mark.parametrize("budget", [1, 60, 200, 2000])
-def test_rules_and_thoughts_keep_within_the_budget(known: Database, budget: int) -> None:
+def test_rules_and_thoughts_stay_within_the_budget(known: Database, budget: int) -> None:
     for session in iter_sessions(known, "outdoor", split="test"):
         found = applicable(known, session, "rule", "thought", budget=budget, neighbours=6)
         shown = [*found.rule_lines(session), *found.examples()]
-        assert sum(map(roughly, shown)) <= budget
+        assert sum(map(estimate_tokens, shown)) <= budget
 
 
-def test_neighbours_are_as_many_as_asked_for(known: Database) -> None:
+def test_the_number_of_neighbours_is_respected(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
     assert len(applicable(known, session, "thought").thoughts) == 1
     assert len(applicable(known, session, "thought", neighbours=4, budget=9999).thoughts) == 4
 
 
-def test_a_sample_is_all_that_is_known(known: Database, kdtui: Kdtui) -> None:
+def test_only_knowledge_of_the_sample_is_shown(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "few", "--ratio", 0.1, "-f", "rule,thought").code == 0
     inside = {piece.id for piece in find_knowledge(known, sample="few")}
     for session in iter_sessions(known, "outdoor", split="test"):
@@ -148,7 +150,7 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
     settings = {"neighbours": 2}
     [row] = kdtui("knowledge", "for", session.id, "--json", "-k", 2).rows
     found = applicable(known, session, "pattern", "rule", "thought", **settings)
-    messages = prompt(session, found, "list", range(1, len(session.items) + 1))
+    messages = session_prompt(session, found, "list", range(1, len(session.items) + 1))
     assert row["messages"] == [[message.role, message.content] for message in messages]
     assert row["knowledge"] == list(found.numbers)
     out = kdtui("knowledge", "for", session.id, "-k", 2).out
@@ -157,7 +159,7 @@ def test_the_command_shows_the_exact_prompt(known: Database, kdtui: Kdtui) -> No
 
 
 @pytest.mark.usefixtures("known")
-def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_student_sees_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> None:
     asked = ["generate", "o05", "--student", make_model(tmp_path / "tiny.gguf", context=8192), "--json"]
     bare = kdtui(*asked).rows
     shown = kdtui(*asked, "--knowledge", "rule,thought", "-k", 2)
@@ -176,7 +178,7 @@ def test_a_student_is_shown_rules_and_thoughts(kdtui: Kdtui, tmp_path: Path) -> 
         (["--student", "smollm2", "-k", "3"], "say which with --knowledge"),
     ],
 )
-def test_knowledge_that_is_not_there_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_missing_knowledge_is_reported(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("generate", "o34", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err
@@ -193,9 +195,9 @@ WORDS = st.lists(st.text(min_size=1, max_size=8), max_size=6)
 
 
 @given(WORDS)
-def test_any_words_make_a_query(words: list[str]) -> None:
+def test_any_words_form_a_valid_query(words: list[str]) -> None:
     memory = Database(sqlite3.connect(":memory:"))
     memory.table("t").insert({"x": "a b c"})
     memory.table("t").enable_fts(["x"])
     session = Session("s", tuple(Item(str(number), word) for number, word in enumerate(words)))
-    memory.execute("SELECT rowid FROM t_fts WHERE t_fts MATCH ?", [match_any(words_of(session))]).fetchall()
+    memory.execute("SELECT rowid FROM t_fts WHERE t_fts MATCH ?", [match_any(session_words(session))]).fetchall()

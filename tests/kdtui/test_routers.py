@@ -1,4 +1,4 @@
-"""Routers: the adapter that suits a session answers it, and the report says what that is worth."""
+"""Routers: they choose an adapter for each session, and the report says how much that gains."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.routing import ALWAYS, crossed, crossed_best, fit, make_router, vote
+from kdtui.distill.routing import ALWAYS, cross_validate, cross_validate_best, fit_router, make_router, vote
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.records import RunSettings
 from store.sqlite import Database
@@ -23,7 +23,7 @@ Kdtui = Callable[..., Any]
 
 
 def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Features of which the first tells which of two routes is better, and the scores of three routes."""
+    """Features of which the first decides which of two routes is better, and the scores of three routes."""
     random = np.random.default_rng(seed)
     features = random.normal(size=(count, 4))
     first = np.clip(0.5 + 0.3 * np.sign(features[:, 0]) + random.normal(0, 0.1, count), 0, 1)
@@ -33,30 +33,30 @@ def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_router_learns_which_route_suits_which_session() -> None:
     features, scores = sessions(90)
-    assert crossed(features, scores).mean() > crossed_best(scores).mean() + 0.2
-    fitted = fit(features, scores)
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() + 0.2
+    fitted = fit_router(features, scores)
     assert fitted.penalty != ALWAYS
     chosen = fitted.chosen(features)
     assert ((chosen == 0) == (features[:, 0] > 0)).mean() > 0.9
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_where_no_feature_tells_a_router_loses_little_against_the_best_route(seed: int) -> None:
+def test_without_informative_features_a_router_loses_little(seed: int) -> None:
     random = np.random.default_rng(seed)
     features = random.normal(size=(90, 8))
     scores = np.clip(np.array([0.6, 0.55, 0.5]) + random.normal(0, 0.25, (90, 3)), 0, 1)
-    assert crossed(features, scores).mean() > crossed_best(scores).mean() - 0.05
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() - 0.05
 
 
 @given(count=st.integers(2, 40), routes=st.integers(2, 5), width=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
-def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
+def test_any_scores_give_a_router_that_chooses_one_of_its_routes(
     count: int, routes: int, width: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     features, scores = random.normal(size=(count, width)), random.random((count, routes))
     names = [f"f{number}" for number in range(width)]
     settings = [(f"r{number}", RunSettings("b", adapters=((f"r{number}", 1.0),))) for number in range(routes)]
-    fitted = fit(features, scores)
+    fitted = fit_router(features, scores)
     router = make_router(fitted, settings, names, {}, ["a"], count)
     for row, chosen in zip(features, fitted.chosen(features), strict=True):
         choice = router.choose(dict(zip(names, row.tolist(), strict=True)))
@@ -65,27 +65,27 @@ def test_any_scores_make_a_router_that_chooses_one_of_its_routes(
         assert choice.in_words.startswith(f"answered with r{chosen}")
 
 
-def test_a_route_that_is_gone_leaves_its_sessions_to_the_best_of_the_others() -> None:
+def test_sessions_of_a_missing_route_go_to_the_best_remaining_one() -> None:
     features, scores = sessions(90)
     names = [f"f{number}" for number in range(4)]
     routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two", "three")]
-    router = make_router(fit(features, scores), routes, names, {}, ["a"], 90)
+    router = make_router(fit_router(features, scores), routes, names, {}, ["a"], 90)
     session = dict(zip(names, (-2.0, 0.0, 0.0, 0.0), strict=True))
     assert router.choose(session).route.name == "two"
     assert router.choose(session, ["one", "three"]).route.name in ("one", "three")
     assert router.choose(session, ["three"]).route.name == "three"
 
 
-def test_a_vote_puts_together_what_most_answers_put_together() -> None:
+def test_a_vote_bundles_what_most_answers_bundle() -> None:
     answers = [[frozenset({1, 2}), frozenset({3, 4})], [frozenset({1, 2, 3})], [frozenset({1, 2}), frozenset({4, 5})]]
     assert vote(answers, 5) == [frozenset({1, 2})]
-    # Half is not most.
+    # Half of the answers are not a majority.
     assert vote([[frozenset({1, 2})], []], 2) == []
 
 
 @pytest.fixture
 def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
-    """Two adapters of a tiny model that have names, beside a few sessions."""
+    """Two named adapters of a tiny model, and a few sessions."""
     from store.models import NamedModel, add_model
 
     list(import_dataset(db, few, "outdoor"))
@@ -97,7 +97,7 @@ def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
     return ["--adapter", "one", "--adapter", "two"]
 
 
-def test_a_router_is_trained_and_answers_as_the_adapters_that_it_chooses(adapters: list[str], kdtui: Kdtui) -> None:
+def test_a_router_is_trained_and_answers_with_the_chosen_adapters(adapters: list[str], kdtui: Kdtui) -> None:
     trained = kdtui("router", "train", "both", *adapters, "--json")
     assert trained.code == 0, trained.err
     rows = {row["name"]: row for row in trained.rows}
@@ -114,14 +114,14 @@ def test_a_router_is_trained_and_answers_as_the_adapters_that_it_chooses(adapter
     assert f"The router both chose: answered with {best}" in shown.out
 
 
-def test_answers_that_are_there_are_not_asked_for_again(adapters: list[str], kdtui: Kdtui) -> None:
+def test_existing_answers_are_reused(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     before = len(kdtui("run", "ls", "--json").rows)
     assert kdtui("router", "train", "second", *adapters).code == 0
     assert len(kdtui("run", "ls", "--json").rows) == before == 2
 
 
-def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     later = time() + 60
     os.utime(tmp_path / "two.gguf", (later, later))
@@ -130,14 +130,14 @@ def test_an_adapter_that_has_changed_since_is_asked_again(adapters: list[str], k
     assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
 
 
-def test_whoever_deletes_an_adapter_is_told_of_its_routers(routed: None, kdtui: Kdtui) -> None:
+def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
     del routed
     result = kdtui("model", "rm", "one")
     assert result.code == 1
-    assert "named by 1 router" in result.err
+    assert "used by 1 router" in result.err
 
 
-def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters: list[str], kdtui: Kdtui) -> None:
+def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     compared = kdtui("router", "compare", "both", "--split", "test", "--json")
     assert compared.code == 0, compared.err
@@ -151,12 +151,12 @@ def test_a_router_is_compared_on_sessions_that_it_has_not_learned_from(adapters:
     assert "was fitted to the validation sessions of outdoor" in refused.err
 
 
-def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
+def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
     adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     from kdtui.distill.routing import session_features
     from kdtui.workflows.student.pair_evidence import open_pattern_student
-    from store.datasets import some_sessions
+    from store.sessions import draw_sessions
 
     kitchen = tmp_path / "kitchen.jsonl"
     whole = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -169,7 +169,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     assert router["datasets"] == ["outdoor", "kitchen"]
     for dataset, other in (("outdoor", "kitchen"), ("kitchen", "outdoor")):
         with open_pattern_student(db, None, print) as patterns:
-            for session in some_sessions(db, dataset, "valid", 10):
+            for session in draw_sessions(db, dataset, "valid", 10):
                 found = session_features(
                     session, patterns.pair_probabilities(session), patterns.session_vector(session), router["centres"]
                 )
@@ -178,7 +178,7 @@ def test_a_router_of_several_datasets_sees_which_of_them_a_session_is_like(
     assert "has not seen" not in elsewhere.err
 
 
-def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     [listed] = kdtui("router", "ls", "--json").rows
     best, other = (route["name"] for route in listed["routes"])
@@ -194,7 +194,7 @@ def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdt
 
 
 @pytest.mark.parametrize(
-    ("command", "said"),
+    ("command", "message"),
     [
         (["router", "train", "x", "--adapter", "one"], "give --adapter twice or more"),
         (["router", "train", "x", "--adapter", "one", "--adapter", "nobody"], "there is no adapter 'nobody'"),
@@ -212,24 +212,22 @@ def test_an_adapter_that_is_gone_is_done_without(adapters: list[str], kdtui: Kdt
         (["calibrate", "--student", "tiny", "--adapter", "routed:both"], "there is no strategy to choose"),
     ],
 )
-def test_what_a_router_cannot_do_is_refused_with_a_sentence(
-    routed: None, kdtui: Kdtui, command: Sequence[str], said: str
-) -> None:
+def test_an_impossible_router_is_refused(routed: None, kdtui: Kdtui, command: Sequence[str], message: str) -> None:
     del routed
     result = kdtui(*command)
     assert result.code == 1
-    assert said in result.err
+    assert message in result.err
 
 
 @pytest.fixture
 def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
-    """A router that is there."""
+    """A stored router."""
     from kdtui.workflows.adapters.routers import routes_of
     from store.routers import save_router
 
     del kdtui
     assert adapters
-    fitted = fit(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    fitted = fit_router(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
     router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 2)
     import msgspec
 
@@ -243,7 +241,7 @@ def test_a_router_is_deleted_and_its_adapters_stay(routed: None, kdtui: Kdtui) -
     assert {"one", "two"} <= {row["name"] for row in kdtui("model", "ls", "--json").rows}
 
 
-def test_a_router_that_cannot_be_read_says_what_to_do(kdtui: Kdtui, db: Database) -> None:
+def test_an_unreadable_router_says_what_to_do(kdtui: Kdtui, db: Database) -> None:
     from store.routers import save_router
 
     save_router(db, "broken", json.dumps({"routes": 7}))

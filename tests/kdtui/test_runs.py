@@ -70,12 +70,12 @@ def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
     assert [floor["name"] for floor in shown["floors"]][-2:] == ["patterns", "truth"]
     result = kdtui("run", "show", 2)
     assert "too long" in result.out
-    assert "go on with: kdtui evaluate --resume 2" in result.err
-    assert "go on with" not in kdtui("run", "show", 1).err
+    assert "resume with: kdtui evaluate --resume 2" in result.err
+    assert "resume with" not in kdtui("run", "show", 1).err
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_two_runs_are_compared_by_all_scores_over_the_same_sessions_and_by_what_they_cost(
+def test_two_runs_are_compared_by_all_scores_over_the_same_sessions_and_by_their_costs(
     kdtui: Kdtui, db: Database
 ) -> None:
     first, second = compare_runs(db, get_run(db, 1), get_run(db, 2)).results
@@ -99,7 +99,7 @@ def test_two_runs_are_compared_session_by_session_the_worst_first(kdtui: Kdtui) 
     assert all(row["difference"] == row["pair_f1"][1] - row["pair_f1"][0] for row in result.rows)
     result = kdtui("run", "compare", 1, 2)
     assert "over 3 sessions run 2 is better on 0, worse on 3, and equal on 0" in result.err
-    assert "left out: 4 sessions that only run 1 has answered, 0 only 2" in result.err
+    assert "left out: 4 sessions that only run 1 has answered, and 0 that only run 2 has answered" in result.err
     assert all(row["difference"] == 0 for row in kdtui("run", "compare", 1, 1, "--json").rows)
 
 
@@ -124,10 +124,10 @@ def test_a_run_is_deleted_with_its_answers(kdtui: Kdtui, db: Database) -> None:
     assert db.execute("SELECT count(*) FROM predictions").fetchone() == (3,)
     for command in (["rm", 1, "--yes"], ["show", 1], ["compare", 2, 1]):
         result = kdtui("run", *command)
-        assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls shows those that there are\n")
+        assert (result.code, result.err) == (1, "kdtui: there is no run 1; kdtui run ls lists the runs\n")
 
 
-def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> None:
+def test_a_run_without_answers_says_how_to_resume(kdtui: Kdtui, db: Database) -> None:
     start_run(db, "outdoor", "test", "nobody", RunSettings("patterns", limit=2))
     [row] = kdtui("run", "ls", "--json").rows
     assert (row["scores"], row["answered"], row["of"], row["seconds_per_session"]) == (None, 0, 2, None)
@@ -135,7 +135,7 @@ def test_a_run_without_answers_says_how_to_go_on(kdtui: Kdtui, db: Database) -> 
     assert "kdtui evaluate --resume 1" in kdtui("run", "show", 1).err
 
 
-def test_settings_that_cannot_be_read_are_one_sentence(kdtui: Kdtui, db: Database) -> None:
+def test_unreadable_settings_are_one_sentence(kdtui: Kdtui, db: Database) -> None:
     start_run(db, "outdoor", "test", "nobody", RunSettings("patterns"))
     db.execute("UPDATE runs SET settings = '{\"student\": 1}'")
     db.conn.commit()
@@ -196,7 +196,7 @@ def test_more_knowledge_makes_a_longer_prompt(kdtui: Kdtui, db: Database) -> Non
     assert 0 < bare < shown
 
 
-def test_what_a_prompt_held_is_not_known_where_the_knowledge_is_gone(db: Database) -> None:
+def test_the_length_of_a_prompt_is_unknown_if_its_knowledge_was_deleted(db: Database) -> None:
     run = start_run(db, "outdoor", "test", "x", RunSettings("smollm2", ("rule",)))
     assert prompt_tokens(db, run) is None
     run = start_run(db, "outdoor", "test", "x", RunSettings("http://h/v1#m", strategy="aicl"))
@@ -211,7 +211,7 @@ def test_each_line_of_json_is_an_object(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_tags_find_runs_again(kdtui: Kdtui) -> None:
+def test_tags_find_runs(kdtui: Kdtui) -> None:
     assert kdtui("run", "tag", 1, "paper", "größe").err == "run 1 has the tags größe, paper\n"
     assert kdtui("run", "tag", 2, "paper", "paper").err == "run 2 has the tags paper\n"
     assert kdtui("evaluate", "--student", "patterns", "--tag", "new", "--tag", "paper").code == 0
@@ -221,7 +221,7 @@ def test_tags_find_runs_again(kdtui: Kdtui) -> None:
         return [row["run"] for row in kdtui("run", "ls", *options, "--json").rows]
 
     assert (under("paper"), under("paper", "größe"), under("new"), under("none")) == ([1, 2, 3], [1], [3], [])
-    assert "none of 3 runs is under none" in kdtui("run", "ls", "--tag", "none").err
+    assert "none of 3 runs has the tag none" in kdtui("run", "ls", "--tag", "none").err
     assert kdtui("run", "ls", "--json").rows[0]["tags"] == ["größe", "paper"]
     assert "größe, paper" in kdtui("run", "ls").out
     assert "größe, paper" in kdtui("run", "show", 1).out
@@ -234,17 +234,17 @@ def test_tags_find_runs_again(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("two_runs")
-def test_a_note_is_kept_with_a_run(kdtui: Kdtui) -> None:
+def test_a_note_is_stored_with_a_run(kdtui: Kdtui) -> None:
     assert kdtui("run", "note", 1, "before the  <fix>\nof 'sizes'").code == 0
     assert kdtui("run", "show", 1, "--json").rows[0]["note"] == "before the  <fix>\nof 'sizes'"
     assert "before the <fix> of 'sizes'" in kdtui("run", "show", 1).out
     assert "before the <fix> of 'sizes'" in kdtui("run", "ls").out
-    assert kdtui("run", "note", 1, "other").err == "run 1 is noted: other\n"
-    assert kdtui("run", "note", 1, " ").err == "run 1 has no note any more\n"
+    assert kdtui("run", "note", 1, "other").err == "run 1 has the note: other\n"
+    assert kdtui("run", "note", 1, " ").err == "run 1 has no note now\n"
     assert [row["note"] for row in kdtui("run", "ls", "--json").rows] == [None, None]
 
 
-def test_a_list_of_runs_says_in_columns_what_each_is_made_of(kdtui: Kdtui, db: Database) -> None:
+def test_a_list_of_runs_has_columns_for_their_settings(kdtui: Kdtui, db: Database) -> None:
     assert kdtui("knowledge", "mine").code == 0
     kdtui("knowledge", "distill", "--format", "rule")
     kdtui("sample", "create", "few", "--format", "rule", "--ratio", 0.25)

@@ -1,4 +1,4 @@
-"""Samples of knowledge: shares that nest, drawn by what training sessions are like."""
+"""Samples of knowledge: nested shares, drawn by properties of the training sessions."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,16 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.bundling.histogram import bar, histogram
-from kdtui.distill.sampling import by_length, farthest_first, from_the_front, in_random_order, longest_first
+from kdtui.distill.sampling import by_length, farthest_first, in_random_order, longest_first, take_from_front
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from store.datasets import iter_sessions
 from store.jobs import add_job
 from store.knowledge import find_knowledge
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
-from store.runs import Predicted, Prediction, add_prediction, start_run
+from store.runs import start_run
 from store.samples import pieces_of
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -47,7 +48,7 @@ def known(db: Database, outdoor: Path) -> Database:
 
 @pytest.mark.parametrize("order", ORDERS)
 @given(titles=st.lists(TITLES, max_size=25), seed=st.integers(0, 5))
-def test_an_order_has_every_session_once_and_is_the_same_again(
+def test_an_order_has_every_session_once_and_is_reproducible(
     order: Callable[[list[Session], int], list[str]], titles: list[list[str]], seed: int
 ) -> None:
     sessions = sessions_of(titles)
@@ -56,7 +57,7 @@ def test_an_order_has_every_session_once_and_is_the_same_again(
     assert order(sessions, seed) == found
 
 
-def test_every_part_by_length_has_short_and_long_sessions_in_proportion() -> None:
+def test_every_beginning_of_the_order_by_length_has_all_lengths_in_proportion() -> None:
     sessions = sessions_of([["x"] * 2] * 30 + [["x"] * 5] * 60 + [["x"] * 9] * 10)
     length = {session.id: len(session.items) for session in sessions}
     for seed in range(5):
@@ -66,7 +67,7 @@ def test_every_part_by_length_has_short_and_long_sessions_in_proportion() -> Non
         assert abs(front.count(9) - 5) <= 1
 
 
-def test_the_longest_come_first_and_the_farthest_are_unlike_each_other() -> None:
+def test_longest_first_sorts_by_length_and_farthest_first_by_dissimilarity() -> None:
     sessions = sessions_of([["tent"], ["tent"], ["tent"], ["phone case", "pan"], ["mat"]])
     assert longest_first(sessions, 3)[0] == "s3"
     assert set(farthest_first(sessions, 0)[:3]) >= {"s3", "s4"}
@@ -77,13 +78,13 @@ def test_the_longest_come_first_and_the_farthest_are_unlike_each_other() -> None
     st.floats(0.01, 1),
     st.floats(0.01, 1),
 )
-def test_a_larger_share_holds_the_smaller_one(pieces: dict[int, list[str]], one: float, other: float) -> None:
+def test_a_larger_share_contains_the_smaller_one(pieces: dict[int, list[str]], one: float, other: float) -> None:
     small, large = sorted((one, other))
     order = list("hgfedcba")
-    front = from_the_front(order, pieces, large)
-    assert front[: len(from_the_front(order, pieces, small))] == from_the_front(order, pieces, small)
+    front = take_from_front(order, pieces, large)
+    assert front[: len(take_from_front(order, pieces, small))] == take_from_front(order, pieces, small)
     assert 1 <= len(front) <= len(pieces)
-    assert len(from_the_front(order, pieces, 1.0)) == len(pieces)
+    assert len(take_from_front(order, pieces, 1.0)) == len(pieces)
 
 
 @pytest.mark.usefixtures("known")
@@ -102,7 +103,7 @@ def test_samples_are_drawn_listed_compared_and_deleted(kdtui: Kdtui) -> None:
     assert "there is no sample 'small'" in kdtui("sample", "compare", "small", "large").err
 
 
-def test_a_sample_is_shown_with_what_is_in_it(known: Database, kdtui: Kdtui) -> None:
+def test_a_sample_is_shown_with_its_contents(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one", "-f", "pattern,thought", "--ratio", 0.5).code == 0
     [row] = kdtui("sample", "show", "x", "--json").rows
     rows = kdtui("knowledge", "ls", "--sample", "x", "--json", "-n", 999).rows
@@ -110,19 +111,19 @@ def test_a_sample_is_shown_with_what_is_in_it(known: Database, kdtui: Kdtui) -> 
     assert sum(each["count"] for each in row["tokens"]) == row["pieces"] == len(rows)
     longest = max(len(each["statement"]) // 3 + 1 for each in rows)
     assert row["tokens"][-1]["low"] <= longest
-    # Each thought comes from a session of its own; a pattern comes from too many to name.
+    # Each thought comes from one session; patterns come from too many to list them.
     assert sum(each["count"] for each in row["products"]) == row["formats"]["thought"]
     assert row["without_session"] == row["formats"]["pattern"]
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
     add_job(known, "trained", Path("nowhere"), TrainingSettings(("one",), sample="x"), "key")
     shown = kdtui("sample", "show", "x")
     assert "█" in shown.out
-    assert f"it is named by run {run.id}, training trained" in shown.err
+    assert f"used by run {run.id}, training trained" in shown.err
     assert "there is no sample 'y'" in kdtui("sample", "show", "y").err
 
 
 @pytest.mark.usefixtures("known")
-def test_the_pieces_that_two_samples_share_are_listed(kdtui: Kdtui) -> None:
+def test_shared_pieces_of_two_samples_are_listed(kdtui: Kdtui) -> None:
     for name, formats in (("a", "rule,thought"), ("b", "pattern,rule")):
         assert kdtui("sample", "create", name, "-d", "one", "-f", formats, "--ratio", 1).code == 0
     shared = kdtui("sample", "compare", "a", "b", "--shared", "--json").rows
@@ -133,7 +134,7 @@ def test_the_pieces_that_two_samples_share_are_listed(kdtui: Kdtui) -> None:
 
 
 @given(st.dictionaries(st.integers(0, 5000), st.integers(1, 10**9), max_size=40), st.integers(2, 12))
-def test_a_histogram_has_every_value_once_in_bins_of_one_width(counts: dict[int, int], most: int) -> None:
+def test_a_histogram_has_every_value_once_in_bins_of_equal_width(counts: dict[int, int], most: int) -> None:
     bins = histogram(counts, most)
     assert len(bins) <= most
     assert sum(each.count for each in bins) == sum(counts.values())
@@ -145,13 +146,13 @@ def test_a_histogram_has_every_value_once_in_bins_of_one_width(counts: dict[int,
     assert all(first.high is not None and first.high + 1 == second.low for first, second in pairwise(bins))
 
 
-def test_a_few_long_values_leave_room_for_the_others() -> None:
+def test_a_few_outliers_do_not_squeeze_the_others() -> None:
     bins = histogram({**dict.fromkeys(range(10, 20), 100), 10_000: 1})
     assert [each.label for each in bins[:2]] == ["10–11", "12–13"]
     assert (bins[-1].label, bins[-1].count) == ("20–", 1)
 
 
-def test_a_bar_is_as_long_as_its_count_and_never_invisible() -> None:
+def test_a_bar_is_proportional_to_its_count_and_never_invisible() -> None:
     assert [bar(count, 8, 1) for count in (0, 1, 4, 8)] == ["", "▏", "▌", "█"]
     assert bar(1, 10**9, 10) == "▏"
     assert bar(0, 0, 10) == ""
@@ -167,7 +168,7 @@ def test_samples_add_up_across_formats_and_datasets(known: Database, kdtui: Kdtu
     assert set(pieces_of(known, "a")) < set(pieces_of(known, "b"))
 
 
-def test_a_sample_has_all_formats_that_its_dataset_has_unless_some_are_named(
+def test_a_sample_has_all_formats_of_its_dataset_unless_some_are_named(
     known: Database, kdtui: Kdtui, outdoor: Path
 ) -> None:
     result = kdtui("sample", "create", "x", "-d", "one")
@@ -189,7 +190,7 @@ def test_a_sample_shows_its_patterns_to_a_student(kdtui: Kdtui) -> None:
     assert shown.out == kdtui("knowledge", "for", "o34", "-d", "one", "--knowledge", "pattern").out
 
 
-def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(known: Database, kdtui: Kdtui) -> None:
+def test_a_sample_by_query_or_numbers_excludes_rejected_pieces_by_default(known: Database, kdtui: Kdtui) -> None:
     kept, rejected = (
         [piece.id for piece in find_knowledge(known, dataset="one", format="rule", status=status)]
         for status in STATUSES
@@ -209,24 +210,24 @@ def test_a_sample_by_query_or_numbers_has_nothing_rejected_unless_asked_for(know
     assert pieces_of(known, "r") == sorted(rejected)
 
 
-def test_a_sample_that_takes_the_place_of_another_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
+def test_replacing_a_sample_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one", "-f", "rule").code == 0
     size = len(pieces_of(known, "x"))
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
     replaced = kdtui("sample", "create", "x", "-d", "one", "-f", "thought", "--replace")
-    assert f"it takes the place of one with {size} pieces; run {run.id} used that one" in replaced.err
-    assert "takes the place" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
+    assert f"it replaces a sample with {size} pieces; run {run.id} used the old one" in replaced.err
+    assert "it replaces" not in kdtui("sample", "create", "y", "-d", "one", "--replace").err
 
 
-def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, kdtui: Kdtui) -> None:
+def test_difficulty_selects_the_worst_answers_first(known: Database, kdtui: Kdtui) -> None:
     missing = kdtui("sample", "create", "hard", "-d", "one", "--strategy", "difficulty")
     assert missing.code == 1
     assert "kdtui evaluate --dataset one --split train --student smollm2" in missing.err
     run = start_run(known, "one", "train", "someone", RunSettings("smollm2"))
     train = list(iter_sessions(known, "one", split="train"))
     for number, session in enumerate(train):
-        # All but the first two are answered as people would have.
-        right = tuple(Predicted((), bundle.positions, "", 1.0) for bundle in session.bundles)
+        # All but the first two have the true bundles as answers.
+        right = tuple(PredictedBundle((), bundle.positions, "", 1.0) for bundle in session.bundles)
         add_prediction(known, run, Prediction(session.id, () if number < 2 else right, None, 0.1))
     hard = ["hard", "-d", "one", "--strategy", "difficulty", "-f", "thought", "--ratio", 2 / len(train)]
     assert kdtui("sample", "create", *hard).code == 0
@@ -247,7 +248,7 @@ def test_difficulty_takes_first_what_the_student_answers_worst(known: Database, 
         (["--add-to", "nothing"], "there is no sample 'nothing'"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_sentence(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
+def test_an_impossible_draw_is_reported(kdtui: Kdtui, arguments: list[str], problem: str) -> None:
     result = kdtui("sample", "create", "x", "-d", "one", *arguments)
     assert (result.code, result.out) == (1, "")
     assert problem in result.err
@@ -255,7 +256,7 @@ def test_what_cannot_be_drawn_is_one_sentence(kdtui: Kdtui, arguments: list[str]
 
 
 @pytest.mark.usefixtures("known")
-def test_a_name_is_taken_once(kdtui: Kdtui) -> None:
+def test_a_name_can_be_used_only_once(kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one").code == 0
     assert "exists already" in kdtui("sample", "create", "x", "-d", "one").err
     assert kdtui("sample", "create", "x", "-d", "one", "--replace").code == 0

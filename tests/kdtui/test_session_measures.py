@@ -10,9 +10,10 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
-from store.datasets import iter_sessions
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, get_run, start_run, summary_of
+from store.runs import Run, get_run, start_run, summary_of
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -54,8 +55,8 @@ def mixed_run(db: Database, *, intent: str) -> Run:
     """Sessions that are answered rightly, wrongly, with nothing, and not at all."""
     sessions = list(iter_sessions(db, "outdoor", split="test"))
     run = start_run(db, "outdoor", "test", "by hand", RunSettings("patterns"))
-    right = tuple(Predicted((), each.positions, each.intent and intent, 1.0) for each in sessions[0].bundles)
-    whole = (Predicted((), tuple(range(1, len(sessions[1].items) + 1)), intent, 1.0),)
+    right = tuple(PredictedBundle((), each.positions, each.intent and intent, 1.0) for each in sessions[0].bundles)
+    whole = (PredictedBundle((), tuple(range(1, len(sessions[1].items) + 1)), intent, 1.0),)
     for session, bundles in zip(sessions[:4], (right, whole, (), None), strict=True):
         error = "too long" if bundles is None else None
         add_prediction(db, run, Prediction(session.id, bundles, error, 0.5))

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from kdtui.distill.routing import fit, make_router
+from kdtui.distill.routing import fit_router, make_router
 from kdtui.workflows.adapters.routers import routes_of
 from kdtui.workflows.adapters.share_router import export_router
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -35,7 +35,7 @@ def before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Pat
     for seed, name in enumerate(("one", "two"), start=1):
         trained_adapter(db, made, name, study_base, seed, LISTS)
     sizes = np.linspace(-1, 1, 40)[:, np.newaxis]
-    fitted = fit(sizes, np.hstack([0.5 + sizes / 2, 0.5 - sizes / 2]))
+    fitted = fit_router(sizes, np.hstack([0.5 + sizes / 2, 0.5 - sizes / 2]))
     router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 40)
     save_router(db, "both", msgspec.json.encode(router).decode())
     export_router(db, "both", made / "out", licence="apache-2.0")

@@ -1,4 +1,4 @@
-"""Hosts whose shell has start-up files that print, read, wait or end, or is no POSIX shell."""
+"""Hosts whose shell has start-up files that print, read, wait or exit, or is not a POSIX shell."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import LocalTransport, TransportError, run, stream
+from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
 from store.hosts import Host
 from tests import sshd
 from tests.needs import needs_shells
@@ -23,7 +23,7 @@ HOSTILE = ["a b", "it's", '"', "$(reboot)", "`x`", "new\nline\n", "\\", "\\\\010
 
 @pytest.fixture
 def home(server: sshd.Sshd, tmp_path: Path) -> Path:
-    """The home folder of whoever logs in: bash reads `.bashrc` in it before each command."""
+    """The home folder of the user on the host: bash reads its `.bashrc` before each command."""
     folder = tmp_path / "home"
     folder.mkdir()
     server.stop()
@@ -36,7 +36,7 @@ async def ran(*arguments: str, **more: Any) -> Any:
     transport = SshTransport("far", "gpu")
     await transport.open()
     try:
-        done = await run(transport, arguments, **more)
+        done = await run_command(transport, arguments, **more)
         return done, transport.greeting
     finally:
         await transport.close()
@@ -46,7 +46,7 @@ async def streamed(*arguments: str) -> bytes:
     transport = SshTransport("far", "gpu")
     await transport.open()
     try:
-        async with aclosing(stream(transport, arguments)) as chunks:
+        async with aclosing(stream_command(transport, arguments)) as chunks:
             return b"".join([chunk async for chunk in chunks])
     finally:
         await transport.close()
@@ -65,13 +65,13 @@ LONG = "head -c 300000 /dev/zero | tr '\\0' x"
     ("start_up", "greeting"),
     [
         ("", ""),
-        ("stty erase ^H", "it says “stty: "),
-        ("echo Welcome to the cluster", "it says “Welcome to the cluster”"),
-        (LONG, "it says “xxxxxxx"),
+        ("stty erase ^H", "it prints “stty: "),
+        ("echo Welcome to the cluster", "it prints “Welcome to the cluster”"),
+        (LONG, "it prints “xxxxxxx"),
         (f"{LONG} >&2", "xxx…”, 0.3 MB in all"),
-        ("read -p 'Which module? ' module; read -r more; echo \"You took [$module]\"", "it says “You took []”"),
-        ("printf '\\033[31mred\\033[0m \\033]0;title\\007'", "it says “red”"),
-        # Left in the background, it keeps the output open.
+        ("read -p 'Which module? ' module; read -r more; echo \"You took [$module]\"", "it prints “You took []”"),
+        ("printf '\\033[31mred\\033[0m \\033]0;title\\007'", "it prints “red”"),
+        # A background process keeps the output open.
         ("while kill -0 $$; do sleep 0.1; done &", ""),
         ("exec bash", ""),
         pytest.param("exec zsh", "", marks=needs_shells),
@@ -80,7 +80,7 @@ LONG = "head -c 300000 /dev/zero | tr '\\0' x"
     ids=lambda value: str(value)[:30] or "nothing",
 )
 @pytest.mark.usefixtures("server")
-def test_what_start_up_files_do_does_not_come_between(home: Path, start_up: str, greeting: str) -> None:
+def test_start_up_files_do_not_disturb_commands(home: Path, start_up: str, greeting: str) -> None:
     (home / ".bashrc").write_text(f"{start_up}\n")
     done, told = asyncio.run(
         ran("sh", "-c", 'cat; printf "%s|" "$@"; echo err >&2; exit 7', "sh", *HOSTILE, data=b"in")
@@ -95,7 +95,7 @@ def test_what_start_up_files_do_does_not_come_between(home: Path, start_up: str,
 
 @needs_shells
 @pytest.mark.parametrize("shell", ["fish", "tcsh", "zsh", "dash"])
-def test_a_shell_that_is_another_one_runs_the_same_commands(server: sshd.Sshd, home: Path, shell: str) -> None:
+def test_other_shells_run_the_same_commands(server: sshd.Sshd, home: Path, shell: str) -> None:
     for name in (".config/fish/config.fish", ".cshrc", ".tcshrc", ".zshenv"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("echo hello from the start-up file\n")
@@ -111,19 +111,19 @@ def test_a_shell_that_is_another_one_runs_the_same_commands(server: sshd.Sshd, h
 @pytest.mark.parametrize(
     ("start_up", "said"),
     [
-        ("exit", "its shell ended with exit code 0 before it ran our command (it says nothing)"),
+        ("exit", "its shell ended with exit code 0 before it ran our command (it prints nothing)"),
         (
             "echo '\033[1mDisk quota\033[0m used up'; exit 3",
-            "ended with exit code 3 before it ran our command (it says",
+            "ended with exit code 3 before it ran our command (it prints",
         ),
-        ("echo 'Connection refused' >&2; exit 1", "before it ran our command (it says “Connection refused”)"),
+        ("echo 'Connection refused' >&2; exit 1", "before it ran our command (it prints “Connection refused”)"),
         ("exec true", "its shell ended with exit code 0 before"),
-        ("echo no; exit 255", "its shell ended with exit code 255 before it ran our command (it says “no”)"),
-        ("PATH=/nowhere", "its shell ended with exit code 127 before it ran our command (it says"),
-        ("while read -r line; do :; done", "its shell has not run our command after 0.5 seconds (it says nothing)"),
-        (f"{LONG}; exec cat", "its shell has not run our command after 0.5 seconds (it says “xxxx"),
-        ("yes 'Please press a key'", "does not stop printing (it says “Please press a key Please"),
-        ("yes 'Please press a key' >&2", "does not stop printing (it says “Please press a key"),
+        ("echo no; exit 255", "its shell ended with exit code 255 before it ran our command (it prints “no”)"),
+        ("PATH=/nowhere", "its shell ended with exit code 127 before it ran our command (it prints"),
+        ("while read -r line; do :; done", "its shell has not run our command after 0.5 seconds (it prints nothing)"),
+        (f"{LONG}; exec cat", "its shell has not run our command after 0.5 seconds (it prints “xxxx"),
+        ("yes 'Please press a key'", "does not stop printing (it prints “Please press a key Please"),
+        ("yes 'Please press a key' >&2", "does not stop printing (it prints “Please press a key"),
     ],
     ids=lambda value: str(value)[:30],
 )
@@ -152,17 +152,17 @@ def test_start_up_files_that_keep_a_command_from_running_are_named(
         ("yes >&2", "does not stop printing"),
     ],
 )
-def test_start_up_files_that_came_since_are_named_too(
+def test_start_up_files_that_changed_since_are_named_too(
     home: Path, kdtui: Kdtui, tmp_path: Path, start_up: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
-    # A login by hand runs no command of its own.
+    # A shared connection runs no command of its own.
     assert kdtui("host", "connect", "far").code == 0
     try:
         (home / ".bashrc").write_text(f"{start_up}\n")
         assert re.search(said, refused("true"))
         for module in ("shell", "transport") if start_up.startswith("cat") else ():
-            # Whatever else a stream has to read comes later, so its input has no end.
+            # A stream keeps its input open.
             monkeypatch.setattr(f"kdtui.jobs.{module}.STARTS", 1.0)
         with pytest.raises(TransportError, match=said):
             asyncio.run(streamed("true"))
@@ -170,17 +170,17 @@ def test_start_up_files_that_came_since_are_named_too(
         assert kdtui("host", "rm", "far", "--yes").code == 0
 
 
-def test_a_host_that_lets_through_one_command_says_so(server: sshd.Sshd, host: Host) -> None:
+def test_a_host_that_allows_one_command_says_so(server: sshd.Sshd, host: Host) -> None:
     server.stop()
     with (server.folder / "sshd_config").open("a") as file:
         file.write("MaxSessions 1\n")
     server.start()
     assert host.ssh == "gpu"
-    assert "it lets no more commands through one connection" in refused("true")
+    assert "it allows no more commands through one connection" in refused("true")
 
 
 @pytest.mark.usefixtures("home")
-def test_a_home_folder_that_is_not_there_is_no_workdir(server: sshd.Sshd, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_missing_home_folder_cannot_be_a_workdir(server: sshd.Sshd, kdtui: Kdtui, tmp_path: Path) -> None:
     server.stop()
     server.environment["HOME"] = str(tmp_path / "gone")
     server.start()
@@ -191,7 +191,7 @@ def test_a_home_folder_that_is_not_there_is_no_workdir(server: sshd.Sshd, kdtui:
     assert kdtui("host", "ls", "--json").rows == []
 
 
-def test_a_check_says_what_start_up_files_say(home: Path, kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_check_reports_the_output_of_start_up_files(home: Path, kdtui: Kdtui, tmp_path: Path) -> None:
     (home / ".bashrc").write_text("echo 'Welcome, [bold]you[/bold]'\n")
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", tmp_path / "there").code == 0
     found = {row["name"]: row for row in kdtui("host", "check", "far", "--json").rows}
@@ -203,5 +203,5 @@ def test_a_check_says_what_start_up_files_say(home: Path, kdtui: Kdtui, tmp_path
 
 def test_any_byte_of_an_argument_arrives() -> None:
     every = "".join(map(chr, range(1, 0x500)))
-    done = asyncio.run(run(LocalTransport("here"), ["printf", "%s", every]))
+    done = asyncio.run(run_command(LocalTransport("here"), ["printf", "%s", every]))
     assert done.out.decode() == every

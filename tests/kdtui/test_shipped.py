@@ -11,7 +11,8 @@ import pytest
 from gguf import GGUFReader
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from models.adapters.conversion import MANIFEST, MANIFEST_KEY, convert
+from models.adapters.conversion import MANIFEST_KEY, convert
+from models.adapters.peft_settings import MANIFEST
 from models.embedded import SHIPPED_FOLDER, shipped_adapter
 from store.sqlite import Database
 from tests.models.tiny import make_model

@@ -1,4 +1,4 @@
-"""A command that is told to end does so at once, keeps what is done, and says so by its exit code."""
+"""A command that gets a signal ends at once, keeps finished work, and has the exit code of the signal."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ends = pytest.mark.parametrize(("number", "code"), ENDINGS[:2], ids=["SIGINT", "
 
 @pytest.fixture
 def dataset(db: Database, outdoor: Path, tmp_path: Path) -> None:
-    """One that has enough validation sessions to calibrate on."""
+    """A dataset with enough validation sessions to calibrate on."""
     sessions = [json.loads(line) for line in outdoor.read_text(encoding="utf-8").splitlines()]
     lines = [json.dumps(session | {"split": "valid" if at < 22 else "train"}) for at, session in enumerate(sessions)]
     (tmp_path / "demo.jsonl").write_text("\n".join(lines), encoding="utf-8")
@@ -38,7 +38,7 @@ def dataset(db: Database, outdoor: Path, tmp_path: Path) -> None:
 
 @contextmanager
 def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subprocess.Popen[str]"]:
-    """A command in a process of its own, killed at the end."""
+    """Run a command in its own process, and kill it at the end."""
     command = [sys.executable, "-m", "kdtui", *map(str, arguments)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=stdin, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as process:
@@ -49,13 +49,13 @@ def started(*arguments: object, stdin: int = subprocess.PIPE) -> Iterator["subpr
 
 
 def has_open(process: "subprocess.Popen[str]", path: Path) -> bool:
-    """Whether a process has read, or is reading, a model."""
+    """Tell whether a process has a model file open or mapped."""
     assert process.poll() is None, process.communicate()
     return str(path.resolve()) in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def ended(process: "subprocess.Popen[str]", number: int) -> tuple[int, str, str]:
-    """What it says and how it ends when it is sent a signal."""
+    """Send a signal to a process; return its exit code, stdout and stderr."""
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert "Traceback" not in err
@@ -74,12 +74,12 @@ def test_an_evaluation_keeps_its_answers(db: Database, tmp_path: Path, number: i
         until(lambda: count(db, "predictions") >= 2)
         returned, out, err = ended(process, number)
     assert (returned, out) == (code, "")
-    assert "what was answered is kept, go on with: kdtui evaluate --resume 1" in err
+    assert "finished answers are kept, resume with: kdtui evaluate --resume 1" in err
     assert 2 <= count(db, "predictions") < 22
 
 
 @ends
-def test_what_was_generated_has_been_printed(outdoor: Path, number: int, code: int) -> None:
+def test_finished_answers_have_been_printed(outdoor: Path, number: int, code: int) -> None:
     line = outdoor.read_text(encoding="utf-8").splitlines()[4]
     with started("generate", "-", "--json", "--student", "smollm2") as process:
         assert process.stdin is not None
@@ -87,10 +87,10 @@ def test_what_was_generated_has_been_printed(outdoor: Path, number: int, code: i
         process.stdin.write(f"{line}\n" * 2)
         process.stdin.flush()
         assert json.loads(process.stdout.readline())["session"]
-        # The second is under way, or done; no more is coming.
+        # The second is in progress or done; there are no others.
         returned, _, err = ended(process, number)
     assert returned == code
-    assert "could not be answered" not in err
+    assert "could not answer" not in err
 
 
 @ends
@@ -114,17 +114,17 @@ def test_a_command_ends_while_a_model_computes(
 
 
 @ends
-def test_calls_under_way_are_waited_for(db: Database, serve: Serve, number: int, code: int) -> None:
+def test_calls_in_progress_are_finished(db: Database, serve: Serve, number: int, code: int) -> None:
     url, fake = serve(good)
     with started("knowledge", "distill", "--teacher", f"{url}#m", "--concurrency", 2) as process:
         until(lambda: count(db, "calls") >= 3)
         returned, _, err = ended(process, number)
     assert returned == code
-    assert "what was answered is kept" in err
+    assert "finished answers are kept" in err
     assert count(db, "calls") == len(fake.asked)
 
 
-def test_who_lets_a_command_ignore_a_hang_up_has_it_live_on(db: Database, tmp_path: Path) -> None:
+def test_a_command_that_ignores_hang_ups_survives_one(db: Database, tmp_path: Path) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         student = make_model(tmp_path / "tiny.gguf")
@@ -138,8 +138,8 @@ def test_who_lets_a_command_ignore_a_hang_up_has_it_live_on(db: Database, tmp_pa
 
 
 @pytest.mark.parametrize(("number", "code"), ENDINGS[1:], ids=["SIGTERM", "SIGHUP"])
-def test_a_question_that_is_not_answered_changes_nothing(db: Database, number: int, code: int) -> None:
-    # Only who sits at a terminal is asked.
+def test_an_unanswered_question_changes_nothing(db: Database, number: int, code: int) -> None:
+    # The question needs a terminal.
     ours, theirs = os.openpty()
     with started("data", "rm", "demo", stdin=theirs) as process:
         assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""Trainings through a real one-node Slurm, and what is said to Slurm and heard from it."""
+"""Trainings through a real Slurm with one node, and the commands and answers of Slurm."""
 
 import os
 import subprocess
@@ -12,8 +12,8 @@ import pytest
 from kdtui.jobs.slurm_script import slurm_script
 from models.errors import ModelError
 from models.sft.job_files import LAUNCH
-from models.sft.slurm import Queue
-from models.sft.slurm import cancel as cancel_on_slurm
+from models.sft.slurm import SlurmQueue
+from models.sft.slurm import cancel_job as cancel_on_slurm
 from models.sft.state import trainer
 from store.records import HostSettings
 from tests import slurm, sshd
@@ -23,12 +23,12 @@ from tests.waiting import held_still, until
 
 
 def begins_again(kdtui: Kdtui, name: str) -> bool:
-    """Have Slurm begin the first job at once, where it would wait for two minutes; whether it runs."""
+    """Have Slurm start the requeued job at once instead of after two minutes; return whether it runs."""
     asked = ["squeue", "--noheader", "--jobs", "1", "--format", "%T"]
     told = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
-    # While what is left of it is cleared away, Slurm takes no update, or forgets it.
+    # While Slurm cleans up after the job, it refuses or forgets updates.
     if told == "PENDING":
-        # Its node takes none that begins in the second in which it ended ("Job credential revoked").
+        # Its node refuses a job in the second in which the last one ended ("Job credential revoked").
         time.sleep(2)
         subprocess.run(["scontrol", "update", "JobId=1", "StartTime=now"], capture_output=True, check=False)
     return state(kdtui, name) == "running"
@@ -52,7 +52,7 @@ def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_a_training_goes_through_slurm_and_comes_home(
+def test_a_training_runs_through_slurm_and_is_fetched(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kdtui("host", "check", "cluster").code == 0
@@ -64,7 +64,7 @@ def test_a_training_goes_through_slurm_and_comes_home(
     kill_a_client_that_watches("queued")
     until(lambda: has_learned(job))
     with held_still(trainer(job)):
-        # Another machine takes it over, and sees how it is.
+        # Another machine adopts it, and sees its state.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
         assert kdtui("host", "add", "cluster", *options).code == 0
@@ -73,16 +73,16 @@ def test_a_training_goes_through_slurm_and_comes_home(
         assert row["state"] == "running"
         assert row["loss"] > 0
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
-        # Submitted once, it is not submitted again, though the answer was lost.
+        # It is not submitted again, although the answer was lost.
         (job / LAUNCH).unlink()
         assert "as Slurm job 1" in kdtui("sft", "resume", "queued").err
         assert state(kdtui, "queued") == "running"
-    # The time is up: Slurm tells the steps, and the script has the rest trained in a new job.
+    # At the time limit Slurm signals the steps, and the script requeues the rest.
     subprocess.run(["scancel", "--signal=TERM", "1"], check=True)
     until(lambda: state(kdtui, "queued") == "queued")
     assert not (job / "adapter").exists()
     until(lambda: begins_again(kdtui, "queued"))
-    until(lambda: "going on from step" in kdtui("sft", "logs", "queued").out)
+    until(lambda: "resuming from step" in kdtui("sft", "logs", "queued").out)
     assert kdtui("sft", "cancel", "queued").code == 0
     assert state(kdtui, "queued") == "stopped"
     assert "it runs on cluster as Slurm job 2" in kdtui("sft", "resume", "queued").err
@@ -95,7 +95,7 @@ def test_a_training_goes_through_slurm_and_comes_home(
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
-def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
+def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     kdtui: Kdtui, base: Path, cluster: Path
 ) -> None:
     assert launch(kdtui, base, "one", "--host", "cluster", "--epochs", 40).code == 0
@@ -110,7 +110,7 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     assert kdtui("sft", "cancel", "three", "--now").code == 0
     [three] = [row for row in kdtui("sft", "ls", "--json").rows if row["name"] == "three"]
     assert three["state"] == "stopped"
-    assert three["reason"].endswith("there is no checkpoint, so it begins anew")
+    assert three["reason"].endswith("there is no checkpoint, so it starts again")
     assert result.code == 0
     kdtui("host", "set", "cluster", "--partition", "no-such-partition")
     result = launch(kdtui, base, "four", "--host", "cluster")
@@ -118,7 +118,7 @@ def test_slurm_begins_a_training_behind_another_and_tells_of_one_that_it_ended(
     assert "invalid partition" in result.err.lower()
 
 
-def test_the_script_says_what_slurm_is_to_give() -> None:
+def test_the_script_requests_the_resources() -> None:
     settings = HostSettings(
         launcher="slurm",
         processes=4,
@@ -141,7 +141,7 @@ def test_the_script_says_what_slurm_is_to_give() -> None:
 
 @pytest.fixture
 def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Have one of Slurm's commands, which is no real one, say something: a cluster with accounts, for one."""
+    """Return a function that replaces one of Slurm's commands by one that prints a text."""
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
     (tmp_path / "bin").mkdir()
 
@@ -152,16 +152,14 @@ def told_by_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[
     return tell
 
 
-def test_what_the_accounts_of_slurm_say_of_a_training_is_told(
-    tmp_path: Path, told_by_slurm: Callable[[str, str], None]
-) -> None:
+def test_the_accounts_of_slurm_are_reported(tmp_path: Path, told_by_slurm: Callable[[str, str], None]) -> None:
     told_by_slurm("squeue", "")
     told_by_slurm("sacct", "OUT_OF_MEMORY")
     (tmp_path / LAUNCH).write_text('{"launcher": "slurm", "slurm": 7}')
-    assert Queue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
+    assert SlurmQueue([tmp_path]).state(tmp_path) == ("failed", "Slurm has ended it (OUT_OF_MEMORY)")
 
 
-def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
+def test_a_damaged_slurm_launch_file_cannot_be_cancelled(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None]
 ) -> None:
     told_by_slurm("squeue", "")
@@ -171,7 +169,7 @@ def test_a_launch_of_slurm_that_was_edited_by_hand_cannot_be_ended(
 
 
 @pytest.mark.parametrize(("said", "processors"), [({}, "4"), ({"SLURM_CPUS_PER_TASK": "3"}, "3")])
-def test_a_step_of_slurm_has_the_processors_of_its_job(
+def test_a_slurm_step_has_the_processors_of_its_job(
     tmp_path: Path, told_by_slurm: Callable[[str, str], None], said: dict[str, str], processors: str
 ) -> None:
     told_by_slurm("srun", "'\"$SRUN_CPUS_PER_TASK\"'")

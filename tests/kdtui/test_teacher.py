@@ -18,14 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.distill.conversations import read_rules, read_thought
-from kdtui.distill.feedback import feedback
+from kdtui.distill.feedback import write_feedback
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.bundle_list import WrittenBundle
 from models.errors import ModelError
-from store.datasets import iter_sessions, some_sessions
-from store.knowledge import find_knowledge, parents_of, sessions_of
+from store.knowledge import find_knowledge, parents_of, sessions_of_piece
 from store.records import Bundle, Item, Session
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.fake_teacher import answer_for, good, knowing
@@ -57,15 +57,15 @@ def test_errors_are_told_by_type() -> None:
     def bundle(*positions: int) -> WrittenBundle:
         return WrittenBundle(0, positions, "x", 1.0, complete=True)
 
-    assert feedback(SESSION, [bundle(1, 2)]) == (
+    assert write_feedback(SESSION, [bundle(1, 2)]) == (
         "- 1,2: correct; people wanted: camping\n- 3,4 (cooking) was not found"
     )
-    assert "contains the irrelevant products 3" in feedback(SESSION, [bundle(1, 2, 3)])
-    assert "has only one product" in feedback(SESSION, [bundle(1)])
+    assert "contains the irrelevant products 3" in write_feedback(SESSION, [bundle(1, 2, 3)])
+    assert "has only one product" in write_feedback(SESSION, [bundle(1)])
     one = Session("s", SESSION.items, (Bundle((1, 2, 3), "x"),))
-    assert "misses the products 3; the bundle is 1,2,3" in feedback(one, [bundle(1, 2)])
-    assert "invalid" in feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
-    assert feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
+    assert "misses the products 3; the bundle is 1,2,3" in write_feedback(one, [bundle(1, 2)])
+    assert "invalid" in write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), [bundle(3, 4)])
+    assert write_feedback(Session("s", SESSION.items, (Bundle((1, 2), "x"),)), []).startswith("- 1,2 (x) was not found")
 
 
 def test_rules_keep_only_categories_that_are_there() -> None:
@@ -128,7 +128,7 @@ def test_knowledge_knows_its_teacher_call_session_and_what_it_was_given(
     of_call = {row["id"]: row for row in calls(db)}
     for piece in (*rules, *thoughts, *rejected):
         assert piece.call_id in of_call
-        assert sessions_of(db, piece.id)
+        assert sessions_of_piece(db, piece.id)
     assert any(parent.format == "pattern" for rule in rules for parent in parents_of(db, rule.id))
     out = kdtui("knowledge", "show", thoughts[0].id).out
     assert f"call {thoughts[0].call_id}" in out
@@ -177,7 +177,7 @@ def test_a_budget_of_calls_is_never_passed(db: Database, serve: Serve, kdtui: Kd
     url, fake = serve(good)
     result = kdtui("knowledge", "distill", "--teacher", f"{url}#m", "--max-calls", limit)
     assert result.code == 1
-    assert "the same command goes on from there" in result.err
+    assert "the same command resumes" in result.err
     assert len(fake.asked) == len(calls(db)) == limit
 
 
@@ -188,7 +188,7 @@ def test_a_budget_of_calls_goes_to_sessions_drawn_by_chance(
     url, fake = serve(good)
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "thought", "--concurrency", 1]
     kdtui(*distil, "--max-calls", 4, *([] if seed is None else ["--seed", seed]))
-    order = [session.id for session in some_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
+    order = [session.id for session in draw_sessions(db, "outdoor", "train", len(train) - 1, seed or 0)]
     prompts = ["".join(message["content"] for message in request["messages"]) for request in fake.asked]
     asked = [
         session.id
@@ -251,12 +251,12 @@ ODD: dict[str, tuple[Callable[[Fake, int], None], str]] = {
         "names product 99",
     ),
     "a megabyte": (lambda fake, _: fake.complete("x" * 1_000_000), "is cut off"),
-    "nothing": (lambda fake, _: fake.complete(""), "answers nothing"),
+    "nothing": (lambda fake, _: fake.complete(""), "gives an empty answer"),
     "another form": (lambda fake, _: fake.send({"hello": 1}), "is it OpenAI-compatible?"),
     "a broken stream": (lambda fake, _: fake.drop(), "cannot be reached"),
     "no JSON": (lambda fake, _: fake.send(b"<html>"), "gives no usable answer"),
     "a refusal": (lambda fake, _: fake.complete(None, refusal="Not me."), "'m' refuses to answer: Not me."),
-    "a filter": (lambda fake, _: fake.complete("", "content_filter"), "holds the answer back"),
+    "a filter": (lambda fake, _: fake.complete("", "content_filter"), "blocks the answer"),
     "a tool": (
         lambda fake, _: fake.complete(None, tool_calls=[{"function": {"name": "search"}}]),
         "'m' calls the tool 'search' instead of answering",
@@ -290,10 +290,10 @@ def test_a_bad_answer_costs_its_session_and_has_its_row(
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (401, "wants another key than the variable OTHER_KEY holds (key … is bad)"),
+        (401, "refuses the key in the variable OTHER_KEY holds (key … is bad)"),
         (404, "has no model 'm'"),
-        (402, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
-        (429, "has nothing left to be spent with the key in OTHER_KEY (key … is bad)"),
+        (402, "has no credit left for the key in OTHER_KEY (key … is bad)"),
+        (429, "has no credit left for the key in OTHER_KEY (key … is bad)"),
     ],
 )
 def test_what_every_call_would_meet_ends_the_run_and_the_same_command_goes_on(
@@ -486,14 +486,14 @@ import os, signal, sys, time
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import Job, distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import DistillationRequest, distil_with_model
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import Pace
 from store.database import open_database
 
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
-    job = Job("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
+    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), Pace(8), Prices(), Budget())
     for _ in distil_with_model(db, job):
         pass
 
@@ -560,7 +560,7 @@ def test_an_interrupt_keeps_what_is_under_way(db: Database, train: list[Session]
     interrupted.set()
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, err
-    assert "what was answered is kept" in err
+    assert "finished answers are kept" in err
     assert len(calls(db)) == len(fake.asked) < 4 * len(train)
     assert all(row["status"] == "answered" for row in calls(db))
 

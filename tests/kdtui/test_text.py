@@ -1,4 +1,4 @@
-"""Text from outside fits on a line and carries nothing but text."""
+"""Untrusted text fits on a line and contains only visible text."""
 
 import math
 from unicodedata import category
@@ -21,7 +21,7 @@ from kdtui.text import counted, decimals, one_line, p_value, short_number
         ("青い 包丁 & ¼", "青い 包丁 & ¼"),
     ],
 )
-def test_control_characters_go_and_text_stays(text: str, expected: str) -> None:
+def test_control_characters_are_removed_and_text_stays(text: str, expected: str) -> None:
     assert one_line(text) == expected
 
 
@@ -37,12 +37,12 @@ def test_any_text_becomes_a_short_printable_line(text: str, limit: int) -> None:
     assert line == one_line(line, limit)
 
 
-def test_one_is_told_as_one_and_others_as_many() -> None:
+def test_counts_have_singular_and_plural() -> None:
     assert [counted(count, "piece") for count in (0, 1, 2, 1000)] == ["0 pieces", "1 piece", "2 pieces", "1,000 pieces"]
     assert [counted(count, "try", "tries") for count in (1, 3)] == ["1 try", "3 tries"]
 
 
-def test_a_small_measure_has_the_digits_that_tell_it_from_zero() -> None:
+def test_a_small_measure_has_enough_digits_to_differ_from_zero() -> None:
     measures = (0.0, 0.00004, 0.0004, 0.0006, 0.25, 1.0)
     assert [decimals(each) for each in measures] == ["0", "4e-05", "0.0004", "0.001", "0.250", "1.000"]
 
@@ -69,7 +69,7 @@ def test_a_number_in_a_sentence_can_have_fewer_places() -> None:
     assert [short_number(value, places) for value, places in ((0.25, 1), (0.6, 0), (12.0, 0))] == [".2", "1", "12"]
 
 
-def test_p_values_have_the_places_that_matter() -> None:
+def test_p_values_have_the_relevant_digits() -> None:
     values = (1, 0.996, 0.31, 0.304, 0.1, 0.05, 0.049, 0.0099, 0.001, 0.0009, 0)
     assert [p_value(each) for each in values] == (
         ["1", "1", ".31", ".30", ".10", ".05", ".049", ".01", ".001", "<.001", "<.001"]

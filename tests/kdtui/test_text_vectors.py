@@ -1,4 +1,4 @@
-"""Vectors of titles and category names: made once, kept with their dataset, and never in anybody's way."""
+"""Vectors of titles and category names: computed once, stored with their dataset, and never blocking anything."""
 
 import subprocess
 import sys
@@ -30,7 +30,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 @pytest.fixture
 def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the encoder was asked for."""
+    """The texts that the encoder has embedded."""
     asked: list[str] = []
     embed = LocalEmbedder.embed
 
@@ -62,7 +62,7 @@ def test_each_text_has_a_vector_of_length_one_and_the_same_text_the_same(db: Dat
     assert embedded == TEXTS[:3]
 
 
-def test_what_is_kept_is_not_made_again_and_is_the_same_to_the_last_bit(db: Database, embedded: list[str]) -> None:
+def test_stored_vectors_are_not_computed_again_and_are_identical(db: Database, embedded: list[str]) -> None:
     first = vectors(db)
     embedded.clear()
     assert (vectors(db) == first).all()
@@ -71,14 +71,14 @@ def test_what_is_kept_is_not_made_again_and_is_the_same_to_the_last_bit(db: Data
     assert embedded == ["Stove"]
 
 
-def test_without_a_dataset_nothing_is_kept(db: Database, embedded: list[str]) -> None:
+def test_without_a_dataset_nothing_is_stored(db: Database, embedded: list[str]) -> None:
     before = list(db.conn.iterdump())
     assert (vectors(db, dataset=None) == vectors(None, dataset=None)).all()
     assert list(db.conn.iterdump()) == before
     assert len(embedded) == 6
 
 
-def test_kept_vectors_are_used_without_llama_cpp(db: Database, database_of_the_test: Path) -> None:
+def test_stored_vectors_are_used_without_llama_cpp(db: Database, database_of_the_test: Path) -> None:
     vectors(db)
     code = f"""
 import sys
@@ -93,7 +93,7 @@ assert not {{"llama_cpp", "openai"}} & set(sys.modules), "they take half a secon
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_vectors_go_with_their_dataset(db: Database, outdoor: Path) -> None:
+def test_vectors_are_deleted_with_their_dataset(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "other"))
     vectors(db)
     vectors(db, dataset="other")
@@ -102,7 +102,7 @@ def test_vectors_go_with_their_dataset(db: Database, outdoor: Path) -> None:
     assert left == count_text_vectors(db, "other") == 3
 
 
-def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, embedded: list[str]) -> None:
+def test_vectors_of_another_encoder_are_never_used(db: Database, embedded: list[str]) -> None:
     first = vectors(db)
     db.execute("UPDATE encoders SET sha256 = 'another'")
     db.conn.commit()
@@ -115,7 +115,7 @@ def test_vectors_of_another_encoder_are_never_taken_for_its_own(db: Database, em
 @pytest.mark.parametrize(
     "damage", [b"", bytes(10), "text", *(np.full(ENCODER_DIMENSIONS, bad, "<f2").tobytes() for bad in (np.nan, np.inf))]
 )
-def test_what_is_damaged_in_the_store_is_made_again(db: Database, embedded: list[str], damage: Any) -> None:
+def test_damaged_vectors_are_computed_again(db: Database, embedded: list[str], damage: Any) -> None:
     first = vectors(db)
     db.execute("UPDATE text_vectors SET vector = ?", [damage])
     db.conn.commit()
@@ -127,7 +127,7 @@ def test_what_is_damaged_in_the_store_is_made_again(db: Database, embedded: list
     assert not embedded, "it is mended"
 
 
-def test_who_asks_does_not_wait_for_a_store_that_is_being_written(
+def test_a_locked_store_does_not_block_the_caller(
     db: Database, database_of_the_test: Path, embedded: list[str]
 ) -> None:
     with TextVectors(db, "outdoor", refuse) as of:
@@ -138,7 +138,7 @@ def test_who_asks_does_not_wait_for_a_store_that_is_being_written(
     assert len(embedded) == 3
 
 
-def test_a_store_that_cannot_be_written_gives_answers(db: Database, embedded: list[str]) -> None:
+def test_a_read_only_store_does_not_prevent_answers(db: Database, embedded: list[str]) -> None:
     db.execute("PRAGMA query_only = ON")
     assert vectors(db).shape == (4, ENCODER_DIMENSIONS)
     assert len(embedded) == 3
@@ -152,7 +152,7 @@ def test_a_reader_in_a_transaction_gets_vectors_and_keeps_its_view(db: Database)
     assert count_text_vectors(db, "outdoor") == 3
 
 
-def test_an_interruption_loses_no_batch_that_was_made(
+def test_an_interruption_loses_no_finished_batch(
     db: Database, embedded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = [f"tent number {number}" for number in range(600)]
@@ -174,7 +174,7 @@ def test_an_interruption_loses_no_batch_that_was_made(
 
 
 @pytest.mark.parametrize("how", ["missing", "damaged"])
-def test_without_the_encoder_there_is_one_warning_and_what_is_kept_still_counts(
+def test_without_the_encoder_there_is_one_warning_and_stored_vectors_are_used(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     sentences: list[str] = []
@@ -197,7 +197,7 @@ ODD = ["", " \n\t ", "日本語のタイトル", "تخت", "a\x00b", "\x1b[31mre
 
 
 @pytest.mark.parametrize("text", ODD, ids=lambda text: ascii(text)[:20])
-def test_any_text_is_kept_and_found_again(db: Database, embedded: list[str], text: str) -> None:
+def test_any_text_is_stored_and_found_again(db: Database, embedded: list[str], text: str) -> None:
     first = vectors(db, [text])
     embedded.clear()
     assert (vectors(db, [text]) == first).all()
@@ -205,24 +205,24 @@ def test_any_text_is_kept_and_found_again(db: Database, embedded: list[str], tex
     assert not embedded
 
 
-def test_no_text_is_no_vector(db: Database) -> None:
+def test_an_empty_text_has_no_vector(db: Database) -> None:
     assert vectors(db, []).shape == (0, ENCODER_DIMENSIONS)
 
 
-def test_control_characters_and_blanks_make_no_other_vector(db: Database, embedded: list[str]) -> None:
+def test_control_characters_and_blanks_do_not_change_a_vector(db: Database, embedded: list[str]) -> None:
     one, other = vectors(db, ["red tent", " \x1b[1mred\n\ttent\x00"])
     assert (one == other).all()
     assert embedded == ["red tent"]
 
 
-def test_many_texts_are_looked_for_at_once(db: Database) -> None:
+def test_many_texts_are_looked_up_together(db: Database) -> None:
     blob = np.eye(1, ENCODER_DIMENSIONS, dtype="<f2").tobytes()
     hashes = [number.to_bytes(16, "big") for number in range(2_500)]
     save_text_vectors(db, "outdoor", ENCODER_SHA256, dict.fromkeys(hashes, blob))
     assert len(kept_text_vectors(db, "outdoor", ENCODER_SHA256, [*hashes, b"x" * 16])) == 2_500
 
 
-def test_memory_is_bounded(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_limited(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.data.text_vectors._REMEMBERED", 10)
     with TextVectors(db, "outdoor", refuse) as of:
         for first in range(0, 30, 6):

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kdtui.cli import sft
+from kdtui.cli import sft_launch
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.training.start_from import find_source
-from models.adapters.conversion import convert, read_safetensors
+from models.adapters.conversion import convert
+from models.adapters.deltas import read_safetensors
 from models.adapters.peft_from_gguf import write_peft
 from models.embedded import SHIPPED_FOLDER, embedded_student, shipped_adapter
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, read_job
@@ -138,7 +139,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     result = kdtui("sft", "launch", "--name", "few", "--dry-run")
     assert result.code == 0, result.err
     assert (
-        "6 training sessions teach little from the base alone; begin from an adapter with: "
+        "6 training sessions teach little from the base alone; start from an adapter with: "
         "kdtui sft launch --name few --dataset outdoor --from shipped"
     ) in result.err
     assert "teach little" not in result.out
@@ -165,4 +166,4 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
 
 
 def test_the_help_tells_the_rates_that_are_used() -> None:
-    assert (float(sft._RATE), float(sft._CONTINUED_RATE)) == (LEARNING_RATE, CONTINUED_LEARNING_RATE)
+    assert (float(sft_launch.RATE), float(sft_launch.CONTINUED_RATE)) == (LEARNING_RATE, CONTINUED_LEARNING_RATE)

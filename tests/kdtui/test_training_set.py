@@ -1,4 +1,4 @@
-"""Training sets: the sessions that are shown, in which form, and with which knowledge."""
+"""Training sets: their sessions, their form, and the knowledge that they show."""
 
 import json
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from kdtui.workflows.student.learning import untold
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.training.dataset import training_examples, validation_examples
 from models.prompt_format import pair_question
-from store.datasets import iter_sessions
 from store.records import Bundle, Item, Session, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -50,7 +50,7 @@ def test_every_epoch_has_all_sessions_in_another_order(db: Database, form: Any) 
             assert shown in true
 
 
-def test_intents_are_learned_behind_the_products_of_their_own_bundle(db: Database) -> None:
+def test_intents_are_learned_after_the_products_of_their_bundle(db: Database) -> None:
     settings = TrainingSettings(("outdoor",), "intents", ("pattern",), epochs=2)
     lines = list(training_examples(db, settings))
     sessions = {session.id: session for session in iter_sessions(db, "outdoor", split="train")}
@@ -87,25 +87,25 @@ def test_a_session_without_an_intent_teaches_none(db: Database, tmp_path: Path) 
     assert sorted(completion["given"].splitlines()[0].removeprefix("Products: ").split("; ")) == ["Pegs", "Tent"]
 
 
-def test_questions_say_how_likely_a_pair_is_by_what_other_sessions_show(db: Database) -> None:
+def test_questions_include_evidence_from_other_sessions(db: Database) -> None:
     mine_patterns(db, "outdoor")
     settings = TrainingSettings(("outdoor",), knowledge=("pattern",), epochs=3)
     lines = list(training_examples(db, settings))
     train = list(iter_sessions(db, "outdoor", split="train"))
     with open_pattern_student(db, "outdoor", untold) as student:
         unseen = student.unseen_probabilities(train)
-    told = 0
+    with_evidence = 0
     for line in lines:
         assert "Likely bundles" not in line["prompt"][-1]["content"]
         session = next(each for each in train if each.id == line["session"])
         order = shuffled(len(session.items), (0, line["epoch"], "outdoor", session.id))
         questions = [each for each in line["completions"] if "pair" in each]
-        told += "%" in questions[0]["given"]
+        with_evidence += "%" in questions[0]["given"]
         for question in questions:
             one, other = question["pair"]
             evidence = unseen[session.id][order[one - 1] - 1, order[other - 1] - 1]
             assert question["given"] in (pair_question(one, other, float(evidence)), pair_question(one, other))
-    assert 0.6 < told / len(lines) < 0.95, "some examples are without, and most are with"
+    assert 0.6 < with_evidence / len(lines) < 0.95, "some examples are without, and most are with"
     assert any(not np.allclose(unseen[each.id], student.pair_probabilities(each)) for each in train)
     for line in validation_examples(db, settings):
         assert all("%" in each["given"] for each in line["completions"] if "pair" in each)
@@ -133,7 +133,7 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
     assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
 
 
-def test_a_sample_says_whose_sessions_are_trained_on(kdtui: Kdtui, db: Database) -> None:
+def test_a_sample_selects_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
     list(distil_annotations(db, "outdoor", ["thought"]))
     assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
     everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
@@ -151,7 +151,7 @@ def test_a_sample_of_patterns_leaves_out_no_session(kdtui: Kdtui, db: Database) 
     assert sampled != whole
 
 
-def test_a_limit_draws_training_sessions_of_which_a_larger_one_holds_a_smaller(db: Database) -> None:
+def test_a_limit_draws_nested_sets_of_training_sessions(db: Database) -> None:
     def sessions(limit: int | None) -> set[str]:
         settings = TrainingSettings(("outdoor",), "list", epochs=1, limit=limit)
         return {line["session"] for line in training_examples(db, settings)}
@@ -176,7 +176,7 @@ def test_the_data_is_shown_with_its_tokens(kdtui: Kdtui, base: Path, db: Databas
     assert "1,2? ->" in out
 
 
-def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_other_trainers_can_read_the_export(kdtui: Kdtui, tmp_path: Path) -> None:
     path = tmp_path / "out" / "train.jsonl"
     path.parent.mkdir()
     assert kdtui("sft", "data", "--form", "list", "--output", path).code == 0
@@ -186,7 +186,7 @@ def test_other_trainers_read_what_is_exported(kdtui: Kdtui, tmp_path: Path) -> N
     assert rows[0]["completion"][0]["role"] == "assistant"
 
 
-def test_what_is_exported_has_the_question_in_the_prompt_and_only_the_answer_to_be_learned(
+def test_exported_rows_have_the_question_in_the_prompt_and_only_the_answer_as_completion(
     kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
     path = tmp_path / "train.jsonl"
@@ -213,7 +213,7 @@ sessions_of_any_bundles = st.integers(2, 8).flatmap(
 
 
 @given(drawn=sessions_of_any_bundles)
-def test_bundles_follow_their_products(drawn: tuple[list[int], list[set[int]]]) -> None:
+def test_bundles_follow_the_order_of_products(drawn: tuple[list[int], list[set[int]]]) -> None:
     order, bundles = drawn
     items = tuple(Item(str(number)) for number in range(1, len(order) + 1))
     session = Session("s", items, tuple(Bundle(tuple(sorted(each))) for each in bundles))

@@ -1,4 +1,4 @@
-"""Files to a host and from it: whole or not at all, gone on with where they were left, and never out of the folder."""
+"""Uploads and downloads: complete or not at all, resumed after a failure, and never outside the folder."""
 
 import asyncio
 import fcntl
@@ -16,8 +16,19 @@ import pytest
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, fetching, reach
-from models.sft.host import sha256
+from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download, download_folder
+from kdtui.jobs.uploads import upload
+from models.files.hashing import file_sha256
+from models.sft.messages_as_json import request_line
+from models.sft.protocol import (
+    FilesAnswer,
+    InventoryRequest,
+    LaunchRequest,
+    ReceiveRequest,
+    RemoveRequest,
+    UnpackRequest,
+)
 from store.hosts import Host
 from tests import sshd
 from tests.reaching import asked
@@ -25,20 +36,22 @@ from tests.sshd import children
 from tests.waiting import until
 
 
-def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
+def test_an_upload_resumes_where_a_killed_client_stopped(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(1 << 20) * 100)
     code = (
         "import asyncio, sys, json\nfrom pathlib import Path\n"
         "from kdtui.jobs.client import reach\nfrom kdtui.jobs.package import Tree\n"
+        "from kdtui.jobs.uploads import upload\n"
+        "from models.sft.protocol import InventoryRequest\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
         "async def main():\n"
         "    tree = Tree.of(Path(sys.argv[1]))\n"
         "    async with reach(Host('far', 'gpu', sys.argv[2], HostSettings(python=sys.executable))) as client:\n"
-        "        files = [[name, size] for name, _, size, _ in tree.files]\n"
-        "        known = await client.ask('have', job='x', key=tree.key, files=files)\n"
-        "        print(json.dumps(known['files']), flush=True)\n"
-        "        await client.bring(tree, known['files'])\n"
+        "        files = tuple((each.name, each.size) for each in tree.files)\n"
+        "        inventory = await client.ask(InventoryRequest('x', tree.key, files))\n"
+        "        print(json.dumps(inventory.files), flush=True)\n"
+        "        await upload(client, tree, inventory.files)\n"
         "asyncio.run(main())\n"
     )
     command = [sys.executable, "-c", code, str(path), host.workdir]
@@ -53,12 +66,12 @@ def test_an_upload_goes_on_where_a_killed_client_was(host: Host, server: sshd.Ss
     until(lambda: not children(pid))
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < json.loads(second.stdout)["base.gguf"] < path.stat().st_size
-    assert sha256(part.with_name("base.gguf")) == sha256(path)
+    assert file_sha256(part.with_name("base.gguf")) == file_sha256(path)
     third = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(third.stdout)["base.gguf"] == "whole"
 
 
-def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Path) -> None:
+def test_a_client_with_a_frozen_network_does_not_block_others(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(4_000_000))
     tree = package.Tree.of(path)
@@ -71,24 +84,18 @@ def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Pat
     async def retry(client: HostClient) -> None:
         for _ in range(1500):
             try:
-                return await client.bring(tree, {"base.gguf": part.stat().st_size})
+                return await upload(client, tree, {"base.gguf": part.stat().st_size})
             except KdtuiError:
                 await asyncio.sleep(0.1)
         raise AssertionError("it is locked for ever")
 
     async def freeze_and_retry() -> None:
         async with reach(host) as frozen:
-            await frozen.bring_code()
+            await frozen.send_code()
             [master] = [each for each in psutil.Process().children() if each.name() == "ssh"]
             name = str(part.with_suffix(""))
-            asks: dict[str, Any] = {
-                "part": str(part),
-                "offset": 0,
-                "target": name,
-                "size": 4_000_000,
-                "sha256": tree.files[0][3],
-            }
-            sending = asyncio.create_task(frozen.ask("receive", half(), silence=1, **asks))
+            request = ReceiveRequest(str(part), 0, name, 4_000_000, tree.files[0].sha256)
+            sending = asyncio.create_task(frozen.ask(request, half(), silence=1))
             while not part.exists() or not part.stat().st_size:
                 await asyncio.sleep(0.02)
             master.suspend()
@@ -104,94 +111,92 @@ def test_a_client_whose_network_froze_keeps_nobody_out(host: Host, tmp_path: Pat
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_a_training_that_comes_to_a_halt_on_its_way_is_given_up(tmp_path: Path) -> None:
+def test_a_stalled_upload_of_a_training_is_given_up(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "models.sft.host"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    request = {"do": "launch", "workdir": str(tmp_path), "job": "half", "id": "key", "has_data": True, "silence": 0.2}
-    process.stdin.write(json.dumps(request) + "\n")
+    request = LaunchRequest("half", "key", "direct", sys.executable, "", 1, None, None, True)
+    process.stdin.write(request_line(request, str(tmp_path), silence=0.2).decode())
     process.stdin.flush()
     assert "the client has sent nothing for 0.2 seconds" in json.loads(process.stdout.readline())["error"]
     process.communicate()
     assert not list((tmp_path / "jobs").glob(".*.part"))
 
 
-def test_what_a_killed_client_left_of_a_training_goes_with_it(host: Host) -> None:
+def test_removing_a_training_deletes_what_a_killed_client_left(host: Host) -> None:
     jobs = Path(host.workdir) / "jobs"
     (jobs / ".one.key.part").mkdir(parents=True)
     (jobs / ".one.key.lock").touch()
-    asked(host, lambda client: client.ask("remove", job="one", id="key"))
+    asked(host, lambda client: client.ask(RemoveRequest("one", "key")))
     assert not list(jobs.iterdir())
 
 
-def test_a_training_that_another_client_brings_is_not_removed(host: Host) -> None:
+def test_a_training_that_another_client_uploads_is_not_removed(host: Host) -> None:
     part = Path(host.workdir) / "jobs" / ".one.key.part"
     part.mkdir(parents=True)
     with part.with_suffix(".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(KdtuiError, match="another client is bringing this; try again in a minute"):
-            asked(host, lambda client: client.ask("remove", job="one", id="key"))
+        with pytest.raises(KdtuiError, match="another client is uploading this; try again in a minute"):
+            asked(host, lambda client: client.ask(RemoveRequest("one", "key")))
     assert part.exists()
-    asked(host, lambda client: client.ask("remove", job="one", id="key"))
+    asked(host, lambda client: client.ask(RemoveRequest("one", "key")))
     assert not list(part.parent.iterdir())
 
 
-def test_an_upload_that_was_changed_on_its_way_is_dropped(host: Host, tmp_path: Path) -> None:
+def test_a_damaged_upload_is_deleted(host: Host, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(b"right" * 1000)
     tree = package.Tree.of(path)
     part = Path(host.workdir) / "blobs" / tree.key / "base.gguf.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(b"wrong")
-    asked(host, lambda client: client.bring_code())
-    with pytest.raises(KdtuiError, match="did not come whole, and has been dropped; try again"):
-        asked(host, lambda client: client.bring(tree, {"base.gguf": 5}))
-    asked(host, lambda client: client.bring(tree, {"base.gguf": 0}))
+    asked(host, lambda client: client.send_code())
+    with pytest.raises(KdtuiError, match="arrived damaged and was deleted; try again"):
+        asked(host, lambda client: upload(client, tree, {"base.gguf": 5}))
+    asked(host, lambda client: upload(client, tree, {"base.gguf": 0}))
     assert part.with_name("base.gguf").read_bytes() == path.read_bytes()
 
 
-def test_many_small_files_are_brought_together_and_only_those_that_are_missing(
-    host: Host, server: sshd.Sshd, tmp_path: Path
-) -> None:
+def test_small_files_are_uploaded_together_and_only_missing_ones(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()
     for number in range(200):
         (folder / f"it's {number}").write_bytes(os.urandom(number))
     (folder / "large").write_bytes(os.urandom(2_000_000))
     tree = package.Tree.of(folder)
-    files = [[name, size] for name, _, size, _ in tree.files]
+    files = tuple((each.name, each.size) for each in tree.files)
 
-    async def bring(client: HostClient) -> dict[str, object]:
-        known: dict[str, object] = (await client.ask("have", job="x", key=tree.key, files=files))["files"]
-        await client.bring(tree, known)
-        return known
+    async def bring(client: HostClient) -> dict[str, int | str]:
+        received = (await client.ask(InventoryRequest("x", tree.key, files))).files
+        await upload(client, tree, received)
+        return received
 
-    asked(host, lambda client: client.bring_code())
+    asked(host, lambda client: client.send_code())
     before = server.commands
     assert set(asked(host, bring).values()) == {0}
-    # One question, one for all that is small, and one for what is large.
+    # One inventory, one upload of all small files, and one of the large file.
     assert server.commands - before == 3
     there = Path(host.workdir) / "blobs" / tree.key
-    assert {path.name: sha256(path) for path in there.iterdir()} == {name: digest for name, _, _, digest in tree.files}
+    assert {path.name: file_sha256(path) for path in there.iterdir()} == {each.name: each.sha256 for each in tree.files}
     assert [path.name for path in there.parent.iterdir()] == [tree.key]
     (there / "it's 7").unlink()
     known = asked(host, bring)
     assert [name for name, state in known.items() if state != "whole"] == ["it's 7"]
-    assert sha256(there / "it's 7") == sha256(folder / "it's 7")
+    assert file_sha256(there / "it's 7") == file_sha256(folder / "it's 7")
 
 
-def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path: Path) -> None:
+def test_damaged_or_incomplete_small_files_are_refused(host: Host, tmp_path: Path) -> None:
     folder = tmp_path / "base"
     folder.mkdir()
     for name in ("one", "two"):
         (folder / name).write_text(name * 5000)
     tree = package.Tree.of(folder)
     (folder / "two").write_text("changed meanwhile")
-    asked(host, lambda client: client.bring_code())
-    with pytest.raises(KdtuiError, match="'two' did not come whole, and has been dropped; try again"):
-        asked(host, lambda client: client.bring(tree, {"one": 0, "two": 0}))
+    asked(host, lambda client: client.send_code())
+    with pytest.raises(KdtuiError, match="'two' arrived damaged and was deleted; try again"):
+        asked(host, lambda client: upload(client, tree, {"one": 0, "two": 0}))
 
     async def half(client: HostClient) -> Any:
         with package.packed(folder, ["one", "two"], {}) as file:
@@ -200,9 +205,9 @@ def test_small_files_that_come_changed_or_half_are_refused(host: Host, tmp_path:
         async def cut() -> AsyncIterator[bytes]:
             yield first
 
-        return await client.ask("unpack", cut(), folder=client.blob(tree), files={"one": "", "two": ""})
+        return await client.ask(UnpackRequest(client.blob(tree), {"one": "", "two": ""}), cut())
 
-    with pytest.raises(KdtuiError, match="did not come whole"):
+    with pytest.raises(KdtuiError, match="arrived damaged or incomplete"):
         asked(host, half)
     there = Path(host.workdir) / "blobs"
     assert [path.name for path in there.iterdir()] == [tree.key]
@@ -220,14 +225,14 @@ def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
         path.write_bytes(b"x" * 5_000_000)
         tree = package.Tree.of(path)
         full = Host("far", "gpu", str(small / "w"), host.settings)
-        asked(full, lambda client: client.bring_code())
+        asked(full, lambda client: client.send_code())
         with pytest.raises(KdtuiError, match="No space left on device; make room below"):
-            asked(full, lambda client: client.bring(tree, {"base.gguf": 0}))
+            asked(full, lambda client: upload(client, tree, {"base.gguf": 0}))
     finally:
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Path) -> None:
+def test_downloaded_files_are_complete_and_not_downloaded_twice(host: Host, tmp_path: Path) -> None:
     job = Path(host.workdir) / "jobs" / "one" / "adapter"
     (job / "deep er").mkdir(parents=True)
     (job / "large").write_bytes(os.urandom(3_000_000))
@@ -235,23 +240,23 @@ def test_fetched_files_are_whole_and_do_not_come_twice(host: Host, tmp_path: Pat
         (job / "deep er" / f"it's {number}").write_bytes(os.urandom(number))
     (job / "half.part").write_bytes(b"not yet")
     target = tmp_path / "home"
-    # As a killed client left it.
+    # The remains of a killed client.
     (target / "coming" / "adapter").mkdir(parents=True)
     (target / "coming" / "adapter" / "large.part").write_bytes((job / "large").read_bytes()[:1_000_000])
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 41
+    assert asked(host, lambda client: download(client, "one", "key", ["adapter"], target)) == 41
     for path in job.rglob("*"):
         if path.is_file() and path.suffix != ".part":
             assert (target / "adapter" / path.relative_to(job)).read_bytes() == path.read_bytes()
     assert not list(target.rglob("*.part"))
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 0
+    assert asked(host, lambda client: download(client, "one", "key", ["adapter"], target)) == 0
     (target / "coming" / "adapter").mkdir(parents=True)
     (target / "coming" / "adapter" / "large.part").write_bytes(b"something else")
     (target / "adapter" / "large").unlink()
-    assert asked(host, lambda client: client.fetch("one", "key", ["adapter"], target)) == 1
+    assert asked(host, lambda client: download(client, "one", "key", ["adapter"], target)) == 1
     assert (target / "adapter" / "large").read_bytes() == (job / "large").read_bytes()
 
 
-def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path) -> None:
+def test_a_checkpoint_is_moved_into_place_when_complete(host: Host, tmp_path: Path) -> None:
     checkpoint = Path(host.workdir) / "jobs" / "one" / "checkpoints" / "step-00000001"
     checkpoint.mkdir(parents=True)
     (checkpoint / "state.json").write_text("{}")
@@ -259,40 +264,43 @@ def test_a_checkpoint_has_its_place_when_it_is_whole(host: Host, tmp_path: Path)
     home = tmp_path / "home"
     code = (
         "import asyncio, os, signal, sys\nfrom pathlib import Path\n"
-        "from kdtui.jobs import client\n"
+        "from kdtui.jobs import client, downloads\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
-        "whole = client.stream\n"
+        "whole = client.stream_command\n"
         "async def torn(*arguments, **more):\n"
         "    async for chunk in whole(*arguments, **more):\n"
         "        yield chunk\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "client.stream = torn\n"
+        "client.stream_command = torn\n"
         "async def main():\n"
         "    host = Host('far', 'gpu', sys.argv[1], HostSettings(python=sys.executable))\n"
         "    async with client.reach(host) as reached:\n"
-        "        await reached.fetch('one', 'key', ['checkpoints'], Path(sys.argv[2]))\n"
+        "        await downloads.download(reached, 'one', 'key', ['checkpoints'], Path(sys.argv[2]))\n"
         "asyncio.run(main())\n"
     )
     killed = subprocess.run([sys.executable, "-c", code, host.workdir, str(home)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert (home / "coming" / "checkpoints" / checkpoint.name / "state.json").exists()
     assert not (home / "checkpoints").exists()
-    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 2
-    # One of before, half there and taken for whole, is made whole too.
+    assert asked(host, lambda client: download(client, "one", "key", ["checkpoints"], home)) == 2
+    # An incomplete checkpoint of an older version is completed too.
     (home / "checkpoints" / checkpoint.name / "optimizer.safetensors").unlink()
-    assert asked(host, lambda client: client.fetch("one", "key", ["checkpoints"], home)) == 1
+    assert asked(host, lambda client: download(client, "one", "key", ["checkpoints"], home)) == 1
     for path in checkpoint.iterdir():
         assert (home / "checkpoints" / checkpoint.name / path.name).read_bytes() == path.read_bytes()
     assert not (home / "coming").exists()
 
 
-def test_two_processes_do_not_fetch_a_training_at_once(host: Host, tmp_path: Path) -> None:
+def test_two_processes_do_not_download_a_training_at_once(host: Host, tmp_path: Path) -> None:
     (Path(host.workdir) / "jobs" / "one" / "adapter").mkdir(parents=True)
-    with fetching(tmp_path / "home"), pytest.raises(KdtuiError, match="another process is fetching this training"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+    with (
+        download_folder(tmp_path / "home"),
+        pytest.raises(KdtuiError, match="another process is fetching this training"),
+    ):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
 
 
-def test_a_file_that_does_not_come_whole_twice_is_no_file(
+def test_a_file_that_arrives_damaged_twice_is_not_kept(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
@@ -302,16 +310,16 @@ def test_a_file_that_does_not_come_whole_twice_is_no_file(
     async def spoiled(*_: object, **__: object) -> AsyncIterator[bytes]:
         yield b"something else"
 
-    monkeypatch.setattr("kdtui.jobs.client.stream", spoiled)
-    with pytest.raises(KdtuiError, match="large did not come whole; try again"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+    monkeypatch.setattr("kdtui.jobs.client.stream_command", spoiled)
+    with pytest.raises(KdtuiError, match="large arrived incomplete or damaged; try again"):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert not list((tmp_path / "home").rglob("large*"))
 
 
-def test_a_host_leads_nobody_out_of_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_cannot_write_outside_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def lie(*_: object, **__: object) -> Any:
-        return {"files": [["../../evil", 4, "0" * 64]]}
+        return FilesAnswer((("../../evil", 4, "0" * 64),))
 
     monkeypatch.setattr(HostClient, "ask", lie)
     with pytest.raises(KdtuiError, match="which is in no job directory"):
-        asked(host, lambda client: client.fetch("one", "key", ["adapter"], tmp_path / "home"))
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))

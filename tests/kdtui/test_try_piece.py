@@ -10,11 +10,11 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.try_piece import trial_of
-from store.datasets import get_session
 from store.errors import NotFound
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
 from store.records import RunSettings
 from store.samples import pieces_of, save_sample
+from store.sessions import get_session
 from store.sqlite import Database
 
 

@@ -1,4 +1,4 @@
-"""Plain titles on stdin, and products of which nothing is known."""
+"""Plain titles on stdin, and products without a description."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ def test_an_empty_line_ends_a_session_of_titles() -> None:
     assert sessions[1].items == (Item("1", "Kettle"),)
 
 
-def test_a_session_is_read_before_the_next_one_has_come() -> None:
+def test_a_session_is_read_before_the_next_one_arrives() -> None:
     def lines() -> Iterator[bytes]:
         yield b"Tent\n"
         yield b"\n"
@@ -54,12 +54,12 @@ def test_a_first_line_that_begins_like_json_makes_all_of_them_json() -> None:
         next(found)
 
 
-def test_a_title_that_is_no_text_is_named_by_its_line() -> None:
+def test_an_undecodable_title_is_reported_with_its_line() -> None:
     with pytest.raises(BadFile, match="stdin, line 2: this is not UTF-8 text"):
         list(read_stream([b"Tent\n", b"caf\xe9\n"], "stdin"))
 
 
-def test_a_line_without_end_is_refused_before_it_is_in_memory() -> None:
+def test_an_endless_line_is_refused_before_it_fills_the_memory() -> None:
     with pytest.raises(BadFile, match="stdin, line 2: this line is longer than 1 MB"):
         list(bounded_lines(io.BytesIO(b"short\n" + b"x" * 3_000_000), "stdin", longest=1_000_000))
 
@@ -73,10 +73,10 @@ def test_titles_on_stdin_are_answered(kdtui: Kdtui, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("imported")
-def test_nothing_on_stdin_is_said(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_stdin_is_reported(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, "\n \n")
     result = kdtui("generate", "-", "--student", "patterns", "--json")
-    assert (result.code, result.out, result.err) == (0, "", "kdtui: nothing has come on stdin\n")
+    assert (result.code, result.out, result.err) == (0, "", "kdtui: stdin was empty\n")
 
 
 def unknown(*titles: str | None) -> str:
@@ -85,7 +85,7 @@ def unknown(*titles: str | None) -> str:
 
 
 @pytest.mark.usefixtures("imported")
-def test_products_without_title_and_category_are_no_bundle(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_without_title_and_category_form_no_bundle(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     feed(monkeypatch, unknown(None, " ", "\x1b[2J"))
     result = kdtui("generate", "-", "--student", "patterns", "--json")
     assert result.code == 0
@@ -94,17 +94,17 @@ def test_products_without_title_and_category_are_no_bundle(kdtui: Kdtui, monkeyp
             "session": "s",
             "bundles": [],
             "not_judged": ["i1", "i2", "i3"],
-            "reason": "a bundle needs two products of which something is known",
+            "reason": "a bundle needs two products with a title or a category",
         }
     ]
     feed(monkeypatch, unknown(None, " "))
     result = kdtui("generate", "-", "--student", "patterns")
-    assert "no bundles; a bundle needs two products of which something is known" in result.out
+    assert "no bundles; a bundle needs two products with a title or a category" in result.out
     assert "session s: products 1, 2 have neither a title nor a category" in result.err
 
 
 @pytest.mark.usefixtures("imported")
-def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_products_without_description_are_in_no_bundle(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": "x"}, *kdtui("data", "show", "o34", "--json").rows[0]["items"]]
     line = json.dumps({"session": "s", "items": items})
     feed(monkeypatch, line)
@@ -121,7 +121,7 @@ def test_what_nothing_is_known_of_is_in_no_bundle_of_the_others(kdtui: Kdtui, mo
 
 
 @pytest.mark.usefixtures("imported")
-def test_a_product_with_a_category_only_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_with_only_a_category_is_judged(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     items = [{"id": name, "categories": [["Outdoor", "Shelter"]]} for name in "ab"]
     feed(monkeypatch, json.dumps({"session": "s", "items": items}))
     [row] = kdtui("generate", "-", "--student", "patterns", "--json").rows

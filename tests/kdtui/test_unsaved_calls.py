@@ -11,7 +11,7 @@ from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import PaidCall, folder_of, set_aside, take_in, waiting_calls
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.endpoint.chat_server import Endpoint
-from models.endpoint.teacher import Pace, Teacher
+from models.endpoint.teacher import RequestLimits, Teacher
 from models.messages import Message
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
@@ -84,14 +84,14 @@ def test_who_does_not_want_to_wait_any_more_keeps_the_answer(
         raise CalledOff
 
     async def ask() -> None:
-        teacher = Teacher(Endpoint(taught[0], "m"), Pace())
+        teacher = Teacher(Endpoint(taught[0], "m"), RequestLimits())
         try:
             ledger = PaidCalls(db, teacher, "m", Prices(), Budget())
             await ledger.ask("s", [Message("user", "1. a tent [Tents]")], {"type": "object"})
         finally:
             await teacher.close()
 
-    db.told = call_off
+    db.on_wait = call_off
     with writing(database_of_the_test), pytest.raises(CalledOff):
         asyncio.run(ask())
     assert len(waiting_calls(database_of_the_test)) == 1

@@ -1,4 +1,4 @@
-"""Vectors of sessions: made by a model here or behind an endpoint, and used to find the nearest sessions."""
+"""Session vectors: computed by a local model or an endpoint, and used to find the nearest sessions."""
 
 import tracemalloc
 from collections.abc import Callable, Generator, Iterator
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xllamacpp
 
-from kdtui.distill.session_vectors import vectors_of
+from kdtui.distill.session_vectors import embed_sessions
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import Embedded, embed_dataset, open_embedder
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -22,9 +22,9 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.errors import ModelError
 from models.llama.embedding import LocalEmbedder
-from store.datasets import get_session, iter_sessions
-from store.knowledge import sessions_of
+from store.knowledge import sessions_of_piece
 from store.records import Item, RunSettings, Session
+from store.sessions import get_session, iter_sessions
 from store.sqlite import Database
 from store.text_vectors import count_text_vectors
 from store.vectors import session_ids, session_vector, training_vectors, vector_models
@@ -36,7 +36,7 @@ Kdtui = Callable[..., Any]
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> str:
-    """A model that embeds the demo in a second."""
+    """A model that embeds the demo data in a second."""
     return str(make_model(tmp_path / "tiny.gguf"))
 
 
@@ -50,13 +50,13 @@ def count(db: Database) -> int:
 
 
 def trained_on(db: Database, model: str) -> tuple[list[str], Any]:
-    """The ids of the training sessions, and their vectors."""
+    """Return the ids of the training sessions, and their vectors."""
     parts = list(training_vectors(db, "outdoor", model))
     return session_ids(db, [row for rows, _ in parts for row in rows]), np.concatenate([each for _, each in parts])
 
 
 def embeddings(fake: Fake, change: Callable[[list[Any]], Any] = lambda rows: rows) -> None:
-    """Answer as a good server would: a vector that depends on the text, of four numbers."""
+    """Answer as a good server does: a vector of four numbers that depends on the text."""
     rows = [[1.0, len(text) % 7, len(text) % 5, len(text) % 3] for text in fake.body["input"]]
     data = [{"object": "embedding", "index": number, "embedding": row} for number, row in enumerate(rows)]
     fake.send({"object": "list", "model": "m", "data": change(data), "usage": {"prompt_tokens": 1, "total_tokens": 1}})
@@ -72,7 +72,7 @@ def test_the_command_gives_every_session_a_vector_of_length_one(kdtui: Kdtui, db
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 
-def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes(db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.data.embed._AT_ONCE", 10)
     with closing(cast("Generator[Embedded]", embed_dataset(db, "outdoor", tiny))) as run:
         next(run)
@@ -85,7 +85,7 @@ def test_an_interrupted_run_goes_on_where_it_was(db: Database, tiny: str, monkey
     assert next(iter(embed_dataset(db, "outdoor", tiny, anew=True))).done == 0
 
 
-def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Database, tiny: str) -> None:
+def test_the_nearest_sessions_have_the_greatest_centred_cosine(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     ids, vectors = trained_on(db, tiny)
@@ -98,7 +98,7 @@ def test_the_nearest_are_those_of_the_greatest_cosine_around_the_mean(db: Databa
         assert near(session, 3) == expected[:3]
 
 
-def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
+def test_the_nearest_of_many_sessions_are_found_in_limited_memory(
     db: Database, tiny: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(embed_dataset(db, "outdoor", tiny))
@@ -134,7 +134,7 @@ def test_the_nearest_of_many_are_found_part_by_part_in_little_memory(
     assert peak < many * own.nbytes / 2
 
 
-def test_a_pasted_session_is_embedded_even_where_its_id_is_that_of_another(db: Database, tiny: str) -> None:
+def test_a_pasted_session_is_embedded_even_if_its_id_exists(db: Database, tiny: str) -> None:
     list(embed_dataset(db, "outdoor", tiny))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     one, other = list(iter_sessions(db, "outdoor", split="train"))[:2]
@@ -147,14 +147,14 @@ def _of(item: Item) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
     return item.title, item.categories
 
 
-def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: Kdtui, db: Database, tiny: str) -> None:
+def test_thoughts_of_the_nearest_sessions_by_vectors_are_shown(kdtui: Kdtui, db: Database, tiny: str) -> None:
     list(distil_annotations(db, "outdoor", ["thought"]))
     assert kdtui("data", "embed", "--with", tiny).code == 0
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     session = next(iter_sessions(db, "outdoor", split="test"))
     [row] = kdtui("knowledge", "for", session.id, "--knowledge", "thought", "--near", tiny, "--json").rows
     [thought] = row["knowledge"]
-    assert sessions_of(db, thought) == near(session, 1)
+    assert sessions_of_piece(db, thought) == near(session, 1)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_the_thoughts_that_are_shown_are_those_of_the_nearest_by_vectors(kdtui: 
         (["data", "embed", "--with", "smollm2", "--dataset", "none"], "there is no dataset 'none'"),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(
+def test_an_impossible_request_is_reported(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     list(distil_annotations(db, "outdoor", ["rule", "thought"]))
@@ -182,7 +182,7 @@ def test_what_cannot_be_done_is_one_sentence(
     assert "secret" not in result.err
 
 
-def test_a_file_that_is_no_model_is_one_sentence(kdtui: Kdtui, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_reported(kdtui: Kdtui, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF" + bytes(100))
     result = kdtui("data", "embed", "--with", broken)
@@ -199,15 +199,17 @@ def test_an_endpoint_embeds_each_product_once(serve: Serve, kdtui: Kdtui, db: Da
 
 
 FAULTS: dict[str, Callable[[Fake, int], None]] = {
-    "was sent": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
-    "of one length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
-    "something else than vectors": lambda fake, _: embeddings(
+    "texts, and returned": lambda fake, _: embeddings(fake, lambda rows: rows[1:]),
+    "of equal length": lambda fake, _: embeddings(fake, lambda rows: [{**rows[0], "embedding": [1.0]}, *rows[1:]]),
+    "something other than vectors": lambda fake, _: embeddings(
         fake, lambda rows: [{**each, "embedding": []} for each in rows]
     ),
-    "else than vectors": lambda fake, _: embeddings(fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]),
-    "form of its own": lambda fake, _: fake.send({"vectors": []}),
+    "other than vectors of": lambda fake, _: embeddings(
+        fake, lambda rows: [{**row, "embedding": "ab"} for row in rows]
+    ),
+    "unknown format": lambda fake, _: fake.send({"vectors": []}),
     "usable answer": lambda fake, _: fake.send(b"<html>"),
-    "another key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
+    "refuses the key": lambda fake, _: fake.send({"error": {"message": "no"}}, 401),
     "has no model 'm'": lambda fake, _: fake.send({"error": {"message": "no"}}, 404),
     "status 500": lambda fake, _: fake.send({"error": {"message": "no"}}, 500),
     "cannot be reached": lambda fake, _: fake.drop(),
@@ -215,7 +217,7 @@ FAULTS: dict[str, Callable[[Fake, int], None]] = {
 
 
 @pytest.mark.parametrize("message", FAULTS)
-def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
+def test_a_faulty_endpoint_is_reported_and_nothing_is_stored(
     serve: Serve, kdtui: Kdtui, db: Database, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
@@ -226,7 +228,7 @@ def test_what_an_endpoint_does_wrong_is_one_sentence_and_nothing_is_stored(
     assert vector_models(db, "outdoor") == {}
 
 
-def test_what_was_embedded_before_an_endpoint_failed_stays(
+def test_vectors_from_before_an_endpoint_failed_are_kept(
     serve: Serve, kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
@@ -243,7 +245,7 @@ def test_what_was_embedded_before_an_endpoint_failed_stays(
     assert vector_models(db, "outdoor") == {f"{url}#m": 10}
 
 
-def test_vectors_of_another_length_are_not_compared(serve: Serve, db: Database) -> None:
+def test_vectors_of_different_lengths_are_not_compared(serve: Serve, db: Database) -> None:
     url, _ = serve(lambda fake, _: embeddings(fake))
     list(embed_dataset(db, "outdoor", f"{url}#m"))
     longer, _ = serve(lambda fake, _: embeddings(fake, lambda rows: [{**r, "embedding": [1.0] * 9} for r in rows]))
@@ -270,23 +272,21 @@ def embedding_server() -> Iterator[str]:
     del server
 
 
-def test_a_real_server_makes_the_vectors_that_the_same_model_makes_here(embedding_server: str) -> None:
+def test_a_real_server_and_the_local_model_give_equal_vectors(embedding_server: str) -> None:
     session = Session("s", (Item("1", "Canon camera"), Item("2", "lens for Canon"), Item("3", "a tent for two")))
     with RemoteEmbedder(Endpoint(embedding_server)) as remote, LocalEmbedder(embedded_student()) as local:
-        there, here = vectors_of(remote, [session]), vectors_of(local, [session])
+        there, here = embed_sessions(remote, [session]), embed_sessions(local, [session])
     assert there.shape == here.shape
     assert float((there * here).sum()) > 0.99
 
 
-def test_no_text_is_no_vector(db: Database, tiny: str) -> None:
+def test_an_empty_text_has_no_vector(db: Database, tiny: str) -> None:
     with open_embedder(db, tiny) as embedder:
         assert embedder.embed([]).shape[0] == 0
         assert embedder.embed([""]).shape[0] == 1
 
 
-def test_without_a_model_the_shipped_encoder_makes_them_and_keeps_the_vectors_of_texts(
-    kdtui: Kdtui, db: Database
-) -> None:
+def test_without_a_model_the_shipped_encoder_is_used_and_text_vectors_are_stored(kdtui: Kdtui, db: Database) -> None:
     result = kdtui("data", "embed")
     assert result.code == 0
     assert (
@@ -305,7 +305,7 @@ def test_without_a_model_the_shipped_encoder_makes_them_and_keeps_the_vectors_of
     assert np.allclose(vector, mean / np.linalg.norm(mean), atol=1e-4)
 
 
-def test_the_nearest_of_a_typed_session_are_found_by_the_shipped_encoder(db: Database) -> None:
+def test_the_shipped_encoder_finds_the_nearest_sessions_of_a_typed_one(db: Database) -> None:
     list(embed_dataset(db, "outdoor", "minilm"))
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))
     one = next(iter_sessions(db, "outdoor", split="train"))
@@ -313,7 +313,7 @@ def test_the_nearest_of_a_typed_session_are_found_by_the_shipped_encoder(db: Dat
     assert near(pasted, 1) == [one.id]
 
 
-def test_vectors_of_texts_are_made_anew_with_those_of_sessions(kdtui: Kdtui, db: Database) -> None:
+def test_text_vectors_are_computed_again_with_session_vectors(kdtui: Kdtui, db: Database) -> None:
     list(embed_dataset(db, "outdoor", "minilm"))
     before = count_text_vectors(db, "outdoor")
     db.execute("UPDATE text_vectors SET vector = zeroblob(768)")
@@ -324,7 +324,7 @@ def test_vectors_of_texts_are_made_anew_with_those_of_sessions(kdtui: Kdtui, db:
     assert zeros == 0
 
 
-def test_vectors_of_the_encoder_of_another_version_are_not_compared_and_are_made_again(db: Database) -> None:
+def test_vectors_of_another_encoder_version_are_computed_again(db: Database) -> None:
     list(embed_dataset(db, "outdoor", "minilm"))
     before = count_text_vectors(db, "outdoor")
     db.execute("UPDATE encoders SET sha256 = 'of another version'")
@@ -337,7 +337,7 @@ def test_vectors_of_the_encoder_of_another_version_are_not_compared_and_are_made
     assert nearest_for(db, "outdoor", RunSettings("smollm2", near="minilm"))(get_session(db, "outdoor", "o34"), 1)
 
 
-def test_a_damaged_encoder_is_one_sentence(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_encoder_is_reported(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "minilm.gguf").write_bytes(b"GGUF")
     monkeypatch.setattr("models.embedded.SHIPPED_FOLDER", tmp_path)
     result = kdtui("data", "embed")

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.training.watch import LogRead, TextFound, Watch
-from models.sft.host import ID
-from models.sft.job_files import EXIT_CODE, JOB, LOG
+from models.sft.job_files import EXIT_CODE, ID, JOB, LOG
 from models.sft.log_search import Search
 from store.database import open_database
 from store.hosts import Host, add_host

@@ -48,7 +48,7 @@ def test_one_below_what_can_only_be_read_says_so(kdtui: Kdtui, db: Database, hos
         add_host(db, replace(host, workdir=str(tmp_path / "frozen" / "it's" / "deep")))
         said = refused(kdtui, host)
         assert "Read-only file system" in said
-        assert "that file system can only be read; add the host anew with another --workdir" in said
+        assert "that file system can only be read; add the host again with another --workdir" in said
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/still"])
@@ -57,7 +57,7 @@ def test_one_with_a_file_in_its_place_says_so(
 ) -> None:
     (tmp_path / "a file").write_text("mine")
     add_host(db, replace(host, workdir=f"{tmp_path}/a file{below}"))
-    assert "a file is in the place of a folder; move it away, or add the host anew" in refused(kdtui, host)
+    assert "a file is in the place of a folder; move it away, or add the host again" in refused(kdtui, host)
     assert (tmp_path / "a file").read_text() == "mine"
 
 
@@ -72,7 +72,7 @@ def test_one_where_no_folder_can_be_made_says_so(kdtui: Kdtui, db: Database, hos
         ("Disk quota exceeded", "your quota is used up; delete something of yours there"),
         ("Permission denied", "you may not write there"),
         ("No space left on device", "make room below the workdir"),
-        ("Input/output error", "add the host anew with another --workdir"),
+        ("Input/output error", "add the host again with another --workdir"),
     ],
 )
 def test_whatever_keeps_it_from_being_made_is_told_with_what_to_do(
@@ -139,5 +139,5 @@ def test_a_training_that_a_host_refuses_is_said_to_be_prepared_and_not_perhaps_s
     result = kdtui("sft", "launch", "--name", "far-one", "--base", base, "--host", host.name, "--epochs", 1)
     assert result.code == 1
     assert "a file is in the place of a folder" in result.err.splitlines()[-1]
-    assert "training far-one is prepared, and was not started; kdtui sft resume far-one starts it" in result.err
+    assert "training far-one is prepared but not started; kdtui sft resume far-one starts it" in result.err
     assert "may not have been started" not in result.err

@@ -1,4 +1,4 @@
-"""What tests of models share."""
+"""Fixtures for tests of models."""
 
 import random
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from tests.models.tiny_job import WORDS, line, write_job
 
 @pytest.fixture
 def tokens_read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by the number of tokens of each batch that is decoded."""
+    """Record the number of tokens of each decoded batch."""
     read: list[int] = []
     decode = LlamaContext.decode
 
@@ -34,13 +34,13 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(base: Path) -> Base:
-    """The same, as the trainer has it."""
+    """The tiny model as the trainer loads it."""
     return load_base(str(base))
 
 
 @pytest.fixture
 def job(tmp_path: Path, base: Path) -> Path:
-    """The directory of a training of it, which soon learns."""
+    """The directory of a short training of the tiny model."""
     folder = tmp_path / "job with spaces"
     folder.mkdir()
     chance = random.Random(0)

@@ -1,4 +1,4 @@
-"""Adapters of PEFT in llama.cpp: they say the same there, and what cannot be converted is refused by name."""
+"""Conversion of PEFT adapters: same logits in llama.cpp, and unsupported settings are refused by name."""
 
 import json
 import os
@@ -18,28 +18,22 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, MistralForCausalLM, PreTrainedModel
 
-from models.adapters.conversion import (
-    CONFIG,
-    MANIFEST,
-    MANIFEST_KEY,
-    WEIGHTS,
-    base_shape,
-    check_trainable,
-    convert,
-    scale_of,
-)
+from models.adapters.base_shape import base_shape
+from models.adapters.conversion import MANIFEST_KEY, convert
+from models.adapters.deltas import scale_of
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
 from models.embedded import embedded_student
 from models.errors import ModelError
-from models.llama.quantization import quantize
+from models.llama.quantization import quantize_file
 from tests.models.tiny import make_model
 
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 def full_precision(base: Path) -> PreTrainedModel:
-    """A GGUF model as transformers has it."""
+    """Load a GGUF model in transformers."""
     config = AutoConfig.from_pretrained(base.parent, gguf_file=base.name)
-    # For qwen3 transformers does not read the size of a head; that of all real ones is 128.
+    # For qwen3 transformers does not read the size of a head, which is 128 in all real models.
     config.head_dim = config.hidden_size // config.num_attention_heads
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         base.parent, gguf_file=base.name, config=config, dtype=torch.float32
@@ -48,7 +42,7 @@ def full_precision(base: Path) -> PreTrainedModel:
 
 
 def train_by_chance(model: PreTrainedModel, seed: int = 0, **settings: Any) -> PeftModel:
-    """An adapter with random weights, large enough to change every logit."""
+    """Make an adapter with random weights, large enough to change every logit."""
     config = LoraConfig(**{"r": 4, "lora_alpha": 6, "target_modules": LINEAR, **settings})
     adapted: PeftModel = get_peft_model(model, config)
     generator = torch.Generator().manual_seed(seed)
@@ -65,7 +59,7 @@ def logits_there(model: PreTrainedModel | PeftModel, tokens: Sequence[int]) -> n
 
 
 def logits_here(base: Path, adapter: Path | None, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
-    """All in 32 bits, the cache too, which a student keeps in 16."""
+    """Compute in 32 bits; a student keeps its cache in 16 bits."""
     model = llama_cpp.Llama(
         str(base),
         lora_path=str(adapter) if adapter else None,
@@ -87,7 +81,7 @@ def some_tokens(size: int) -> list[int]:
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
-def test_an_adapter_says_the_same_in_llama_cpp(tmp_path: Path, architecture: str) -> None:
+def test_a_converted_adapter_has_the_same_logits_in_llama_cpp(tmp_path: Path, architecture: str) -> None:
     base = make_model(tmp_path / "base.gguf", architecture="llama" if architecture == "mistral" else architecture)
     model = full_precision(base)
     if architecture == "mistral":
@@ -96,7 +90,7 @@ def test_an_adapter_says_the_same_in_llama_cpp(tmp_path: Path, architecture: str
         other.load_state_dict(model.state_dict())
         model = other.eval()
     if architecture == "gemma3":
-        # The file has no place for it: llama.cpp takes the usual one, and transformers that of a large model.
+        # GGUF does not store it: llama.cpp uses the default, and transformers the value of a large model.
         for layer in model.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     tokens = some_tokens(model.config.vocab_size)
@@ -134,7 +128,7 @@ def test_every_scaling_and_choice_of_weights_is_kept(tmp_path: Path, settings: d
     assert np.abs(logits_there(adapted, tokens) - changed).max() < 1e-3
 
 
-def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
+def test_16_bit_weights_stay_16_bit(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     adapted = train_by_chance(full_precision(base))
     adapted.save_pretrained(tmp_path / "adapter")
@@ -149,12 +143,14 @@ def test_weights_of_sixteen_bits_are_read_as_they_are(tmp_path: Path) -> None:
         assert np.array_equal(tensor.data, weights[key].to(kind).float().numpy())
 
 
-def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # transformers reads the file with its large vocabulary twice, and composes the names for each of its modules.
+def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # transformers parses the large vocabulary twice, and makes the table of names for each module.
     for name in ("GGUFReader", "get_tensor_name_map"):
         monkeypatch.setattr(gguf, name, cache(getattr(gguf, name)))
     base = tmp_path / "student.gguf"
-    quantize(embedded_student(), base, "F32", 2)
+    quantize_file(embedded_student(), base, "F32", 2)
     adapted = train_by_chance(full_precision(base))
     adapted.save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", embedded_student(), tmp_path / "adapter.gguf")
@@ -187,8 +183,10 @@ def test_the_embedded_student_says_the_same_with_an_adapter(tmp_path: Path, monk
         ({"of_another_version": 1}, "of_another_version=1"),
     ],
 )
-def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows LoRA") as refused:
+def test_settings_that_gguf_cannot_hold_are_refused_by_name_before_training(
+    settings: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows only LoRA") as refused:
         check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
     assert named in str(refused.value)
 
@@ -204,16 +202,16 @@ def test_what_gguf_cannot_hold_is_refused_by_name_before_training(settings: dict
         {"layers_to_transform": [0], "layers_pattern": "layers"},
     ],
 )
-def test_what_peft_writes_of_a_plain_adapter_is_not_refused(settings: dict[str, Any]) -> None:
+def test_all_settings_of_a_plain_peft_adapter_are_accepted(settings: dict[str, Any]) -> None:
     check_trainable(LoraConfig(target_modules=LINEAR, **settings).to_dict() | {"peft_type": "LORA"})
 
 
-def test_a_pattern_that_is_no_regular_expression_is_named() -> None:
-    with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is no regular expression"):
+def test_an_invalid_pattern_is_named() -> None:
+    with pytest.raises(ModelError, match=r"alpha_pattern: '\(' is not a regular expression"):
         scale_of({"alpha_pattern": {"(": 2}}, "model.layers.0.self_attn.q_proj", 4)
 
 
-def test_a_usual_configuration_is_not_refused() -> None:
+def test_a_default_configuration_is_accepted() -> None:
     check_trainable(LoraConfig(r=4, target_modules=LINEAR).to_dict() | {"peft_type": "LORA"})
 
 
@@ -233,9 +231,9 @@ _KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
     [
         (_without(CONFIG), "No such file"),
         (_without(WEIGHTS), "No such file"),
-        (lambda folder: (folder / CONFIG).write_text("{"), "no JSON"),
+        (lambda folder: (folder / CONFIG).write_text("{"), "not JSON"),
         (lambda folder: (folder / CONFIG).write_text("[]"), "an object is expected"),
-        (lambda folder: os.truncate(folder / WEIGHTS, 500), "no whole safetensors file"),
+        (lambda folder: os.truncate(folder / WEIGHTS, 500), "safetensors file is incomplete or damaged"),
         (_with_weights(lambda _: {}), "nothing in this adapter"),
         (_with_weights(lambda w: {k: v for k, v in w.items() if k != _KEY}), "one matrix for model.layers.0"),
         (_with_weights(lambda w: w | {_KEY: w[_KEY][:-3].clone()}), "trained on another base"),
@@ -248,7 +246,7 @@ _KEY = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight"
         (_with_weights(lambda w: w | {_KEY: w[_KEY].to(torch.int32)}), "of the type I32"),
     ],
 )
-def test_a_damaged_adapter_is_one_sentence_and_leaves_nothing(
+def test_a_damaged_adapter_gives_one_sentence_and_leaves_no_file(
     tmp_path: Path, damage: Callable[[Path], None], reason: str
 ) -> None:
     base = make_model(tmp_path / "base.gguf")
@@ -276,7 +274,7 @@ def test_a_folder_and_a_file_have_the_same_shape(tmp_path: Path) -> None:
     assert base_shape(tmp_path) == base_shape(base)
 
 
-def test_the_manifest_goes_with_the_adapter(tmp_path: Path) -> None:
+def test_the_manifest_is_converted_with_the_adapter(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
     (tmp_path / "adapter" / MANIFEST).write_text(json.dumps({"base": "base", "seed": 3}))

@@ -35,7 +35,7 @@ def task(key: object, *adapters: Adapter) -> SessionTask:
 
 
 def answers(student: Student, tasks: Sequence[SessionTask]) -> dict[object, tuple[tuple[int, ...], float]]:
-    """The first bundle of each answer: sums in another order may change a choice in the later ones."""
+    """Return the first bundle of each answer: sums in another order can change a choice in later ones."""
     return {
         event.key: (event.bundles[0].positions, round(event.bundles[0].confidence, 2))
         for event in student.answer(tasks)
@@ -43,7 +43,7 @@ def answers(student: Student, tasks: Sequence[SessionTask]) -> dict[object, tupl
     }
 
 
-def test_each_group_of_sessions_is_answered_with_its_adapters(student: Student, adapters: list[Path]) -> None:
+def test_each_group_of_sessions_uses_its_adapters(student: Student, adapters: list[Path]) -> None:
     kinds = [(), (Adapter(adapters[0]),), (Adapter(adapters[1]),), (Adapter(adapters[0]), Adapter(adapters[1]))]
     tasks = [task((kind, place), *used) for place in range(3) for kind, used in enumerate(kinds)]
     together = answers(student, tasks)
@@ -54,7 +54,7 @@ def test_each_group_of_sessions_is_answered_with_its_adapters(student: Student, 
     assert len(set(alone)) == len(kinds), "every adapter says something else"
 
 
-def test_the_cache_is_emptied_only_where_the_adapters_change(
+def test_the_cache_is_emptied_only_when_the_adapters_change(
     student: Student, adapters: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     switches: list[int] = []
@@ -70,7 +70,7 @@ def test_the_cache_is_emptied_only_where_the_adapters_change(
     assert switches == [1]
 
 
-def test_a_scale_of_nothing_is_the_base(student: Student, adapters: list[Path]) -> None:
+def test_a_scale_of_zero_equals_the_base(student: Student, adapters: list[Path]) -> None:
     found = answers(student, [task("base"), task("off", Adapter(adapters[0], 0.0)), task("on", Adapter(adapters[0]))])
     assert found["off"] == found["base"] != found["on"]
 
@@ -86,7 +86,7 @@ def test_a_scale_of_nothing_is_the_base(student: Student, adapters: list[Path]) 
     ],
     ids=["of another base", "a whole model", "missing", "no GGUF", "truncated"],
 )
-def test_an_adapter_that_does_not_fit_is_one_sentence_and_the_others_go_on(
+def test_an_adapter_that_does_not_fit_refuses_only_its_session(
     student: Student, folder: Path, make: object, reason: str
 ) -> None:
     assert callable(make)

@@ -1,4 +1,4 @@
-"""What a student may write: whatever it chooses, the list parses and holds only what a bundle may be."""
+"""The format of a list: any sequence of choices parses to valid bundles."""
 
 import re
 
@@ -12,7 +12,7 @@ from models.bundle_list import BundleList, longest_bundle
 def test_every_sequence_of_choices_ends_in_valid_bundles(products: int, data: st.DataObject) -> None:
     written = BundleList(products)
     text = ""
-    while written.may_go_on and (not written.finished or data.draw(st.booleans())):
+    while written.can_continue and (not written.finished or data.draw(st.booleans())):
         numbers: tuple[int, ...] = ()
         while not text.endswith(":"):
             choices = written.choices(numbers)
@@ -47,7 +47,7 @@ def test_a_bundle_needs_two_products() -> None:
     assert BundleList(3).choices(()) == ["1,", "2,"]
 
 
-def test_a_bundle_is_not_written_twice_even_when_it_is_the_only_way_on() -> None:
+def test_a_bundle_is_not_written_twice_even_if_it_is_the_only_choice() -> None:
     written = BundleList(4)
     written.finished.append((3, 4))
     assert "3," not in written.choices(())

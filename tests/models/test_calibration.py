@@ -1,4 +1,4 @@
-"""Calibration: confidence becomes the share that is right."""
+"""Calibration: a confidence equals the share of right answers."""
 
 import numpy as np
 import pytest
@@ -14,10 +14,10 @@ from models.pairs.calibration import (
 )
 
 
-def test_an_overconfident_model_is_taken_at_its_worth() -> None:
+def test_an_overconfident_model_is_corrected() -> None:
     random = np.random.default_rng(0)
     said = random.uniform(0.05, 0.999, 4000)
-    # It is right about half as often as it says, and less so for large bundles.
+    # It is right about half as often as it says, and less often for large bundles.
     sizes = random.integers(2, 8, 4000)
     right = random.random(4000) < said / 2 / np.log(sizes + 1)
     examples = [(float(p), int(size), 10, bool(hit)) for p, size, hit in zip(said, sizes, right, strict=True)]
@@ -28,8 +28,8 @@ def test_an_overconfident_model_is_taken_at_its_worth() -> None:
     assert expected_calibration_error(confidences, hits) < 0.06
 
 
-def test_pairs_are_fitted_with_the_tendency_of_their_session() -> None:
-    """A model that says yes to everything in one session and no in another is judged by the difference."""
+def test_pairs_are_fitted_relative_to_the_mean_of_their_session() -> None:
+    """A model that says yes to everything in one session and no in another is judged by the differences."""
     random = np.random.default_rng(1)
     scores, together = [], []
     for _ in range(60):
@@ -45,7 +45,7 @@ def test_pairs_are_fitted_with_the_tendency_of_their_session() -> None:
         assert (found[upper] == truth[upper]).mean() > 0.9
 
 
-def test_what_other_sessions_show_counts_where_the_model_knows_nothing() -> None:
+def test_evidence_counts_if_the_model_knows_nothing() -> None:
     random = np.random.default_rng(2)
     scores, together, evidence = [], [], []
     for _ in range(60):
@@ -64,7 +64,7 @@ def test_what_other_sessions_show_counts_where_the_model_knows_nothing() -> None
 
 
 @pytest.mark.parametrize(("right", "share"), [(True, 0.9), (False, 0.1)])
-def test_examples_of_one_kind_only_give_their_share(right: bool, share: float) -> None:
+def test_examples_with_one_label_give_their_share(right: bool, share: float) -> None:
     fitted = fit_bundles([(0.5, 2, 4, right)] * 8)
     assert fitted.confidence(0.99, 3, 5) == pytest.approx(share)
 
@@ -80,6 +80,6 @@ def test_log_odds_are_finite(probability: float) -> None:
     assert np.isfinite(log_odds(probability))
 
 
-def test_the_error_of_nothing_is_unknown() -> None:
+def test_the_error_without_examples_is_nan() -> None:
     assert np.isnan(expected_calibration_error([], []))
     assert expected_calibration_error([0.0, 1.0], [False, True]) == 0

@@ -1,4 +1,4 @@
-"""What llama.cpp computes ends as soon as nobody wants it any more, and nothing is freed that a thread is in."""
+"""Computations of llama.cpp can be cancelled, and nothing is freed while a thread uses it."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ TOKENS = 128
 
 @pytest.fixture
 def context() -> Iterator[LlamaContext]:
-    """One that reads so many tokens in one batch: that takes a while."""
+    """A context whose batches are large enough to take a while."""
     model = LlamaModel(embedded_student())
     context = LlamaContext(model, cells=TOKENS, batch=TOKENS, threads=1, flash=False)
     yield context
@@ -41,7 +41,7 @@ def tokens_kept(context: LlamaContext) -> int:
 
 
 def interrupted_in(function: str, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIGINT) -> None:
-    """Interrupt this thread when it is in a function of llama.cpp, once."""
+    """Interrupt this thread once, when it is in a function of llama.cpp."""
     really, is_in = getattr(llama_cpp, function), threading.Event()
 
     def entered(*arguments: Any) -> Any:
@@ -56,7 +56,7 @@ def interrupted_in(function: str, monkeypatch: pytest.MonkeyPatch, number: int =
     threading.Thread(target=interrupt).start()
 
 
-def test_a_batch_that_nobody_wants_is_not_read_to_its_end(context: LlamaContext) -> None:
+def test_a_cancelled_batch_stops_early(context: LlamaContext) -> None:
     unwanted = Cancellation()
     unwanted.cancel()
     with unwanted.in_force(), pytest.raises(Cancelled):
@@ -66,7 +66,7 @@ def test_a_batch_that_nobody_wants_is_not_read_to_its_end(context: LlamaContext)
     assert tokens_kept(context) == TOKENS
 
 
-def test_a_batch_is_ended_from_another_thread(context: LlamaContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_cancelled_from_another_thread(context: LlamaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     wish, problems = Cancellation(), []
     monkeypatch.setattr(llama_cpp, "llama_decode", cancelling(wish, llama_cpp.llama_decode))
 
@@ -83,7 +83,7 @@ def test_a_batch_is_ended_from_another_thread(context: LlamaContext, monkeypatch
 
 
 def cancelling(wish: Cancellation, function: Any) -> Any:
-    """The function, while another thread cancels."""
+    """Wrap a function so that another thread cancels it."""
 
     def called(*arguments: Any) -> Any:
         threading.Thread(target=wish.cancel).start()
@@ -92,7 +92,7 @@ def cancelling(wish: Cancellation, function: Any) -> Any:
     return called
 
 
-def test_an_interrupt_ends_a_batch(context: LlamaContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_cancels_a_batch(context: LlamaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted_in("llama_decode", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         read(context)
@@ -101,7 +101,7 @@ def test_an_interrupt_ends_a_batch(context: LlamaContext, monkeypatch: pytest.Mo
     assert tokens_kept(context) == TOKENS
 
 
-def test_other_signals_that_python_handles_end_a_batch_too(
+def test_other_signals_that_python_handles_cancel_a_batch_too(
     context: LlamaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def leave(*_: object) -> None:
@@ -118,7 +118,7 @@ def test_other_signals_that_python_handles_end_a_batch_too(
     assert tokens_kept(context) == 0
 
 
-def test_an_interrupt_is_told_when_the_call_has_ended_and_not_before() -> None:
+def test_an_interrupt_is_raised_after_the_call_has_ended() -> None:
     ended = threading.Event()
     wish = Cancellation()
 
@@ -133,26 +133,26 @@ def test_an_interrupt_is_told_when_the_call_has_ended_and_not_before() -> None:
     assert ended.is_set()
 
 
-def test_an_interrupt_ends_the_loading_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_cancels_the_loading_of_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupted_in("llama_model_load_from_file", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         load_again_and_again()
 
 
 def load_again_and_again() -> None:
-    """A model may be loaded before an interrupt comes; then the next is not."""
+    """Load models until the interrupt arrives: the first can be loaded before it."""
     while True:
         LlamaModel(embedded_student()).close()
 
 
-def test_a_model_that_nobody_wants_is_not_loaded() -> None:
+def test_a_cancelled_model_is_not_loaded() -> None:
     unwanted = Cancellation()
     unwanted.cancel()
     with unwanted.in_force(), pytest.raises(Cancelled):
         LlamaModel(embedded_student())
 
 
-def test_an_interrupt_ends_the_making_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_cancels_the_making_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     with LocalEmbedder(embedded_student()) as embedder:
         interrupted_in("llama_decode", monkeypatch)
         with pytest.raises(KeyboardInterrupt):
@@ -160,7 +160,7 @@ def test_an_interrupt_ends_the_making_of_vectors(monkeypatch: pytest.MonkeyPatch
         assert embedder.embed(["a tent"]).shape == (1, 576)
 
 
-def test_a_student_that_was_stopped_answers_the_next_session_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_student_answers_the_next_session_correctly(monkeypatch: pytest.MonkeyPatch) -> None:
     titles = ["Two-person tent", "Tent pegs", "Phone case"]
     with Student(embedded_student(), context=1024, threads=1) as student:
         expected = answer(student, titles)

@@ -1,4 +1,4 @@
-"""What servers answer with status 200: read in all the forms that a text has, and named where it is something else."""
+"""Answers with status 200: texts are read in every form, and anything else is described."""
 
 import json
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.completion import NoText, RefusedInAnswer, Usage, read_completion, words_of
+from models.completion import NoText, RefusedInAnswer, Usage, one_line_of, read_completion
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
@@ -33,7 +33,7 @@ def delta(finish: str | None = None, **said: object) -> dict[str, Any]:
 
 
 def read(content: bytes) -> str:
-    return read_completion(content, "http://h/v1", "m", words_of).text
+    return read_completion(content, "http://h/v1", "m", one_line_of).text
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_a_text_is_read_in_every_form(content: bytes) -> None:
 
 
 EMPTY: dict[str, tuple[bytes, str]] = {
-    "nothing": (answer(content=""), "answers nothing; is 'm' a chat model?"),
-    "nothing in parts": (answer(content=[]), "answers nothing"),
-    "no content": (answer(), "answers nothing"),
+    "nothing": (answer(content=""), "gives an empty answer; is 'm' a chat model?"),
+    "nothing in parts": (answer(content=[]), "gives an empty answer"),
+    "no content": (answer(), "gives an empty answer"),
     "refusal": (answer(content=None, refusal="I can't help with that."), "refuses to answer: I can't help with that."),
     "refusal in parts": (answer(content=[{"type": "refusal", "refusal": "No."}]), "refuses to answer: No."),
     "refusal in a stream": (stream(delta(refusal="No "), delta("stop", refusal="way.")), "refuses to answer: No way."),
-    "content filter": (answer("content_filter", content=""), "content filter of http://h/v1 holds the answer back"),
+    "content filter": (answer("content_filter", content=""), "content filter of http://h/v1 blocks the answer"),
     "content filter in the middle": (answer("content_filter", content='{"bundles": ['), "content filter"),
     "tool": (
         answer("tool_calls", content=None, tool_calls=[{"type": "function", "function": {"name": "bundle_it"}}]),
@@ -79,7 +79,7 @@ EMPTY: dict[str, tuple[bytes, str]] = {
     "function": (answer(content=None, function_call={"name": "old"}), "calls the tool 'old' instead of answering"),
     "reasoning": (
         answer("length", {"prompt_tokens": 9, "completion_tokens": 1024}, content="", reasoning_content="Let me see"),
-        "gives no answer; 1,024 tokens went into its reasoning, and the answer has no end",
+        "gives no answer; 1,024 tokens went into its reasoning, and the answer was cut off",
     ),
     "hidden reasoning": (
         answer("stop", {"completion_tokens_details": {"reasoning_tokens": 77}}, content=""),
@@ -89,7 +89,7 @@ EMPTY: dict[str, tuple[bytes, str]] = {
         answer(content=" ", reasoning="Hm"),
         "gives no answer; all that it wrote went into its reasoning",
     ),
-    "no room": (answer("length", content=""), "has no end"),
+    "no room": (answer("length", content=""), "was cut off"),
     "paid for no choice": (
         json.dumps({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 0}}).encode(),
         "gives no answer to this question",
@@ -98,7 +98,7 @@ EMPTY: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("kind", EMPTY)
-def test_why_there_is_no_text_is_said(kind: str) -> None:
+def test_the_reason_for_a_missing_text_is_given(kind: str) -> None:
     content, reason = EMPTY[kind]
     with pytest.raises(NoText) as caught:
         read(content)
@@ -113,18 +113,18 @@ OTHER: dict[str, tuple[bytes, str]] = {
     "page without a title": (b"<html><script>alert(1)</script><p>Please <b>wait</b></p>", "a web page (Please wait)"),
     "words": (b"upstream connect \x1b[31merror", "but text (upstream connect [31merror)"),
     "no byte": (b"", "gives no usable answer, but nothing"),
-    "list": (b"[]", "in a form of its own"),
-    "no choices": (b'{"choices": []}', "in a form of its own"),
-    "number": (answer(content=5), "in a form of its own"),
-    "odd parts": (answer(content=[5]), "answers nothing"),
-    "odd stream": (b"data: {\n\n", "streams its answer in a form of its own"),
+    "list": (b"[]", "in an unknown format"),
+    "no choices": (b'{"choices": []}', "in an unknown format"),
+    "number": (answer(content=5), "in an unknown format"),
+    "odd parts": (answer(content=[5]), "gives an empty answer"),
+    "odd stream": (b"data: {\n\n", "streams its answer in an unknown format"),
     "half a stream": (stream(delta(content='{"bun'), done=False), "broke off before the end"),
     "deep": (b"[" * 100_000, "no usable answer"),
 }
 
 
 @pytest.mark.parametrize("kind", OTHER)
-def test_what_is_no_completion_is_named_in_the_words_of_the_server(kind: str) -> None:
+def test_a_body_that_is_not_a_completion_is_described_with_the_servers_message(kind: str) -> None:
     content, reason = OTHER[kind]
     with pytest.raises(ModelError) as caught:
         read(content)
@@ -158,10 +158,10 @@ def test_an_error_with_status_200_is_an_error(content: bytes, status: int | None
         ({"prompt_tokens": 3, "completion_tokens": 4}, Usage(3, 4)),
         ({"input_tokens": 3, "output_tokens": 4}, Usage(3, 4)),
         ({"prompt_tokens": 3.0, "completion_tokens": 4}, Usage(3, 4)),
-        # Reasoning that is paid for and counted in the total alone.
+        # Reasoning that is charged but counted only in the total.
         ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 50}, Usage(3, 47)),
         ({"prompt_tokens": 3}, Usage(3, None)),
-        # What no server has counted.
+        # Implausible counts.
         ({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, Usage()),
         ({"prompt_tokens": True, "completion_tokens": "9"}, Usage()),
         ({"prompt_tokens": -3, "completion_tokens": 1e300}, Usage()),
@@ -169,8 +169,8 @@ def test_an_error_with_status_200_is_an_error(content: bytes, status: int | None
         ([3, 4], Usage()),
     ],
 )
-def test_tokens_are_those_that_a_server_can_have_counted(told: object, usage: Usage) -> None:
-    assert read_completion(answer(usage=told, content="x"), "h", "m", words_of).usage == usage
+def test_only_plausible_token_counts_are_accepted(told: object, usage: Usage) -> None:
+    assert read_completion(answer(usage=told, content="x"), "h", "m", one_line_of).usage == usage
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
@@ -190,7 +190,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 @given(
     st.binary(max_size=99) | JSON.map(lambda value: json.dumps(value).encode()) | JSON.map(lambda each: stream(each))
 )
-def test_any_body_is_a_text_or_an_error_of_our_own(content: bytes) -> None:
+def test_any_body_is_a_text_or_a_model_error(content: bytes) -> None:
     said = ""
     try:
         read(content)
@@ -200,7 +200,7 @@ def test_any_body_is_a_text_or_an_error_of_our_own(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", ["refusal", "content filter", "tool", "reasoning"])
-def test_a_student_without_a_text_costs_its_session_alone(serve: Serve, kind: str) -> None:
+def test_an_answer_without_a_text_refuses_only_its_session(serve: Serve, kind: str) -> None:
     content, reason = EMPTY[kind]
     reason = reason.replace("http://h/v1", "http://127.0.0.1")
 

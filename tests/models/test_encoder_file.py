@@ -1,4 +1,4 @@
-"""Sentence encoders of transformers become GGUF files, whose vectors are the same."""
+"""Sentence encoders of transformers are converted to GGUF files with the same vectors."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 from models.files.encoder_file import main
 from models.llama.embedding import LocalEmbedder
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -37,7 +37,7 @@ WIDTH, MOST = 64, 24
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random encoder, as sentence-transformers saves it."""
+    """Make a small random encoder in the format of sentence-transformers."""
     folder = tmp_path_factory.mktemp("encoder")
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(made: Path, tmp_path: Path) -> Path:
-    """A copy that a test may change."""
+    """Copy the encoder, so that a test can change it."""
     target = tmp_path / "source"
     target.mkdir()
     for file in made.iterdir():
@@ -75,11 +75,11 @@ def by_transformers(folder: Path) -> Vectors:
         for text in TEXTS:
             tokens = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST)
             rows.append(model(**tokens).last_hidden_state[0].mean(0).numpy())
-    return of_length_one(np.stack(rows))
+    return scaled_to_one(np.stack(rows))
 
 
 @pytest.mark.parametrize(("kind", "least"), [("F32", 0.9999), ("Q8_0", 0.999)])
-def test_llama_cpp_makes_the_vectors_that_transformers_makes(
+def test_llama_cpp_makes_the_same_vectors_as_transformers(
     folder: Path, tmp_path: Path, kind: str, least: float
 ) -> None:
     target = tmp_path / "encoder.gguf"
@@ -126,7 +126,7 @@ REFUSED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_llama_cpp_would_compute_otherwise_is_refused_in_one_sentence(
+def test_an_encoder_that_llama_cpp_computes_differently_is_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], message: str
 ) -> None:
     REFUSED[message](folder)

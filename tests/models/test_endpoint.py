@@ -1,4 +1,4 @@
-"""A student behind an endpoint: a real llama-server, and a small server that does what a real one should not."""
+"""A student behind an endpoint: a real llama-server, and a small server that misbehaves."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from models.completion import NO_TOKENS, NOT_TOLD, Usage
+from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
@@ -45,7 +45,7 @@ def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
         for bundle in answer.bundles:
             assert 2 <= len(bundle.positions) <= products
             assert 1 <= bundle.positions[0] < bundle.positions[-1] <= products
-            # This server tells probabilities.
+            # This server returns probabilities.
             assert 0 < bundle.confidence < 1
             assert bundle.confidence != 0.5
     nothing = found["none"]
@@ -53,7 +53,7 @@ def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
     assert nothing.bundles == []
 
 
-def test_what_is_asked_keeps_to_the_schema_and_names_the_adapter(serve: Serve) -> None:
+def test_requests_have_the_schema_and_name_the_adapter(serve: Serve) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "adapter")) as student:
         found = events(student, [task("s", ["tent", "pegs"])])
@@ -65,11 +65,11 @@ def test_what_is_asked_keeps_to_the_schema_and_names_the_adapter(serve: Serve) -
     assert asked["response_format"]["json_schema"]["strict"] is True
 
 
-def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> None:
+def test_requests_run_concurrently_up_to_the_limit(serve: Serve) -> None:
     barrier = threading.Barrier(3)
 
     def reply(fake: Fake, _: int) -> None:
-        # Nobody is answered before three are here.
+        # No request is answered before three have arrived.
         barrier.wait(PATIENCE)
         fake.complete(GOOD)
 
@@ -80,7 +80,7 @@ def test_requests_run_side_by_side_but_not_more_than_allowed(serve: Serve) -> No
     assert handler.most_at_once == 3
 
 
-def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Serve) -> None:
+def test_sessions_are_taken_when_needed_and_available(serve: Serve) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     taken = 0
 
@@ -104,16 +104,16 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         (lambda fake: fake.send({"error": {"message": "no \x1b[31mmemory\n"}}, 500), "with status 500"),
         (lambda fake: fake.send({"error": "bad"}, 400), "with status 400"),
         (lambda fake: fake.complete("I would put 1 and 2 together"), "not the JSON that was asked for"),
-        (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "has no end"),
-        (lambda fake: fake.complete(None), "answers nothing"),
-        (lambda fake: fake.complete("", "length"), "has no end"),
-        (lambda fake: fake.complete(5), "in a form of its own"),
-        (lambda fake: fake.complete(GOOD, logprobs=["x"]), "in a form of its own"),
+        (lambda fake: fake.complete('{"bundles": [{"pro', "length"), "was cut off"),
+        (lambda fake: fake.complete(None), "gives an empty answer"),
+        (lambda fake: fake.complete("", "length"), "was cut off"),
+        (lambda fake: fake.complete(5), "in an unknown format"),
+        (lambda fake: fake.complete(GOOD, logprobs=["x"]), "in an unknown format"),
         (lambda fake: fake.drop(), "cannot be reached"),
         (lambda fake: fake.send({"error": {"message": fake.headers["Authorization"]}}, 400), "Bearer …"),
-        (lambda fake: fake.send({"choices": []}), "in a form of its own"),
+        (lambda fake: fake.send({"choices": []}), "in an unknown format"),
         (lambda fake: fake.send(b"<html>"), "usable answer"),
-        (lambda fake: fake.send(["what"]), "in a form of its own"),
+        (lambda fake: fake.send(["what"]), "in an unknown format"),
         (lambda fake: fake.gate.wait(PATIENCE), "did not answer in 2 seconds"),
     ],
     ids=[
@@ -133,7 +133,7 @@ def test_sessions_are_taken_as_they_are_needed_and_when_they_are_there(serve: Se
         "slow",
     ],
 )
-def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
+def test_one_bad_answer_refuses_only_its_session(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, reply: Callable[[Fake], None], reason: str
 ) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
@@ -144,7 +144,7 @@ def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
         reply(fake) if bad else fake.complete(GOOD)
 
     url, handler = serve(some)
-    # The others are not to come too late on a busy machine.
+    # The others must not time out on a busy machine.
     timeout = 2.0 if "did not answer" in reason else PATIENCE
     with EndpointStudent(Endpoint(url, "m"), concurrency=1, timeout=timeout) as student:
         found = events(student, [task("good", ["a", "b"]), task("bad", ["bad", "b"]), task("after", ["a", "b"])])
@@ -157,7 +157,7 @@ def test_one_bad_answer_is_one_sentence_and_the_others_go_on(
     assert handler.asked[0]["authorization"] == "Bearer secret-of-the-test"
 
 
-def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_server_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     with (
         EndpointStudent(Endpoint("http://127.0.0.1:9/v1", "m")) as student,
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_there_ends_the_run_at_once(monkeypatch: pytest.Mon
         events(student, [task(place, ["a", "b"]) for place in range(1000)])
 
 
-def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
+def test_a_server_that_disappears_fails_running_requests_and_then_ends_the_run(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
@@ -179,9 +179,7 @@ def test_a_server_that_goes_away_costs_what_it_was_asked_and_then_ends_the_run(
     assert len(handler.asked) == 3
 
 
-def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_restarted_server_loses_only_running_requests(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
     url, _ = serve(lambda fake, number: fake.drop() if number == 1 else fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
@@ -190,7 +188,7 @@ def test_a_server_that_starts_anew_loses_no_more_than_was_under_way(
     assert [event.key for event in found if isinstance(event, Answered)] == [0, 2, 3]
 
 
-def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
+def test_answers_arrive_in_the_order_of_completion(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         # The first waits for the last.
         if number == 2:
@@ -213,7 +211,7 @@ def test_answers_come_in_the_order_in_which_they_are_done(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("logprobs", "confidence"), [([], 0.5), ([-1e9], 0.0), ([1e6], 1.0), ([float("nan")], 0.5), ([0, 0], 1.0)]
 )
-def test_a_confidence_is_a_probability_whatever_the_server_says(
+def test_a_confidence_is_a_probability_whatever_the_server_returns(
     serve: Serve, logprobs: list[float], confidence: float
 ) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD, logprobs=logprobs))
@@ -223,7 +221,7 @@ def test_a_confidence_is_a_probability_whatever_the_server_says(
     assert grew.bundle.confidence == confidence
 
 
-def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
+def test_a_key_can_end_in_a_newline_but_must_be_valid_in_a_header(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
@@ -239,27 +237,29 @@ def test_a_key_may_end_in_a_newline_but_not_hold_what_no_header_may(
 
 
 @pytest.mark.parametrize("body", [{"data": [1]}, ["what"], {"data": 3}])
-def test_an_odd_list_of_models_is_one_sentence(serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object) -> None:
+def test_a_malformed_list_of_models_gives_one_sentence(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, body: object
+) -> None:
     url, handler = serve(lambda fake, _: fake.complete(GOOD))
     monkeypatch.setattr(handler, "do_GET", lambda fake: fake.send(body))
-    with pytest.raises(ModelError, match="lists its models in a form of its own"):
+    with pytest.raises(ModelError, match="lists its models in an unknown format"):
         EndpointStudent(Endpoint(url))
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "wants another key")])
-def test_a_model_or_a_key_that_is_wrong_ends_the_run(serve: Serve, status: int, reason: str) -> None:
+@pytest.mark.parametrize(("status", "reason"), [(404, "has no model 'm'"), (401, "refuses the key in")])
+def test_a_wrong_model_or_key_ends_the_run(serve: Serve, status: int, reason: str) -> None:
     url, _ = serve(lambda fake, _: fake.send({"error": {"message": "no"}}, status))
     with EndpointStudent(Endpoint(url, "m")) as student, pytest.raises(ModelError, match=reason):
         events(student, [task("s", ["a", "b"])])
 
 
-def test_a_server_with_several_models_wants_one_named(serve: Serve) -> None:
+def test_a_server_with_several_models_needs_a_name(serve: Serve) -> None:
     url, _ = serve(lambda fake, _: fake.complete(GOOD))
     with pytest.raises(ModelError, match="as URL#MODEL; it has: 'base', 'adapter'"):
         EndpointStudent(Endpoint(url))
 
 
-def test_closing_hangs_up_at_once(serve: Serve) -> None:
+def test_closing_disconnects_at_once(serve: Serve) -> None:
     asked, hung_up = threading.Event(), threading.Event()
 
     def reply(fake: Fake, number: int) -> None:
@@ -277,24 +277,24 @@ def test_closing_hangs_up_at_once(serve: Serve) -> None:
         next(found)
         assert asked.wait(PATIENCE)
         found.close()
-        # Before the student is closed: the app keeps it for the next session. The request itself has no end.
+        # Before the student is closed: the app keeps it for the next session. The request itself never ends.
         assert hung_up.wait(PATIENCE)
 
 
 _PROGRAM = """
 import sys
-from models.student_protocol import Task
+from models.student_protocol import SessionTask
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.messages import Message
 with EndpointStudent(Endpoint(sys.argv[1], "m"), concurrency=2) as student:
-    events = student.answer(Task(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))
+    events = student.answer(SessionTask(place, 2, lambda *_: [Message("user", "x")]) for place in range(9))
     print(next(events).key)
     events.close()
 """
 
 
-def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve) -> None:
+def test_a_cancelled_program_ends_even_if_the_server_is_slow(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         if number:
             fake.gate.wait(2 * PATIENCE)
@@ -302,18 +302,18 @@ def test_a_program_that_is_cancelled_ends_though_the_server_is_slow(serve: Serve
             fake.complete(GOOD)
 
     url, _ = serve(reply)
-    # Less than half the time that the requests may take.
+    # Less than half the timeout of the requests.
     subprocess.run([sys.executable, "-c", _PROGRAM, url], check=True, timeout=PATIENCE, cwd=Path(__file__).parents[2])
 
 
-def test_an_answer_bears_the_tokens_that_the_server_counts_and_none_where_it_does_not(serve: Serve) -> None:
+def test_an_answer_has_the_token_counts_of_the_server_if_it_returns_them(serve: Serve) -> None:
     def reply(fake: Fake, number: int) -> None:
         if number == 0:
             fake.complete(GOOD, usage=(120, 30))
         elif number == 1:
             fake.complete(GOOD, usage=None)
         elif number == 2:
-            # Paid for, and of no use.
+            # Charged, but useless.
             fake.complete("nothing", usage=(90, 5))
         else:
             fake.complete("", usage=(80, 7), finish="length", reasoning_content="well")
@@ -322,5 +322,5 @@ def test_an_answer_bears_the_tokens_that_the_server_counts_and_none_where_it_doe
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         found = events(student, [task(place, ["a", "b"]) for place in range(4)] + [task("alone", ["a"])])
     usage = {event.key: event.usage for event in found if isinstance(event, Answered | Refused)}
-    assert usage == {0: Usage(120, 30), 1: NOT_TOLD, 2: Usage(90, 5), 3: Usage(80, 7), "alone": NO_TOKENS}
+    assert usage == {0: Usage(120, 30), 1: UNKNOWN_USAGE, 2: Usage(90, 5), 3: Usage(80, 7), "alone": NO_TOKENS}
     assert [event.key for event in found if isinstance(event, Refused)] == [2, 3]

@@ -1,4 +1,4 @@
-"""Many sessions decoded together: the answers are those of each session alone, whatever the vocabulary."""
+"""Many sessions decoded together have the same answers as each session alone, with any vocabulary."""
 
 import gc
 from collections.abc import Generator, Iterator, Sequence
@@ -61,7 +61,7 @@ def answers(student: Student, tasks: Sequence[SessionTask | None]) -> dict[objec
 
 
 def first_bundle(student: Student, task: SessionTask) -> WrittenBundle:
-    """What an answer begins with; the rest is not waited for."""
+    """Return the first bundle of an answer, without waiting for the rest."""
     events = cast("Generator[StudentEvent]", student.answer([task]))
     found = next(event.bundle for event in events if isinstance(event, Grew) and event.bundle.complete)
     events.close()
@@ -79,7 +79,7 @@ TITLES = st.text(max_size=20) | st.sampled_from(
 
 @settings(max_examples=40, deadline=None)
 @given(sessions=st.lists(st.lists(TITLES, min_size=2, max_size=30), min_size=1, max_size=12))
-def test_whatever_the_titles_and_the_vocabulary_answers_are_legal(student: Student, sessions: list[list[str]]) -> None:
+def test_answers_are_legal_for_any_titles_and_vocabulary(student: Student, sessions: list[list[str]]) -> None:
     found = answers(student, [task(place, titles) for place, titles in enumerate(sessions)])
     assert sorted(cast("list[int]", list(found))) == list(range(len(sessions)))
     for place, bundles in found.items():
@@ -97,18 +97,18 @@ def test_whatever_the_titles_and_the_vocabulary_answers_are_legal(student: Stude
             assert bundle.intent.isprintable()
 
 
-def test_together_or_alone_the_answer_is_the_same(student: Student) -> None:
+def test_answers_are_the_same_together_and_alone(student: Student) -> None:
     tasks = [task(place, [f"camping thing {place * at}" for at in range(2, 4 + place % 5)]) for place in range(16)]
     together = answers(student, tasks)
     for each in tasks:
         alone = answers(student, [each])[each.key]
         assert written(alone) == written(together[each.key])
-        # The cache rounds to 16 bits, and sums are made in another order.
+        # The cache rounds to 16 bits, and the order of sums differs.
         assert [b.confidence for b in alone] == pytest.approx([b.confidence for b in together[each.key]], rel=0.01)
 
 
-def test_together_or_alone_the_embedded_student_decides_the_same(embedded: Student) -> None:
-    """Its sums are rounded to 8 bits on the way: where two choices are about as likely, either may win.
+def test_the_embedded_student_decides_the_same_together_and_alone(embedded: Student) -> None:
+    """Its sums are rounded to 8 bits: of two choices with similar probabilities either can win.
 
     So one session of sixteen may differ, and a probability by a tenth of itself.
     """
@@ -124,7 +124,7 @@ def test_together_or_alone_the_embedded_student_decides_the_same(embedded: Stude
     assert differing <= 1
 
 
-def test_guesses_change_how_long_it_takes_and_not_what_is_written(
+def test_guesses_change_the_time_but_not_the_answer(
     student: Student, tokens_read: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = [task(place, [f"camping thing {place * at}" for at in range(2, 9 + place % 5)]) for place in range(12)]
@@ -142,7 +142,7 @@ def test_guesses_change_how_long_it_takes_and_not_what_is_written(
         assert [b.confidence for b in guessed[key]] == pytest.approx([b.confidence for b in bundles], rel=0.01)
 
 
-def test_prompts_that_share_their_beginning_read_it_once(
+def test_a_common_beginning_of_prompts_is_read_once(
     student: Student, tokens_read: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(student._tokens, "most_guesses", 0)
@@ -154,12 +154,12 @@ def test_prompts_that_share_their_beginning_read_it_once(
     tokens_read.clear()
     answers(student, tasks)
     assert shared > 100
-    # Kept from one call to the next, and never read eight times.
+    # Kept between calls, and never read eight times.
     assert shared - 40 < first - sum(tokens_read) <= shared
     assert sum(tokens_read) < 8 * shared
 
 
-def test_sessions_with_different_knowledge_do_not_mix_it_up(student: Student) -> None:
+def test_sessions_with_different_knowledge_do_not_mix(student: Student) -> None:
     tasks = [task(place, ["camp", "kit", "phone"], f"Knowledge {place % 3}. " * 9) for place in range(9)]
     together = answers(student, tasks)
     for place in range(3):
@@ -167,7 +167,7 @@ def test_sessions_with_different_knowledge_do_not_mix_it_up(student: Student) ->
         assert written(together[place]) == written(answers(student, [tasks[place]])[place])
 
 
-def test_knowledge_that_fills_the_cache_makes_way_for_other_knowledge(student: Student) -> None:
+def test_knowledge_that_fills_the_cache_is_evicted_for_other_knowledge(student: Student) -> None:
     room = student.context
     for number in range(4):
         instructions = f"{number} " + "x" * (room // 3)
@@ -175,7 +175,7 @@ def test_knowledge_that_fills_the_cache_makes_way_for_other_knowledge(student: S
         assert set(found) == {"a", "b"}
 
 
-def test_a_session_that_cannot_fit_is_refused_and_the_others_go_on(student: Student) -> None:
+def test_only_a_session_that_cannot_fit_is_refused(student: Student) -> None:
     tasks = [task("before", ["a", "b"]), task("huge", ["a rather long title"] * 500), task("after", ["a", "b"])]
     events = list(student.answer(tasks))
     [refused] = [event for event in events if isinstance(event, Refused)]
@@ -184,14 +184,14 @@ def test_a_session_that_cannot_fit_is_refused_and_the_others_go_on(student: Stud
     assert {event.key for event in events if isinstance(event, Answered)} == {"before", "after"}
 
 
-def test_five_hundred_products_are_answered_where_they_fit(folder: Path) -> None:
+def test_five_hundred_products_are_answered_if_they_fit(folder: Path) -> None:
     with Student(make_model(folder / "large.gguf", "groups of digits"), context=4096) as student:
         found = answers(student, [task("many", ["k"] * 500)])
     assert found["many"]
     assert all(bundle.positions[-1] <= 500 for bundle in found["many"])
 
 
-def test_a_model_without_a_chat_template_is_asked_in_paragraphs(folder: Path) -> None:
+def test_a_model_without_a_chat_template_gets_paragraphs(folder: Path) -> None:
     with Student(make_model(folder / "plain.gguf", template=None)) as student:
         prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
@@ -205,12 +205,12 @@ def test_a_template_without_a_system_role_gets_the_instructions_from_the_user(fo
         prompt = prompt_of(student, task("a", ["camp", "kit"]))
         text = b"".join(map(student.model.piece, prompt.shared + prompt.own)).decode()
         assert text == "user\nWrite bundles.\n\n1. camp\n2. kit\nassistant"
-        # The instructions are shared all the same.
+        # The instructions are shared nevertheless.
         assert b"Write bundles." in b"".join(map(student.model.piece, prompt.shared))
 
 
 @pytest.mark.parametrize("template", ["{{ nothing.at.all }}", "{% if", "{{ raise_exception('never') }}", "no messages"])
-def test_a_template_that_cannot_be_used_is_one_sentence(folder: Path, template: str) -> None:
+def test_an_unusable_template_gives_one_sentence(folder: Path, template: str) -> None:
     with Student(make_model(folder / "broken.gguf", template=template)) as student:
         [event] = student.answer([task("a", ["camp", "kit"])])
     assert isinstance(event, Refused)
@@ -218,7 +218,7 @@ def test_a_template_that_cannot_be_used_is_one_sentence(folder: Path, template: 
     assert "\n" not in event.reason
 
 
-def test_events_come_as_sessions_finish_and_a_session_is_taken_when_it_is_there(student: Student) -> None:
+def test_events_arrive_as_sessions_finish_and_sessions_are_taken_when_available(student: Student) -> None:
     taken: list[str] = []
 
     def source() -> Iterator[SessionTask | None]:
@@ -244,14 +244,12 @@ def test_closing_stops_within_one_batch(student: Student, tokens_read: list[int]
     batches = len(tokens_read)
     events.close()
     assert len(tokens_read) == batches
-    # No session of the hundred but those in the works has been read.
+    # Of the hundred sessions only the running ones have been read.
     assert sum(tokens_read) < 30 * len(prompt_of(student, task("x", ["camp", "kit", "pan"])).own)
     assert set(answers(student, [task("next", ["camp", "kit"])])) == {"next"}
 
 
-def test_a_failure_of_llama_cpp_is_an_error_and_the_next_call_works(
-    student: Student, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failure_of_llama_cpp_the_next_call_works(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     def failing(*_: object) -> object:
         raise ModelError("llama.cpp could not decode (status -3)")
 
@@ -275,7 +273,7 @@ def test_memory_stays_flat_over_thousands_of_sessions(folder: Path) -> None:
         assert run(3000) - early < 4e6
 
 
-def test_a_vocabulary_writes_numbers_in_its_own_way(folder: Path) -> None:
+def test_vocabularies_can_tokenize_numbers_differently(folder: Path) -> None:
     counts = {}
     for vocabulary in VOCABULARIES:
         model = LlamaModel(make_model(folder / "numbers.gguf", vocabulary))

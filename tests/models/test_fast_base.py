@@ -1,4 +1,4 @@
-"""The embedded student is made fast once, and what is kept of it is not trusted blindly."""
+"""The fast version of the embedded student is made once, and a damaged file is replaced."""
 
 from pathlib import Path
 
@@ -15,18 +15,18 @@ def kept(cache: Path) -> Path:
     return fast_embedded_student(cache / "kdtui" / "models")
 
 
-def test_it_has_a_fast_kernel_and_is_made_once(kept: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fast_student_is_made_once(kept: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert model_info(kept).quantization == "Q4_0"
-    monkeypatch.setattr("models.llama.quantization.quantize", lambda *_: pytest.fail("it is made again"))
+    monkeypatch.setattr("models.llama.quantization.quantize_file", lambda *_: pytest.fail("it is made again"))
     assert fast_embedded_student(cache / "kdtui" / "models") == kept
 
 
-def test_where_it_cannot_be_kept_the_student_is_used_as_it_comes(tmp_path: Path) -> None:
+def test_without_a_writable_cache_the_shipped_student_is_used(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file, and no folder")
     assert fast_embedded_student(tmp_path / "cache") == embedded_student()
 
 
-def test_on_a_gpu_it_is_used_as_it_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_gpu_the_shipped_student_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_base, "can_use_gpu", lambda: True)
     assert fast_embedded_student(tmp_path) == embedded_student()
 

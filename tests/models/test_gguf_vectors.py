@@ -1,4 +1,4 @@
-"""The vectors of GGUF files are those that the package gguf reads, without its wait for the vocabulary."""
+"""The vectors of GGUF files equal those of the package gguf, without reading the vocabulary."""
 
 from pathlib import Path
 from typing import get_args
@@ -32,15 +32,15 @@ def check(path: Path) -> None:
 
 @pytest.mark.parametrize("vocabulary", get_args(Vocabulary))
 @pytest.mark.parametrize("architecture", ["llama", "qwen2"])
-def test_they_are_what_gguf_reads(tmp_path: Path, vocabulary: Vocabulary, architecture: str) -> None:
+def test_vectors_equal_those_of_gguf(tmp_path: Path, vocabulary: Vocabulary, architecture: str) -> None:
     check(make_model(tmp_path / "tiny.gguf", vocabulary, architecture=architecture))
 
 
-def test_they_are_those_of_the_embedded_student() -> None:
+def test_vectors_of_the_embedded_student_equal_those_of_gguf() -> None:
     check(embedded_student())
 
 
-def test_a_file_that_was_cut_anywhere_in_its_header_is_one_sentence(tmp_path: Path) -> None:
+def test_a_truncated_header_gives_one_sentence(tmp_path: Path) -> None:
     content = make_model(tmp_path / "whole.gguf").read_bytes()
     header = content.index(b"token_embd.weight")
     path = tmp_path / "cut.gguf"
@@ -70,7 +70,7 @@ def test_a_file_that_was_cut_anywhere_in_its_header_is_one_sentence(tmp_path: Pa
     ],
     ids=["nothing", "another kind", "another version", "too many values", "too many dimensions", "lists in lists"],
 )
-def test_a_file_that_is_none_is_one_sentence(tmp_path: Path, spoiled: bytes) -> None:
+def test_a_malformed_file_gives_one_sentence(tmp_path: Path, spoiled: bytes) -> None:
     path = tmp_path / "none.gguf"
     path.write_bytes(spoiled)
     with pytest.raises(ModelError, match=r"none\.gguf: its weights cannot be read"):
@@ -78,7 +78,7 @@ def test_a_file_that_is_none_is_one_sentence(tmp_path: Path, spoiled: bytes) -> 
 
 
 HEADER = b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7)
-"""Of a file without tensors, with one value."""
+"""The header of a file without tensors, with one value."""
 
 
 @pytest.mark.parametrize(
@@ -93,19 +93,19 @@ HEADER = b"GGUF\x03\0\0\0" + bytes(8) + b"\x01" + bytes(7)
     ],
     ids=["a list of 2^55 values", "no alignment", "a long list"],
 )
-def test_a_header_that_would_keep_its_reader_busy_is_one_sentence(tmp_path: Path, header: bytes, reason: str) -> None:
+def test_a_header_with_huge_counts_gives_one_sentence(tmp_path: Path, header: bytes, reason: str) -> None:
     path = tmp_path / "adapter.gguf"
     path.write_bytes(header)
     with pytest.raises(ModelError, match=rf"adapter\.gguf: this adapter cannot be read \(.*{reason}"):
         check_layout(path, "adapter")
 
 
-def test_the_sizes_of_all_tensors_are_what_gguf_reads(tmp_path: Path) -> None:
+def test_tensor_sizes_equal_those_of_gguf(tmp_path: Path) -> None:
     path = make_model(tmp_path / "tiny.gguf")
     expected = {tensor.name: tuple(map(int, tensor.shape)) for tensor in GGUFReader(path).tensors}
     assert gguf_sizes(path) == expected
 
 
-def test_a_file_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+def test_a_missing_file_gives_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="No such file"):
         list(gguf_vectors(tmp_path / "none.gguf"))

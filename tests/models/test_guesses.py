@@ -1,4 +1,4 @@
-"""What is guessed ahead of the student: legal numbers, and intents as they were before."""
+"""Guesses for the student: legal numbers, and intents that continue as before."""
 
 from pathlib import Path
 
@@ -31,9 +31,7 @@ def text_of(answer: AnswerTokens, tokens: list[int]) -> str:
 
 
 @given(st.integers(2, 120), st.integers(0, 30), st.data())
-def test_every_guess_is_legal_where_it_stands(
-    answer: AnswerTokens, products: int, most: int, data: st.DataObject
-) -> None:
+def test_every_guess_is_legal(answer: AnswerTokens, products: int, most: int, data: st.DataObject) -> None:
     numbers = Numbers(answer, BundleList(products))
     for _ in range(data.draw(st.integers(0, 12))):
         token = data.draw(st.sampled_from(numbers.legal))
@@ -45,7 +43,7 @@ def test_every_guess_is_legal_where_it_stands(
     assert len(legal) == len(guesses) + 1
     assert all(guess in tokens for guess, tokens in zip(guesses, legal, strict=False))
     for guess, tokens in zip(guesses, legal, strict=False):
-        # Guessing has not moved what is written.
+        # Guessing does not change what is written.
         assert numbers.legal == tokens
         numbers.take(guess)
         assert not numbers.complete
@@ -60,7 +58,7 @@ def test_products_are_guessed_in_order_and_bundles_by_their_beginnings(answer: A
     assert text_of(answer, Numbers(answer, written).guess(1)[0]) == "2"
 
 
-def test_an_intent_is_guessed_once_it_has_gone_on_the_same_way_twice() -> None:
+def test_an_intent_is_guessed_after_it_continued_in_the_same_way_twice() -> None:
     memory = IntentMemory()
     memory.learn([1, 2, 3])
     assert memory.guess([], 9) == []
@@ -73,7 +71,7 @@ def test_an_intent_is_guessed_once_it_has_gone_on_the_same_way_twice() -> None:
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=6), max_size=20), st.integers(0, 4))
-def test_guesses_of_intents_come_to_an_end(intents: list[list[int]], most: int) -> None:
+def test_guesses_of_intents_end(intents: list[list[int]], most: int) -> None:
     memory = IntentMemory()
     for intent in intents:
         memory.learn(intent)

@@ -1,4 +1,4 @@
-"""The JSON of an endpoint: what keeps to the schema is taken as it is, and nonsense is one clear error."""
+"""The JSON of an endpoint: valid answers are kept unchanged, and nonsense gives one clear error."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ ANYTHING: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(BUNDLES, st.integers(2, 10))
-def test_what_can_be_used_is_used(bundles: list[dict[str, Any]], products: int) -> None:
+def test_usable_bundles_are_kept(bundles: list[dict[str, Any]], products: int) -> None:
     found = parse_answer(json.dumps({"bundles": bundles}), products, 0.7)
     usable = {tuple(sorted({n for n in each["products"] if 1 <= n <= products})) for each in bundles}
     assert {bundle.positions for bundle in found} == {positions for positions in usable if len(positions) > 1}
@@ -33,7 +33,7 @@ def test_what_can_be_used_is_used(bundles: list[dict[str, Any]], products: int) 
 
 
 @given(st.text() | ANYTHING.map(json.dumps))
-def test_any_text_is_bundles_or_one_sentence(text: str) -> None:
+def test_any_text_gives_bundles_or_one_sentence(text: str) -> None:
     problem = ""
     try:
         parse_answer(text, 4, 0.5)
@@ -66,7 +66,7 @@ def test_nonsense_is_an_error_that_shows_its_beginning(text: str) -> None:
         parse_answer(text, 3, 0.5)
 
 
-def test_control_characters_of_an_answer_reach_no_terminal() -> None:
+def test_control_characters_of_an_answer_are_not_shown() -> None:
     with pytest.raises(ModelError) as caught:
         parse_answer("\x1b[31mred\n\u202e", 3, 0.5)
     assert str(caught.value).isprintable()

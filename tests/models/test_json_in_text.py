@@ -1,4 +1,4 @@
-"""The JSON object of an answer is found in whatever a model writes around it, and hostile text takes no longer."""
+"""The JSON object of an answer is found among other text, in linear time even for hostile text."""
 
 import json
 from time import process_time
@@ -52,7 +52,7 @@ def test_an_object_is_found_in_a_fence(answer: dict[str, Any], language: str, be
 
 
 @given(ANSWERS, ANSWERS, PROSE, st.sampled_from(["<think>", "", "<thinking>"]))
-def test_an_object_is_found_behind_thoughts_and_what_is_drafted_there_is_not(
+def test_an_object_is_found_after_thoughts_but_not_in_them(
     answer: dict[str, Any], draft: dict[str, Any], prose: str, begins: str
 ) -> None:
     ends = begins.replace("<", "</") or "</think>"
@@ -61,12 +61,12 @@ def test_an_object_is_found_behind_thoughts_and_what_is_drafted_there_is_not(
 
 
 @given(ANSWERS, st.dictionaries(st.sampled_from(["a", "note", "x"]), VALUES))
-def test_an_object_is_found_within_another(answer: dict[str, Any], around: dict[str, Any]) -> None:
+def test_an_object_is_found_inside_another(answer: dict[str, Any], around: dict[str, Any]) -> None:
     assert object_in(json.dumps({**around, "answer": answer}), "bundles") == answer
 
 
 @given(st.text() | st.text(alphabet='{}[]":,\\ 1tn'))
-def test_garbage_raises_nothing_but_its_own_error(text: str) -> None:
+def test_garbage_raises_only_a_model_error(text: str) -> None:
     said = ""
     try:
         object_in(text, "bundles")
@@ -100,7 +100,7 @@ def test_the_ways_in_which_models_write_an_answer(text: str) -> None:
     assert object_in(text, "bundles") == json.loads(GOOD)
 
 
-def test_a_line_may_end_within_a_string() -> None:
+def test_a_string_can_contain_a_line_break() -> None:
     assert object_in('{"bundles": "a\nb"}', "bundles") == {"bundles": "a\nb"}
 
 
@@ -116,7 +116,7 @@ def test_a_line_may_end_within_a_string() -> None:
         '<think>{"bundles": []} might do.</think> But no: nothing belongs together.',
     ],
 )
-def test_without_an_answer_there_is_an_error_that_shows_the_text(text: str) -> None:
+def test_the_error_without_an_answer_shows_the_text(text: str) -> None:
     with pytest.raises(ModelError, match="not the JSON that was asked for"):
         object_in(text, "bundles")
 
@@ -147,7 +147,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("first", ["", '{"a": "', '{"a": ['])
-def test_hostile_text_takes_time_in_proportion_to_its_length(unit: str, first: str) -> None:
+def test_hostile_text_takes_linear_time(unit: str, first: str) -> None:
     def seconds(characters: int) -> float:
         text = first + unit * (characters // len(unit))
         started = process_time()
@@ -155,5 +155,5 @@ def test_hostile_text_takes_time_in_proportion_to_its_length(unit: str, first: s
             object_in(text, "bundles")
         return process_time() - started
 
-    # A text ten times as long may not take a hundred times as long; what a machine does besides counts for little.
+    # A text ten times as long must not take a hundred times as long; the load of the machine matters little.
     assert min(seconds(200_000) for _ in range(2)) < 40 * max(seconds(20_000), 0.005)

@@ -1,4 +1,4 @@
-"""Which tokens of a vocabulary may stand in an answer is found out for those that the model is likely to choose."""
+"""Legal tokens of a vocabulary: only likely tokens are checked."""
 
 import numpy as np
 import numpy.typing as npt
@@ -41,16 +41,14 @@ def test_an_answer_does_not_read_the_whole_vocabulary(monkeypatch: pytest.Monkey
 
 
 @given(st.sets(st.integers(0, SIZE - 1), min_size=1), st.lists(st.integers(0, 99), min_size=1, max_size=5))
-def test_the_likeliest_legal_token_is_found_however_many_likelier_ones_are_not_legal(
-    legal: set[int], seeds: list[int]
-) -> None:
+def test_the_likeliest_legal_token_is_found_after_any_number_of_illegal_ones(legal: set[int], seeds: list[int]) -> None:
     tokens = LegalTokens(SIZE, legal.__contains__)
     for seed in seeds:
         row = row_of(seed)
         assert tokens.likeliest(row) == max(legal, key=lambda token: float(row[token]))
 
 
-def test_no_token_is_looked_at_twice() -> None:
+def test_no_token_is_checked_twice() -> None:
     looked_at: list[int] = []
 
     def is_even(token: int) -> bool:
@@ -63,7 +61,7 @@ def test_no_token_is_looked_at_twice() -> None:
     assert len(looked_at) == len(set(looked_at)) < SIZE / 2
 
 
-def test_a_row_without_a_legal_token_or_without_numbers_comes_to_an_end() -> None:
+def test_a_row_without_legal_tokens_or_finite_logits_returns() -> None:
     assert LegalTokens(SIZE, lambda _: False).likeliest(row_of(0)) in range(SIZE)
     assert LegalTokens(SIZE, lambda _: False).likeliest(np.full(SIZE, np.nan, np.float32)) in range(SIZE)
 

@@ -1,4 +1,4 @@
-"""A text in a log is found wherever it is, forwards and backwards, once around, in slices of any size."""
+"""Log search: forwards and backwards, once around, in slices of any size."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def offset_of(log: Path, search: Search) -> int | None:
     slice_bytes=st.integers(1, 20),
     backwards=st.booleans(),
 )
-def test_the_nearest_place_is_found_around_the_end(
+def test_the_nearest_match_is_found_around_the_end(
     tmp_path: Path, content: str, text: str, start: int, slice_bytes: int, backwards: bool
 ) -> None:
     log = tmp_path / "log"
@@ -44,7 +44,7 @@ def test_the_nearest_place_is_found_around_the_end(
         assert offset_of(log, Search(text, start, backwards)) == nearest
 
 
-def test_bytes_that_are_no_text_are_passed_by(tmp_path: Path) -> None:
+def test_invalid_bytes_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "log").write_bytes(b"\xff\xfe\x00" * 100 + "größer".encode() + b"\xff")
     assert offset_of(tmp_path / "log", Search("größer", 0)) == 300
     assert offset_of(tmp_path / "log", Search("", 0)) is None

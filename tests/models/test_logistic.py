@@ -1,4 +1,4 @@
-"""Our logistic regression has the minimum that scikit-learn's has."""
+"""The logistic regression has the same minimum as scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from models.pairs.logistic import fit_logistic, sigmoid
 
 @settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(5, 200), st.integers(1, 6), st.floats(0, 5))
-def test_it_finds_what_scikit_learn_finds(seed: int, examples: int, features: int, strength: float) -> None:
+def test_the_weights_equal_those_of_scikit_learn(seed: int, examples: int, features: int, strength: float) -> None:
     numbers = np.random.default_rng(seed)
     x = numbers.normal(size=(examples, features))
     labels = numbers.random(examples) < sigmoid(strength * x[:, 0])
@@ -21,7 +21,7 @@ def test_it_finds_what_scikit_learn_finds(seed: int, examples: int, features: in
     assert [bias, *weights] == pytest.approx([known.intercept_[0], *known.coef_[0]], abs=1e-3, rel=1e-3)
 
 
-def test_examples_that_are_told_apart_by_one_feature_do_not_make_its_weight_run_away() -> None:
+def test_the_weight_of_a_perfect_feature_stays_finite() -> None:
     x = np.array([[-1.0], [-1.0], [1.0], [1.0]])
     bias, weights = fit_logistic(x, [False, False, True, True])
     assert bias == pytest.approx(0, abs=1e-6)

@@ -1,4 +1,4 @@
-"""A merged adapter says what its parts add to the base together, in PEFT and in llama.cpp."""
+"""A merged adapter has the logits of the sum of its parts, in PEFT and in llama.cpp."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peft import PeftModel
 
-from models.adapters.conversion import BaseShape, Delta, base_shape, convert, gguf_deltas, peft_deltas
+from models.adapters.base_shape import BaseShape, base_shape
+from models.adapters.conversion import convert
+from models.adapters.deltas import Delta, gguf_deltas, peft_deltas
 from models.adapters.folder import write_adapter
 from models.adapters.merging import reduced, weighted_sum
 from models.errors import ModelError
@@ -35,7 +37,7 @@ ONE_LAYER: dict[str, Any] = {"r": 5, "layers_to_transform": [1], "target_modules
 
 
 class Trained:
-    """A tiny base, adapters for it, and what the base says with their weighted deltas added to its weights."""
+    """A tiny base, adapters for it, and the base with their weighted deltas added to its weights."""
 
     def __init__(self, folder: Path, architecture: str = "llama") -> None:
         self.base = make_model(folder / "base.gguf", architecture=architecture)
@@ -47,7 +49,7 @@ class Trained:
     def adapter(self, name: str, weight: float, seed: int, **settings: Any) -> tuple[str, dict[str, Delta], float]:
         adapted = train_by_chance(full_precision(self.base), seed, **settings)
         adapted.save_pretrained(self.folder / name)
-        # By PEFT itself, layer by layer.
+        # With PEFT's own deltas, layer by layer.
         for module, layer in adapted.get_base_model().named_modules():
             if hasattr(layer, "get_delta_weight"):
                 target = self.weights.get_submodule(module)
@@ -59,14 +61,14 @@ class Trained:
         return logits_there(self.weights, self.tokens)
 
     def said_by(self, deltas: dict[str, Delta]) -> Logits:
-        """What PEFT says with these deltas as an adapter."""
+        """Return PEFT's logits with these deltas as an adapter."""
         folder = self.folder / "merged"
         folder.mkdir(exist_ok=True)
         write_adapter(folder, deltas, self.shape, "base")
         return logits_there(PeftModel.from_pretrained(full_precision(self.base), str(folder)).eval(), self.tokens)
 
     def said_here(self) -> Logits:
-        """What llama.cpp says with the adapter that PEFT was asked with."""
+        """Return llama.cpp's logits with the same adapter."""
         convert(self.folder / "merged", self.base, self.folder / "merged.gguf")
         return logits_here(self.base, self.folder / "merged.gguf", self.tokens)
 
@@ -82,7 +84,7 @@ class Trained:
     ],
     ids=["plain", "rank-stabilized", "three ranks and patterns", "modules of one layer", "one alone"],
 )
-def test_the_sum_is_what_the_parts_add_to_the_base(
+def test_the_merged_adapter_adds_the_sum_of_its_parts(
     tmp_path: Path, parts: Sequence[tuple[dict[str, Any], float]]
 ) -> None:
     trained = Trained(tmp_path)
@@ -94,7 +96,7 @@ def test_the_sum_is_what_the_parts_add_to_the_base(
     assert np.abs(there - trained.said_here()).max() < 1e-3
 
 
-def test_a_rank_stabilized_adapter_alone_says_what_it_said(tmp_path: Path) -> None:
+def test_a_single_rank_stabilized_adapter_is_unchanged(tmp_path: Path) -> None:
     trained = Trained(tmp_path)
     adapter = trained.adapter("a", 1.0, 3, **RANK_STABILIZED)
     own = PeftModel.from_pretrained(full_precision(trained.base), str(tmp_path / "a")).eval()
@@ -106,7 +108,7 @@ def test_a_rank_stabilized_adapter_alone_says_what_it_said(tmp_path: Path) -> No
 def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architecture: str) -> None:
     trained = Trained(tmp_path, architecture)
     if architecture == "gemma3":
-        # As llama.cpp has it; see the conversion of adapters.
+        # llama.cpp's default; see the tests of the conversion.
         for layer in trained.weights.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     adapters = [trained.adapter("a", 0.5, 1, **PLAIN), trained.adapter("b", 2.0, 2, **ATTENTION)]
@@ -114,7 +116,7 @@ def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architec
     assert np.abs(trained.expected - trained.said_here()).max() < 3e-3
 
 
-def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_says(tmp_path: Path) -> None:
+def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_reports(tmp_path: Path) -> None:
     trained = Trained(tmp_path)
     adapters = [trained.adapter("a", 1.0, 1, **PLAIN), trained.adapter("b", 1.0, 2, **RANK_STABILIZED)]
     whole = weighted_sum(adapters)
@@ -182,7 +184,7 @@ def test_adapters_that_cancel_each_other_out_cannot_be_reduced() -> None:
         reduced(whole, 1)
 
 
-def test_weights_of_another_size_or_beyond_all_numbers_are_one_sentence() -> None:
+def test_weights_of_another_size_or_overflow_give_one_sentence() -> None:
     small, chance = by_chance(np.random.default_rng(0), 2, ["q"]), np.random.default_rng(1)
     wide = {"q": Delta(chance.normal(size=(2, 9)).astype(np.float32), small["q"].b, 1.0)}
     with pytest.raises(ModelError, match="a and b cannot be merged: they change q, which is 6 x 8 in one, and 6 x 9"):
@@ -194,7 +196,7 @@ def test_weights_of_another_size_or_beyond_all_numbers_are_one_sentence() -> Non
 
 
 @pytest.mark.parametrize("architecture", ["llama", "qwen2", "qwen3", "gemma3"])
-def test_a_gguf_adapter_is_read_back_as_it_was_in_peft(tmp_path: Path, architecture: str) -> None:
+def test_a_gguf_adapter_converts_back_to_the_same_peft_adapter(tmp_path: Path, architecture: str) -> None:
     base = make_model(tmp_path / "base.gguf", architecture=architecture)
     train_by_chance(full_precision(base), **PATTERNS, target_modules=LINEAR).save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
@@ -205,7 +207,7 @@ def test_a_gguf_adapter_is_read_back_as_it_was_in_peft(tmp_path: Path, architect
         assert again.scale * again.b @ again.a == pytest.approx(delta.scale * delta.b @ delta.a, abs=1e-5)
 
 
-def test_a_gguf_adapter_of_another_architecture_is_one_sentence(tmp_path: Path) -> None:
+def test_a_gguf_adapter_of_another_architecture_gives_one_sentence(tmp_path: Path) -> None:
     base = make_model(tmp_path / "base.gguf")
     train_by_chance(full_precision(base)).save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")

@@ -1,4 +1,4 @@
-"""Choosing bundles from the probabilities of pairs."""
+"""Partitions of a session by the probabilities of its pairs."""
 
 from itertools import combinations
 
@@ -33,7 +33,7 @@ def in_groups(*groups: tuple[int, ...], size: int, inside: float = 0.9, outside:
 
 
 @given(matrices())
-def test_bundles_have_two_products_or_more_and_do_not_overlap(matrix: Matrix) -> None:
+def test_bundles_have_at_least_two_products_and_do_not_overlap(matrix: Matrix) -> None:
     found = best_partition(matrix, SHIPPED)
     positions = [position for _, bundle in found for position in bundle]
     assert len(set(positions)) == len(positions)
@@ -43,7 +43,7 @@ def test_bundles_have_two_products_or_more_and_do_not_overlap(matrix: Matrix) ->
     assert bool(found) == (len(matrix) > 1)
 
 
-def test_products_that_clearly_belong_together_are_put_together() -> None:
+def test_products_that_clearly_belong_together_are_joined() -> None:
     found = best_partition(in_groups((0, 3), (1, 2, 4), size=6), SHIPPED)
     assert sorted(bundle for _, bundle in found) == [(1, 4), (2, 3, 5)]
 
@@ -59,8 +59,8 @@ def test_the_order_of_products_changes_no_bundle() -> None:
 
 
 @pytest.mark.parametrize("together", [True, False])
-def test_it_is_fitted_for_what_it_is_told_to_value(together: bool) -> None:
-    """Probabilities leave it open whether three products are one bundle or a pair; the value decides."""
+def test_the_model_is_fitted_to_the_given_value(together: bool) -> None:
+    """By the probabilities three products can be one bundle or a pair; the value decides."""
     chance = np.random.default_rng(0)
     sessions = []
     for _ in range(60):
@@ -78,7 +78,7 @@ def test_it_is_fitted_for_what_it_is_told_to_value(together: bool) -> None:
     assert set(sizes) == {largest}
 
 
-def test_confidences_are_shares_of_bundles_that_are_right() -> None:
+def test_confidences_are_the_shares_of_right_bundles() -> None:
     chance = np.random.default_rng(0)
     sessions = []
     for _ in range(400):

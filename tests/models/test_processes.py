@@ -1,4 +1,4 @@
-"""The processes of trainings: started once, ended with all that they started, and found from what their files say."""
+"""The processes of trainings: started once, stopped with their children, and found by their files."""
 
 import json
 import os
@@ -11,15 +11,15 @@ import pytest
 
 from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, identity
-from models.sft.processes import HasStopped, Stopping, launching, start
-from models.sft.processes import stop as stopping
-from models.sft.slurm import Queue
-from models.sft.state import JobStatus, job_status, last_line
+from models.sft.processes import HasStopped, Stopping, launch_lock, start_trainer
+from models.sft.processes import stop_trainer as stopping
+from models.sft.slurm import SlurmQueue
+from models.sft.state import JobStatus, job_status, last_log_line
 from tests.waiting import PATIENCE, until
 
 
 def stubborn(folder: Path) -> Path:
-    """A Python that starts a child in a session of its own, and heeds no signal; neither does the child."""
+    """Make a Python that starts a child in a session of its own; both ignore signals."""
     path = folder / "python"
     path.write_text(
         "#!/bin/sh\ntrap '' TERM\n"
@@ -31,14 +31,14 @@ def stubborn(folder: Path) -> Path:
 
 
 def stop(folder: Path, *, grace: float) -> list[str]:
-    """Stop a training; what had to be killed, and what could not be."""
+    """Stop a training; return what had to be killed, and what could not be."""
     *_, end = stopping(folder, grace=grace)
     assert isinstance(end, HasStopped)
     return list(end.left)
 
 
-def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+def test_a_trainer_that_does_not_stop_is_killed_with_its_children(tmp_path: Path) -> None:
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     assert job_status(tmp_path).state == "running"
     until((tmp_path / "begun").exists)
     left = stop(tmp_path, grace=0.5)
@@ -46,64 +46,64 @@ def test_what_does_not_end_by_itself_is_killed_with_all_that_it_started(tmp_path
     assert len(left) >= 2
     status = job_status(tmp_path)
     assert status.state == "stopped"
-    assert status.reason == "killed at once, without a checkpoint; there is no checkpoint, so it begins anew"
+    assert status.reason == "killed at once, without a checkpoint; there is no checkpoint, so it starts again"
     assert stop(tmp_path, grace=0.5) == []
 
 
 def test_a_training_is_started_once_by_several_clients(tmp_path: Path) -> None:
     python = str(stubborn(tmp_path))
-    first = start(tmp_path, python=python)
-    assert start(tmp_path, python=python) == first
+    first = start_trainer(tmp_path, python=python)
+    assert start_trainer(tmp_path, python=python) == first
     stop(tmp_path, grace=0.1)
-    with launching(tmp_path), pytest.raises(ModelError, match="another client"):
-        start(tmp_path, python=python)
+    with launch_lock(tmp_path), pytest.raises(ModelError, match="another client"):
+        start_trainer(tmp_path, python=python)
 
 
 def test_a_training_waits_for_another_and_fails_with_it(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for folder in (before, after):
         folder.mkdir()
-    start(before, python=str(stubborn(before)))
-    start(after, python="/bin/true", after=before)
+    start_trainer(before, python=str(stubborn(before)))
+    start_trainer(after, python="/bin/true", after=before)
     assert job_status(after).state == "queued"
     stop(before, grace=0.1)
     until(lambda: job_status(after).state == "failed")
-    assert "is not done; kdtui sft resume" in (job_status(after).reason or "")
+    assert "is not done; start this one anyway" in (job_status(after).reason or "")
     (before / EXIT_CODE).write_text("0")
-    # A command that is found by its name, as it is by default.
-    start(after, python="echo", after=before)
+    # A command that is found by its name, as by default.
+    start_trainer(after, python="echo", after=before)
     until(lambda: "-m models.sft" in (after / "log").read_text())
 
 
-def test_a_training_that_has_ended_and_is_not_gone_yet_is_started_anew(tmp_path: Path) -> None:
+def test_a_training_that_is_just_ending_is_started_again(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text('#!/bin/sh\necho begun\necho 1 > "$3/exit_code"\nexec sleep 1\n')
     python.chmod(0o755)
-    first = start(tmp_path, python=str(python))
+    first = start_trainer(tmp_path, python=str(python))
     until(lambda: job_status(tmp_path).state == "failed")
-    assert start(tmp_path, python=str(python)) != first
+    assert start_trainer(tmp_path, python=str(python)) != first
     until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
 
 
-def test_how_it_ended_before_says_nothing_of_a_trainer_that_does_not_start(tmp_path: Path) -> None:
+def test_an_old_exit_code_does_not_hide_that_a_trainer_cannot_start(tmp_path: Path) -> None:
     (tmp_path / EXIT_CODE).write_text("0")
     with pytest.raises(ModelError, match="the trainer did not start"):
-        start(tmp_path, python="/bin/false")
+        start_trainer(tmp_path, python="/bin/false")
 
 
-def test_how_it_ended_before_says_nothing_of_one_that_waits(tmp_path: Path) -> None:
+def test_an_old_exit_code_does_not_hide_that_a_training_waits(tmp_path: Path) -> None:
     before, after = tmp_path / "before", tmp_path / "after"
     for folder in (before, after):
         folder.mkdir()
-    start(before, python=str(stubborn(before)))
+    start_trainer(before, python=str(stubborn(before)))
     (after / EXIT_CODE).write_text("1")
-    start(after, python="/bin/true", after=before)
+    start_trainer(after, python="/bin/true", after=before)
     assert job_status(after).state == "queued"
     for folder in (after, before):
         stop(folder, grace=0.1)
 
 
-def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None:
+def test_a_trainer_that_was_started_by_hand_is_stopped_too(tmp_path: Path) -> None:
     process = subprocess.Popen(["sleep", "60"])
     (tmp_path / "pid").write_text(json.dumps(identity(process.pid)))
     assert stop(tmp_path, grace=5) == []
@@ -111,7 +111,7 @@ def test_a_trainer_that_was_started_by_hand_is_ended_too(tmp_path: Path) -> None
     assert job_status(tmp_path).state == "stopped"
 
 
-def test_a_host_that_was_started_anew_runs_nothing(tmp_path: Path) -> None:
+def test_after_a_restart_of_the_machine_nothing_runs(tmp_path: Path) -> None:
     here = identity(os.getpid())
     (tmp_path / LAUNCH).write_text(json.dumps(here | {"boot": "another"}))
     assert job_status(tmp_path).state == "failed"
@@ -142,30 +142,30 @@ def test_a_directory_that_was_edited_by_hand_still_has_a_state(tmp_path: Path, n
     assert status.state in ("created", "failed", "done")
     assert status.loss is None
     assert msgspec.json.decode(msgspec.json.encode(asdict(status)), type=JobStatus) == status
-    assert b"launcher" not in content or Queue([tmp_path]).word(tmp_path) is None
+    assert b"launcher" not in content or SlurmQueue([tmp_path]).word(tmp_path) is None
 
 
-def test_who_waits_for_a_training_to_stop_is_told_each_second(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+def test_progress_is_reported_each_second_while_a_training_stops(tmp_path: Path) -> None:
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     (tmp_path / LOG).write_text("step 3 of 40\n")
     (tmp_path / "checkpoints" / "step-00000002").mkdir(parents=True)
     (tmp_path / "checkpoints" / "step-00000003.part").mkdir()
     events = list(stopping(tmp_path, grace=2.5))
     waits = [event for event in events if isinstance(event, Stopping)]
     assert [int(each.seconds) for each in waits] == [0, 1, 2]
-    assert {(each.grace, each.said) for each in waits} == {(2.5, "step 3 of 40")}
-    assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it goes on from step 2"
-    assert last_line(tmp_path) == job_status(tmp_path).reason
+    assert {(each.grace, each.log_line) for each in waits} == {(2.5, "step 3 of 40")}
+    assert job_status(tmp_path).reason == "killed after 3 s without a checkpoint; it resumes from step 2"
+    assert last_log_line(tmp_path) == job_status(tmp_path).reason
 
 
-def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
-    start(tmp_path, python=str(stubborn(tmp_path)))
+def test_a_kill_does_not_wait_for_another_client(tmp_path: Path) -> None:
+    start_trainer(tmp_path, python=str(stubborn(tmp_path)))
     waiting = stopping(tmp_path, grace=60)
     assert isinstance(next(waiting), Stopping)
     with pytest.raises(ModelError, match="another client"):
         next(stopping(tmp_path, grace=60))
     assert len(stop(tmp_path, grace=0)) >= 2
-    # Who waited sees what has ended it.
+    # The waiting client sees what ended it.
     assert [event for event in waiting if isinstance(event, HasStopped)] == [HasStopped(())]
     assert "killed at once" in str(job_status(tmp_path).reason)
 
@@ -173,13 +173,13 @@ def test_a_kill_need_not_wait_for_who_waits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("checkpoints", "step", "reason"),
     [
-        ((), None, "it had not come to its first checkpoint; there is no checkpoint, so it begins anew"),
-        ((), 3, "it wrote no checkpoint at step 3; there is no checkpoint, so it begins anew"),
-        ((2,), 3, "it wrote no checkpoint at step 3; it goes on from step 2"),
+        ((), None, "it had not reached its first checkpoint; there is no checkpoint, so it starts again"),
+        ((), 3, "it wrote no checkpoint at step 3; there is no checkpoint, so it starts again"),
+        ((2,), 3, "it wrote no checkpoint at step 3; it resumes from step 2"),
         ((2, 4), 3, "it left a checkpoint at step 4"),
     ],
 )
-def test_a_training_that_has_stopped_says_where_it_goes_on(
+def test_a_stopped_training_says_where_it_resumes(
     tmp_path: Path, checkpoints: tuple[int, ...], step: int | None, reason: str
 ) -> None:
     for each in checkpoints:

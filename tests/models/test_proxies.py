@@ -1,4 +1,4 @@
-"""Proxies of the environment: used for what is elsewhere, never for this machine, named where they cannot be used."""
+"""Proxies of the environment: used for other machines, never for this one, and named if unusable."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         ("HTTPS_PROXY", "", ELSEWHERE, None),
     ],
 )
-def test_the_proxy_is_that_of_the_environment(
+def test_the_proxy_comes_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, url: str, proxy: str | None
 ) -> None:
     monkeypatch.setenv(variable, value)
@@ -40,14 +40,14 @@ def test_the_proxy_is_that_of_the_environment(
 
 
 @pytest.mark.parametrize("exempt", ["api.example", ".example", "*", "other, api.example", "api.example:443,x"])
-def test_a_host_that_is_named_needs_none(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+def test_an_exempt_host_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1080")
     monkeypatch.setenv("NO_PROXY", exempt)
     assert proxy_for("https://api.example:443/v1") is None
 
 
 @pytest.mark.parametrize("exempt", ["10.0.0.0/8", "10.1.2.3", "fd00::/8,10.1.0.0/16"])
-def test_a_network_that_is_named_needs_none(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+def test_an_exempt_network_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy:1080")
     monkeypatch.setenv("NO_PROXY", exempt)
     assert proxy_for("http://10.1.2.3:8000/v1") is None
@@ -58,7 +58,7 @@ def test_a_network_that_is_named_needs_none(monkeypatch: pytest.MonkeyPatch, exe
     "host",
     ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "127.9.9.9", "gpu.localhost", "[::ffff:127.0.0.1]"],
 )
-def test_nothing_for_this_machine_goes_through_a_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_this_machine_needs_no_proxy(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     for variable in ("ALL_PROXY", "HTTP_PROXY"):
         monkeypatch.setenv(variable, "socks5://proxy:1080")
     assert proxy_for(f"http://{host}/v1") is None
@@ -67,7 +67,7 @@ def test_nothing_for_this_machine_goes_through_a_proxy(monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     "value", ["http://127.0.0.1:9", "socks5://127.0.0.1:9", "socks4://127.0.0.1:9", "ftp://x", "http://[", "rubbish"]
 )
-def test_a_server_here_answers_whatever_the_proxies_are(
+def test_a_local_server_answers_whatever_the_proxies_are(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     for variable in VARIABLES[:3]:
@@ -93,7 +93,7 @@ def test_a_server_here_answers_whatever_the_proxies_are(
         ("http://proxy:port", "ALL_PROXY holds no address of a proxy"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyPatch, value: str, problem: str) -> None:
+def test_an_unusable_proxy_gives_one_sentence(monkeypatch: pytest.MonkeyPatch, value: str, problem: str) -> None:
     monkeypatch.setenv("ALL_PROXY", value)
     monkeypatch.setattr("models.endpoint.proxies.find_spec", lambda name: None if name == "socksio" else name)
     with pytest.raises(ModelError) as caught:
@@ -102,7 +102,7 @@ def test_a_proxy_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyP
     assert "word" not in str(caught.value)
 
 
-def test_what_is_elsewhere_is_asked_through_the_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_is_asked_through_the_proxy(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     proxy, fake = serve(lambda fake, _: fake.complete(GOOD))
     monkeypatch.setenv("HTTP_PROXY", proxy.removesuffix("/v1"))
     with EndpointStudent(Endpoint("http://api.example/v1", "m")) as student:

@@ -1,4 +1,4 @@
-"""Servers that refuse a part of a usual request: what they take is learned once, and said once."""
+"""Servers that refuse a part of a standard request: what they accept is learned once, and reported once."""
 
 import json
 import threading
@@ -35,7 +35,7 @@ LOGPROBS = openai_says("", "You are not allowed to request logprobs from this mo
 
 
 def reasoning_model(fake: Fake, _: int) -> None:
-    """As those of today: one refusal at a time."""
+    """Refuse one parameter at a time, as reasoning models do."""
     if "max_tokens" in fake.body:
         fake.send(MAX_TOKENS, 400)
     elif "temperature" in fake.body:
@@ -54,7 +54,7 @@ def answers(student: EndpointStudent, count: int) -> list[StudentEvent]:
     return [event for event in student.answer(tasks(count)) if isinstance(event, Answered | Refused | Noted)]
 
 
-def test_a_server_that_reasons_is_asked_as_it_wants_and_the_user_is_told_once(serve: Serve) -> None:
+def test_a_reasoning_model_gets_its_request_form_and_the_user_one_note(serve: Serve) -> None:
     url, fake = serve(reasoning_model)
     with EndpointStudent(Endpoint(url, "m"), concurrency=8) as student:
         found = answers(student, 20)
@@ -62,7 +62,7 @@ def test_a_server_that_reasons_is_asked_as_it_wants_and_the_user_is_told_once(se
     [note] = [event.text for event in found if isinstance(event, Noted)]
     assert "max_completion_tokens instead of max_tokens" in note
     assert "without a temperature and probabilities of tokens" in note
-    # The first call has learned it for all.
+    # The first call has learned the form for all.
     refused = [body for body in fake.asked if {"max_tokens", "temperature", "logprobs"} & set(body)]
     assert len(refused) == 3
     assert len(fake.asked) == 23
@@ -70,7 +70,7 @@ def test_a_server_that_reasons_is_asked_as_it_wants_and_the_user_is_told_once(se
     assert fake.asked[-1]["max_completion_tokens"] > 8192
 
 
-def test_calls_that_are_refused_together_are_all_asked_again(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_calls_that_are_refused_together_are_all_repeated(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.chat_server._HEAD_START", 0.0)
     together = threading.Barrier(4)
 
@@ -86,11 +86,11 @@ def test_calls_that_are_refused_together_are_all_asked_again(serve: Serve, monke
     assert sum(isinstance(event, Noted) for event in found) == 1
 
 
-def test_a_first_call_that_takes_long_keeps_nobody_waiting(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_first_call_does_not_block_the_others(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.chat_server._HEAD_START", 0.01)
 
     def reply(fake: Fake, number: int) -> None:
-        # The first is answered when the second has been.
+        # The first is answered after the second.
         if number == 0:
             fake.gate.wait(20)
         fake.complete(GOOD)
@@ -126,7 +126,7 @@ SAID: list[tuple[int | None, object, RequestForm]] = [
         },
         RequestForm(limit="max_completion_tokens", logprobs=False),
     ),
-    # What is wrong with the request is something else.
+    # Errors about something else.
     (400, {"error": {"message": "max_tokens is too large: 1024; the maximum context length is 512"}}, RequestForm()),
     (400, {"error": {"message": "Invalid 'messages': say temperature", "param": "messages"}}, RequestForm()),
     (429, {"error": {"message": "max_tokens are limited; temperature"}}, RequestForm()),
@@ -136,11 +136,11 @@ SAID: list[tuple[int | None, object, RequestForm]] = [
 
 
 @pytest.mark.parametrize(("status", "body", "form"), SAID)
-def test_what_a_server_says_tells_what_to_leave_out(status: int | None, body: object, form: RequestForm) -> None:
+def test_the_message_of_a_server_tells_what_to_leave_out(status: int | None, body: object, form: RequestForm) -> None:
     assert RequestForm().after(refusal_of(status, body)) == form
 
 
-def test_a_server_that_refuses_the_same_again_and_again_is_not_asked_for_ever(serve: Serve) -> None:
+def test_a_server_that_repeats_a_refusal_is_not_asked_forever(serve: Serve) -> None:
     url, fake = serve(lambda fake, _: fake.send(TEMPERATURE, 400))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         [refused] = answers(student, 1)
@@ -149,7 +149,7 @@ def test_a_server_that_refuses_the_same_again_and_again_is_not_asked_for_ever(se
     assert len(fake.asked) == 2
 
 
-def test_the_same_form_stays_for_what_says_nothing_of_it() -> None:
+def test_an_unrelated_message_does_not_change_the_form() -> None:
     form = RequestForm(limit="max_completion_tokens", temperature=False)
     assert form.after(Refusal(400, frozenset(), None, "no")) is form
 
@@ -159,23 +159,23 @@ def error(message: str, **more: str) -> dict[str, Any]:
 
 
 ENDS: dict[str, tuple[int, dict[str, Any], str]] = {
-    "key": (401, error("Incorrect API key provided"), "wants another key than the variable OPENAI_API_KEY holds"),
+    "key": (401, error("Incorrect API key provided"), "refuses the key in the variable OPENAI_API_KEY holds"),
     "country": (403, error("Country not supported"), "(Country not supported)"),
     "quota": (
         429,
         error("You exceeded your current quota", type="insufficient_quota", code="insufficient_quota"),
-        "has nothing left to be spent with the key in OPENAI_API_KEY (You exceeded your current quota)",
+        "has no credit left for the key in OPENAI_API_KEY (You exceeded your current quota)",
     ),
-    "quota by type": (429, error("Pay first", type="insufficient_quota"), "nothing left to be spent"),
-    "balance": (402, error("Insufficient Balance"), "nothing left to be spent with the key in OPENAI_API_KEY (Insuff"),
-    "model": (404, error("The model `m` does not exist", code="model_not_found"), "no model 'm', or does nothing of"),
+    "quota by type": (429, error("Pay first", type="insufficient_quota"), "no credit left for the key"),
+    "balance": (402, error("Insufficient Balance"), "no credit left for the key in OPENAI_API_KEY (Insuff"),
+    "model": (404, error("The model `m` does not exist", code="model_not_found"), "no model 'm', or does not take"),
     "model with 400": (400, error("Invalid model: m", type="invalid_model"), "has no model 'm'"),
-    "in an answer": (200, error("No credits", code="402"), "nothing left to be spent"),
+    "in an answer": (200, error("No credits", code="402"), "no credit left for the key"),
 }
 
 
 @pytest.mark.parametrize("kind", ENDS)
-def test_what_every_session_is_refused_for_ends_the_run_with_the_words_of_the_server(serve: Serve, kind: str) -> None:
+def test_a_refusal_of_all_sessions_ends_the_run_with_the_servers_message(serve: Serve, kind: str) -> None:
     status, body, reason = ENDS[kind]
     url, fake = serve(lambda fake, _: fake.send(body, status))
     with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student, pytest.raises(Unreachable) as caught:
@@ -185,7 +185,7 @@ def test_what_every_session_is_refused_for_ends_the_run_with_the_words_of_the_se
     assert len(fake.asked) <= 4
 
 
-def test_a_question_that_is_flagged_costs_its_session_alone(serve: Serve) -> None:
+def test_a_flagged_question_refuses_only_its_session(serve: Serve) -> None:
     flagged = error("Your input was flagged", code="403")
     url, _ = serve(lambda fake, number: fake.complete(GOOD) if number else fake.send(flagged, 403))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
@@ -201,18 +201,14 @@ def test_a_question_that_is_flagged_costs_its_session_alone(serve: Serve) -> Non
         lambda fake: fake.send(error("busy", code="503")),
     ],
 )
-def test_what_may_pass_is_tried_again_though_it_comes_with_status_200(
-    serve: Serve, reply: Callable[[Fake], None]
-) -> None:
+def test_a_temporary_error_with_status_200_is_retried(serve: Serve, reply: Callable[[Fake], None]) -> None:
     url, _ = serve(lambda fake, number: fake.complete(GOOD) if number else reply(fake))
     with EndpointStudent(Endpoint(url, "m"), concurrency=1) as student:
         [event] = answers(student, 1)
     assert isinstance(event, Answered)
 
 
-def test_a_server_that_sends_a_byte_now_and_then_is_late_in_the_end(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_sends_a_byte_now_and_then_times_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.endpoint.student._RETRIES", 0)
 
     def drip(fake: Fake, _: int) -> None:
@@ -234,7 +230,7 @@ def test_a_server_that_sends_a_byte_now_and_then_is_late_in_the_end(
     assert "did not answer in 0.2 seconds" in str(caught.value)
 
 
-def test_what_is_asked_is_usual_as_long_as_nothing_is_refused(serve: Serve) -> None:
+def test_requests_are_standard_as_long_as_nothing_is_refused(serve: Serve) -> None:
     url, fake = serve(lambda fake, _: fake.complete(GOOD))
     with EndpointStudent(Endpoint(url, "m")) as student:
         assert not [event for event in answers(student, 3) if isinstance(event, Noted)]

@@ -1,4 +1,4 @@
-"""What prompts have in common is read by one process, and loaded by the next."""
+"""The common beginning of prompts is read by one process, and loaded by the next."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Ask = Callable[..., tuple[int, list[tuple[int, ...]]]]
 
 @pytest.fixture
 def ask(tmp_path: Path, tokens_read: list[int]) -> Ask:
-    """Ask in a new process, as far as the cache can tell: tokens that were read, and the bundles."""
+    """Ask a new student, which has only the cache on disk; return the tokens that it read, and the bundles."""
 
     def run(model: Path, *adapters: Adapter, instructions: str = INSTRUCTIONS) -> tuple[int, list[tuple[int, ...]]]:
         messages = [Message("system", instructions), Message("user", "1. camp\n2. kit\n3. phone")]
@@ -50,7 +50,7 @@ def test_the_second_process_reads_only_the_session(ask: Ask, model: Path) -> Non
     assert again == bundles
 
 
-def test_another_text_model_or_adapter_is_read_anew(ask: Ask, model: Path, tmp_path: Path) -> None:
+def test_another_text_model_or_adapter_is_read_again(ask: Ask, model: Path, tmp_path: Path) -> None:
     first, _ = ask(model)
     adapter = Adapter(make_adapter(tmp_path / "adapter.gguf"))
     assert ask(model, adapter)[0] > first / 2
@@ -60,7 +60,7 @@ def test_another_text_model_or_adapter_is_read_anew(ask: Ask, model: Path, tmp_p
     assert ask(model)[0] > first / 2
 
 
-def test_a_damaged_state_is_read_anew_and_replaced(ask: Ask, model: Path, tmp_path: Path) -> None:
+def test_a_damaged_state_is_computed_again_and_replaced(ask: Ask, model: Path, tmp_path: Path) -> None:
     first, bundles = ask(model)
     [path] = states(tmp_path)
     content = bytearray(path.read_bytes())
@@ -70,12 +70,12 @@ def test_a_damaged_state_is_read_anew_and_replaced(ask: Ask, model: Path, tmp_pa
     assert ask(model)[0] < first
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(ask: Ask, model: Path, tmp_path: Path) -> None:
+def test_an_unwritable_cache_is_ignored(ask: Ask, model: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder should be")
     assert ask(model) == ask(model)
 
 
-def test_nothing_half_written_stays(ask: Ask, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_partial_file_stays(ask: Ask, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ask(model)
     assert [path.suffix for path in states(tmp_path)] == [".state"]
     before = states(tmp_path)

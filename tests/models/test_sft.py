@@ -1,4 +1,4 @@
-"""The trainer: it learns what it is shown, and a student answers it. All with tiny models, for real."""
+"""The trainer with tiny models: it learns its examples, and a student answers with the result."""
 
 import json
 import shutil
@@ -26,9 +26,9 @@ from models.llama.student import Student
 from models.messages import Message
 from models.sft.base import Base, load_base
 from models.sft.checkpoints import whole_checkpoints
-from models.sft.evaluation import evaluate
-from models.sft.examples import Branch, Example, batches, read_examples
-from models.sft.job import Job, Optimizer, read_job
+from models.sft.evaluation import evaluate_model
+from models.sft.examples import Example, ExampleBranch, batches, read_examples
+from models.sft.job import Optimizer, read_job
 from models.sft.objective import Batch, Objective, collate
 from models.sft.state import job_status
 from models.student_protocol import Adapter, Answered, SessionTask
@@ -47,7 +47,7 @@ def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(gguf.GGUFReader, "__init__", counted)
     loaded = [load_base(str(base)) for _ in range(2)]
-    # And anew the next time: it may be another file then.
+    # Parsed again the next time, because the file can be another one then.
     assert parsed == ["base.gguf"] * 2
     assert all(
         torch.equal(one, other)
@@ -56,7 +56,7 @@ def test_the_file_of_a_base_is_parsed_once(base: Path, monkeypatch: pytest.Monke
 
 
 def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With one, attention is computed in full, and the fastest kernels do not take it.
+    # With a mask the fastest attention kernels cannot be used.
     really, masks = functional.scaled_dot_product_attention, []
 
     def noted(q: Any, k: Any, v: Any, *, attn_mask: torch.Tensor | None = None, **named: Any) -> torch.Tensor:
@@ -64,7 +64,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
         return really(q, k, v, attn_mask=attn_mask, **named)
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
-    examples = [Example("s", None, (1,) * length, (Branch((2, 3), 2, None),), None) for length in (3, 7)]
+    examples = [Example("s", None, (1,) * length, (ExampleBranch((2, 3), 2, None),), None) for length in (3, 7)]
     together = Objective(loaded.model)(collate(examples))
     assert masks
     assert set(masks) == {None}
@@ -72,7 +72,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
     assert float(together) == pytest.approx(float(sum(alone)), rel=1e-5)
 
 
-def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: Path) -> None:
+def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
     result = train(job)
     assert result.returncode == 0, result.stderr
@@ -81,7 +81,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert len(evaluations) == 40
     assert max(each["pair_f1"] for each in evaluations) > 0.95
     assert (job / "exit_code").read_text() == "0\n"
-    # Each of these can take long, and somebody looks at the log meanwhile.
+    # Each of these can take long, so the log says what is running.
     begins = ["importing torch and transformers", f"loading {base.name}", "reading the examples"]
     assert [line for line in result.stderr.splitlines() if line in begins] == begins
     last = [each for each in found if "loss" in each][-1]
@@ -89,9 +89,9 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert last["peak_memory_bytes"] > 1e8
     assert last["eta_seconds"] == 0
     convert(job / "adapter", base, job / "adapter.gguf")
-    from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
+    from models.pairs.calibration import UNCALIBRATED, Calibration, PairCalibration
 
-    strategy = make_strategy("pairs", Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
+    strategy = make_strategy("pairs", Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, 0.5)))
 
     def ask(_: object, order: Any) -> list[Message]:
         words = ["phone", "phone", "camp", "camp"]
@@ -106,7 +106,7 @@ def test_what_is_learned_in_training_is_answered_in_llama_cpp(job: Path, base: P
     assert sorted(bundle.positions for bundle in answer.bundles) == [(1, 3), (2, 4)]
 
 
-def test_the_same_seed_is_the_same_adapter_and_another_is_another(job: Path) -> None:
+def test_the_adapter_depends_only_on_the_seed(job: Path) -> None:
     found = []
     for seed in (1, 1, 2):
         shutil.rmtree(job / "checkpoints", ignore_errors=True)
@@ -128,7 +128,7 @@ def test_only_new_checkpoints_and_the_best_are_kept(job: Path) -> None:
     assert not list(job.rglob("*.pt"))
 
 
-def test_patience_ends_a_training_that_gets_no_better(job: Path) -> None:
+def test_patience_stops_a_training_without_improvement(job: Path) -> None:
     write_job(job, epochs=50, patience=2, optimizer={"learning_rate": 1e-12})
     result = train(job)
     assert result.returncode == 0
@@ -136,7 +136,7 @@ def test_patience_ends_a_training_that_gets_no_better(job: Path) -> None:
     assert metrics(job)[-1]["step"] < 50
 
 
-def test_the_adapter_is_that_of_the_best_evaluation(job: Path) -> None:
+def test_the_adapter_comes_from_the_best_evaluation(job: Path) -> None:
     write_job(job, epochs=4)
     assert train(job).returncode == 0
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
@@ -152,13 +152,11 @@ def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:
     write_job(job, longest=500, epochs=1)
     result = train(job)
     assert result.returncode == 0
-    assert "train.jsonl: 1 examples are longer than 500 tokens, and skipped" in result.stderr
+    assert "train.jsonl: 1 examples are longer than 500 tokens and are skipped" in result.stderr
     assert job_status(job).skipped == 1
 
 
-def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
-    job: Path, loaded: Base, tmp_path: Path
-) -> None:
+def test_examples_longer_than_the_context_of_the_base_are_skipped_too(job: Path, loaded: Base, tmp_path: Path) -> None:
     lengths = [
         [each.length for each in read_examples(job / f"{name}.jsonl", loaded.vocabulary, longest=999).usable]
         for name in ("train", "valid")
@@ -169,11 +167,11 @@ def test_examples_that_are_longer_than_the_context_of_the_base_are_skipped_too(
     write_job(job, base=str(make_model(tmp_path / "short.gguf", context=context)), epochs=1)
     result = train(job)
     assert result.returncode == 0
-    assert f"train.jsonl: {skipped[0]} examples are longer than {context} tokens, and skipped" in result.stderr
+    assert f"train.jsonl: {skipped[0]} examples are longer than {context} tokens and are skipped" in result.stderr
     assert job_status(job).skipped == sum(skipped)
 
 
-def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trainer_writes_heartbeats_while_it_loads_the_base(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from models.sft import job_files, training
 
     def slow(_: str) -> Base:
@@ -184,10 +182,10 @@ def test_a_trainer_beats_while_it_loads_the_base(job: Path, monkeypatch: pytest.
     monkeypatch.setattr(job_files, "_BEAT_SECONDS", 0.01)
     monkeypatch.setattr(training, "load_base", slow)
     with pytest.raises(ModelError, match="loaded"):
-        training.Training(job)
+        training.Trainer(job)
 
 
-def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_said(job: Path, tmp_path: Path) -> None:
+def test_a_base_without_a_chat_template_is_trained_on_paragraphs_with_a_note(job: Path, tmp_path: Path) -> None:
     write_job(job, base=str(make_model(tmp_path / "plain.gguf", template=None)), epochs=1)
     result = train(job)
     assert result.returncode == 0, result.stderr
@@ -195,8 +193,8 @@ def test_a_base_without_a_chat_template_is_trained_on_paragraphs_and_that_is_sai
     assert weights(job)
 
 
-def test_steps_are_of_training_behind_an_evaluation_too(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Otherwise dropout and the computing of activations twice would end there, and nothing else would tell.
+def test_steps_after_an_evaluation_are_in_training_mode(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Otherwise dropout and recomputation would be off from then on, without any other sign.
     modes = []
     forward = Objective.forward
 
@@ -209,7 +207,7 @@ def test_steps_are_of_training_behind_an_evaluation_too(job: Path, monkeypatch: 
     judged = [each["step"] for each in metrics(job) if "valid_loss" in each]
     assert judged[0] < len(modes)
     assert all(modes)
-    # Its plans for each shape of a batch would take longer than the steps of a GPU.
+    # Its plans for each shape of a batch would take longer than the steps on a GPU.
     assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
@@ -221,7 +219,7 @@ def test_computing_activations_twice_changes_nothing_else(
 
     def forward(self: LlamaMLP, hidden: torch.Tensor) -> torch.Tensor:
         nonlocal computed
-        # Not for an evaluation, nor where there is nothing to go back from.
+        # Not in an evaluation, which has no backward pass.
         computed += torch.is_grad_enabled()
         result: torch.Tensor = really_forward(self, hidden)
         return result
@@ -241,11 +239,11 @@ def test_computing_activations_twice_changes_nothing_else(
     assert other == pytest.approx(usual, rel=1e-4)
 
 
-def test_sixteen_bits_train_too(job: Path) -> None:
-    # The rate rises for long, so the first evaluation comes before much is learned.
+def test_16_bits_train_too(job: Path) -> None:
+    # The warm-up is long, so the first evaluation comes before much is learned.
     optimizer = {"learning_rate": 0.01, "warmup": 0.5}
     write_job(job, epochs=3, checkpoints=1, precision="bfloat16", optimizer=optimizer)
-    # What a process computes in, Accelerate keeps to its end.
+    # Accelerate keeps the precision until the process ends.
     command = [sys.executable, "-m", "models.sft", str(job)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
@@ -255,8 +253,8 @@ def test_sixteen_bits_train_too(job: Path) -> None:
     assert losses[-1] < losses[0] / 5
 
 
-def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: Path) -> None:
-    """It travels to hosts that have torch, transformers, peft, accelerate and safetensors."""
+def test_a_trainer_needs_only_its_own_packages(job: Path, base: Path) -> None:
+    """It is sent to hosts with only torch, transformers, peft, accelerate and safetensors."""
     write_job(job, base=str(as_folder(base, job / "base")), epochs=1)
     missing = ["kdtui", "store", "llama_cpp", "msgspec", "sqlite_utils", "typer", "rich", "textual", "openai", "gguf"]
     program = (
@@ -266,11 +264,11 @@ def test_a_trainer_needs_none_of_what_the_rest_of_kdtui_needs(job: Path, base: P
     )
     result = subprocess.run([sys.executable, "-c", program, str(job)], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    # What is to be known for the conversion has come with it.
+    # The adapter has what its conversion needs.
     convert(job / "adapter", job / "adapter", job / "adapter.gguf")
 
 
-def test_training_reads_what_a_student_is_asked(base: Path, loaded: Base) -> None:
+def test_training_prompts_equal_those_of_a_student(base: Path, loaded: Base) -> None:
     model = LlamaModel(base)
     texts = ["1. camping kit\n2. phone", "<|im_end|> is text", "wörter 漢字 123", "1,3?", " yes", "\n"]
     for text in texts:
@@ -283,7 +281,7 @@ def test_training_reads_what_a_student_is_asked(base: Path, loaded: Base) -> Non
 
 def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
     tokens = st.lists(st.integers(3, size - 1), min_size=1, max_size=6).map(tuple)
-    branch = tokens.flatmap(lambda t: st.integers(1, len(t)).map(lambda learned: Branch(t, learned, None)))
+    branch = tokens.flatmap(lambda t: st.integers(1, len(t)).map(lambda learned: ExampleBranch(t, learned, None)))
     example = st.builds(
         Example,
         session=st.just("s"),
@@ -296,7 +294,7 @@ def examples_strategy(size: int) -> st.SearchStrategy[list[Example]]:
 
 
 def tiny_config(architecture: str) -> PretrainedConfig:
-    """A model of each architecture that can be trained; those with a sliding window see few tokens at a time."""
+    """Return a tiny configuration of each trainable architecture; a sliding window is a few tokens."""
     sizes: dict[str, Any] = {
         "vocab_size": 300,
         "hidden_size": 32,
@@ -316,14 +314,14 @@ def any_model(request: pytest.FixtureRequest) -> PreTrainedModel:
     torch.manual_seed(0)
     model: PreTrainedModel = AutoModelForCausalLM.from_config(tiny_config(request.param)).float().eval()
     for each in model.parameters():
-        # Larger than they begin with, so that what is seen makes a difference.
+        # Larger than the initial values, so that attention makes a difference.
         each.data *= 4 if each.ndim > 1 else 1
     return model
 
 
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
-def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
+def test_branches_of_a_shared_prompt_have_the_same_loss_as_separate_ones(
     any_model: PreTrainedModel, data: st.DataObject
 ) -> None:
     found = data.draw(examples_strategy(300))
@@ -341,9 +339,9 @@ def test_branches_on_a_shared_prompt_lose_as_much_as_one_by_one(
 
 
 @given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), tokens=st.integers(1, 1000))
-def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], tokens: int) -> None:
+def test_batches_respect_the_token_limit_and_have_all_examples(lengths: list[int], tokens: int) -> None:
     examples = [
-        Example(str(number), None, (5,) * length, (Branch((5,), 1, None),), None)
+        Example(str(number), None, (5,) * length, (ExampleBranch((5,), 1, None),), None)
         for number, length in enumerate(lengths)
     ]
     found = batches(examples, tokens)
@@ -352,25 +350,25 @@ def test_batches_keep_to_the_tokens_and_lose_no_example(lengths: list[int], toke
         assert len(batch) == 1 or max(each.length for each in batch) * len(batch) <= tokens
 
 
-def test_a_list_is_judged_by_what_is_written(loaded: Base, tmp_path: Path) -> None:
+def test_a_list_is_scored_by_the_greedy_answer(loaded: Base, tmp_path: Path) -> None:
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], completions=[{"answer": "1,2: kit", "end": True}]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
-    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    found = evaluate_model(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
     assert found.pair_f1 is not None
     assert 0 <= found.pair_f1 <= 1
 
 
-def test_a_student_that_gets_every_pair_wrong_has_a_pair_f1_of_nothing(loaded: Base, tmp_path: Path) -> None:
+def test_a_student_with_every_pair_wrong_has_a_pair_f1_of_zero(loaded: Base, tmp_path: Path) -> None:
     path = tmp_path / "valid.jsonl"
     path.write_text(line(["camp", "camp"], bundles=[[1, 3]]) + "\n")
     examples = read_examples(path, loaded.vocabulary, longest=999).usable
-    found = evaluate(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
+    found = evaluate_model(Objective(loaded.model), examples, loaded.vocabulary, 999, torch.device("cpu"))
     assert found.pair_f1 == found.value == 0
 
 
-def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
-    """The gradient is that of all batches, however many processes share them."""
+def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
+    """The gradient is that of all batches, with any number of processes."""
     write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
     alone = tmp_path / "alone"
     shutil.copytree(job, alone)
@@ -382,7 +380,7 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
     assert [each["step"] for each in one] == [each["step"] for each in two]
     assert two[0]["valid_loss"] == pytest.approx(one[0]["valid_loss"], rel=1e-2)
     learned, shared = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (alone, job))
-    # These begin as zeros: all that is in them was learned.
+    # These matrices begin as zeros, so their content was learned.
     changed = [name for name in learned if "lora_B" in name]
     total = sum(float(learned[name].square().sum()) for name in changed)
     apart = sum(float((learned[name] - shared[name]).square().sum()) for name in changed)
@@ -391,7 +389,7 @@ def test_two_processes_train_as_one_does(job: Path, tmp_path: Path) -> None:
 
 
 def test_accelerate_launches_it_unchanged(job: Path) -> None:
-    """On processors it starts one process; on GPUs one for each, as torchrun does."""
+    """On processors Accelerate starts one process; on GPUs one for each, like torchrun."""
     write_job(job, epochs=1, evaluations=1)
     where = ["--cpu", "--num_processes", "1", "--num_machines", "1"]
     how = ["--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -402,15 +400,12 @@ def test_accelerate_launches_it_unchanged(job: Path) -> None:
     assert job_status(job).state == "done"
 
 
-def test_the_rate_rises_in_a_line_and_falls_in_half_a_cosine() -> None:
-    from models.sft.training import Training
-
-    training = Training.__new__(Training)
-    training._job = Job("base", optimizer=Optimizer(learning_rate=2.0, warmup=0.1))
-    rates = [training._rate(step, 110) for step in range(110)]
+def test_the_learning_rate_rises_linearly_and_falls_in_half_a_cosine() -> None:
+    optimizer = Optimizer(learning_rate=2.0, warmup=0.1)
+    rates = [optimizer.rate_at(step, 110) for step in range(110)]
     assert rates[:11] == pytest.approx([2 * number / 12 for number in range(1, 12)])
     assert rates[11] == pytest.approx(2)
-    assert training._rate(60, 109) == pytest.approx(1, rel=0.02)
+    assert optimizer.rate_at(60, 109) == pytest.approx(1, rel=0.02)
     assert rates[11:] == sorted(rates[11:], reverse=True)
     assert 0 < rates[-1] < 0.002
 

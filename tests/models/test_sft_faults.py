@@ -1,4 +1,4 @@
-"""What goes wrong in a training: it is stopped or killed, disk or memory are full, a file is missing or damaged."""
+"""Failures of a training: a stop, a kill, full disk or memory, missing or damaged files."""
 
 import json
 import math
@@ -25,14 +25,14 @@ import models.sft
 from models.errors import ModelError
 from models.sft.base import load_base, load_vocabulary
 from models.sft.checkpoints import save_checkpoint, whole_checkpoints
-from models.sft.job_files import held
+from models.sft.job_files import locked_job
 from models.sft.state import job_status
 from tests.models.tiny import make_model
 from tests.models.tiny_job import as_folder, line, metrics, on_two_processes, start, train, weights, write_job
 from tests.waiting import until
 
 
-def test_a_stopped_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, lora={"rank": 4, "dropout": 0.1})
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
@@ -48,10 +48,10 @@ def test_a_stopped_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Pat
     stopping.join()
     assert (job / "exit_code").read_text() == "143\n"
     assert not (job / "adapter").exists()
-    goes_on_to_the_same(job, whole)
+    resumes_to_the_same(job, whole)
 
 
-def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -59,7 +59,7 @@ def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, 
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
     assert train(whole).returncode == 0
-    # First where there is something to go on from.
+    # The first kill comes after the first checkpoint.
     process = start(job)
     until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
     kill(process)
@@ -69,15 +69,15 @@ def test_killed_at_any_moment_a_training_goes_on_to_the_same_adapter(job: Path, 
     until(partial(_beats_after, job, time.time()))
     time.sleep(chance.uniform(0, 0.8))
     kill(process)
-    goes_on_to_the_same(job, whole)
+    resumes_to_the_same(job, whole)
 
 
-def goes_on_to_the_same(job: Path, whole: Path) -> None:
-    """Train to the end; what comes out is what came out of the same training that went through."""
+def resumes_to_the_same(job: Path, whole: Path) -> None:
+    """Train to the end; the result equals that of the same training without interruption."""
     was_done = (job / "exit_code").exists() and (job / "exit_code").read_text() == "0\n"
     result = train(job)
     assert result.returncode == 0
-    assert was_done or "going on from step" in result.stderr
+    assert was_done or "resuming from step" in result.stderr
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
     assert [each["step"] for each in metrics(job) if "valid_loss" in each] == [
         each["step"] for each in metrics(whole) if "valid_loss" in each
@@ -107,7 +107,7 @@ def test_a_stop_signal_reaches_all_processes(job: Path) -> None:
     assert (job / "exit_code").read_text() == "143\n"
 
 
-def test_a_disk_that_is_full_from_the_beginning_is_said(job: Path, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_from_the_beginning_is_reported(job: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(small)], check=False).returncode:
@@ -125,16 +125,16 @@ def test_a_disk_that_is_full_from_the_beginning_is_said(job: Path, tmp_path: Pat
 
 
 def test_a_second_trainer_refuses_and_leaves_the_first_alone(job: Path) -> None:
-    with held(job):
+    with locked_job(job):
         result = train(job)
         assert result.returncode == 1
-        assert "another trainer is at work here" in result.stderr
+        assert "another trainer is running in it" in result.stderr
         assert json.loads((job / "pid").read_text())["pid"] == os.getpid()
         assert not (job / "exit_code").exists()
     assert train(job).returncode == 0
 
 
-def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: Path) -> None:
+def test_a_nan_loss_stops_the_training_and_keeps_the_checkpoints(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
     good = whole_checkpoints(job / "checkpoints")[-1]
@@ -142,7 +142,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: 
     write_job(job, epochs=9, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30})
     result = train(job)
     assert result.returncode == 1
-    assert "the loss is no number any more at step" in result.stderr.splitlines()[-1]
+    assert "the loss is not a number any more at step" in result.stderr.splitlines()[-1]
     assert "lower optimizer.learning_rate" in result.stderr
     assert "the last checkpoint is from before" in result.stderr
     kept = load_file(good / "adapter_model.safetensors")
@@ -150,9 +150,7 @@ def test_a_loss_that_is_no_number_ends_the_training_and_keeps_what_is_good(job: 
     assert all(torch.equal(value, kept[name]) for name, value in expected.items())
 
 
-def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
-    job: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_nan_loss_before_the_first_checkpoint_is_reported(job: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from models.sft.__main__ import main
 
     write_job(job, checkpoints=1, evaluations=1, optimizer={"learning_rate": 1e30, "clip": 1e30, "warmup": 0})
@@ -162,7 +160,7 @@ def test_a_loss_that_is_no_number_from_the_beginning_leaves_nothing_and_says_so(
     assert "(--learning-rate, now 1e+30); no checkpoint was written yet" in capfd.readouterr().err.splitlines()[-1]
 
 
-def test_a_base_whose_adapters_cannot_be_converted_is_refused_before_the_training(
+def test_a_base_without_convertible_adapters_is_refused_before_the_training(
     job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -176,7 +174,7 @@ def test_a_base_whose_adapters_cannot_be_converted_is_refused_before_the_trainin
     assert not (job / "metrics.jsonl").exists()
 
 
-def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
+def test_a_full_disk_still_leaves_the_adapter_with_its_manifest(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft import training
@@ -187,23 +185,23 @@ def test_a_full_disk_costs_neither_the_adapter_nor_its_manifest(
     write_job(job, epochs=1)
     monkeypatch.setattr("models.sft.training.shutil.copytree", full)
     handler = signal.getsignal(signal.SIGTERM)
-    with held(job):
-        training.Training(job).run()
+    with locked_job(job):
+        training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
-    assert "which cannot be copied (No space left on device)" in capfd.readouterr().err
+    assert "because it cannot be copied (No space left on device)" in capfd.readouterr().err
     assert weights(job)
     assert json.loads((job / "adapter" / "manifest.json").read_text())["base"]
     assert not (job / "adapter" / "optimizer.safetensors").exists()
 
 
-def test_a_full_disk_costs_metrics_and_says_so_once(
+def test_a_full_disk_costs_only_metrics_and_is_reported_once(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
 
     write_job(job, epochs=1)
-    monkeypatch.setattr("models.sft.training._LOG_SECONDS", 0)
-    # What cannot be opened for writing stands for what cannot be written.
+    monkeypatch.setattr("models.sft.throughput._LOG_SECONDS", 0)
+    # /dev/full simulates a full disk.
     (job / "metrics.jsonl").symlink_to("/dev/full")
     handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr("models.sft.training.forget_metrics", lambda *_, **__: None)
@@ -213,27 +211,27 @@ def test_a_full_disk_costs_metrics_and_says_so_once(
     assert weights(job)
 
 
-def test_the_manifest_names_the_step_that_the_adapter_is_of(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from models.sft.training import Training
+def test_the_manifest_names_the_step_of_the_adapter(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.sft.training import Trainer
 
     def nearly(folder: Path, progress: Any, *rest: Any) -> Path:
         if progress.best and progress.best[1] == progress.step:
             raise OSError(28, "No space left on device")
         return save_checkpoint(folder, progress, *rest)
 
-    # The first evaluation is the best one, and there is no room for its checkpoint.
+    # The first evaluation is the best, and there is no room for its checkpoint.
     write_job(job, epochs=1, evaluations=2, optimizer={"learning_rate": 1e-12})
     monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
     handler = signal.getsignal(signal.SIGTERM)
-    with held(job):
-        Training(job).run()
+    with locked_job(job):
+        Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
     [first, last] = [each["step"] for each in metrics(job) if "valid_loss" in each]
     assert manifest["step"] == manifest["steps"] == last > first
 
 
-def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
+def test_without_room_for_the_exit_code_the_log_has_the_reason(
     job: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -248,26 +246,26 @@ def test_where_there_is_no_room_to_say_how_a_training_ended_the_log_says_why(
     (job / "log").write_text(capfd.readouterr().err)
     assert job_status(job).state == "failed"
     assert "epochs cannot be 0" in (job_status(job).reason or "")
-    # The next one is killed before it says anything.
+    # The next trainer is killed before it writes anything.
     os.utime(job / "log", (1, 1))
     assert "ended from outside" in (job_status(job).reason or "")
 
 
-def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
+def test_a_stop_ends_an_evaluation_which_is_repeated_on_resume(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The validation sessions are lists, which are written in batches."""
+    """The validation sessions are lists, which are generated in batches."""
     from models.sft import evaluation, training
 
-    # A model by chance writes on to the end.
-    monkeypatch.setattr(evaluation, "_MOST_WRITTEN", 16)
+    # A random model generates up to the limit.
+    monkeypatch.setattr(evaluation, "_MAX_LIST_TOKENS", 16)
     lists = [line(["camp", "phone"], completions=[{"answer": "1,2: kit", "end": True}]) for _ in range(4)]
     (job / "valid.jsonl").write_text("\n".join(lists) + "\n")
     write_job(job, epochs=1, evaluations=2, checkpoints=1)
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
     handler = signal.getsignal(signal.SIGTERM)
-    training.Training(whole).run()
+    training.Trainer(whole).run()
     from models.sft.writing import write_greedily
 
     beats = []
@@ -281,11 +279,11 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(evaluation, "write_greedily", stopped)
         with pytest.raises(training.Stopped):
-            training.Training(job).run()
+            training.Trainer(job).run()
     assert len(beats) == 1
     assert (job / "heartbeat").exists()
     assert job_status(job).evaluations == ()
-    training.Training(job).run()
+    training.Trainer(job).run()
     signal.signal(signal.SIGTERM, handler)
     assert all(torch.equal(value, weights(job)[name]) for name, value in weights(whole).items())
     judged = [
@@ -301,7 +299,7 @@ def test_a_stop_ends_an_evaluation_which_is_done_when_the_training_goes_on(
 def test_a_trainer_without_its_packages_says_how_to_get_them(
     job: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Imported anew, as by a trainer that begins.
+    # Imported again, as in a new trainer.
     for name in [name for name in sys.modules if name.startswith("models.sft.") and not name.endswith("__main__")]:
         monkeypatch.delattr(models.sft, name.rpartition(".")[2])
         monkeypatch.delitem(sys.modules, name)
@@ -316,7 +314,7 @@ def test_a_trainer_without_its_packages_says_how_to_get_them(
 
 
 @pytest.mark.parametrize("load", [load_base, load_vocabulary])
-def test_a_base_that_nothing_is_there_to_load_with_is_one_sentence(
+def test_a_base_without_its_loader_package_gives_one_sentence(
     base: Path, monkeypatch: pytest.MonkeyPatch, load: Callable[[str], object]
 ) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
@@ -324,7 +322,7 @@ def test_a_base_that_nothing_is_there_to_load_with_is_one_sentence(
         load(str(base))
 
 
-def test_a_tokenizer_that_ends_no_answer_is_one_sentence(
+def test_a_tokenizer_without_an_end_token_gives_one_sentence(
     job: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from models.sft.__main__ import main
@@ -342,7 +340,7 @@ def test_a_tokenizer_that_ends_no_answer_is_one_sentence(
 Damage = Callable[[Path], object]
 DAMAGES: dict[str, Damage] = {
     "No such file": lambda job: (job / "job.json").unlink(),
-    "this is no JSON": lambda job: (job / "job.json").write_text("{"),
+    "this is not JSON": lambda job: (job / "job.json").write_text("{"),
     "an object is expected": lambda job: (job / "job.json").write_text("[1]"),
     "there is no setting 'epoch'": lambda job: write_job(job, epoch=3),
     "epochs cannot be 0": lambda job: write_job(job, epochs=0),
@@ -357,17 +355,17 @@ DAMAGES: dict[str, Damage] = {
     "cannot hold changes of lm_head": lambda job: write_job(job, lora={"targets": ["q_proj", "lm_head"]}),
     "no weights of the names": lambda job: write_job(job, lora={"targets": ["nothing"]}),
     "train.jsonl: No such file": lambda job: (job / "train.jsonl").unlink(),
-    "no example that can be used": lambda job: (job / "train.jsonl").write_text(""),
+    "no example can be used": lambda job: (job / "train.jsonl").write_text(""),
     "longer than 5 tokens": lambda job: write_job(job, longest=5),
-    "a line is no JSON": lambda job: (job / "train.jsonl").write_text("{]"),
-    "line 1: this is no example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
+    "a line is not JSON": lambda job: (job / "train.jsonl").write_text("{]"),
+    "line 1: this is not an example": lambda job: (job / "train.jsonl").write_text('{"session": "1"}'),
     "an answer is empty": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[{"answer": ""}])),
     "there are no completions": lambda job: (job / "train.jsonl").write_text(line(["camp"], completions=[])),
 }
 
 
 @pytest.mark.parametrize("message", DAMAGES)
-def test_what_is_wrong_is_one_sentence(job: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_job_gives_one_sentence(job: Path, message: str, capfd: pytest.CaptureFixture[str]) -> None:
     from models.sft.__main__ import main
 
     DAMAGES[message](job)
@@ -393,7 +391,7 @@ def damage(checkpoint: Path, name: str, size: int) -> None:
         ("state.json", -1),
     ],
 )
-def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, name: str, size: int) -> None:
+def test_a_training_resumes_from_the_checkpoint_before_a_damaged_one(job: Path, name: str, size: int) -> None:
     write_job(job, epochs=1, checkpoints=2)
     assert train(job).returncode == 0
     adapter = (job / "adapter" / "adapter_model.safetensors").read_bytes()
@@ -404,12 +402,12 @@ def test_a_training_goes_on_from_the_checkpoint_before_a_damaged_one(job: Path, 
     assert result.returncode == 0, result.stderr
     said = result.stdout + result.stderr
     assert f"{newest.name} is damaged ({name}" in said
-    assert f"going on from step {int(before.name.removeprefix('step-')):,}" in said
+    assert f"resuming from step {int(before.name.removeprefix('step-')):,}" in said
     assert whole_checkpoints(job / "checkpoints")[-1] == newest
     assert (job / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
 
 
-def test_where_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> None:
+def test_if_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
     for checkpoint in whole_checkpoints(job / "checkpoints"):
@@ -418,7 +416,7 @@ def test_where_all_checkpoints_are_damaged_the_newest_is_named(job: Path) -> Non
     result = train(job)
     assert result.returncode == 1
     assert str(newest) in result.stderr.splitlines()[-1]
-    assert "to begin anew" in result.stderr
+    assert "to start again" in result.stderr
 
 
 def test_a_full_memory_says_which_setting_to_lower(
@@ -432,19 +430,20 @@ def test_a_full_memory_says_which_setting_to_lower(
     assert (job / "exit_code").read_text() == "1\n"
 
 
-def test_no_job_is_wrong_usage() -> None:
+def test_without_a_job_the_usage_is_printed() -> None:
     assert subprocess.run([sys.executable, "-m", "models.sft"], capture_output=True).returncode == 2
 
 
-def test_an_id_on_the_hub_that_is_not_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_id_on_the_hub_gives_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelError, match=r"transformers cannot load this base"):
         load_base("nobody/nothing-at-all")
 
 
-def test_a_base_with_damaged_weights_is_named_before_anything_is_learned(job: Path, tmp_path: Path) -> None:
+def test_a_base_with_damaged_weights_is_named_before_the_first_step(job: Path, tmp_path: Path) -> None:
     base = make_model(tmp_path / "damaged.gguf", norm=math.nan)
     write_job(job, base=str(base))
     result = train(job)
     assert result.returncode == 1
-    assert f"{base}: the model computes no numbers; its weights are damaged" in result.stderr.splitlines()[-1]
+    expected = f"{base}: the model computes NaN instead of numbers; its weights are damaged"
+    assert expected in result.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Trainings that begin from an adapter: its weights are the first ones, and answers from before and after are kept."""
+"""Trainings that continue an adapter: they start with its weights, and keep answers from before and after."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from models.errors import ModelError
 from models.sft.base import load_base
 from models.sft.job_files import START
 from models.sft.start import copy_start, start_config
-from models.sft.training import Training
+from models.sft.training import Trainer
 from tests.models.tiny import make_model
 from tests.models.tiny_job import train, weights, write_job
 
@@ -21,7 +21,7 @@ TOKENS = torch.arange(3, 40)[None]
 
 
 def source(base: Path, folder: Path, **settings: Any) -> Path:
-    """An adapter with random weights, as PEFT writes it."""
+    """Write an adapter with random weights in the format of PEFT."""
     torch.manual_seed(3)
     options = {"r": 4, "lora_alpha": 12, "target_modules": ["q_proj", "up_proj"], "task_type": "CAUSAL_LM"}
     model = get_peft_model(load_base(str(base)).model, LoraConfig(**(options | settings)))
@@ -54,18 +54,18 @@ def logits(model: Any) -> torch.Tensor:
         {"target_modules": r".*\.layers\.0\.self_attn\.(q|v)_proj"},
     ],
 )
-def test_before_its_first_step_it_says_what_its_source_says(
+def test_before_the_first_step_the_logits_equal_those_of_the_source(
     job: Path, base: Path, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     adapter = source(base, tmp_path / "source", **settings)
     begin_from(job, adapter)
     wanted = logits(PeftModel.from_pretrained(load_base(str(base)).model, str(adapter)))
-    found = logits(Training(job)._model)
+    found = logits(Trainer(job)._model)
     assert float((found - wanted).abs().max()) < 1e-5
     assert float((found - logits(load_base(str(base)).model)).abs().max()) > 1e-2
 
 
-def test_it_trains_on_and_keeps_what_was_answered_before_and_after(job: Path, tmp_path: Path) -> None:
+def test_a_continued_training_keeps_answers_from_before_and_after(job: Path, tmp_path: Path) -> None:
     write_job(job)
     assert train(job).returncode == 0
     at_its_end = answers_of(job)
@@ -73,7 +73,7 @@ def test_it_trains_on_and_keeps_what_was_answered_before_and_after(job: Path, tm
     for name in ("checkpoints", "adapter"):
         shutil.rmtree(job / name)
     begin_from(job, first, epochs=1)
-    # What happens to the source later changes nothing.
+    # Later changes of the source have no effect.
     shutil.rmtree(first)
     result = train(job)
     assert result.returncode == 0, result.stderr
@@ -103,7 +103,7 @@ def torch_load(folder: Path) -> dict[str, Any]:
     return found
 
 
-def test_without_a_source_the_answers_before_are_those_of_the_base(job: Path) -> None:
+def test_without_a_source_the_earlier_answers_are_those_of_the_base(job: Path) -> None:
     write_job(job, epochs=1)
     assert train(job).returncode == 0
     line = answers_of(job)[0]
@@ -118,7 +118,7 @@ def test_without_a_source_the_answers_before_are_those_of_the_base(job: Path) ->
         assert one == pytest.approx(two, abs=1e-3)
 
 
-def test_other_weights_than_those_that_it_was_made_with_are_refused(job: Path, base: Path, tmp_path: Path) -> None:
+def test_changed_source_weights_are_refused(job: Path, base: Path, tmp_path: Path) -> None:
     begin_from(job, source(base, tmp_path / "source"))
     shutil.copy(
         source(base, tmp_path / "other", r=2) / "adapter_model.safetensors", job / START / "adapter_model.safetensors"
@@ -129,7 +129,7 @@ def test_other_weights_than_those_that_it_was_made_with_are_refused(job: Path, b
 
 
 @pytest.mark.parametrize("file", ["adapter_config.json", "adapter_model.safetensors"])
-def test_a_file_that_is_missing_is_named(job: Path, base: Path, tmp_path: Path, file: str) -> None:
+def test_a_missing_file_is_named(job: Path, base: Path, tmp_path: Path, file: str) -> None:
     adapter = source(base, tmp_path / "source")
     begin_from(job, adapter)
     (job / START / file).unlink()
@@ -149,7 +149,9 @@ def test_weights_for_another_base_are_refused(job: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("settings", [{"use_dora": True}, {"bias": "lora_only"}])
-def test_what_no_adapter_here_can_hold_is_not_continued(base: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+def test_an_adapter_that_gguf_cannot_hold_is_not_continued(
+    base: Path, tmp_path: Path, settings: dict[str, Any]
+) -> None:
     adapter = source(base, tmp_path / "source", **settings)
     with pytest.raises(ModelError, match=f"cannot hold {next(iter(settings))}"):
         start_config(adapter)

@@ -1,4 +1,4 @@
-"""The sentence encoder that comes along: its vectors are those of the model it was made of, for any text."""
+"""The shipped sentence encoder: its vectors equal those of the original model."""
 
 import hashlib
 from pathlib import Path
@@ -24,7 +24,7 @@ COSINES = [
     [-0.0249, 0.0718, -0.0437, 1.0, 0.0834],
     [0.0151, 0.0414, -0.0098, 0.0834, 1.0],
 ]
-"""By all-MiniLM-L6-v2 in transformers, with weights of 32 bits."""
+"""From all-MiniLM-L6-v2 in transformers, with 32-bit weights."""
 
 ODD = [
     "",
@@ -45,7 +45,7 @@ def encoder() -> LocalEmbedder:
     return shipped_embedder()
 
 
-def test_its_cosines_are_those_of_the_full_precision(encoder: LocalEmbedder) -> None:
+def test_cosines_equal_those_of_full_precision(encoder: LocalEmbedder) -> None:
     vectors = encoder.embed(TITLES)
     assert vectors.shape == (len(TITLES), embedded.ENCODER_DIMENSIONS)
     assert np.abs(vectors @ vectors.T - COSINES).max() < 0.015
@@ -56,25 +56,25 @@ def test_any_text_has_a_vector_of_length_one(encoder: LocalEmbedder, text: str) 
     assert np.linalg.norm(encoder.embed([text])) == pytest.approx(1, abs=1e-5)
 
 
-def test_more_texts_than_a_batch_holds_have_the_vectors_that_each_has_alone(encoder: LocalEmbedder) -> None:
+def test_texts_have_the_same_vectors_in_several_batches_and_alone(encoder: LocalEmbedder) -> None:
     texts = [f"{title} number {number}" for number in range(20) for title in (*TITLES, "tent " * 200)]
     together = encoder.embed(texts)
     alone = np.concatenate([encoder.embed([text]) for text in texts[:12]])
     assert (together[:12] * alone).sum(axis=1).min() > 0.999
 
 
-def test_what_is_written_as_a_control_token_is_text(encoder: LocalEmbedder) -> None:
+def test_a_control_token_in_a_text_is_plain_text(encoder: LocalEmbedder) -> None:
     plain, marked = encoder.embed(["tent", "tent [SEP]"])
     assert float(plain @ marked) < 0.99
 
 
-def test_of_a_long_text_the_beginning_counts(encoder: LocalEmbedder) -> None:
+def test_only_the_beginning_of_a_long_text_counts(encoder: LocalEmbedder) -> None:
     one, other, different = encoder.embed(["tent " * 500, "tent " * 500 + "phone case", "phone case " * 500])
     assert float(one @ other) > 0.9999
     assert float(one @ different) < 0.9
 
 
-def test_the_file_is_the_one_whose_hash_its_vectors_are_kept_under() -> None:
+def test_the_hash_of_the_encoder_is_right() -> None:
     assert hashlib.sha256(embedded.shipped_encoder().read_bytes()).hexdigest() == embedded.ENCODER_SHA256
 
 
@@ -91,7 +91,7 @@ def damage(file: Path, data: bytes, how: str) -> None:
     ("how", "message"),
     [("a bit", "is damaged"), ("cut off", "is damaged"), ("gone", "is missing"), ("a folder", "is missing")],
 )
-def test_a_file_that_cannot_be_used_is_one_sentence(
+def test_an_unusable_file_gives_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, message: str
 ) -> None:
     damage(tmp_path / "minilm.gguf", embedded.shipped_encoder().read_bytes(), how)

@@ -1,4 +1,4 @@
-"""Strategies: whatever they ask of the model, bundles are legal, and confident as they are calibrated to be."""
+"""Strategies: bundles are legal, and their confidences are calibrated."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from models.llama.strategies.pairs import Pairs
 from models.llama.strategies.writing import write_list
 from models.llama.student import Student
 from models.messages import Message
-from models.pairs.calibration import AT_ITS_WORD, Calibration, PairCalibration
+from models.pairs.calibration import UNCALIBRATED, Calibration, PairCalibration
 from models.pairs.clustering import Matrix, average_link, average_links
 from models.prompt_format import pair_question
 from models.student_protocol import STRATEGIES, Answered, Form, Grew, IntentPrompt, Refused, SessionTask, StrategyName
@@ -88,7 +88,7 @@ def test_a_thought_is_a_line_of_text_before_the_list(student: Student) -> None:
     read: list[int] = []
 
     def sure_of(wanted: Sequence[int]) -> list[WrittenBundle]:
-        """What is written with a model that is sure of every token."""
+        """Return the answer of a model that is sure of every token."""
         program = write_list(answer, Branch(0, 0), prompt, 2, lambda _: None, thinks=True)
         found = None
         try:
@@ -109,7 +109,7 @@ def test_a_thought_is_a_line_of_text_before_the_list(student: Student) -> None:
     assert answer.newline in read
 
 
-def test_a_thought_that_does_not_end_is_ended(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thought_without_an_end_is_cut_off(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("models.llama.strategies.writing.THOUGHT_TOKENS", 3)
     thinking = [replace(task(place, WORDS[: 2 + place]), thinks=True) for place in range(4)]
     for strategy in ("list", "drafts"):
@@ -119,7 +119,7 @@ def test_a_thought_that_does_not_end_is_ended(student: Student, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("strategy", ["drafts", "pairs"])
-def test_sessions_together_are_judged_as_each_alone(student: Student, strategy: StrategyName) -> None:
+def test_sessions_are_judged_the_same_together_and_alone(student: Student, strategy: StrategyName) -> None:
     way = make_strategy(strategy)
     assert isinstance(way, Drafts | Pairs)
     tasks = [task(place, WORDS[: 2 + place % 5]) for place in range(6)]
@@ -128,7 +128,7 @@ def test_sessions_together_are_judged_as_each_alone(student: Student, strategy: 
     for each in tasks:
         alone = judged(student, [each], way)[each.key]
         assert (alone == alone.T).all()
-        # A sampled token may be another one where the probabilities differ in the last digits.
+        # A sampled token can differ if the probabilities differ in the last digits.
         if strategy == "pairs":
             assert alone == pytest.approx(together[each.key], abs=0.05)
 
@@ -145,14 +145,14 @@ def test_pairs_ask_once_and_drafts_in_several_orders(student: Student) -> None:
 
 
 @given(evidence=st.floats(0, 1))
-def test_evidence_is_two_digits_of_the_question(evidence: float) -> None:
+def test_evidence_has_two_digits_in_the_question(evidence: float) -> None:
     text = pair_question(2, 13, evidence)
     assert re.fullmatch(r"2,13 \d\d%\?", text)
     assert abs(int(text[5:7]) / 100 - evidence) <= 0.0101
     assert pair_question(2, 13) == "2,13?"
 
 
-def test_every_question_says_its_own_evidence(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_question_has_the_evidence_of_its_pair(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def heard(one: int, other: int, evidence: float | None = None) -> str:
@@ -169,16 +169,16 @@ def test_every_question_says_its_own_evidence(student: Student, monkeypatch: pyt
     assert not np.allclose(with_evidence, judged(student, [session], strategy)["s"])
 
 
-def test_a_threshold_decides_how_much_is_put_together(student: Student) -> None:
+def test_a_threshold_decides_how_much_is_joined(student: Student) -> None:
     session = task("s", WORDS)
     for threshold, expected in ((0.0, [tuple(range(1, 8))]), (1.0, [])):
-        way = Pairs(Calibration(AT_ITS_WORD, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
+        way = Pairs(Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
         [answer] = [event for event in student.answer([session], way) if isinstance(event, Answered)]
         assert [bundle.positions for bundle in answer.bundles] == expected
 
 
-def test_intents_of_pairs_grow_side_by_side(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What a random model would put together is beside the point here.
+def test_intents_of_pairs_grow_concurrently(student: Student, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The joins of a random model do not matter in this test.
     monkeypatch.setattr("models.pairs.bundles.likely_bundles", lambda *_: [(0.9, (1, 2)), (0.8, (3, 4, 7))])
     events = [event for event in student.answer([task("s", WORDS)], make_strategy("pairs")) if isinstance(event, Grew)]
     grown = [event.bundle.number for event in events if event.bundle.intent]
@@ -186,11 +186,11 @@ def test_intents_of_pairs_grow_side_by_side(student: Student, monkeypatch: pytes
         [(1, 2), (3, 4, 7)],
         [(3, 4, 7), (1, 2)],
     )
-    # Each step gives every bundle a token: the second has begun before the first has two.
+    # Each step adds a token to every bundle: the second begins before the first has two.
     assert grown[:2] == [0, 1]
 
 
-def test_too_many_products_for_pairs_say_what_to_do_instead(student: Student) -> None:
+def test_too_many_products_for_pairs_give_advice(student: Student) -> None:
     events = list(student.answer([task("many", ["kit"] * 500), task("few", WORDS)], make_strategy("pairs")))
     [refused] = [event for event in events if isinstance(event, Refused)]
     assert refused.key == "many"
@@ -213,7 +213,7 @@ def test_clusters_are_disjoint_and_split_up_as_the_threshold_rises(
     assert all(any(set(small) <= set(large) for large in low) for small in high)
 
 
-def test_products_are_put_together_by_the_mean_of_their_pairs() -> None:
+def test_products_are_joined_by_the_mean_of_their_pairs() -> None:
     probabilities = np.array([[0.0, 0.9, 0.4, 0.1], [0.9, 0.0, 0.7, 0.1], [0.4, 0.7, 0.0, 0.1], [0.1, 0.1, 0.1, 0.0]])
     assert average_link(probabilities, 0.5) == [(1, 2, 3)], "the third is at .55 of the first two"
     assert average_link(probabilities, 0.6) == [(1, 2)]
@@ -230,7 +230,7 @@ BY_EVIDENCE = PairCalibration(bias=0.0, score=0.0, mean=0.0, size=0.0, threshold
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tokens each step has decoded."""
+    """Record the number of tokens of each step."""
     steps: list[int] = []
     decode = LlamaContext.decode
 
@@ -242,17 +242,15 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return steps
 
 
-def test_where_answers_have_no_weight_bundles_are_there_before_a_token_is_read(
-    student: Student, decoded: list[int]
-) -> None:
+def test_if_answers_have_no_weight_bundles_come_before_any_token_is_read(student: Student, decoded: list[int]) -> None:
     evidence = np.full((4, 4), 0.1)
     evidence[0, 2] = evidence[2, 0] = 0.9
     asked: list[tuple[Form, tuple[int, ...]]] = []
-    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     first = next(events)
     assert isinstance(first, Grew)
     assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
-    # What prompts share is read with the first step.
+    # The first step reads the common beginning of prompts.
     assert len(decoded) <= 1
     [answer] = [event for event in events if isinstance(event, Answered)]
     assert [bundle.positions for bundle in answer.bundles] == [(1, 3)]
@@ -260,25 +258,23 @@ def test_where_answers_have_no_weight_bundles_are_there_before_a_token_is_read(
     assert answer.bundles[0].confidence == pytest.approx(0.9)
 
 
-def test_a_session_without_bundles_is_not_read_at_all_where_answers_have_no_weight(
-    student: Student, decoded: list[int]
-) -> None:
+def test_a_session_without_bundles_is_not_read_if_answers_have_no_weight(student: Student, decoded: list[int]) -> None:
     quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
-    list(student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))))
+    list(student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))))
     decoded.clear()
-    # The second time what prompts share has been read.
-    [answer] = student.answer([quiet], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE)))
+    # The second time the common beginning has been read.
+    [answer] = student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     assert isinstance(answer, Answered)
     assert (answer.bundles, decoded) == ([], [])
 
 
-def test_hundreds_of_products_get_bundles_where_no_question_is_asked(student: Student) -> None:
+def test_hundreds_of_products_get_bundles_without_questions(student: Student) -> None:
     evidence = np.full((200, 200), 0.1)
     evidence[10, 20] = evidence[20, 10] = 0.9
     [answer] = [
         event
         for event in student.answer(
-            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(AT_ITS_WORD, BY_EVIDENCE))
+            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))
         )
         if isinstance(event, Answered)
     ]
@@ -289,7 +285,7 @@ def found_before(*bundles: tuple[int, ...]) -> list[WrittenBundle]:
     return [WrittenBundle(number, each, "", 0.9, complete=False) for number, each in enumerate(bundles)]
 
 
-def test_intents_alone_are_asked_for_by_the_products_of_each_bundle(student: Student) -> None:
+def test_intents_are_asked_for_by_the_products_of_each_bundle(student: Student) -> None:
     questions: list[tuple[int, ...]] = []
 
     def question(positions: Sequence[int]) -> str:
@@ -308,12 +304,12 @@ def test_intents_alone_are_asked_for_by_the_products_of_each_bundle(student: Stu
     assert set(questions) == {(1, 3), (2, 4)}
     assert all(bundle.complete and bundle.intent for bundle in found["s"])
     assert [bundle.intent for bundle in found["s"]] == [bundle.intent for bundle in found["t"]]
-    # A bundle is there before its intent.
+    # A bundle is emitted before its intent.
     grown = [event.bundle for event in events if isinstance(event, Grew) and event.key == "s"]
     assert grown[:2] == bundles
 
 
-def test_bundles_that_were_told_before_are_not_looked_for_again(student: Student) -> None:
+def test_bundles_that_were_emitted_before_are_not_searched_again(student: Student) -> None:
     prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0]] + ":")
     task = told_task(WORDS[:5], np.zeros((5, 5)), [])
     named = replace(task, evidence=None, intents=prompt, bundles=tuple(found_before((1, 2))))
@@ -323,7 +319,7 @@ def test_bundles_that_were_told_before_are_not_looked_for_again(student: Student
     assert [bundle.positions for bundle in answered.bundles] == [(1, 2)]
 
 
-def test_a_session_with_more_bundles_than_are_read_at_once_gets_an_intent_for_each(student: Student) -> None:
+def test_more_bundles_than_fit_a_batch_get_an_intent_each(student: Student) -> None:
     products = 40
     bundles = found_before(*((one, one + 1) for one in range(1, products, 2)))
     prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0] % len(WORDS)] + ":")

@@ -1,4 +1,4 @@
-"""The embedded student in llama.cpp: what it writes is legal, whatever the titles say."""
+"""The embedded student in llama.cpp: its answers are legal for any titles."""
 
 import re
 from collections.abc import Generator, Iterator, Sequence
@@ -38,7 +38,7 @@ def task(key: object, titles: list[str]) -> SessionTask:
 
 
 def answers(student: Student, sessions: Sequence[list[str]]) -> dict[int, list[WrittenBundle]]:
-    """The answers to sessions of these titles, asked together, by their place."""
+    """Answer sessions with these titles together; return the answers by index."""
     events = student.answer(task(place, titles) for place, titles in enumerate(sessions))
     return {cast("int", event.key): list(event.bundles) for event in events if isinstance(event, Answered)}
 
@@ -82,7 +82,7 @@ def test_titles_cannot_break_out(student: Student, title: str) -> None:
     check(answer(student, [title] * 3), 3)
 
 
-def test_text_from_outside_is_never_read_as_control_tokens(student: Student) -> None:
+def test_external_text_is_never_read_as_control_tokens(student: Student) -> None:
     hostile, harmless = (
         ChatTokenizer(student.model).prompt([Message("system", text), Message("user", text)])
         for text in ("<|im_end|>", "x")
@@ -105,7 +105,7 @@ def test_an_answer_does_not_depend_on_what_was_asked_before(student: Student) ->
     answer(student, ["tent", "phone", "case", "cable"])
     again = answer(student, ["tent", "mat", "stove"])
     assert [(b.positions, b.intent) for b in again] == [(b.positions, b.intent) for b in first]
-    # Batches of other sizes sum in another order: the last digits may differ.
+    # Batches of other sizes sum in another order, so the last digits can differ.
     assert [b.confidence for b in again] == pytest.approx([b.confidence for b in first], abs=1e-3)
 
 
@@ -137,7 +137,7 @@ def test_a_session_that_does_not_fit_the_context_says_so(student: Student) -> No
     assert [event.key for event in events if isinstance(event, Answered)] == ["short"]
 
 
-def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_gguf_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_text("not a model")
     with pytest.raises(ModelError, match="not a GGUF file"):
@@ -163,7 +163,7 @@ def usages(student: Student, sessions: Sequence[list[str]], strategy: str) -> di
 
 
 @pytest.mark.parametrize("strategy", ["list", "pairs", "drafts"])
-def test_an_answer_says_how_many_tokens_were_read_and_written_for_it(student: Student, strategy: str) -> None:
+def test_an_answer_has_its_counts_of_tokens_read_and_written(student: Student, strategy: str) -> None:
     sessions = [["tent", "tent pegs"], ["tent", "tent pegs", "kettle", "a lamp to read by"], ["tent"]]
     found = usages(student, sessions, strategy)
     chat = ChatTokenizer(student.model)
@@ -173,7 +173,7 @@ def test_an_answer_says_how_many_tokens_were_read_and_written_for_it(student: St
         usage = found[number]
         assert usage.prompt is not None
         assert usage.completion is not None
-        # Questions about pairs come on top, and a draft is a prompt of its own behind what all share.
+        # Questions about pairs are added, and each draft has a prompt of its own after the shared tokens.
         least, most = {
             "list": (prompt, prompt),
             "pairs": (prompt + 1, 3 * prompt),
@@ -182,7 +182,7 @@ def test_an_answer_says_how_many_tokens_were_read_and_written_for_it(student: St
         assert least <= usage.prompt <= most
         assert usage.completion > 0
     assert found[2] == NO_TOKENS
-    # What others are asked at the same time, and what is still in the cache, makes no difference to what is read.
+    # Other sessions and the content of the cache do not change the count.
     assert usages(student, sessions[1:2], strategy)[0].prompt == found[1].prompt
 
 
@@ -190,6 +190,6 @@ def test_the_tokens_of_a_list_are_those_of_its_text(student: Student) -> None:
     titles = ["tent", "tent pegs", "kettle"]
     [bundles] = answers(student, [titles]).values()
     text = "\n".join(f"{','.join(map(str, each.positions))}: {each.intent}" for each in bundles)
-    # Tokens may be divided in another way, and an intent that is cut off has more of them than it shows.
+    # The text can be tokenized differently, and an intent that is cut off has more tokens than it shows.
     written = usages(student, [titles], "list")[0].completion
     assert written == pytest.approx(len(student.model.tokenize(text)) + 1, abs=2 * len(bundles))

@@ -1,4 +1,4 @@
-"""Threads: as many as there are processors that nobody else is using."""
+"""The number of threads follows the processors that other programs leave free."""
 
 import subprocess
 import sys
@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.llama.threads import FreeProcessors, processors, threads_beside
+from models.llama.threads import FreeProcessors, processors, threads_next_to
 from tests.processors import all_of_them
 from tests.waiting import PATIENCE
 
 
 @pytest.fixture
 def busy() -> Iterator[None]:
-    """As many other programs at work as there are processors."""
+    """Run as many other programs as there are processors."""
     with ExitStack() as stack:
         stack.enter_context(all_of_them())
         for _ in range(processors()):
@@ -29,19 +29,19 @@ def busy() -> Iterator[None]:
 
 @given(st.floats(0, 64), st.integers(1, 64))
 def test_there_is_always_a_thread_and_never_more_than_cores(others: float, cores: int) -> None:
-    assert 1 <= threads_beside(others, cores) <= cores
+    assert 1 <= threads_next_to(others, cores) <= cores
 
 
-def test_whole_processors_of_others_are_left_to_them() -> None:
-    assert threads_beside(0.0, 8) == 8
-    assert threads_beside(0.2, 8) == 8
-    assert threads_beside(2.0, 8) == 6
-    # Two threads and another program on two processors: the other gets two thirds of one.
-    assert threads_beside(0.67, 2) == 1
+def test_busy_processors_are_left_to_other_programs() -> None:
+    assert threads_next_to(0.0, 8) == 8
+    assert threads_next_to(0.2, 8) == 8
+    assert threads_next_to(2.0, 8) == 6
+    # With two threads and another program on two processors, the other program gets two thirds of one.
+    assert threads_next_to(0.67, 2) == 1
 
 
 @pytest.mark.usefixtures("busy")
-def test_threads_make_way_when_the_machine_becomes_busy() -> None:
+def test_fewer_threads_are_used_when_the_machine_becomes_busy() -> None:
     free = FreeProcessors()
     end = monotonic() + PATIENCE
     while free() > 1 and monotonic() < end:

@@ -1,4 +1,4 @@
-"""Files and folders that are written are there whole, or not at all."""
+"""Files and folders are written completely or not at all."""
 
 import os
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from models.files.whole_files import put_in_place, replacing, write_whole
 
 
-def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+def test_a_file_replaces_another(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 255)
     path.write_text("before")
     write_whole(path, "größer")
@@ -16,7 +16,7 @@ def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+def test_after_an_error_the_old_file_is_unchanged(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("before")
 
@@ -31,7 +31,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_file_may_be_read_by_whom_the_user_lets_read(tmp_path: Path) -> None:
+def test_a_file_has_the_permissions_of_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_whole(tmp_path / "file", b"")
@@ -40,7 +40,7 @@ def test_a_file_may_be_read_by_whom_the_user_lets_read(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
 
 
-def test_what_has_the_name_has_reached_the_disk_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     really_sync = os.fsync
 

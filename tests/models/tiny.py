@@ -1,4 +1,4 @@
-"""Models of a few thousand weights, made on the spot: random, but real GGUF files with vocabularies of three kinds."""
+"""Makes random models of a few thousand weights: real GGUF files with vocabularies of three kinds."""
 
 import json
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def make_model(
     random = np.random.default_rng(seed)
 
     def weights(name: str, *shape: int) -> None:
-        # Larger than any training would leave them, so that the choices differ.
+        # Larger than after any training, so that the choices differ.
         values = random.normal(0, 1.5 / shape[-1] ** 0.5, shape) if len(shape) > 1 else np.full(shape, norm)
         writer.add_tensor(name, values.astype(np.float32))
 
@@ -89,7 +89,7 @@ def make_model(
 def make_adapter(
     path: Path, *, seed: int = 1, width: int = WIDTH, rank: int = 2, manifest: Mapping[str, object] | None = None
 ) -> Path:
-    """Write a LoRA adapter with random weights, for the models above of that width."""
+    """Write a LoRA adapter with random weights, for models of `make_model` with that width."""
     writer = GGUFWriter(path, "llama")
     writer.add_type("adapter")
     writer.add_string("adapter.type", "lora")
@@ -109,7 +109,7 @@ def make_adapter(
 
 
 def _bytes(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
-    """Byte-level BPE; its second kind has tokens for the numbers up to 999, as Llama 3 has."""
+    """Add a byte-level BPE vocabulary; its second kind has tokens for the numbers up to 999, as Llama 3."""
     letters = [chr(code) for code in _printable_bytes()]
     merges: list[str] = []
     tokens = list(letters)
@@ -140,8 +140,8 @@ def _bytes(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
 
 
 def _sentencepiece(writer: GGUFWriter) -> int:
-    """SentencePiece with bytes for what it has no piece for, as Llama 2 has."""
-    # Words come together from left to right, so that their beginnings are pieces too.
+    """Add a SentencePiece vocabulary with bytes for characters without a piece, as Llama 2."""
+    # Words are merged from left to right, so that their beginnings are pieces too.
     words = [word[:length] for word in _WORDS for length in range(2, len(word) + 1)]
     pieces = list(dict.fromkeys([*"0123456789,:.-abcdefghijklmnopqrstuvwxyzPé", "▁", *words]))
     pieces += ["▁" + word for word in _WORDS]
@@ -150,7 +150,7 @@ def _sentencepiece(writer: GGUFWriter) -> int:
     types += [TokenType.BYTE] * 256 + [TokenType.NORMAL] * len(pieces)
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
-    # Longer pieces win.
+    # Longer pieces are preferred.
     scores = [float(len(token)) if kind == TokenType.NORMAL else 0.0 for token, kind in zip(tokens, types, strict=True)]
     writer.add_token_scores(scores)
     writer.add_token_types(types)
@@ -161,6 +161,6 @@ def _sentencepiece(writer: GGUFWriter) -> int:
 
 
 def _printable_bytes() -> list[int]:
-    """The characters that byte-level BPE writes the 256 bytes as (GPT-2)."""
+    """Return the characters that stand for the 256 bytes in byte-level BPE (GPT-2)."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     return [*plain, *(256 + number for number in range(256 - len(plain)))]

@@ -1,4 +1,4 @@
-"""A tiny training set that is soon learned, its job for the trainer, and what the trainer left."""
+"""A tiny training set that is learned quickly, its job, and the results of the trainer."""
 
 import io
 import json
@@ -19,7 +19,7 @@ WORDS = ("camp", "phone")
 
 
 def line(words: list[str], **more: Any) -> str:
-    """A session whose odd products are one bundle, and whose even ones are another: easy to learn."""
+    """Return a session whose odd products are one bundle, and whose even ones are another: easy to learn."""
     products = "\n".join(f"{number}. {word}" for number, word in enumerate(words, start=1))
     pairs = [(a, b) for a in range(1, len(words) + 1) for b in range(a + 1, len(words) + 1)]
     bundles = [list(range(first, len(words) + 1, 2)) for first in (1, 2)]
@@ -45,7 +45,7 @@ def write_job(folder: Path, **changes: Any) -> None:
 
 
 def as_folder(base: Path, folder: Path) -> Path:
-    """A GGUF model as a folder of transformers."""
+    """Save a GGUF model as a folder of transformers."""
     from transformers import AutoTokenizer
 
     loaded = load_base(str(base)).model
@@ -58,7 +58,7 @@ def as_folder(base: Path, folder: Path) -> Path:
 
 
 def train(folder: Path) -> "subprocess.CompletedProcess[str]":
-    """As its command does, but in this process: another one would take longer to begin than to train."""
+    """Train in this process: another process would take longer to start than to train."""
     handler, told = signal.getsignal(signal.SIGTERM), io.StringIO()
     try:
         with redirect_stderr(told):
@@ -87,7 +87,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def weights(folder: Path) -> dict[str, Any]:
-    """The tensors of the adapter."""
+    """Return the tensors of the adapter."""
     from safetensors.torch import load_file
 
     found: dict[str, Any] = load_file(folder / "adapter" / "adapter_model.safetensors")

@@ -1,4 +1,4 @@
-"""A process that opens the store again and again keeps its locks: nothing is lost when another process leaves."""
+"""A process that opens the store repeatedly keeps its locks: no change is lost when another process exits."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import pytest
 
 from store.database import open_database
 from store.errors import StoreError
-from store.place import is_there
+from store.location import database_exists
 from store.sqlite import Database
 
 _COME_AND_GO = """
@@ -24,8 +24,8 @@ INSERT INTO study_steps (key, kind, settings, basis, state, made, begun_at) VALU
 """
 
 
-def come_and_go(path: Path) -> None:
-    """Another process opens the store, reads and leaves."""
+def open_and_exit(path: Path) -> None:
+    """Let another process open the store, read and exit."""
     subprocess.run([sys.executable, "-c", _COME_AND_GO, str(path)], check=True, capture_output=True)
 
 
@@ -33,12 +33,12 @@ def asks_again(path: Path) -> None:
     open_database(path, make=False).close()
 
 
-@pytest.mark.parametrize("look", [is_there, asks_again])
-def test_a_process_that_leaves_does_not_take_the_log_of_another(db: Database, look: Callable[[Path], object]) -> None:
+@pytest.mark.parametrize("look", [database_exists, asks_again])
+def test_an_exiting_process_does_not_delete_the_log_of_another(db: Database, look: Callable[[Path], object]) -> None:
     assert db.path is not None
     db.execute("SELECT count(*) FROM datasets").fetchone()
     look(db.path)
-    come_and_go(db.path)
+    open_and_exit(db.path)
     with db.atomic():
         db.execute(_STEP)
     other = open_database(db.path)
@@ -47,23 +47,23 @@ def test_a_process_that_leaves_does_not_take_the_log_of_another(db: Database, lo
     assert db.path.with_name(f"{db.path.name}-wal").exists()
 
 
-def test_the_same_holds_for_a_store_that_the_process_has_made(tmp_path: Path) -> None:
+def test_an_exiting_process_does_not_delete_the_log_of_the_creator(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     made = open_database(path)
-    assert is_there(path)
-    come_and_go(path)
+    assert database_exists(path)
+    open_and_exit(path)
     with made.atomic():
         made.execute(_STEP)
-    come_and_go(path)
+    open_and_exit(path)
     other = open_database(path)
     assert other.execute("SELECT count(*) FROM study_steps").fetchone()[0] == 1
     other.close()
     made.close()
 
 
-def test_a_file_is_looked_into_again_once_nobody_has_it_open(tmp_path: Path) -> None:
+def test_a_closed_file_is_checked_again(tmp_path: Path) -> None:
     path = tmp_path / "once.db"
     open_database(path).close()
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
     with pytest.raises(StoreError, match="not an SQLite database"):
-        is_there(path)
+        database_exists(path)

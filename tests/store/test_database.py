@@ -1,4 +1,4 @@
-"""The database file: made, migrated, refused, and readable by other tools."""
+"""The database file: created, migrated, refused, and readable by other tools."""
 
 import os
 import sqlite3
@@ -17,7 +17,7 @@ from store.database import open_database
 from store.errors import StoreError
 from store.jobs import get_job
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
-from store.place import default_path
+from store.location import default_path
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -29,14 +29,14 @@ def test_a_new_file_has_foreign_keys_and_a_write_ahead_log(db: Database) -> None
     assert {"datasets", "items", "sessions", "bundles", "knowledge", "runs", "predictions"} <= set(db.table_names())
 
 
-def test_the_place_is_the_platforms_unless_the_environment_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_path_is_the_platforms_unless_the_environment_sets_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDTUI_DB", "/somewhere/else.db")
     assert default_path() == Path("/somewhere/else.db")
     monkeypatch.delenv("KDTUI_DB")
     assert default_path().parts[-2:] == ("kdtui", "kdtui.db")
 
 
-def test_the_option_wins_before_and_after_the_command(tmp_path: Path, outdoor: Path, kdtui: Kdtui) -> None:
+def test_the_option_overrides_the_environment(tmp_path: Path, outdoor: Path, kdtui: Kdtui) -> None:
     one, other = tmp_path / "one.db", tmp_path / "other.db"
     assert kdtui("--db", one, "data", "import", outdoor, "-d", "d").code == 0
     assert kdtui("data", "import", outdoor, "-d", "d", "--db", other).code == 0
@@ -55,7 +55,7 @@ def test_an_older_file_is_migrated(tmp_path: Path) -> None:
     assert "predictions" in open_database(path).table_names()
 
 
-def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_newer_file_is_refused_and_unchanged(tmp_path: Path, kdtui: Kdtui) -> None:
     path = tmp_path / "new.db"
     db = open_database(path)
     with db.atomic():
@@ -70,7 +70,7 @@ def test_a_newer_file_is_refused_and_left_alone(tmp_path: Path, kdtui: Kdtui) ->
     assert path.read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_file_that_is_not_a_database_is_refused(tmp_path: Path, kdtui: Kdtui) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("dear diary, " * 100)
     result = kdtui("data", "ls", "--db", path)
@@ -88,7 +88,7 @@ def test_another_programs_database_is_refused(tmp_path: Path) -> None:
         open_database(path)
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path, kdtui: Kdtui) -> None:
     (tmp_path / "file").touch()
     result = kdtui("data", "ls", "--db", tmp_path / "file" / "kdtui.db")
     assert result.code == 1
@@ -100,8 +100,8 @@ without_writing = pytest.mark.skipif(os.geteuid() == 0 and not _SETPRIV.exists()
 
 
 def run_without_writing(path: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command on a database in a folder that can only be read."""
-    # Root may write to anything; the command runs as nobody then, in folders that nobody may read.
+    """Run a command on a database in a read-only folder."""
+    # Root can write anywhere, so the command runs as nobody, in folders that nobody may read.
     for file in path.parent.iterdir():
         file.chmod(0o444)
     path.parent.chmod(0o555)
@@ -120,7 +120,7 @@ def run_without_writing(path: Path, *arguments: str) -> "subprocess.CompletedPro
 
 @pytest.fixture
 def filled(tmp_path: Path, outdoor: Path) -> Path:
-    """A store with the dataset `d`, in a folder of its own."""
+    """A store with the dataset `d`, in its own folder."""
     path = tmp_path / "filled" / "kdtui.db"
     with closing(open_database(path)) as db:
         list(import_dataset(db, outdoor, "d"))
@@ -128,7 +128,7 @@ def filled(tmp_path: Path, outdoor: Path) -> Path:
 
 
 @without_writing
-def test_a_read_only_database_is_one_sentence(filled: Path, outdoor: Path) -> None:
+def test_writing_to_a_read_only_database_is_reported(filled: Path, outdoor: Path) -> None:
     result = run_without_writing(filled, "data", "import", str(outdoor), "-d", "other")
     assert result.returncode == 1
     assert len(result.stderr.splitlines()) == 1, result.stderr
@@ -137,7 +137,7 @@ def test_a_read_only_database_is_one_sentence(filled: Path, outdoor: Path) -> No
 
 @without_writing
 @pytest.mark.parametrize("journal", ["wal", "delete"])
-def test_a_read_only_database_can_be_read_and_nothing_is_made_beside_it(filled: Path, journal: str) -> None:
+def test_a_read_only_database_is_read_without_creating_files(filled: Path, journal: str) -> None:
     with closing(sqlite3.connect(filled)) as connection:
         assert connection.execute(f"PRAGMA journal_mode = {journal}").fetchone() == (journal,)
     for arguments in (("data", "ls", "--json"), ("data", "show", "o01")):
@@ -148,8 +148,8 @@ def test_a_read_only_database_can_be_read_and_nothing_is_made_beside_it(filled: 
 
 
 @without_writing
-def test_a_read_only_database_with_changes_beside_it_says_what_to_do(filled: Path) -> None:
-    # As it is after a crash, where the log of changes was copied along.
+def test_a_read_only_database_with_a_pending_log_says_what_to_do(filled: Path) -> None:
+    # The state after a crash, copied along with the log of changes.
     with closing(sqlite3.connect(filled)) as connection:
         connection.execute("UPDATE datasets SET source = 'elsewhere'")
         connection.commit()
@@ -162,7 +162,7 @@ def test_a_read_only_database_with_changes_beside_it_says_what_to_do(filled: Pat
 
 
 @without_writing
-def test_an_older_database_that_cannot_be_written_says_what_to_do(filled: Path) -> None:
+def test_an_older_read_only_database_says_what_to_do(filled: Path) -> None:
     with closing(sqlite3.connect(filled)) as connection:
         connection.execute("DROP TABLE predictions")
         connection.execute("DROP TABLE runs")
@@ -174,7 +174,7 @@ def test_an_older_database_that_cannot_be_written_says_what_to_do(filled: Path) 
     assert "copy it to another folder" in result.stderr
 
 
-def test_a_store_without_a_log_gets_one_with_what_is_written_first(filled: Path, kdtui: Kdtui, outdoor: Path) -> None:
+def test_the_first_write_creates_a_missing_log(filled: Path, kdtui: Kdtui, outdoor: Path) -> None:
     def journal() -> tuple[str]:
         with closing(sqlite3.connect(filled)) as connection:
             found: tuple[str] = connection.execute("PRAGMA journal_mode").fetchone()
@@ -222,7 +222,7 @@ READING = [
 
 
 @pytest.mark.parametrize("command", READING)
-def test_a_command_that_stores_nothing_makes_no_database(
+def test_a_command_that_stores_nothing_creates_no_database(
     command: str, kdtui: Kdtui, database_of_the_test: Path
 ) -> None:
     result = kdtui(*command.split())
@@ -231,7 +231,7 @@ def test_a_command_that_stores_nothing_makes_no_database(
     assert not database_of_the_test.parent.exists()
 
 
-def test_what_is_stored_first_makes_the_database(database_of_the_test: Path, outdoor: Path) -> None:
+def test_the_first_write_creates_the_database(database_of_the_test: Path, outdoor: Path) -> None:
     with closing(open_database(database_of_the_test, make=False)) as db:
         assert db.execute("SELECT count(*) FROM datasets").fetchone() == (0,)
         assert not database_of_the_test.exists()
@@ -241,7 +241,7 @@ def test_what_is_stored_first_makes_the_database(database_of_the_test: Path, out
         assert db.execute("SELECT count(*) FROM datasets").fetchone() == (1,)
 
 
-def test_a_file_that_another_process_has_made_meanwhile_is_added_to(database_of_the_test: Path, outdoor: Path) -> None:
+def test_a_file_created_by_another_process_meanwhile_is_used(database_of_the_test: Path, outdoor: Path) -> None:
     with closing(open_database(database_of_the_test, make=False)) as one:
         with closing(open_database(database_of_the_test)) as other:
             list(import_dataset(other, outdoor, "theirs"))
@@ -249,16 +249,16 @@ def test_a_file_that_another_process_has_made_meanwhile_is_added_to(database_of_
         assert one.execute("SELECT name FROM datasets ORDER BY name").fetchall() == [("ours",), ("theirs",)]
 
 
-def test_a_pipe_is_no_database_and_is_not_waited_for(tmp_path: Path, kdtui: Kdtui) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path, kdtui: Kdtui) -> None:
     os.mkfifo(tmp_path / "pipe")
     result = kdtui("data", "ls", "--db", tmp_path / "pipe")
     assert (result.code, result.err) == (1, f"kdtui: {tmp_path / 'pipe'}: a database is a file, and this is a pipe\n")
 
 
-def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
+def test_a_full_disk_is_reported_and_nothing_is_stored(
     db: Database, outdoor: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # SQLite reports SQLITE_FULL when a database may not grow, as it does when the disk is full.
+    # SQLite reports SQLITE_FULL when a database must not grow, as when the disk is full.
     import store.database
 
     pages = db.execute("PRAGMA page_count").fetchone()[0]
@@ -278,7 +278,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_kept(
     assert db.execute("SELECT count(*) FROM datasets").fetchone() == (0,)
 
 
-def test_readers_go_on_while_an_import_runs(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
+def test_readers_continue_during_an_import(db: Database, database_of_the_test: Path, outdoor: Path) -> None:
     events = import_dataset(db, outdoor, "d")
     next(events)
     other = open_database(database_of_the_test)
@@ -288,7 +288,7 @@ def test_readers_go_on_while_an_import_runs(db: Database, database_of_the_test: 
     other.close()
 
 
-def test_deleting_a_dataset_leaves_nothing_of_it(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+def test_deleting_a_dataset_deletes_all_its_rows(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "d"))
     assert kdtui("data", "rm", "d", "--yes").code == 0
     for table in ("items", "sessions", "session_items", "bundles", "bundle_items", "items_fts"):
@@ -296,7 +296,7 @@ def test_deleting_a_dataset_leaves_nothing_of_it(db: Database, outdoor: Path, kd
     assert kdtui("data", "rm", "d", "--yes").code == 1
 
 
-def test_many_processes_can_make_the_same_file_at_once(tmp_path: Path) -> None:
+def test_many_processes_can_create_the_same_file_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new" / "kdtui.db"
     code = f"from pathlib import Path; from store.database import open_database; open_database(Path({str(path)!r}))"
     processes = [subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) for _ in range(5)]
@@ -304,7 +304,7 @@ def test_many_processes_can_make_the_same_file_at_once(tmp_path: Path) -> None:
     assert open_database(path).execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_opening_a_store_imports_neither_numpy_nor_pandas_which_stay_there_for_others(tmp_path: Path) -> None:
+def test_opening_a_store_does_not_import_numpy_or_pandas_but_others_can(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from store.database import open_database\n"
         f"open_database(Path({str(tmp_path / 'a.db')!r}))\n"
@@ -315,7 +315,7 @@ def test_opening_a_store_imports_neither_numpy_nor_pandas_which_stay_there_for_o
     assert result.stdout == "[]\n3\n"
 
 
-def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_the_test: Path) -> None:
+def test_a_migrated_store_keeps_its_trainings(db: Database, database_of_the_test: Path) -> None:
     db.execute(
         "INSERT INTO jobs (name, folder, settings, created_at) VALUES ('old', '/x', '{\"datasets\":[\"a\"]}', '2026')"
     )
@@ -324,7 +324,7 @@ def test_a_store_of_before_knows_its_trainings_still(db: Database, database_of_t
     assert (job.host, job.key, job.evaluate) == (None, "job-1", False)
 
 
-def test_knowledge_of_before_imports_were_recorded_is_the_datasets_own(tmp_path: Path, outdoor: Path) -> None:
+def test_knowledge_from_before_imports_were_recorded_belongs_to_its_dataset(tmp_path: Path, outdoor: Path) -> None:
     path = tmp_path / "old.db"
     db = open_database(path)
     list(import_dataset(db, outdoor, "d"))

@@ -1,4 +1,4 @@
-"""Knowledge that is deleted, and comes back as it was."""
+"""Deleted knowledge, and restoring it unchanged."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ def everything(db: Database) -> dict[str, list[dict[str, object]]]:
     return found | {"text": list(db.query("SELECT rowid FROM knowledge_fts WHERE knowledge_fts MATCH 'put'"))}
 
 
-def test_what_was_deleted_comes_back_whole(made: Database) -> None:
+def test_deleted_pieces_are_restored_completely(made: Database) -> None:
     before = everything(made)
     removed = remove_knowledge(made, range(20, 320), keep=True)
     assert len(everything(made)["knowledge"]) == 100
@@ -37,7 +37,7 @@ def test_what_was_deleted_comes_back_whole(made: Database) -> None:
     assert everything(made) == before
 
 
-def test_what_hangs_on_pieces_is_told_before(made: Database) -> None:
+def test_dependents_of_pieces_are_counted_before_deletion(made: Database) -> None:
     numbers = range(41, 241)
     found = dependents_of(made, [*numbers, 99_999])
     assert found.pieces == 200
@@ -50,7 +50,7 @@ def test_what_hangs_on_pieces_is_told_before(made: Database) -> None:
     assert found.children == len(children - set(numbers)) > 0
 
 
-def test_links_to_what_is_gone_by_then_are_left_out(made: Database) -> None:
+def test_links_to_missing_rows_are_not_restored(made: Database) -> None:
     removed = remove_knowledge(made, range(1, 300), keep=True)
     with made.atomic():
         made.execute("DELETE FROM samples WHERE name = 'tenth'")
@@ -61,19 +61,19 @@ def test_links_to_what_is_gone_by_then_are_left_out(made: Database) -> None:
     assert made.execute("SELECT count(*) FROM knowledge").fetchone() == (399,)
 
 
-def test_what_has_come_anew_is_not_overwritten(made: Database) -> None:
+def test_a_newer_equal_piece_is_not_overwritten(made: Database) -> None:
     dataset, statement, teacher = made.execute(
         "SELECT name, statement, teacher FROM knowledge, datasets WHERE datasets.id = dataset_id AND knowledge.id = 1"
     ).fetchone()
     removed = remove_knowledge(made, [1, 2], keep=True)
     add_knowledge(made, dataset, "pattern", teacher, [NewKnowledge(statement, "{}")])
     before = everything(made)
-    with pytest.raises(StoreError, match="says the same has come meanwhile"):
+    with pytest.raises(StoreError, match="an equal piece has been added meanwhile"):
         restore_knowledge(made, removed)
     assert everything(made) == before
 
 
-def test_numbers_that_are_not_there_are_said(made: Database) -> None:
+def test_unknown_numbers_are_reported(made: Database) -> None:
     for ask in (dependents_of, remove_knowledge):
         with pytest.raises(NotFound, match="no knowledge of these numbers"):
             ask(made, [5_000, 6_000])

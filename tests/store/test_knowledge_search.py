@@ -1,4 +1,4 @@
-"""Knowledge by words and filters: what is handed out part by part is all of it, in order."""
+"""Search for knowledge by words and filters: the parts add up to all hits, in order."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ PIECES = 3_000
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A store with some thousand made up pieces, of which every part of the search sees some."""
+    """A store with some thousand artificial pieces; every kind of condition matches some of them."""
     path = tmp_path_factory.mktemp("made") / "made.db"
     make_store(path, PIECES, 200)
     db = open_database(path)
@@ -50,26 +50,26 @@ QUERIES = st.builds(
 )
 
 
-def put_together(parts: Iterator[Hits]) -> list[int]:
-    """All ids; parts before the end that tell of the end, or of the count, must be right."""
+def join_parts(parts: Iterator[Hits]) -> list[int]:
+    """Return all ids; parts that report the end or the count early must be right."""
     ids: list[int] = []
-    told: list[Hits] = []
+    early: list[Hits] = []
     for part in parts:
         if part.first == len(ids):
             ids += part.ids
         else:
-            told.append(part)
+            early.append(part)
         if part.count is not None:
-            told.append(part)
-    assert told
-    for part in told:
+            early.append(part)
+    assert early
+    for part in early:
         assert part.count in (None, len(ids))
         assert ids[part.first : part.first + len(part.ids)] == list(part.ids)
     return ids
 
 
 def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
-    """The plain meaning of a query, for words that are beginnings of words of plain letters."""
+    """Evaluate a query in plain Python, for words that are beginnings of words of plain letters."""
     compare: dict[str, Callable[[float, float], bool]] = {
         ">": float.__gt__,
         ">=": float.__ge__,
@@ -99,7 +99,7 @@ def matches(row: dict[str, Any], query: KnowledgeQuery) -> bool:
 
 @pytest.fixture(scope="module")
 def rows(made: Database) -> list[dict[str, Any]]:
-    """All pieces, for looking at each of them."""
+    """All pieces, to check each of them."""
     found = [
         dict(row)
         for row in made.query(
@@ -130,7 +130,7 @@ def rows(made: Database) -> list[dict[str, Any]]:
     ranked=st.sampled_from([0, 50, 10_000]),
     glance=st.sampled_from([10, 1_000, 5_000]),
 )
-def test_a_search_finds_just_what_it_means_in_order(
+def test_a_search_finds_exactly_the_matches_in_order(
     made: Database,
     rows: list[dict[str, Any]],
     query: KnowledgeQuery,
@@ -140,17 +140,17 @@ def test_a_search_finds_just_what_it_means_in_order(
     glance: int,
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(knowledge_search, "_GLANCE", glance)
-        ids = put_together(search_knowledge(made, query, sort, reverse=reverse, ranked=ranked))
+        patch.setattr(knowledge_search, "_FRONT", glance)
+        ids = join_parts(search_knowledge(made, query, sort, reverse=reverse, ranked=ranked))
     wanted = {row["id"]: row for row in rows if matches(row, query)}
     assert len(ids) == len(set(ids))
     assert set(ids) == set(wanted)
-    # As few as that are in the order of the match, which is the search's own.
+    # So few hits are in the order of relevance, which only the search knows.
     by_words = sum(matches(row, KnowledgeQuery(words=query.words)) for row in rows)
     if sort == "match" and query.words and by_words <= ranked:
         return
     column = {"match": "support", "newest": "created_at"}.get(sort, sort)
-    # Those without the measure are last both ways.
+    # Pieces without the measure are last in both directions.
     values = [wanted[number][column] for number in ids]
     known = [value for value in values if value is not None]
     assert known == sorted(known, reverse=not reverse)
@@ -159,7 +159,7 @@ def test_a_search_finds_just_what_it_means_in_order(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
 @given(query=QUERIES)
-def test_facets_count_what_a_search_finds(made: Database, rows: list[dict[str, Any]], query: KnowledgeQuery) -> None:
+def test_facets_count_the_hits(made: Database, rows: list[dict[str, Any]], query: KnowledgeQuery) -> None:
     found = [row for row in rows if matches(row, query)]
     facets = count_facets(made, query)
     for name in ("format", "dataset", "status", "teacher"):
@@ -170,7 +170,7 @@ def test_facets_count_what_a_search_finds(made: Database, rows: list[dict[str, A
     assert facets.sample == {name: sum(name in row["samples"] for row in found) for name in samples}
 
 
-def test_the_best_match_comes_first_and_many_are_not_ranked(made: Database) -> None:
+def test_the_best_match_comes_first_and_many_matches_are_not_ranked(made: Database) -> None:
     query = KnowledgeQuery(words=("cable",))
     [first, *_] = search_knowledge(made, query, "match", ranked=PIECES)
     best = made.execute(
@@ -182,29 +182,29 @@ def test_the_best_match_comes_first_and_many_are_not_ranked(made: Database) -> N
     assert first.order == "by support: more than 10 match"
 
 
-def test_the_first_hits_of_all_come_before_the_others_and_the_end_is_told(made: Database) -> None:
+def test_the_first_hits_and_the_end_come_before_the_rest(made: Database) -> None:
     first, end, *_ = search_knowledge(made, KnowledgeQuery())
     assert (first.first, len(first.ids), first.count) == (0, FIRST, None)
     assert (end.first, len(end.ids), end.count) == (PIECES - 2 * FIRST, 2 * FIRST, PIECES)
     assert end.can_wait
 
 
-def test_what_is_not_there_is_said(made: Database) -> None:
+def test_unknown_datasets_and_samples_are_reported(made: Database) -> None:
     for query in (KnowledgeQuery(datasets=("nowhere",)), KnowledgeQuery(samples=("none",))):
         with pytest.raises(NotFound, match="there is no"):
             next(search_knowledge(made, query))
 
 
-def test_rows_come_in_the_order_of_the_numbers(made: Database) -> None:
+def test_rows_have_the_order_of_the_numbers(made: Database) -> None:
     assert [row.id for row in knowledge_rows(made, [7, 3, 99_999, 5])] == [7, 3, 5]
 
 
-def test_hits_of_a_query_have_one_part_at_least(db: Database) -> None:
+def test_hits_of_a_query_have_at_least_one_part(db: Database) -> None:
     [part] = hits_of(db, "SELECT id FROM knowledge", [])
     assert (list(part.ids), part.count) == ([], 0)
 
 
-def test_the_same_arguments_make_the_same_store(made: Database, tmp_path: Path) -> None:
+def test_the_same_arguments_create_the_same_store(made: Database, tmp_path: Path) -> None:
     make_store(tmp_path / "again.db", PIECES, 200)
     again = open_database(tmp_path / "again.db")
     for table in ("knowledge", "sessions", "session_items", "bundles", "knowledge_parents", "predictions"):

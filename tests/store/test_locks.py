@@ -1,4 +1,4 @@
-"""Who writes while another process does waits, says so, and loses nothing."""
+"""A writer waits while another process writes, says so, and loses nothing."""
 
 import math
 import os
@@ -33,7 +33,7 @@ def demo(db: Database, outdoor: Path) -> None:
     ],
     ids=lambda command: " ".join(command[:2]),
 )
-def test_a_command_that_writes_waits_and_says_so(
+def test_a_writing_command_waits_and_says_so(
     command: tuple[str, ...], database_of_the_test: Path, outdoor: Path
 ) -> None:
     with writing(database_of_the_test) as end:
@@ -45,7 +45,7 @@ def test_a_command_that_writes_waits_and_says_so(
 
 
 @pytest.mark.usefixtures("demo")
-def test_two_imports_side_by_side_both_succeed(database_of_the_test: Path, outdoor: Path, db: Database) -> None:
+def test_two_concurrent_imports_both_succeed(database_of_the_test: Path, outdoor: Path, db: Database) -> None:
     with writing(database_of_the_test) as end:
         processes = [begun("data", "import", outdoor, "-d", name) for name in ("one", "other")]
         for process in processes:
@@ -60,42 +60,40 @@ def test_two_imports_side_by_side_both_succeed(database_of_the_test: Path, outdo
     )
 
 
-def test_waiting_ends_when_patience_does(db: Database, database_of_the_test: Path) -> None:
-    told: list[float] = []
-    waiter = open_database(database_of_the_test, told=told.append)
+def test_waiting_ends_after_the_given_time(db: Database, database_of_the_test: Path) -> None:
+    notes: list[float] = []
+    waiter = open_database(database_of_the_test, on_wait=notes.append)
     with writing(database_of_the_test), pytest.raises(Busy, match=r"for 1\.1 seconds; try again"), waiter.waiting(1.1):
         _call(waiter, "a")
-    assert told
-    assert told[0] >= 1.0
+    assert notes
+    assert notes[0] >= 1.0
     waiter.close()
     _call(db, "a")
 
 
-def test_nobody_waits_who_does_not_want_to(db: Database, database_of_the_test: Path) -> None:
+def test_a_caller_can_refuse_to_wait(db: Database, database_of_the_test: Path) -> None:
     with writing(database_of_the_test), pytest.raises(Busy), db.waiting(0.0):
         _call(db, "a")
 
 
-def test_who_waits_can_be_called_off(database_of_the_test: Path, db: Database) -> None:
-    class Unwanted(Exception):
+def test_waiting_can_be_cancelled(database_of_the_test: Path, db: Database) -> None:
+    class Cancelled(Exception):
         pass
 
-    def call_off() -> None:
-        raise Unwanted
+    def cancel() -> None:
+        raise Cancelled
 
-    waiter = open_database(database_of_the_test, told=Waiting(lambda _: None, call_off))
-    with writing(database_of_the_test), pytest.raises(Unwanted), waiter.waiting(math.inf):
+    waiter = open_database(database_of_the_test, on_wait=Waiting(lambda _: None, cancel))
+    with writing(database_of_the_test), pytest.raises(Cancelled), waiter.waiting(math.inf):
         _call(waiter, "a")
-    # The connection is as good as before.
+    # The connection still works.
     _call(waiter, "a")
     assert db.execute("SELECT count(*) FROM calls").fetchone() == (1,)
     waiter.close()
 
 
-def test_what_is_read_in_a_transaction_is_what_others_have_written_before_it(
-    db: Database, database_of_the_test: Path
-) -> None:
-    # A transaction that begins by reading could not write here: SQLite gives up at once, without waiting.
+def test_a_write_transaction_sees_all_earlier_writes(db: Database, database_of_the_test: Path) -> None:
+    # Here, a transaction that starts with a read could not write: SQLite gives up at once, without waiting.
     other = open_database(database_of_the_test)
     with db.atomic():
         before = db.execute("SELECT count(*) FROM calls").fetchone()
@@ -107,22 +105,20 @@ def test_what_is_read_in_a_transaction_is_what_others_have_written_before_it(
     other.close()
 
 
-def test_a_person_is_told_once_and_again_after_a_minute() -> None:
-    told: list[str] = []
-    waiting = Waiting(told.append)
+def test_the_user_is_notified_once_and_again_after_a_minute() -> None:
+    notes: list[str] = []
+    waiting = Waiting(notes.append)
     for seconds in (1.0, 2.0, 59.0, 61.5, 62.0, 1.0):
         waiting(seconds)
-    assert told == [WAITING, f"{WAITING}, for 1 minute now", WAITING]
+    assert notes == [WAITING, f"{WAITING}, for 1 minute now", WAITING]
 
 
-def test_an_import_from_a_slow_pipe_does_not_keep_others_from_writing(
-    db: Database, tmp_path: Path, outdoor: Path
-) -> None:
+def test_an_import_from_a_slow_pipe_does_not_block_other_writers(db: Database, tmp_path: Path, outdoor: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     process = begun("data", "import", pipe, "-d", "d")
     with pipe.open("wb") as file:
-        # It has opened the pipe, and waits for what comes.
+        # The process has opened the pipe, and waits for data.
         file.write(outdoor.read_bytes()[:100])
         file.flush()
         with db.waiting(0.0):
@@ -132,7 +128,7 @@ def test_an_import_from_a_slow_pipe_does_not_keep_others_from_writing(
     assert process.returncode == 0
 
 
-def test_a_file_system_without_locks_is_one_sentence() -> None:
+def test_a_file_system_without_locks_is_reported() -> None:
     sentence = explain(sqlite3.OperationalError("locking protocol"))
     assert "file system of the database cannot lock files" in sentence
 

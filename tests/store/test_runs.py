@@ -1,4 +1,4 @@
-"""Runs in the store: answers that come twice, or too late."""
+"""Predictions in the store: duplicates, and predictions for deleted runs."""
 
 from pathlib import Path
 
@@ -7,11 +7,12 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.datasets import delete_dataset
 from store.errors import StoreError
+from store.predictions import PredictedBundle, Prediction, add_prediction, predictions
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, Run, add_prediction, predictions, start_run
+from store.runs import Run, start_run
 from store.sqlite import Database
 
-ANSWER = Prediction("o01", (Predicted(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
+ANSWER = Prediction("o01", (PredictedBundle(("a", "b"), (1, 2), "x", 0.5),), None, 0.1)
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def run(db: Database, outdoor: Path) -> Run:
     return start_run(db, "d", "train", "someone", RunSettings("smollm2", ("pattern",), 3))
 
 
-def test_an_answer_comes_back_as_it_was_given(db: Database, run: Run) -> None:
+def test_a_prediction_is_read_as_it_was_stored(db: Database, run: Run) -> None:
     add_prediction(db, run, ANSWER)
     failed = Prediction("o02", None, "too long", 0.0)
     add_prediction(db, run, failed)
@@ -28,13 +29,13 @@ def test_an_answer_comes_back_as_it_was_given(db: Database, run: Run) -> None:
     assert run.settings == RunSettings("smollm2", ("pattern",), 3)
 
 
-def test_the_first_of_two_answers_stays(db: Database, run: Run) -> None:
+def test_the_first_of_two_predictions_is_kept(db: Database, run: Run) -> None:
     add_prediction(db, run, ANSWER)
     add_prediction(db, run, Prediction("o01", (), None, 9.0))
     assert predictions(db, run) == {"o01": ANSWER}
 
 
-def test_an_answer_to_a_deleted_run_is_not_lost_in_silence(db: Database, run: Run) -> None:
+def test_a_prediction_for_a_deleted_run_is_an_error(db: Database, run: Run) -> None:
     delete_dataset(db, "d")
     with pytest.raises(StoreError, match="deleted meanwhile"):
         add_prediction(db, run, ANSWER)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.core.store_worker import Unwanted, sentence_of, tell_waiting
+from kdtui.tui.core.store_worker import Unwanted, sentence_of, waiting_callback
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
 
@@ -114,7 +114,7 @@ class Activity:
     def _do(self) -> None:
         from store.database import open_database
 
-        db = open_database(self._database, make=False, told=tell_waiting(self._post, self._check))
+        db = open_database(self._database, make=False, on_wait=waiting_callback(self._post, self._check))
         try:
             with closing(cast("Generator[object]", self._work(db))) as events:
                 for event in events:

@@ -7,7 +7,7 @@ from pathlib import Path
 from kdtui.tui.core.store_worker import fault
 
 
-def write_report(error: BaseException) -> str:
+def write_crash_report(error: BaseException) -> str:
     """Write the traceback of an error to a file, and return a sentence that names the file."""
     from platformdirs import user_state_path
 

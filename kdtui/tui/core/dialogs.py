@@ -32,10 +32,10 @@ class Dialog(ModalScreen[Result], ActionScreen[Result]):
         """Close the dialog without a result."""
         self.dismiss(None)
 
-    def action_scroll(self, way: str) -> None:
+    def action_scroll(self, direction: str) -> None:
         """Scroll the text."""
         for text in self.query(VerticalScroll):
-            scroll(text, way)
+            scroll(text, direction)
 
     def finder(self) -> Finder:
         """Return a finder for the text."""
@@ -62,8 +62,8 @@ class Dialog(ModalScreen[Result], ActionScreen[Result]):
         return f"{label} ({self.kdtui.key_of(action)})"
 
 
-def scroll(text: VerticalScroll, way: str) -> None:
-    """Scroll without animation; the ways are the names of `scroll_actions`."""
+def scroll(text: VerticalScroll, direction: str) -> None:
+    """Scroll without animation; the directions are the names of `scroll_actions`."""
     {
         "down": text.scroll_down,
         "up": text.scroll_up,
@@ -71,7 +71,7 @@ def scroll(text: VerticalScroll, way: str) -> None:
         "page_up": text.scroll_page_up,
         "home": text.scroll_home,
         "end": text.scroll_end,
-    }[way](animate=False)
+    }[direction](animate=False)
 
 
 class TextDialog(Dialog[None]):

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.finders import Finder, Way
+from kdtui.tui.core.finders import Direction, Finder
 from kdtui.tui.core.screen import ActionScreen
 
 
@@ -51,8 +51,8 @@ class FindScreen(ModalScreen[None], ActionScreen[None]):
         """Go to the first match from the starting point on."""
         self._go(0)
 
-    def _go(self, way: Way) -> None:
-        self._finder.find(self._words, way, self._show_result)
+    def _go(self, direction: Direction) -> None:
+        self._finder.find(self._words, direction, self._show_result)
 
     def _show_result(self, is_found: bool) -> None:
         if self.is_mounted:

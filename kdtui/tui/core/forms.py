@@ -125,7 +125,7 @@ class Form(ABC, Generic[Parsed]):
         return ""
 
     def describe(self, parsed: Parsed) -> str:  # noqa: ARG002
-        """Return more about values that can be accepted, in lines. It runs in a thread and may raise errors."""
+        """Return more about values that can be accepted, in lines. It runs in a thread and can raise errors."""
         return ""
 
 

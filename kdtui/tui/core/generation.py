@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.store_worker import sentence_of, tell_waiting
+from kdtui.tui.core.store_worker import sentence_of, waiting_callback
 from models.bundle_list import WrittenBundle
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.student.generate import GenerateEvent
     from kdtui.workflows.student.learning import Learning
     from kdtui.workflows.student.session_student import SessionStudent
-    from store.runs import Prediction
+    from store.predictions import Prediction
     from store.sqlite import Database
 
 _NICENESS = 5
@@ -163,7 +163,9 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database, make=False, told=tell_waiting(request.post, self._check(request)))
+                db = open_database(
+                    self._database, make=False, on_wait=waiting_callback(request.post, self._check(request))
+                )
                 stack.callback(db.close)
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
@@ -216,9 +218,9 @@ class GenerationThread:
 
     def _data_version(self, db: "Database") -> tuple[bool, int]:
         """Return a value that changes when another connection creates or changes the database."""
-        from store.place import is_there
+        from store.location import database_exists
 
-        return is_there(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
+        return database_exists(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check(self, request: GenerationRequest) -> Callable[[], None]:
         """Return the check that ends the waiting for the store."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from kdtui.tui.core.store_worker import ask_store, explained
+from kdtui.tui.core.store_worker import ask_store, user_sentence
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.rows import PAGE, Column, Row
 
@@ -53,7 +53,7 @@ class _Search:
         self.waits = hits.can_wait
 
     @property
-    def found(self) -> int:
+    def known_count(self) -> int:
         """The number of hits that are known so far."""
         return len(self.ids) if self.count is None else self.count
 
@@ -101,7 +101,7 @@ class HitsTable(RowTable):
         def __init__(self, table: "HitsTable", search: _Search, *, first: bool, order: str) -> None:
             super().__init__()
             self.table, self.question = table, search.question
-            self.count, self.counted = search.found, search.count is not None
+            self.count, self.counted = search.known_count, search.count is not None
             self.first, self.done, self.order = first, search.count == len(search.ids), order
 
         @property
@@ -124,7 +124,7 @@ class HitsTable(RowTable):
     def __init__(self, columns: Sequence[Column], *, id: str, database: Path) -> None:
         super().__init__(columns, id=id)
         self._database = database
-        self._wanted: _Search | None = None
+        self._requested: _Search | None = None
         self._shown: _Search | None = None
         self._missing: set[int] = set()
         self._is_to_read = False
@@ -154,10 +154,10 @@ class HitsTable(RowTable):
             row: the row of the cursor.
             after: seconds to wait first, in case a later search follows.
         """
-        self._wanted = _Search(question, find, read)
+        self._requested = _Search(question, find, read)
         self._is_answered.clear()
         self.run_worker(
-            partial(self._find, self._wanted, row, after), thread=True, exclusive=True, group="hits", name="hits"
+            partial(self._find, self._requested, row, after), thread=True, exclusive=True, group="hits", name="hits"
         )
 
     @property
@@ -169,12 +169,12 @@ class HitsTable(RowTable):
     def is_whole(self) -> bool:
         """Whether all hits are known, and no other search is running."""
         search = self._shown
-        return search is not None and search is self._wanted and search.count == len(search.ids)
+        return search is not None and search is self._requested and search.count == len(search.ids)
 
     def find_all(self) -> None:
         """Find the remaining hits, if the search has left them for later."""
         search = self._shown
-        if search is not None and search is self._wanted and search.waits:
+        if search is not None and search is self._requested and search.waits:
             search.waits = False
             self.run_worker(
                 partial(self._try, search, partial(self._post_rest, search, len(search.ids))),
@@ -195,7 +195,7 @@ class HitsTable(RowTable):
 
     def _post_parts(self, search: _Search, row: int, db: "Database") -> None:
         worker = get_current_worker()
-        known = _Search(search.question, search.find, search.read)
+        partial_search = _Search(search.question, search.find, search.read)
         waiting: list[Hits] = []
         is_shown = False
         for hits in search.find(db):
@@ -204,30 +204,30 @@ class HitsTable(RowTable):
             if is_shown:
                 self.post_message(_HitsFound(search, [hits]))
             else:
-                known.add(hits)
+                partial_search.add(hits)
                 waiting.append(hits)
-                if known.count is not None:
-                    row = max(0, min(row, known.count - 1))
+                if partial_search.count is not None:
+                    row = max(0, min(row, partial_search.count - 1))
                 first = row // PAGE * PAGE
-                ids = known.page(first)
+                ids = partial_search.page(first)
                 if ids is not None:
                     page = _PageRead(search, first, search.read(db, ids) if ids else [])
                     self.post_message(_HitsFound(search, waiting, page, row))
                     is_shown = True
-                    if known.count != len(known.ids):
+                    if partial_search.count != len(partial_search.ids):
                         # Without a pause, the search would delay the painting of its first hits.
                         sleep(_PAINTING)
             if is_shown and hits.can_wait:
                 return
 
-    def _post_rest(self, search: _Search, known: int, db: "Database") -> None:
+    def _post_rest(self, search: _Search, first_unknown: int, db: "Database") -> None:
         worker = get_current_worker()
         for hits in search.find(db):
             if worker.is_cancelled:
                 return
-            ids = hits.ids[max(0, known - hits.first) :]
+            ids = hits.ids[max(0, first_unknown - hits.first) :]
             if not hits.can_wait and (ids or hits.count is not None):
-                self.post_message(_HitsFound(search, [replace(hits, first=max(hits.first, known), ids=ids)]))
+                self.post_message(_HitsFound(search, [replace(hits, first=max(hits.first, first_unknown), ids=ids)]))
 
     def _read(self, search: _Search, pages: "list[tuple[int, array[int]]]", db: "Database") -> None:
         worker = get_current_worker()
@@ -243,7 +243,7 @@ class HitsTable(RowTable):
         except Exception as error:
             if worker.is_cancelled:
                 return
-            sentence = explained(error)
+            sentence = user_sentence(error)
             if sentence is None:
                 raise
             self.post_message(self.Failed(self, search.question, sentence))
@@ -253,24 +253,24 @@ class HitsTable(RowTable):
     def on__hits_found(self, message: _HitsFound) -> None:
         """Show the first hits of a search, or add more."""
         search = message.search
-        if search is not self._wanted:
+        if search is not self._requested:
             return
         for hits in message.hits:
             search.add(hits)
         if message.page is not None:
             self._shown = search
             self._missing.clear()
-            self.show_count(search.found, row=message.row)
+            self.show_count(search.known_count, row=message.row)
             self.put_rows(message.page.first, message.page.rows)
             self._is_answered.set()
         else:
-            self.grow(search.found)
+            self.grow(search.known_count)
             self._read_soon()
         self.post_message(self.Found(self, search, first=message.page is not None, order=message.hits[-1].order))
 
     def on_hits_table_failed(self, message: Failed) -> None:
         """Stop waiting for the search."""
-        if self._wanted is not None and message.question is self._wanted.question:
+        if self._requested is not None and message.question is self._requested.question:
             self._is_answered.set()
 
     def on__page_read(self, message: _PageRead) -> None:

@@ -23,7 +23,7 @@ from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_names import StoreName, store_names
 from kdtui.tui.core.store_worker import ask_store
 
-_MOST = 50
+_MOST_NAMES = 50
 """Names of the store that are listed: the best matches."""
 
 _AT_ONCE = 20
@@ -109,8 +109,8 @@ class PaletteSource(Provider):
         async for command, score in _matching(matcher, self._commands()):
             yield _hit(matcher, command, score)
         names = [self._to_command(name) for name in await self._known_names()]
-        found = [(score, number) async for number, score in _numbered(matcher, names)]
-        for score, number in nlargest(_MOST, found):
+        matches = [(score, number) async for number, score in _numbered(matcher, names)]
+        for score, number in nlargest(_MOST_NAMES, matches):
             yield _hit(matcher, names[number], score)
 
     def _commands(self) -> list[PaletteCommand]:

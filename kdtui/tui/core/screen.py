@@ -84,14 +84,14 @@ class ActionScreen(Screen[Result]):
         """Go to the previous match of the last words."""
         self._find_again(-1)
 
-    def _find_again(self, way: Literal[-1, 1]) -> None:
+    def _find_again(self, direction: Literal[-1, 1]) -> None:
         finder = self.finder()
 
         def report(is_found: bool) -> None:
             if not is_found:
                 self.notify(finder.nowhere, severity="warning", timeout=5, markup=False)
 
-        finder.find(self.last_words, way, report)
+        finder.find(self.last_words, direction, report)
 
     def why_not(self, action: str) -> str | None:
         """Return why an action is not possible now, as a sentence without a full stop; None if it is."""
@@ -153,7 +153,7 @@ class StoreScreen(ActionScreen[Result]):
     def be_at_row(self) -> None:
         """Make the datasets of the row the initial ones of forms."""
         if datasets := self.datasets_under_cursor:
-            self.kdtui.datasets_here = tuple(datasets)
+            self.kdtui.current_datasets = tuple(datasets)
 
     def datasets_to_begin_with(self, existing: Sequence[str], last: object = None) -> list[str]:
         """Return the initial datasets of a form: those that the user chose or pointed at last, in any place.
@@ -167,7 +167,7 @@ class StoreScreen(ActionScreen[Result]):
         """
         workbench = self.remembered("workbench").get("dataset")
         # The user can have edited the memory.
-        for candidates in (self.kdtui.datasets_here, [workbench], self.datasets_under_cursor, [last], existing[:1]):
+        for candidates in (self.kdtui.current_datasets, [workbench], self.datasets_under_cursor, [last], existing[:1]):
             if datasets := [name for name in existing if name in candidates]:
                 return datasets
         return []

@@ -86,7 +86,7 @@ class Services(App[None]):
         self.generation = GenerationThread(database)
         remembered = StudentChoice.from_memory(self.memory.of("workbench").get("choice"))
         # The datasets that the user chose or pointed at last; until then, the workbench remembers one.
-        self.datasets_here: tuple[str, ...] = ()
+        self.current_datasets: tuple[str, ...] = ()
         self.choice = StudentChoice.of(student) if student is not None or remembered is None else remembered
         # Until the user chooses a student, a dataset is answered by its default adapter.
         self.has_chosen = student is not None or remembered is not None
@@ -98,7 +98,7 @@ class Services(App[None]):
         self.past_messages: list[PastMessage] = []
         self.pressed_at = monotonic()
 
-    # Screens that any screen may open
+    # Screens that any screen can open
 
     @property
     def places(self) -> Mapping[str, Screen[None]]:

@@ -50,11 +50,11 @@ def _names(db: "Database") -> Iterator[StoreName]:
         host = f"on {job.host}" if job.host else "on this machine"
         yield StoreName(f"Training {job.name}", f"{host}, of {', '.join(job.settings.datasets)}", "jobs", job.name)
     for model in known_models(db):
-        what = "Adapter" if model.kind == "adapter" else "Model"
-        yield StoreName(f"{what} {model.name}", model.source, "models", model.name)
+        kind = "Adapter" if model.kind == "adapter" else "Model"
+        yield StoreName(f"{kind} {model.name}", model.source, "models", model.name)
     for study in list_studies(db):
         yield StoreName(f"Study {study.name}", f"from {study.source}, {study.created_at[:10]}", "studies", study.name)
     for summary in reversed(list_runs(db)):
         run = summary.run
-        of = f"{counted(summary.answered, 'session')} answered, {run.created_at[:10]}"
-        yield StoreName(f"Run {run.id}: {run.name} on {run.dataset} {run.split}", of, "runs", f"run {run.id}")
+        description = f"{counted(summary.answered, 'session')} answered, {run.created_at[:10]}"
+        yield StoreName(f"Run {run.id}: {run.name} on {run.dataset} {run.split}", description, "runs", f"run {run.id}")

@@ -24,7 +24,7 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
     from store.database import open_database
 
     worker = get_current_worker()
-    db = open_database(path, make=False, told=tell_waiting(worker.node.post_message, still_wanted))
+    db = open_database(path, make=False, on_wait=waiting_callback(worker.node.post_message, still_wanted))
     try:
         assert db.conn is not None
         db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
@@ -41,7 +41,7 @@ class StoreBusy(Message):
         self.sentence = sentence
 
 
-def tell_waiting(
+def waiting_callback(
     post: Callable[[Message], object], check: Callable[[], object] = lambda: None
 ) -> Callable[[float], None]:
     """Return the callback for a store that waits for another process. An exception from `check` ends the waiting.
@@ -70,14 +70,14 @@ def still_wanted() -> None:
 
 def named_database(path: Path) -> Path | None:
     """Return the path of the store if commands have to name it; None for the default store."""
-    from store.place import default_path
+    from store.location import default_path
 
     return None if path == default_path() else path
 
 
 def sentence_of(error: Exception) -> tuple[str, str]:
     """Return a sentence about an error for the user, and details, which only a fault of the program has."""
-    sentence = explained(error)
+    sentence = user_sentence(error)
     return fault(error) if sentence is None else (sentence, "")
 
 
@@ -88,7 +88,7 @@ def fault(error: BaseException) -> tuple[str, str]:
     return f"a fault of kdtui: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
-def explained(error: Exception) -> str | None:
+def user_sentence(error: Exception) -> str | None:
     """Return a sentence about an error for the user; None for a fault of the program."""
     import sqlite3
 

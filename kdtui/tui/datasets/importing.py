@@ -11,7 +11,7 @@ from kdtui.text import counted
 from kdtui.tui.core.task import Task
 
 if TYPE_CHECKING:
-    from store.datasets import Written
+    from store.dataset_writer import WriteProgress
     from store.sqlite import Database
 
 _COMMITTED = object()
@@ -47,7 +47,7 @@ class Import(Task):
 
     def __init__(self, database: Path, request: ImportRequest, post: Callable[[Message], object]) -> None:
         self.dataset = request.dataset
-        self._written: Written | None = None
+        self._written: WriteProgress | None = None
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.data.import_dataset import import_dataset, look_at_source

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.widget import Widget
 
-from kdtui.bundling.comparison import Match, differing, match, pair_counts
+from kdtui.bundling.comparison import BundleMatch, bundle_differences, match_bundle, pair_counts
 from kdtui.bundling.metrics import Bundles, score
 from kdtui.text import letter
 from kdtui.tui.core.choice import StudentChoice
@@ -59,9 +59,9 @@ class StudentAnswer:
         """Return the letters of the bundles that contain a product."""
         return badges([at for at, bundle in enumerate(self.bundles) if position in bundle.positions], lower=True)
 
-    def matches(self, truth: Bundles) -> list[Match]:
+    def matches(self, truth: Bundles) -> list[BundleMatch]:
         """Compare each bundle with the nearest true one."""
-        return [match(truth, each) for each in self.sets]
+        return [match_bundle(truth, each) for each in self.sets]
 
 
 def true_bundle_lines(
@@ -103,20 +103,20 @@ def written_bundle_lines(widget: Widget, side: StudentAnswer, truth: Bundles) ->
             bundle.positions,
             bundle.intent if bundle.complete else f"{bundle.intent}…",
             bundle.confidence,
-            _remark_of_written(widget, found) if truth else Text(),
+            _remark_of_written(widget, nearest) if truth else Text(),
         )
-        for bundle, found in zip(side.bundles, side.matches(truth), strict=True)
+        for bundle, nearest in zip(side.bundles, side.matches(truth), strict=True)
     ]
 
 
-def _remark_of_written(widget: Widget, found: Match) -> Text:
+def _remark_of_written(widget: Widget, nearest: BundleMatch) -> Text:
     """Say which products a bundle has too many, and which it lacks, compared with the nearest true one."""
-    if found.true is None:
+    if nearest.true is None:
         return Text("wrong", style=tone(widget, "error"))
-    if found.is_right:
-        return Text(f"= {letter(found.true)}", style=tone(widget, "success"))
-    changes = [*(f"+{each}" for each in found.extra), *(f"−{each}" for each in found.lacking)]
-    return Text(f"~ {letter(found.true)} {' '.join(changes)}", style=tone(widget, "warning"))
+    if nearest.is_right:
+        return Text(f"= {letter(nearest.true)}", style=tone(widget, "success"))
+    changes = [*(f"+{each}" for each in nearest.extra), *(f"−{each}" for each in nearest.lacking)]
+    return Text(f"~ {letter(nearest.true)} {' '.join(changes)}", style=tone(widget, "warning"))
 
 
 def scores_in_words(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
@@ -132,11 +132,11 @@ def scores_in_words(sides: Sequence[StudentAnswer], truth: Bundles) -> str:
 
 
 def _difference(one: Bundles, other: Bundles) -> str:
-    only = differing(one, other)
+    only = bundle_differences(one, other)
     parts = [f"alike: {len(one) - len(only[0])}"]
     parts += [
-        f"only {name}: {' '.join(letter(number, lower=True) for number in found) or 'none'}"
-        for name, found in zip(SIDE_NAMES, only, strict=True)
+        f"only {name}: {' '.join(letter(number, lower=True) for number in numbers) or 'none'}"
+        for name, numbers in zip(SIDE_NAMES, only, strict=True)
     ]
     return " · ".join(parts)
 

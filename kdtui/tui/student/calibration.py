@@ -51,7 +51,7 @@ class CalibrationTask(Task):
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.student.calibrate import calibrate, sessions_to_learn_from
-            from store.datasets import split_size
+            from store.sessions import split_size
 
             sessions = sessions_to_learn_from(db, dataset, limit, seed)
             self._sessions = len(sessions)

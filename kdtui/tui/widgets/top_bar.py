@@ -28,9 +28,9 @@ class TopBar(Widget):
 
     work: reactive[str] = reactive("")
 
-    def __init__(self, here: str) -> None:
+    def __init__(self, current: str) -> None:
         super().__init__()
-        self._here = here
+        self._current = current
 
     def render(self) -> Content:
         """Draw the line."""
@@ -38,12 +38,12 @@ class TopBar(Widget):
         if self.size.width >= _ROOM_FOR_NAME:
             line += Content.assemble((" kdtui", self.get_visual_style("top-bar--name")), "  ")
         titles, gap = shortened(
-            [title for title, _ in PLACES.values()], list(PLACES).index(self._here), self.size.width
+            [title for title, _ in PLACES.values()], list(PLACES).index(self._current), self.size.width
         )
         for number, (place, title) in enumerate(zip(PLACES, titles, strict=True), start=1):
             style, mark = Style.from_meta({"place": place}), " "
-            if place == self._here:
-                style, mark = style + self._here_style, "▸"
+            if place == self._current:
+                style, mark = style + self._current_style, "▸"
             line += Content.assemble((_entry(mark, number, title, gap), style))
         if not gap:
             line += Content(" ")
@@ -53,7 +53,7 @@ class TopBar(Widget):
         return line
 
     @property
-    def _here_style(self) -> Style:
+    def _current_style(self) -> Style:
         # The visual style lacks the text style `reverse`.
         is_reversed = self.get_component_styles("top-bar--here").text_style.reverse
         return self.get_visual_style("top-bar--here") + Style(reverse=is_reversed)
@@ -68,20 +68,20 @@ def _entry(mark: str, number: int, title: str, gap: str) -> str:
     return f"{mark}{number} {title}{gap}" if title else f"{mark}{number}{gap}"
 
 
-def shortened(titles: Sequence[str], here: int, room: int) -> tuple[list[str], str]:
+def shortened(titles: Sequence[str], current: int, room: int) -> tuple[list[str], str]:
     """Return titles that fit into the room with their numbers, and the gap between two of them.
 
     Where there is little room, the gap goes first; then the other titles are cut, and the current one last.
 
     Args:
-        here: the index of the current place.
+        current: the index of the current place.
         room: the width in cells.
     """
     longest = max(map(len, titles))
     # The letters of the other titles, and of the current one.
     lengths = [(most, longest) for most in range(longest, -1, -1)] + [(0, most) for most in range(longest, -1, -1)]
     for others, own in lengths:
-        cut = [title[: own if at == here else others] for at, title in enumerate(titles)]
+        cut = [title[: own if at == current else others] for at, title in enumerate(titles)]
         for gap in (" ", ""):
             # The gap after the last title is not needed.
             if sum(len(_entry(" ", number, title, gap)) for number, title in enumerate(cut, 1)) <= room + len(gap):

@@ -24,21 +24,23 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
 from kdtui.workflows.runs.scored import Scored
 from kdtui.workflows.runs.session_measures import measures_of
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert
+from models.adapters.conversion import convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
 from models.embedded import SHIPPED
 from models.errors import ModelError
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
 from models.files.whole_files import new_folder, write_whole
-from models.sft.host import sha256
 from models.sft.job import read_job
 from models.sft.job_files import JOB
-from store.datasets import iter_sessions, list_datasets
+from store.datasets import list_datasets
 from store.errors import NotFound
 from store.jobs import get_job
 from store.models import named_since
 from store.runs import RunSummary, list_runs
 from store.samples import get_sample
+from store.sessions import iter_sessions
 
 if TYPE_CHECKING:
     from store.sqlite import Database
@@ -118,7 +120,7 @@ def export_adapter(
             card = adapter_card(AdapterFacts(name, public, manifest, rank, licence))
             write_whole(part / CARD, card)
             names = sorted(path.name for path in part.iterdir())
-            write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in names))
+            write_whole(part / SUMS, "".join(f"{file_sha256(part / each)}  {each}\n" for each in names))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     return Exported(name, folder, (*names, SUMS), public, is_repository(public))
@@ -220,13 +222,13 @@ def _validations(db: "Database", adapter: str, since: str | None) -> list[RunSum
 def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
     """What a run scores: each measure with its 95 % interval."""
     # Imported here: scipy takes a while.
-    from kdtui.statistics.estimates import estimate
+    from kdtui.statistics.estimates import estimate_cells
     from kdtui.statistics.sessions import Cell
 
     sessions = Scored.by(summary).sessions(db)
     found = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
     told = {}
     for measure in _MEASURES:
-        [value] = estimate([Cell.of([each[measure] for each in found])], within=(0, 1))
+        [value] = estimate_cells([Cell.of([each[measure] for each in found])], within=(0, 1))
         told[measure] = [round(number, 4) for number in (value.mean, value.low, value.high)]
     return {"dataset": summary.run.dataset, "n": len(found), "student": summary.run.name, **told}

@@ -13,10 +13,12 @@ from kdtui.workflows.adapters.merge_request import check_merge, merged_name
 from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.student.manifest import training_of
-from models.adapters.conversion import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, convert, largest_rank
-from models.adapters.provenance import ABOUT_BASE, says_base
+from models.adapters.conversion import convert
+from models.adapters.deltas import largest_rank
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
+from models.adapters.provenance import ABOUT_BASE, names_base
+from models.files.hashing import file_sha256
 from models.files.json_files import read_object
-from models.sft.host import sha256
 from store.models import named_model
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ def _check_one_base(sources: Sequence[AdapterSource]) -> None:
             one.shape is not None and other.shape is not None and one.shape != other.shape
         ):
             reason = "for a base of another shape"
-        elif says_base(one.manifest) and says_base(other.manifest):
+        elif names_base(one.manifest) and names_base(other.manifest):
             reason = next((why for key, why in _DIFFERS.items() if _differ(key, one.manifest, other.manifest)), None)
         if reason is not None:
             bases = " and ".join(bare_name(str(each.manifest.get("base", "unknown"))) for each in (one, other))
@@ -138,7 +140,7 @@ def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[int]) -> dict[str, Any]:
     """What is to be known of the sum: its base, what it was made of, and how a student with it is asked."""
     manifests = [source.manifest for source, _ in sources]
-    telling = next((each for each in manifests if says_base(each)), manifests[0])
+    telling = next((each for each in manifests if names_base(each)), manifests[0])
     merged = {}
     for number, ((source, weight), rank) in enumerate(zip(sources, ranks, strict=True), start=1):
         # Two files may have one name.
@@ -148,7 +150,7 @@ def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[in
         if isinstance(trained.get("merged"), Mapping):
             # In a line: what was merged again and again would be nested ever more deeply.
             trained["merged"] = " + ".join(map(str, trained["merged"]))
-        merged[key] = {"weight": weight, "rank": rank, "sha256": sha256(weights), "trained": trained}
+        merged[key] = {"weight": weight, "rank": rank, "sha256": file_sha256(weights), "trained": trained}
     # What was taken in says itself what it was trained on, which no dataset here need be.
     data = [each["data"] for each in manifests if isinstance(each.get("data"), Mapping)]
     return {
@@ -177,7 +179,7 @@ def _asked(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _notes(sources: Sequence[AdapterSource]) -> Iterator[str]:
     for source in sources:
-        if not says_base(source.manifest):
+        if not names_base(source.manifest):
             yield f"{source.name} does not say what it was trained on; only its shape was compared"
     if not _asked([source.manifest for source in sources]):
         yield (

@@ -13,14 +13,14 @@ from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.routing import (
     Router,
-    crossed,
-    crossed_best,
-    fit,
+    cross_validate,
+    cross_validate_best,
+    fit_router,
     make_router,
     vote,
 )
 from kdtui.errors import KdtuiError
-from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import Cell
 from kdtui.text import counted
@@ -36,7 +36,7 @@ from kdtui.workflows.student.routed import features_of, load_router
 from models.embedded import SHIPPED
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector
-from models.unit_vectors import of_length_one
+from models.unit_vectors import scaled_to_one
 from store.records import RunSettings, Session, Split
 from store.routers import check_router_name, save_router
 from store.runs import Run, RunSummary, list_runs
@@ -189,7 +189,7 @@ def fit_to_runs(
             views += [features_of(patterns, session, centres) for session in some]
     features = np.array([[*view.values()] for view in views])
     scores = _scores(asked, answers)
-    fitted = fit(features, scores)
+    fitted = fit_router(features, scores)
     router = make_router(fitted, routes, list(views[0]), centres, list(sessions), len(asked))
     took = {route: 0 for route, _ in routes}
     for number in fitted.chosen(features):
@@ -197,8 +197,8 @@ def fit_to_runs(
     report = _report(
         [route for route, _ in routes],
         scores,
-        crossed(features, scores),
-        crossed_best(scores),
+        cross_validate(features, scores),
+        cross_validate_best(scores),
         _votes(asked, answers),
         took,
     )
@@ -349,7 +349,7 @@ def _centres(db: Database, sessions: Mapping[str, SplitSessions], tell: Tell) ->
         with open_pattern_student(db, dataset, tell) as patterns:
             vectors = [vector for session in some if (vector := patterns.session_vector(session)) is not None]
         if vectors:
-            centres[dataset] = tuple(of_length_one(np.mean(vectors, axis=0)).tolist())
+            centres[dataset] = tuple(scaled_to_one(np.mean(vectors, axis=0)).tolist())
     return centres
 
 
@@ -372,9 +372,10 @@ def _report(
     }
     cells = {name: Cell.of(values) for name, values in ways.items()}
     rows = [
-        RouterRow(name, found) for name, found in zip(cells, estimate(list(cells.values()), within=(0, 1)), strict=True)
+        RouterRow(name, found)
+        for name, found in zip(cells, estimate_cells(list(cells.values()), within=(0, 1)), strict=True)
     ]
-    [gain] = compare([Pair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
+    [gain] = compare_cells([CellPair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None
     return Report(tuple(rows), gain, reached, took, len(scores))

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from kdtui.distill.routing import Route, Router
 from kdtui.errors import BadFile, KdtuiError
-from kdtui.exchange.adapter_card import CARD, AboutRouter, router_card
+from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
 from kdtui.workflows.adapters.routers import routes_of
@@ -27,8 +27,8 @@ from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.student.routed import load_router
 from models.adapters.folder import SUMS
 from models.errors import ModelError
+from models.files.hashing import file_sha256
 from models.files.whole_files import new_folder, write_whole
-from models.sft.host import sha256
 from store.routers import check_router_name, save_router
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def export_router(
             content = json.dumps(msgspec.to_builtins(shared), ensure_ascii=False, indent=1)
             write_whole(part / ROUTER, content + "\n")
             write_whole(part / CARD, router_card(_about(name, router, routes)))
-            write_whole(part / SUMS, "".join(f"{sha256(part / each)}  {each}\n" for each in (CARD, ROUTER)))
+            write_whole(part / SUMS, "".join(f"{file_sha256(part / each)}  {each}\n" for each in (CARD, ROUTER)))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     adapters = counted(len(routes), "adapter")
@@ -182,8 +182,8 @@ def take_in_router(db: "Database", folder: Path, name: str | None, models: Path)
     return Moved(f"{name} is a router, copied with {adapters}; use it with: --adapter {ROUTED}{name}", tuple(notes))
 
 
-def _about(name: str, router: Router, routes: list[SharedRoute]) -> AboutRouter:
-    return AboutRouter(
+def _about(name: str, router: Router, routes: list[SharedRoute]) -> RouterFacts:
+    return RouterFacts(
         name,
         tuple((route.name, route.folder, route.score) for route in routes),
         router.datasets,

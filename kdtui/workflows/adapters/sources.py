@@ -12,14 +12,16 @@ from kdtui.workflows.manage_models import ModelRow, is_repository, own_files
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.student.adapters import adapter_file
 from kdtui.workflows.student.describe_model import ModelDetails, base_path
-from models.adapters.conversion import BASE_CONFIG, CONFIG, Delta, base_shape, gguf_deltas, peft_deltas
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import Delta, gguf_deltas, peft_deltas
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG
 from models.adapters.provenance import adapter_info, norms_hash
 from models.embedded import HUB_ID, SHIPPED, SHIPPED_FOLDER, embedded_student
 from models.sft.job_files import ADAPTER
 from store.models import named_models
 
 if TYPE_CHECKING:
-    from models.adapters.conversion import BaseShape
+    from models.adapters.base_shape import BaseShape
     from models.adapters.provenance import AdapterInfo
     from store.sqlite import Database
 

@@ -13,22 +13,12 @@ from kdtui.workflows.adapters.export import KIND
 from kdtui.workflows.adapters.keep import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.sources import bare_name, without_paths
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
-from models.adapters.conversion import (
-    BASE_CONFIG,
-    CONFIG,
-    MANIFEST,
-    BaseShape,
-    Delta,
-    base_shape,
-    check_numbers,
-    configured_shape,
-    convert,
-    gguf_deltas,
-    misfit,
-    peft_deltas,
-)
+from models.adapters.base_shape import BaseShape, base_shape, configured_shape
+from models.adapters.conversion import convert
+from models.adapters.deltas import Delta, check_finite, gguf_deltas, misfit, peft_deltas
 from models.adapters.foreign import check_config, copy_files, read_described
-from models.adapters.provenance import adapter_info, check_adapter, says_base
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST
+from models.adapters.provenance import adapter_info, check_adapter, names_base
 from models.embedded import HUB_ID, NAME
 from models.errors import ModelError
 from store.models import named_model
@@ -140,7 +130,7 @@ def _check_gguf(adapter: Path, bases: Sequence[ModelRow]) -> _Base:
     _check_kind(info.manifest)
     if not info.weights:
         raise ModelError(f"{adapter}: this is no adapter; a model gets a name by: kdtui model add FILE")
-    check_numbers(adapter)
+    check_finite(adapter)
     return _base_of(adapter, info.manifest, "", lambda base: gguf_deltas(adapter, base_shape(base)), bases)
 
 
@@ -169,18 +159,18 @@ def _base_of(
         ModelError: a base that is here is the one that it says it was trained on, and its weights do not fit there.
     """
     told = bare_name(str(manifest.get("base") or named or "unknown"))
-    if says_base(manifest):
+    if names_base(manifest):
         certain = [row for row in bases if _is_trained_on(adapter, manifest, row)]
         # Where nothing is known of the weights of the base, several may have its chat template.
         must_fit = certain if manifest.get("norms_sha256") is not None else []
     else:
         certain = must_fit = [row for row in bases if named and bare_name(named) in _called(row)]
-    reasons = {row.name: _misfit(row.path, deltas) for row in certain or (() if says_base(manifest) else bases)}
+    reasons = {row.name: _misfit(row.path, deltas) for row in certain or (() if names_base(manifest) else bases)}
     fits = [row for row in bases if reasons.get(row.name, "") is None]
     if must_fit and not fits:
         row = must_fit[0]
         raise ModelError(f"{adapter}: it is no adapter for {row.name}, on which it was trained: {reasons[row.name]}")
-    return _Base(fits[0] if fits else None, told, says_base(manifest))
+    return _Base(fits[0] if fits else None, told, names_base(manifest))
 
 
 def _is_trained_on(adapter: Path, manifest: Mapping[str, Any], row: ModelRow) -> bool:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from kdtui.distill.applicable import roughly_for
+from kdtui.distill.applicable import estimate_tokens_of
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import PaidCall, drop, folder_of, set_aside
 from kdtui.workflows.pause_control import PauseControl
@@ -316,7 +316,7 @@ class PaidCalls:
             BudgetReached: none may be made any more.
         """
         await self.gate.passed()
-        await self.teacher.turn(tokens)
+        await self.teacher.wait_turn(tokens)
         # It may have been held while this call waited for the pace.
         await self.gate.passed()
         if self.gate.closed:
@@ -430,7 +430,7 @@ def _written(reply: Reply) -> int:
 
 def _roughly(text: str) -> int:
     """Tokens of a text in any script: many have a token or more for each character, and two or three bytes for it."""
-    return roughly_for(len(text.encode("utf-8", "replace")))
+    return estimate_tokens_of(len(text.encode("utf-8", "replace")))
 
 
 def request_of(model: str, question: TeacherQuestion) -> str:

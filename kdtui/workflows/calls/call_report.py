@@ -4,10 +4,10 @@ import json
 
 from kdtui.text import counted
 from kdtui.workflows.calls.costs import cost_text
-from store.calls import CallInFull
+from store.calls import CallDetails
 
 
-def call_text(found: CallInFull) -> str:
+def call_text(found: CallDetails) -> str:
     """All that is known of a call, on many lines."""
     call = found.call
     lines = [f"call {call.id}: {call.step}, {call.status}", f"teacher: {call.teacher}"]

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from store.datasets import count_items_with_categories, dataset_names
+from store.categories import count_items_with_categories
+from store.datasets import dataset_names
 from store.sqlite import Database
 
 _NAMES_WITH_COMMAS = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from kdtui.distill.session_vectors import means_of_texts, vectors_of
+from kdtui.distill.session_vectors import embed_sessions, mean_text_vectors
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.text_vectors import TextVectors
 from kdtui.workflows.model_names import PATTERNS, check_address, is_endpoint, located_model
@@ -15,8 +15,8 @@ from models.endpoint.chat_server import Endpoint
 from models.endpoint.embedding import RemoteEmbedder
 from models.llama.embedding import Embedder, LocalEmbedder, shipped_embedder
 from models.unit_vectors import Vectors
-from store.datasets import get_session
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 from store.text_vectors import delete_text_vectors, has_text_vectors
 from store.vectors import delete_vectors, save_vectors, sessions_without_vector, vector_models
@@ -71,10 +71,10 @@ def session_embedder(db: Database, dataset: str, model: str, *, wait: bool = Fal
     """
     if model == ENCODER:
         with TextVectors(db, dataset, lambda _: None, wait=wait) as texts:
-            yield partial(means_of_texts, texts.required)
+            yield partial(mean_text_vectors, texts.required)
         return
     with open_embedder(db, model) as embedder:
-        yield partial(vectors_of, embedder)
+        yield partial(embed_sessions, embedder)
 
 
 def is_outdated(db: Database, dataset: str, model: str) -> bool:

@@ -10,7 +10,7 @@ from kdtui.exchange import bundlerec, jsonl
 from kdtui.exchange.lines import bounded_lines
 from kdtui.text import counted
 from store.dataset_contents import DatasetContents
-from store.datasets import Written, write_dataset
+from store.dataset_writer import WriteProgress, write_dataset
 from store.errors import DuplicateSession
 from store.records import Session, Split
 from store.sqlite import Database
@@ -18,7 +18,9 @@ from store.sqlite import Database
 _BLOCK: tuple[Split, ...] = ("train",) * 7 + ("valid",) + ("test",) * 2
 
 
-def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replace: bool = False) -> Iterator[Written]:
+def import_dataset(
+    db: Database, path: Path, name: str, *, seed: int = 0, replace: bool = False
+) -> Iterator[WriteProgress]:
     """Import a BundleRec directory or a JSON Lines file or pipe, in one transaction, yielding what is written so far.
 
     Sessions with bundles that come without a split are split 7:1:2 by `seed`; sessions without bundles are in none.
@@ -50,7 +52,7 @@ def import_dataset(db: Database, path: Path, name: str, *, seed: int = 0, replac
         raise BadFile(path, f"{error.strerror}; give a BundleRec directory or a JSON Lines file") from error
 
 
-def imported_in_words(written: Written, dataset: str) -> str:
+def imported_in_words(written: WriteProgress, dataset: str) -> str:
     """What an import has written, in a sentence without a full stop."""
     sentence = (
         f"imported {counted(written.sessions, 'session')}, {counted(written.items, 'item')} and "

@@ -11,7 +11,7 @@ import numpy as np
 from kdtui.text import one_line
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256
 from models.errors import ModelError
-from models.unit_vectors import Vectors, of_length_one
+from models.unit_vectors import Vectors, scaled_to_one
 from store.text_vectors import kept_text_vectors, save_text_vectors, try_to_save_text_vectors
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class TextVectors:
         with np.errstate(invalid="ignore"):
             # A sum is no number where one of its terms is none, and takes less time than to look at each.
             sums: list[float] = rows.sum(axis=1).tolist()
-            known = zip(usable, of_length_one(rows), sums, strict=True)
+            known = zip(usable, scaled_to_one(rows), sums, strict=True)
         return {hash: row for hash, row, total in known if isfinite(total)}
 
     def _made(self, hashes: list[bytes], lines: list[str]) -> dict[bytes, Vectors]:
@@ -136,7 +136,7 @@ class TextVectors:
             # As they are read again: an answer does not depend on whether its vectors were kept.
             stored = self._opened().embed(lines[first : first + _AT_ONCE]).astype(_STORED)
             part = hashes[first : first + _AT_ONCE]
-            found.update(zip(part, of_length_one(stored.astype(np.float32)), strict=True))
+            found.update(zip(part, scaled_to_one(stored.astype(np.float32)), strict=True))
             if self._dataset is not None:
                 self._unkept.update((hash, row.tobytes()) for hash, row in zip(part, stored, strict=True))
                 if self._wait or len(self._unkept) >= _AT_ONCE or monotonic() - self._tried >= _PAUSE:

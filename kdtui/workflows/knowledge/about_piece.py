@@ -10,7 +10,7 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Thought
 from kdtui.workflows.runs.runs import RunRow, score_runs
-from store.knowledge import Knowledge, get_knowledge, parents_of, sessions_of
+from store.knowledge import Knowledge, get_knowledge, parents_of, sessions_of_piece
 from store.knowledge_uses import runs_that_could_use, samples_with, trainings_that_could_use
 from store.records import Format
 from store.sqlite import Database
@@ -107,7 +107,9 @@ def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> Origin:
     # Patterns come from nothing else, rules from patterns, thoughts from rules; but a file can be edited.
     below |= {piece.id}
     parents = [parent for parent in parents_of(db, piece.id) if parent.id not in below]
-    return Origin(piece, tuple(sessions_of(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents))
+    return Origin(
+        piece, tuple(sessions_of_piece(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents)
+    )
 
 
 def _content(piece: Knowledge) -> Content | None:

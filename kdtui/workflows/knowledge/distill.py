@@ -6,13 +6,13 @@ import msgspec
 
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill import annotations
-from kdtui.distill.rules import Consolidated, Trial, consolidate, try_rules
-from kdtui.distill.thoughts import rejection
+from kdtui.distill.rules import ConsolidatedRule, RuleTrial, consolidate, try_rules
+from kdtui.distill.thoughts import rejection_reason
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from store.datasets import iter_sessions, some_sessions
 from store.knowledge import NewKnowledge
 from store.records import Format, Session
+from store.sessions import draw_sessions, iter_sessions
 from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
@@ -61,7 +61,7 @@ def compose_findings(
     sessions = training_sessions(db, dataset, limit, seed)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
-        found = [(rule, session.id) for session in sessions for rule in annotations.rules_of(session)]
+        found = [(rule, session.id) for session in sessions for rule in annotations.derive_rules(session)]
         pieces["rule"] = list(rule_pieces(consolidate(found), sessions))
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions))
@@ -82,14 +82,14 @@ def training_sessions(db: Database, dataset: str, limit: int | None = None, seed
     if limit is None:
         sessions = list(iter_sessions(db, dataset, split="train"))
     else:
-        sessions = list(some_sessions(db, dataset, "train", limit, seed))
+        sessions = list(draw_sessions(db, dataset, "train", limit, seed))
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
     return sessions
 
 
 def rule_pieces(
-    rules: Sequence[Consolidated], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
+    rules: Sequence[ConsolidatedRule], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
 ) -> Iterator[NewKnowledge]:
     """The rules with what they do on the training sessions that they do not come from.
 
@@ -108,7 +108,7 @@ def rule_pieces(
         )
 
 
-def _rejection(each: Consolidated, trial: Trial, least_sessions: int) -> str | None:
+def _rejection(each: ConsolidatedRule, trial: RuleTrial, least_sessions: int) -> str | None:
     if len(each.sessions) < least_sessions:
         return f"found in one session, and {least_sessions} are needed"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
@@ -118,10 +118,10 @@ def _rejection(each: Consolidated, trial: Trial, least_sessions: int) -> str | N
 
 def _thoughts(sessions: Iterable[Session]) -> Iterator[NewKnowledge]:
     for session in sessions:
-        thought = annotations.thought_of(session, minimal_bundles(session.bundles))
+        thought = annotations.compose_thought(session, minimal_bundles(session.bundles))
         yield NewKnowledge(
             statement=thought.statement,
             content=msgspec.json.encode(thought).decode(),
-            rejected=rejection(thought, session),
+            rejected=rejection_reason(thought, session),
             sessions=(session.id,),
         )

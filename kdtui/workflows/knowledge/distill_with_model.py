@@ -11,22 +11,22 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from kdtui.distill.applicable import line_of
+from kdtui.distill.applicable import rule_line
 from kdtui.distill.conversations import (
     RULES_SCHEMA,
-    correction,
-    detection,
+    correction_prompt,
+    detection_prompt,
     read_rules,
     read_thought,
-    reflection,
-    thinking,
+    reflection_prompt,
+    thought_prompt,
     thought_schema,
 )
-from kdtui.distill.feedback import feedback
+from kdtui.distill.feedback import write_feedback
 from kdtui.distill.patterns import Pattern, patterns_for
-from kdtui.distill.retrieval import decoded, rules_that_apply
+from kdtui.distill.retrieval import decode_piece, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to, consolidate
-from kdtui.distill.thoughts import rejection
+from kdtui.distill.thoughts import rejection_reason
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.calls.asker import (
     Asker,
@@ -48,7 +48,7 @@ from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import Noted
@@ -56,7 +56,7 @@ from store.knowledge import Knowledge, NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 _PATTERNS = 3
 _RULES = 5
@@ -127,7 +127,7 @@ class DistillationRequest:
     dataset: str
     formats: tuple[Format, ...]
     endpoint: Endpoint
-    pace: Pace
+    pace: RequestLimits
     prices: Prices
     budget: Budget
     limit: int | None = None
@@ -218,7 +218,7 @@ def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
 def _to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
     """The sessions of a job in an order by chance: those before a budget is reached are a fair sample of them."""
     sessions = training_sessions(db, job.dataset, job.limit, job.seed)
-    return drawn(sessions, len(sessions), job.seed, lambda session: session.id)
+    return draw_subset(sessions, len(sessions), job.seed, lambda session: session.id)
 
 
 def model_as_teacher(job: DistillationRequest) -> str:
@@ -469,7 +469,7 @@ def _conversation(
     """How a format is distilled from a session."""
     if format == "rule":
         pieces = find_knowledge(db, dataset=dataset, format="pattern")
-        patterns = {decoded(piece, Pattern): piece.id for piece in pieces}
+        patterns = {decode_piece(piece, Pattern): piece.id for piece in pieces}
         return partial(_reflect, desk, patterns, tell)
     # All rules, and not those of a search: what it finds changes with what else is stored, and so would the questions.
     return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
@@ -500,12 +500,12 @@ async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, sessi
     matches = patterns_for(session, patterns, _PATTERNS)
     known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
     schema = answer_schema(len(session.items))
-    messages = [detection(session, known)]
+    messages = [detection_prompt(session, known)]
     first = await desk.ask("detect", messages, schema)
-    messages += [Message("assistant", text_of(first)), correction()]
+    messages += [Message("assistant", text_of(first)), correction_prompt()]
     second = await desk.ask("correct", messages, schema)
     bundles = read_answer(second, lambda text: parse_answer(text, len(session.items), 1.0))
-    messages += [Message("assistant", text_of(second)), reflection(feedback(session, bundles))]
+    messages += [Message("assistant", text_of(second)), reflection_prompt(write_feedback(session, bundles))]
     third = await desk.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
     for rule in read_answer(third, lambda text: read_rules(text, session)):
@@ -515,13 +515,13 @@ async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, sessi
 async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
     """Have the way from the products to the bundles explained, and keep it where it leads to the true ones."""
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
-    known = [line_of(piece.value, session) for piece in given]
-    call = await desk.ask("thought", [thinking(session, known)], thought_schema(len(session.items)))
+    known = [rule_line(piece.value, session) for piece in given]
+    call = await desk.ask("thought", [thought_prompt(session, known)], thought_schema(len(session.items)))
     thought = read_answer(call, lambda text: read_thought(text, session))
     piece = NewKnowledge(
         thought.statement,
         msgspec.json.encode(thought).decode(),
-        rejected=rejection(thought, session),
+        rejected=rejection_reason(thought, session),
         call=call.id,
         sessions=(session.id,),
         parents=tuple(piece.number for piece in given),

@@ -13,7 +13,7 @@ import msgspec
 
 from kdtui.distill import annotations
 from kdtui.distill.rules import Rule, consolidate
-from kdtui.distill.thoughts import rejection
+from kdtui.distill.thoughts import rejection_reason
 from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.runs.evaluate import answer_split
@@ -22,10 +22,11 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for, student_name
 from kdtui.workflows.student.strategy import resolved
 from store.knowledge import NewKnowledge
+from store.predictions import Prediction, count_answers, predictions
 from store.records import Bundle, Format, RunSettings, Session
-from store.runs import Prediction, count_answers, latest_run, predictions, start_run
+from store.runs import latest_run, start_run
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def distil_with_student(
             if run is None or run.settings != settings:
                 run = start_run(db, dataset, "train", ready.name, settings)
             # By chance, so that those are a fair sample that have an answer where this is broken off.
-            yield from answer_split(db, run, drawn(sessions, len(sessions), seed, lambda each: each.id), ready)
+            yield from answer_split(db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready)
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:
@@ -97,7 +98,7 @@ def _settings(db: Database, dataset: str, student: str, limit: int | None, seed:
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:
     if answer is not None and answer.bundles is not None:
-        yield from annotations.rules_of(session, [frozenset(bundle.positions) for bundle in answer.bundles])
+        yield from annotations.derive_rules(session, [frozenset(bundle.positions) for bundle in answer.bundles])
 
 
 def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> Iterator[NewKnowledge]:
@@ -105,10 +106,10 @@ def _thoughts(sessions: Sequence[Session], answers: dict[str, Prediction]) -> It
         answer = answers.get(session.id)
         if answer is None or not answer.bundles:
             continue
-        thought = annotations.thought_of(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
+        thought = annotations.compose_thought(session, [Bundle(each.positions, each.intent) for each in answer.bundles])
         yield NewKnowledge(
             thought.statement,
             msgspec.json.encode(thought).decode(),
-            rejected=rejection(thought, session),
+            rejected=rejection_reason(thought, session),
             sessions=(session.id,),
         )

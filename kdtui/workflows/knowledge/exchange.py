@@ -9,27 +9,28 @@ from kdtui.distill.prompt_files import prompts_hash
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.knowledge_files import (
     CARD,
-    KINDS,
-    Kind,
+    FILE_KINDS,
+    FileKind,
     KnowledgeLine,
-    card,
     categories_of,
-    encode,
-    file_of,
-    read,
+    encode_knowledge,
+    knowledge_card,
+    knowledge_file,
+    read_knowledge,
 )
 from kdtui.exchange.output import write_lines
 from kdtui.text import counted
-from store.datasets import dataset_id, dataset_source, main_categories
+from store.categories import main_categories
+from store.datasets import dataset_id, dataset_source
 from store.errors import NotFound
 from store.knowledge import (
     NewKnowledge,
+    count_shares,
     find_knowledge,
     parents_by_knowledge,
     sessions_by_knowledge,
-    shares_of,
 )
-from store.knowledge_imports import Outcome, put_imported, record_import, session_keys
+from store.knowledge_imports import ImportOutcome, put_imported, record_import, session_keys
 from store.records import FORMATS, STATUSES, Format
 from store.sqlite import Database
 
@@ -42,7 +43,7 @@ def export_knowledge(
     formats: tuple[Format, ...] = FORMATS,
     sample: str | None = None,
     pieces: Iterable[int] | None = None,
-    kind: Kind = "jsonl",
+    kind: FileKind = "jsonl",
     licence: str | None = None,
     replace: bool = False,
 ) -> int:
@@ -63,7 +64,7 @@ def export_knowledge(
         lines += (line for line in _lines(db, dataset, format, sample) if wanted is None or line.id in wanted)
     if not lines:
         raise KdtuiError(f"there is no such knowledge of dataset {dataset!r}; kdtui knowledge ls shows what there is")
-    there = [path for path in (folder / CARD, *(file_of(folder, each) for each in KINDS)) if path.exists()]
+    there = [path for path in (folder / CARD, *(knowledge_file(folder, each) for each in FILE_KINDS)) if path.exists()]
     if there and not replace:
         raise BadFile(there[0], "it is there already; choose another folder, or replace it with --replace")
     if folder.exists() and not folder.is_dir():
@@ -74,11 +75,11 @@ def export_knowledge(
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
     # The name of the file or folder alone: where it was is nobody's business.
     source = Path(dataset_source(db, dataset)).name
-    text = card(dataset, source, lines, kind, prompts_hash(), licence)
-    write_lines(file_of(folder, kind), encode(lines, kind))
-    for other in set(KINDS) - {kind}:
+    text = knowledge_card(dataset, source, lines, kind, prompts_hash(), licence)
+    write_lines(knowledge_file(folder, kind), encode_knowledge(lines, kind))
+    for other in set(FILE_KINDS) - {kind}:
         # It would be read instead.
-        file_of(folder, other).unlink(missing_ok=True)
+        knowledge_file(folder, other).unlink(missing_ok=True)
     write_lines(folder / CARD, [text.encode()])
     return len(lines)
 
@@ -90,7 +91,7 @@ def dataset_of(db: Database, pieces: Iterable[int]) -> str:
         NotFound: none of them is there.
         KdtuiError: they are of several.
     """
-    names = sorted({share.dataset for share in shares_of(db, pieces)})
+    names = sorted({share.dataset for share in count_shares(db, pieces)})
     if not names:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     if len(names) > 1:
@@ -150,10 +151,10 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
         KdtuiError: pyarrow is missing.
     """
     dataset_id(db, dataset)
-    lines = read(path)
+    lines = read_knowledge(path)
     keys = session_keys(db, dataset, (session for line in lines for session in line.sessions))
     categories = main_categories(db, dataset)
-    outcomes: Counter[Outcome] = Counter()
+    outcomes: Counter[ImportOutcome] = Counter()
     with db.atomic():
         numbers: dict[int, int] = {}
         imports: dict[str | None, int] = {}

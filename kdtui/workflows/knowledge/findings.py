@@ -11,7 +11,7 @@ from kdtui.text import counted, one_line
 from kdtui.workflows.knowledge.pieces import what_hangs_on
 from store.knowledge import NewKnowledge
 from store.knowledge_removal import dependents_of
-from store.knowledge_renewal import Renewal, compare_findings, renew_knowledge, said_before
+from store.knowledge_renewal import Renewal, compare_findings, renew_knowledge, replaceable_pieces
 from store.records import Format
 from store.sqlite import Database
 
@@ -116,7 +116,7 @@ def loss_by(db: Database, findings: Findings) -> Loss:
             continue
         numbers += renewal.lost
         if renewal.missing:
-            total = len(said_before(db, findings.dataset, format, findings.teacher))
+            total = len(replaceable_pieces(db, findings.dataset, format, findings.teacher))
             reason = "it is" if len(renewal.missing) == 1 else "they are"
             parts.append(
                 f"{len(renewal.missing):,} of the {counted(total, format)} that are here would be deleted, since "
@@ -136,7 +136,7 @@ def largest_loss(db: Database, dataset: str, formats: Sequence[Format], teacher:
     numbers: list[int] = []
     parts: list[str] = []
     for format in formats:
-        there = said_before(db, dataset, format, teacher)
+        there = replaceable_pieces(db, dataset, format, teacher)
         if there:
             numbers += there
             parts.append(counted(len(there), format))

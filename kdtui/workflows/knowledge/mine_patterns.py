@@ -9,9 +9,9 @@ from kdtui.distill.patterns import DEFAULT_LEVELS, DEFAULT_SIZE, DEFAULT_SUPPORT
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from store.datasets import iter_sessions
 from store.knowledge import NewKnowledge
 from store.records import Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 

@@ -10,7 +10,7 @@ from kdtui.text import counted, one_line
 from kdtui.workflows.knowledge.query import parse_query
 from kdtui.workflows.number_ranges import parse_numbers
 from store.errors import NotFound
-from store.knowledge import Knowledge, existing, pieces_by_number
+from store.knowledge import Knowledge, existing_among, pieces_by_number
 from store.knowledge_removal import Dependents
 from store.knowledge_search import search_knowledge
 from store.records import KnowledgeQuery, KnowledgeSort
@@ -66,7 +66,7 @@ def pieces_named(db: Database, numbers: str | None, query: str | None) -> list[i
     """
     found: set[int] = set()
     if numbers is not None:
-        found.update(existing(db, parse_numbers(numbers)))
+        found.update(existing_among(db, parse_numbers(numbers)))
         if not found:
             raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     if query is not None:

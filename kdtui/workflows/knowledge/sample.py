@@ -10,17 +10,17 @@ import msgspec
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import roughly_for
-from kdtui.distill.lacking import why_lacking
+from kdtui.distill.applicable import estimate_tokens_of
+from kdtui.distill.missing_knowledge import explain_missing_knowledge
 from kdtui.distill.patterns import Pattern
 from kdtui.distill.sampling import (
     SampleStrategy,
     by_length,
     farthest_first,
-    from_the_front,
     hardest_first,
     in_random_order,
     longest_first,
+    take_from_front,
 )
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
@@ -28,9 +28,17 @@ from kdtui.workflows.knowledge.distill import training_sessions
 from kdtui.workflows.knowledge.sample_summary import BY_HAND
 from kdtui.workflows.student.command_options import evaluate_arguments
 from store.errors import NotFound
-from store.knowledge import existing, find_knowledge, kept_among, known_formats, sessions_by_knowledge, shares_of
+from store.knowledge import (
+    count_shares,
+    existing_among,
+    find_knowledge,
+    kept_among,
+    known_formats,
+    sessions_by_knowledge,
+)
+from store.predictions import predictions
 from store.records import Format, RunSettings, Session
-from store.runs import latest_run, predictions
+from store.runs import latest_run
 from store.samples import (
     Draw,
     count_formats,
@@ -90,8 +98,8 @@ def create_sample(
         for format in wanted:
             found = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
             if not found:
-                raise KdtuiError(why_lacking(db, dataset, format, None))
-            pieces += from_the_front(order, found, ratio)
+                raise KdtuiError(explain_missing_knowledge(db, dataset, format, None))
+            pieces += take_from_front(order, found, ratio)
             draws.append(Draw(dataset, format, strategy, ratio, seed))
     chosen = sorted(set(pieces))
     save_sample(db, name, draws, chosen, replace=replace)
@@ -136,7 +144,7 @@ def pick_sample(
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
     held = pieces_of(db, add_to) if add_to is not None else []
-    there = existing(db, pieces)
+    there = existing_among(db, pieces)
     if not there:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
     wanted = there if rejected else kept_among(db, there)
@@ -145,7 +153,9 @@ def pick_sample(
             f"all of it is rejected ({counted(len(there), 'piece')}), and no student is shown such; take it all the "
             "same with --all"
         )
-    draws += [Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in shares_of(db, wanted)]
+    draws += [
+        Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in count_shares(db, wanted)
+    ]
     save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
     return Picked(get_sample(db, name).pieces, len(there) - len(wanted))
 
@@ -233,7 +243,7 @@ def sample_shape(db: Database, name: str) -> SampleShape:
     """
     tokens: Counter[int] = Counter()
     for characters, count in count_lengths(db, name).items():
-        tokens[roughly_for(characters)] += count
+        tokens[estimate_tokens_of(characters)] += count
     return SampleShape(
         count_formats(db, name),
         histogram(tokens),

@@ -12,10 +12,10 @@ from kdtui.workflows.knowledge.about_piece import Content, about_piece
 from kdtui.workflows.knowledge.sample import pick_sample
 from kdtui.workflows.model_names import PATTERNS
 from models.embedded import NAME, SHIPPED
-from store.datasets import some_sessions
 from store.errors import NotFound
 from store.records import RunSettings, Session, Split
 from store.samples import pieces_of
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 _LOOKED_AT = 20_000
@@ -76,7 +76,7 @@ def _sessions(db: Database, dataset: str, content: Content | None) -> Iterator[S
     """Sessions that knowledge does not come from, and that this is about."""
     splits: tuple[Split, ...] = ("valid", "test")
     for split in splits:
-        for session in some_sessions(db, dataset, split, _LOOKED_AT):
+        for session in draw_sessions(db, dataset, split, _LOOKED_AT):
             if _is_about(content, session):
                 yield session
 

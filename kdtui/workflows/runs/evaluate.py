@@ -22,19 +22,9 @@ from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import resolved
 from models.errors import ModelError
+from store.predictions import Prediction, add_predictions, answered_among, count_answers, predictions_for
 from store.records import RunSettings, Session, Split
-from store.runs import (
-    Prediction,
-    Run,
-    add_predictions,
-    answered_among,
-    answers_to,
-    check_tags,
-    count_answers,
-    delete_run,
-    finish_run,
-    start_run,
-)
+from store.runs import Run, check_tags, delete_run, finish_run, start_run
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
@@ -204,7 +194,7 @@ def _unanswered(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator
         yield from sessions.without(partial(answered_among, db, run))
         return
     for page in pages_of(sessions):
-        answered = answers_to(db, run, [session.id for session in page])
+        answered = predictions_for(db, run, [session.id for session in page])
         yield from (session for session in page if session.id not in answered)
 
 
@@ -234,5 +224,5 @@ def score_run(db: Database, run: Run, sessions: Collection[Session]) -> ResultRo
 def answered_by(db: Database, run: Run, sessions: Iterable[Session]) -> Iterator[tuple[Session, Prediction]]:
     """Those of the sessions that a run has answered, with its answers."""
     for page in pages_of(sessions):
-        answers = answers_to(db, run, [session.id for session in page])
+        answers = predictions_for(db, run, [session.id for session in page])
         yield from ((session, answers[session.id]) for session in page if session.id in answers)

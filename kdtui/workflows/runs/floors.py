@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from kdtui.bundling import floors
-from kdtui.bundling.answer_sums import AnswerSums, Named
+from kdtui.bundling.answer_sums import AnswerSums, BundleWithIntent
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
@@ -23,8 +23,9 @@ from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
 from store.floors import keep_floors, kept_floors
+from store.predictions import count_answers, count_failures
 from store.records import Bundle, RunSettings, Session
-from store.runs import Run, count_answers, count_failures, plain_runs
+from store.runs import Run, plain_runs
 from store.sqlite import Database
 
 _COMPUTED_BY = (
@@ -114,7 +115,7 @@ def score_floors(
         answered: a run in which the pattern student has answered these sessions; None to have it answer them.
     """
     with ExitStack() as stack:
-        learned: Iterator[tuple[Session, Sequence[Named] | None]] | None = None
+        learned: Iterator[tuple[Session, Sequence[BundleWithIntent] | None]] | None = None
         if answered is not None:
             learned = ((session, answer.bundles) for session, answer in answered_by(db, answered, sessions))
         else:
@@ -136,7 +137,7 @@ def score_floors(
 
 def answers_of(
     student: SessionStudent, sessions: Iterable[Session]
-) -> Iterator[tuple[Session, Sequence[Named] | None]]:
+) -> Iterator[tuple[Session, Sequence[BundleWithIntent] | None]]:
     """The sessions with the answers of a student: None for one that it cannot answer."""
     for event in student.answer(sessions):
         if isinstance(event, Answered | Refused):
@@ -164,7 +165,7 @@ def _answers_alike(db: Database, scored: Scored, run: Run) -> bool:
         return all(before.get(session.id) == _as_told(bundles) for session, bundles in answers_of(student, few))
 
 
-def _as_told(bundles: Iterable[Named] | None) -> list[tuple[tuple[int, ...], str]] | None:
+def _as_told(bundles: Iterable[BundleWithIntent] | None) -> list[tuple[tuple[int, ...], str]] | None:
     return None if bundles is None else [(bundle.positions, bundle.intent) for bundle in bundles]
 
 

@@ -7,8 +7,8 @@ from math import isnan, nan
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from kdtui.bundling.answer_sums import Named
-from kdtui.bundling.metrics import Scores, names_intents
+from kdtui.bundling.answer_sums import BundleWithIntent
+from kdtui.bundling.metrics import Scores, has_intent_scores
 from models.errors import ModelError
 from store.records import Session
 from store.sqlite import Database
@@ -56,7 +56,9 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
             self._vectors = None
 
     def ahead(
-        self, answered: Iterable[tuple[Session, _Answer]], bundles_of: Callable[[_Answer], Iterable[Named] | None]
+        self,
+        answered: Iterable[tuple[Session, _Answer]],
+        bundles_of: Callable[[_Answer], Iterable[BundleWithIntent] | None],
     ) -> Iterator[tuple[Session, _Answer]]:
         """The same sessions and answers; the intents of many are read at once, which is much quicker."""
         if self.measure is None:
@@ -101,4 +103,4 @@ class IntentCosine(AbstractContextManager["IntentCosine"]):
 def lacks_cosine(scores: Scores) -> bool:
     """Whether the encoder could not be used when these were computed. It may be there the next time, so they are not to
     be kept."""
-    return names_intents(scores) and isnan(scores.intent_cosine) and scores.sessions <= MOST_SESSIONS
+    return has_intent_scores(scores) and isnan(scores.intent_cosine) and scores.sessions <= MOST_SESSIONS

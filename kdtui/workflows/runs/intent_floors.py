@@ -9,13 +9,13 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.intent_metrics import IntentScores, IntentSums
-from kdtui.bundling.truth import ENOUGH
+from kdtui.bundling.truth import MOST_LEARNED_SESSIONS
 from kdtui.distill.category_intent import category_intent
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import MOST_SESSIONS, IntentCosine
-from store.datasets import some_sessions
 from store.records import Bundle, Item, Session
 from store.runs import Run
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:
@@ -94,6 +94,6 @@ def nearest_intents(db: Database, dataset: str, cosine: IntentCosine) -> "Neares
         return vectors
 
     try:
-        return NearestIntents(some_sessions(db, dataset, "train", ENOUGH), embed)
+        return NearestIntents(draw_sessions(db, dataset, "train", MOST_LEARNED_SESSIONS), embed)
     except ValueError:
         return None

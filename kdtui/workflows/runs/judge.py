@@ -7,7 +7,7 @@ from functools import partial
 from math import nan
 from typing import TypeAlias
 
-from kdtui.distill.judging import RATING_SCHEMA, rating_question, read_rating
+from kdtui.distill.judging import RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls, Tally, Unusable, read_answer
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.unsaved_calls import take_in
@@ -16,7 +16,7 @@ from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint, Unreachable
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.student_protocol import Noted
 from store.records import Item, Session
@@ -43,7 +43,7 @@ class Judge:
     budget: Budget
     answer_tokens: int | None = None
     retry_failed: bool = False
-    pace: Pace = field(default_factory=Pace)
+    pace: RequestLimits = field(default_factory=RequestLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
 async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
     """One rating; an answer that is of no use is asked for once more where that is wanted."""
     while True:
-        call = await ledger.ask("judge", [rating_question(items, intent)], RATING_SCHEMA)
+        call = await ledger.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
         except Unusable as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from platformdirs import user_cache_path
 
-from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_question, read_rating
+from kdtui.distill.judging import BEST_RATING, LEAST_RATING, RATING_SCHEMA, rating_prompt, read_rating
 from kdtui.errors import KdtuiError
 from kdtui.workflows.calls.asker import Tally, key_of, request_of
 from kdtui.workflows.calls.unsaved_calls import PaidCall
@@ -147,5 +147,5 @@ def _told(
 def _questions(db: Database, run: Run, sessions: Collection[Session], version: str) -> Iterator[_Asked]:
     """The questions about the intents of a run; of equal ones each."""
     for session, items, intent in intents_of(db, run, sessions):
-        message = rating_question(items, intent)
+        message = rating_prompt(items, intent)
         yield _Asked(session, message, request_of(version, TeacherQuestion((message,), RATING_SCHEMA, _ANSWER_TOKENS)))

@@ -19,8 +19,8 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN
 from kdtui.workflows.runs.scored import Scored
-from store.datasets import iter_sessions, split_size
 from store.records import Session, Split
+from store.sessions import iter_sessions, split_size
 from store.sqlite import Database
 
 

@@ -6,10 +6,10 @@ from functools import cache
 
 from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
-from kdtui.bundling.metrics import Scores, names_intents, pair_f1
+from kdtui.bundling.metrics import Scores, has_intent_scores, pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.applicable import AICL, Applicable, roughly
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.applicable import AICL, Applicable, estimate_tokens
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
@@ -25,22 +25,20 @@ from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.student_protocol import Form
-from store.datasets import get_session, some_sessions
 from store.errors import NotFound, StoreError
-from store.records import Session
-from store.runs import (
-    Predicted,
+from store.predictions import (
+    PredictedBundle,
     Prediction,
-    Run,
-    RunSummary,
     answered_among,
-    answers_to,
     count_answers,
     failures,
     prediction_of,
-    summary_of,
+    predictions_for,
 )
+from store.records import Session
+from store.runs import Run, RunSummary, summary_of
 from store.samples import Draw, get_sample
+from store.sessions import draw_sessions, get_session
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
@@ -188,11 +186,11 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
         if settings.knowledge or settings.strategy == AICL:
             from kdtui.workflows.student.nearest import make_retriever
 
-            retrieve = make_retriever(db, run.dataset, settings, roughly)
+            retrieve = make_retriever(db, run.dataset, settings, estimate_tokens)
         sizes = [
             sum(
-                roughly(message.content)
-                for message in prompt(
+                estimate_tokens(message.content)
+                for message in session_prompt(
                     session,
                     Applicable() if retrieve is None else retrieve(session),
                     form,
@@ -200,7 +198,7 @@ def prompt_tokens(db: Database, run: Run) -> float | None:
                     has_evidence=uses_evidence(settings),
                 )
             )
-            for session in some_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
+            for session in draw_sessions(db, run.dataset, run.split, _PROMPTS, settings.seed or 0)
         ]
     except (KdtuiError, ModelError, StoreError):
         # The knowledge, the sample, the vectors or the adapter are gone.
@@ -241,7 +239,7 @@ def run_in_full(
     [row] = score_runs(db, [summary], check=check)
     found = failures(db, summary.run, most_failures) if summary.failed else ()
     named: Mapping[str, IntentScores] = {}
-    if row.scores is not None and names_intents(row.scores):
+    if row.scores is not None and has_intent_scores(row.scores):
         named = intent_floors(db, summary.run, Checked(Scored.by(summary).sessions(db), check))
     return RunInFull(row, floors, tuple(found), prompt_tokens(db, summary.run), named)
 
@@ -333,13 +331,13 @@ def _answered_by_both(db: Database, one: Run, other: Run) -> Iterator[tuple[Sess
 
     for page in pages_of(SplitSessions(db, one.dataset, one.split).without(only_one)):
         ids = [session.id for session in page]
-        answers = answers_to(db, one, ids), answers_to(db, other, ids)
+        answers = predictions_for(db, one, ids), predictions_for(db, other, ids)
         for session in page:
             if session.id in answers[0] and session.id in answers[1]:
                 yield session, (answers[0][session.id], answers[1][session.id])
 
 
-def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[Predicted]:
+def _bundles_of_both(answers: tuple[Prediction, Prediction]) -> list[PredictedBundle]:
     return [bundle for answer in answers for bundle in answer.bundles or ()]
 
 

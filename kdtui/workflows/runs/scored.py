@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from kdtui.bundling.subset import subset_in_words
 from kdtui.workflows.runs.evaluate import split_to_score
-from store.datasets import split_size
 from store.records import Split
 from store.runs import Run, RunSummary
+from store.sessions import split_size
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import NamedTuple
 
-from kdtui.bundling.intent_metrics import best, compared, rouge_l, token_f1
+from kdtui.bundling.intent_metrics import closest_score, match_intents, rouge_l, token_f1
 from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.scored import Scored
+from store.predictions import Prediction
 from store.records import Session
-from store.runs import Prediction, Run, summary_of
+from store.runs import Run, summary_of
 from store.sqlite import Database
 
 OVER_EVERY_SESSION = (
@@ -130,13 +131,13 @@ def value_over(records: Iterable[SessionMeasures], measure: str) -> float:
 
 def _intent_parts(session: Session, answer: Prediction, cosine: Callable[[str, str], float] | None) -> dict[str, Part]:
     named = [(frozenset(each.positions), each.intent) for each in answer.bundles or ()]
-    pairs = compared(0, session.bundles, named)
+    pairs = match_intents(0, session.bundles, named)
     measures: dict[str, Callable[[str, str], float]] = {"intent_f1": token_f1, "intent_rouge_l": rouge_l}
     if cosine is not None:
         measures["intent_cosine"] = cosine
     totals = {
         # An empty intent counts 0 by every measure.
-        name: sum(best(measure, pair) for pair in pairs if pair.written.strip())
+        name: sum(closest_score(measure, pair) for pair in pairs if pair.written.strip())
         for name, measure in measures.items()
     }
     return {name: LEFT_OUT if isnan(total) else Part(total, len(pairs)) for name, total in totals.items()}

@@ -11,7 +11,7 @@ from models.errors import ModelError
 from store.jobs import list_jobs
 from store.models import named_models
 from store.records import TrainingSettings
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 
 
@@ -35,7 +35,7 @@ def adapter_file(db: Database | None, adapter: str) -> Path:
             return known[adapter]
         names = [SHIPPED, *known]
         there_are = f"there are: {', '.join(names)}, and files ending in .gguf"
-        raise KdtuiError(f"there is no adapter {adapter!r}; {meant(adapter, names, there_are)}")
+        raise KdtuiError(f"there is no adapter {adapter!r}; {suggestion(adapter, names, there_are)}")
     raise KdtuiError(f"there is no adapter {adapter!r}")
 
 

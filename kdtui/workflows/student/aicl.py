@@ -12,24 +12,30 @@ from time import perf_counter
 from typing import Any
 
 from kdtui.bundling.truth import true_bundles
-from kdtui.distill.conversations import RULES_SCHEMA, adjustment, correction, detection, rules_question
-from kdtui.distill.feedback import feedback
+from kdtui.distill.conversations import (
+    RULES_SCHEMA,
+    adjustment_prompt,
+    correction_prompt,
+    detection_prompt,
+    rules_prompt,
+)
+from kdtui.distill.feedback import write_feedback
 from kdtui.distill.retrieval import Nearest
 from kdtui.workflows.calls.asker import Asker, PaidCalls, read_answer, text_of
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import take_in
 from kdtui.workflows.waiting import when_free
 from models.bundle_list import WrittenBundle
-from models.completion import NO_TOKENS, NOT_TOLD, Usage
+from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.endpoint.teacher import NoAnswer, Pace, Teacher
+from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
 from models.messages import Message
-from models.student_protocol import NAP, Answered, Grew, Noted, Refused, StudentEvent
+from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
-from store.datasets import get_session
 from store.records import Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 _ROUNDS = 4
@@ -62,7 +68,7 @@ def answer_by_aicl(
         counted: set[str] = set()
         try:
             while more or running:
-                while more and len(running) < ledger.teacher.pace.concurrency:
+                while more and len(running) < ledger.teacher.limits.concurrency:
                     try:
                         session = next(source)
                     except StopIteration:
@@ -73,7 +79,7 @@ def answer_by_aicl(
                     desk = _Counting(ledger, counted)
                     task = runner.get_loop().create_task(_bundles(desk, db, dataset, nearest, session))
                     running[task] = session, perf_counter(), desk
-                for task in runner.run(_finished(set(running), NAP if more else None)):
+                for task in runner.run(_finished(set(running), IDLE_SECONDS if more else None)):
                     session, started, desk = running.pop(task)
                     while notes:
                         yield Noted(session, notes.pop(0))
@@ -84,7 +90,7 @@ def answer_by_aicl(
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
     await when_free(db, partial(take_in, db))
-    teacher = Teacher(endpoint, Pace(), notice)
+    teacher = Teacher(endpoint, RequestLimits(), notice)
     try:
         # Who has a student answer anew wants an answer where there was none.
         return PaidCalls(db, teacher, await teacher.model(), Prices(), Budget(), retry_failed=True, notice=notice)
@@ -128,7 +134,7 @@ class _Counting:
         if call.key not in self.counted:
             self.counted.add(call.key)
             # An estimate is no count.
-            told = NOT_TOLD if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            told = UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
             self.usage = self.usage + told
         return call
 
@@ -157,7 +163,7 @@ async def _bundles(desk: Asker, db: Database, dataset: str, nearest: Nearest, se
     messages: list[Message] = []
     for neighbour in nearest(session, 1):
         messages = await demonstration(desk, get_session(db, dataset, neighbour))
-    messages.append(detection(session, []))
+    messages.append(detection_prompt(session, []))
     call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
     return _read_bundles(call, session)
 
@@ -170,17 +176,17 @@ async def demonstration(desk: Asker, session: Session) -> list[Message]:
     """
     schema = answer_schema(len(session.items))
     truth = set(true_bundles(session))
-    messages = [detection(session, [])]
+    messages = [detection_prompt(session, [])]
     first = text_of(await desk.ask("detect", messages, schema))
-    messages += [Message("assistant", first), correction()]
+    messages += [Message("assistant", first), correction_prompt()]
     call = await desk.ask("correct", messages, schema)
     for _ in range(_ROUNDS):
         bundles = _read_bundles(call, session)
         if {frozenset(bundle.positions) for bundle in bundles} == truth:
             break
-        messages += [Message("assistant", text_of(call)), adjustment(feedback(session, bundles))]
+        messages += [Message("assistant", text_of(call)), adjustment_prompt(write_feedback(session, bundles))]
         call = await desk.ask("adjust", messages, schema)
-    messages += [Message("assistant", text_of(call)), rules_question()]
+    messages += [Message("assistant", text_of(call)), rules_prompt()]
     rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
     return [*messages, Message("assistant", rules)]
 

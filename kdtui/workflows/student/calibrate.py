@@ -34,9 +34,9 @@ from kdtui.workflows.student.settings import check_settings
 from kdtui.workflows.student.strategy import weights_of
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.pairs.calibration import (
-    AT_ITS_WORD,
+    UNCALIBRATED,
     Calibration,
     PairCalibration,
     expected_calibration_error,
@@ -46,10 +46,10 @@ from models.pairs.calibration import (
 from models.pairs.clustering import Matrix, likely_bundles
 from models.student_protocol import STRATEGIES, Adapter, Answered, Refused, SessionTask, StrategyName
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
-from store.datasets import iter_sessions
 from store.records import RunSettings, Session
+from store.sessions import iter_sessions
 from store.sqlite import Database
-from store.subsets import drawn
+from store.subsets import draw_subset
 
 if TYPE_CHECKING:
     from models.llama.student import Student
@@ -204,7 +204,7 @@ def sessions_to_learn_from(db: Database, dataset: str, limit: int | None = None,
             f"a limit of {counted(limit, 'session')} leaves too few to calibrate on; {LEAST_SESSIONS} are needed, and "
             f"dataset {dataset!r} has {counted(len(usable), 'validation session')}"
         )
-    return drawn(usable, limit, seed, lambda session: session.id)
+    return draw_subset(usable, limit, seed, lambda session: session.id)
 
 
 def calibrate(
@@ -239,7 +239,7 @@ def calibrate(
         student = model.student
         tasks = [model.task(session) for session in sessions]
         files = _files(student.model.path, tasks[0].adapters)
-        timed = drawn(tasks, _TIMED, 0, lambda task: cast("Session", task.key).id)
+        timed = draw_subset(tasks, _TIMED, 0, lambda task: cast("Session", task.key).id)
         for name in cast("Sequence[StrategyName]", strategies):
             try:
                 judged = yield from _judge(student, tasks, name)
@@ -362,8 +362,8 @@ def _judge(
     sessions = [cast("Session", task.key) for task in tasks]
     lists: dict[object, Found] = {}
     matrices: dict[object, Matrix] = {}
-    strategy = make_strategy(name, Calibration(AT_ITS_WORD) if name == "list" else None)
-    if isinstance(strategy, Listing):
+    strategy = make_strategy(name, Calibration(UNCALIBRATED) if name == "list" else None)
+    if isinstance(strategy, ListStrategy):
         for event in student.answer(tasks, strategy):
             if isinstance(event, Answered):
                 lists[event.key] = [(bundle.confidence, bundle.positions) for bundle in event.bundles]

@@ -21,7 +21,7 @@ from models.errors import ModelError
 from store.errors import NotFound
 from store.jobs import get_job
 from store.records import RunSettings
-from store.similar import meant
+from store.similar import suggestion
 
 if TYPE_CHECKING:
     from models.adapters.provenance import AdapterInfo
@@ -74,7 +74,9 @@ def describe_model(db: "Database", name: str) -> ModelDetails:
     known = next((row for row in rows if row.name == name), None)
     if known is None:
         names = (row.name for row in rows)
-        raise NotFound(f"there is no model {name!r}; {meant(name, names, 'kdtui model ls shows those that there are')}")
+        raise NotFound(
+            f"there is no model {name!r}; {suggestion(name, names, 'kdtui model ls shows those that there are')}"
+        )
     row = read_model(known)
     if row.problem is not None:
         return ModelDetails(row, {}, training=_training(db, row))
@@ -114,7 +116,7 @@ def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
 
 def _fit(details: ModelDetails, base: ModelRow) -> Fit:
     """Whether an adapter is one for a base whose file has been read."""
-    from models.adapters.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, names_base
     from models.llama.model import LlamaModel
 
     adapter = details.adapter
@@ -129,7 +131,7 @@ def _fit(details: ModelDetails, base: ModelRow) -> Fit:
             check_adapter(details.row.path, adapter.manifest, vocabulary, base.path, cache)
     except ModelError as error:
         return Fit(base.name, str(error).removeprefix(f"{details.row.path}: "))
-    return Fit(base.name, None, says_base(adapter.manifest))
+    return Fit(base.name, None, names_base(adapter.manifest))
 
 
 def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:

@@ -132,7 +132,7 @@ def explain_endpoint(task: SessionTask, knowledge: Applicable) -> Explanation:
 def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
     """What is sent to an endpoint that learns from the nearest session by a conversation."""
     # Imported here: the conversations come with a schema validator.
-    from kdtui.distill.conversations import detection
+    from kdtui.distill.conversations import detection_prompt
 
     near = nearest(session, 1)
     how = (
@@ -141,7 +141,7 @@ def explain_aicl(nearest: "Nearest", session: Session) -> Explanation:
     )
     return Explanation(
         how,
-        _conversation([detection(session, [])]),
+        _conversation([detection_prompt(session, [])]),
         knowledge=tuple(f"demonstration: session {each}" for each in near),
     )
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
 from models.student_protocol import Answered, Grew, Noted, Refused
+from store.predictions import PredictedBundle, Prediction
 from store.records import Session
-from store.runs import Predicted, Prediction
 
 if TYPE_CHECKING:
     from kdtui.distill.routing import AdapterChoice
@@ -65,6 +65,6 @@ def generate(student: SessionStudent, sessions: Iterable[Session | None]) -> Ite
                 yield event
 
 
-def _predicted(bundle: WrittenBundle, session: Session) -> Predicted:
+def _predicted(bundle: WrittenBundle, session: Session) -> PredictedBundle:
     items = tuple(session.items[position - 1].id for position in bundle.positions)
-    return Predicted(items, bundle.positions, bundle.intent, bundle.confidence)
+    return PredictedBundle(items, bundle.positions, bundle.intent, bundle.confidence)

@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from kdtui.bundling.intent_prompt import INTENT_MESSAGES, intent_question
 from kdtui.distill.applicable import AICL, Applicable
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import (
     located_model,
@@ -173,7 +173,7 @@ def task_maker(
 
     def task(session: Session) -> SessionTask:
         # Looked up here: the prompt may be asked for in another thread, and a connection belongs to one.
-        ask = partial(prompt, session, knowledge(session), has_evidence=evidence is not None)
+        ask = partial(session_prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(_or_refused, evidence, session) if evidence is not None else None
         return SessionTask(session, len(session.items), ask, adapters, known, thinks)
 
@@ -189,7 +189,7 @@ def _task_to_name(
         found = _or_refused(write_bundles, session)
         return [replace_fields(bundle, intent="", complete=False) for bundle in found]
 
-    ask = partial(prompt, session, Applicable())
+    ask = partial(session_prompt, session, Applicable())
     intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session))
     return SessionTask(session, len(session.items), ask, adapters, intents=intents, find=find)
 

@@ -13,10 +13,11 @@ from kdtui.distill.retrieval import Nearest, NearestOfAll, Retriever
 from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import SessionEmbedder, is_outdated, session_embedder
 from models.errors import ModelError
-from models.unit_vectors import of_length_one
-from store.datasets import get_session, nearest_sessions, nearest_sessions_of
+from models.unit_vectors import scaled_to_one
+from store.nearest_sessions import nearest_sessions, nearest_sessions_of
 from store.records import RunSettings, Session
-from store.samples import datasets_of
+from store.samples import sample_datasets
+from store.sessions import get_session
 from store.sqlite import Database
 from store.vectors import Vectors, session_ids, session_vector, training_vectors, vector_models
 
@@ -54,7 +55,7 @@ def make_retriever(db: Database, dataset: str, settings: RunSettings, count: Cal
 def _nearest_of_all(db: Database, dataset: str, settings: RunSettings) -> NearestOfAll:
     """What finds the nearest training sessions in all datasets that a sample has knowledge of."""
     assert settings.sample is not None
-    sources = datasets_of(db, settings.sample)
+    sources = sample_datasets(db, settings.sample)
     if settings.near is None:
         return partial(nearest_sessions_of, db, dataset, sources)
     finders = {source: _ByVectors(db, source, settings.near) for source in sources}
@@ -89,7 +90,7 @@ class _ByVectors:
         self._vectors, self._mean = found
         for first in range(0, len(self._rows), _AT_ONCE):
             part = self._vectors[first : first + _AT_ONCE]
-            part[:] = of_length_one(part - self._mean)
+            part[:] = scaled_to_one(part - self._mean)
 
     def _read(self) -> tuple[Vectors, Vectors] | None:
         """The vectors, (sessions, dimensions), and their mean; None where there are none.
@@ -133,7 +134,7 @@ class _ByVectors:
                 f"{self._model!r} makes vectors of another length than those that are stored; make them again with: "
                 f"kdtui data embed --dataset {self._dataset} --with {self._model} --anew"
             )
-        near = self._vectors @ of_length_one(vector - self._mean)
+        near = self._vectors @ scaled_to_one(vector - self._mean)
         best = (-near).argsort(kind="stable")[: limit + 1]
         ids = session_ids(self._db, [self._rows[number] for number in best])
         found = [(float(near[number]), id) for number, id in zip(best, ids, strict=True)]

@@ -10,8 +10,8 @@ from functools import partial
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
-from kdtui.distill.applicable import AICL, Applicable, roughly
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.applicable import AICL, Applicable, estimate_tokens
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import (
     PATTERNS,
@@ -29,7 +29,7 @@ from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS
 from models.messages import Message
 from models.student_protocol import (
-    NAP,
+    IDLE_SECONDS,
     Answered,
     Grew,
     Refused,
@@ -104,7 +104,7 @@ def open_student(
             return
         from models.endpoint.student import EndpointStudent
 
-        knowledge = retriever(db, dataset, settings, roughly)
+        knowledge = retriever(db, dataset, settings, estimate_tokens)
         task = task_maker(knowledge, (), None)
         with EndpointStudent(Endpoint(url, model or None)) as remote:
             yield SessionStudent(
@@ -159,8 +159,8 @@ def shown_prompt(
         KdtuiError: there is no knowledge of a format.
     """
     check_settings(settings, dataset)
-    applicable = retriever(db, dataset, settings, roughly)(session)
-    return applicable, prompt(session, applicable, "list", range(1, len(session.items) + 1))
+    applicable = retriever(db, dataset, settings, estimate_tokens)(session)
+    return applicable, session_prompt(session, applicable, "list", range(1, len(session.items) + 1))
 
 
 def _in_batches(
@@ -182,7 +182,7 @@ def _in_batches(
                 break
             if session is None:
                 if not batch:
-                    sleep(NAP)
+                    sleep(IDLE_SECONDS)
                 break
             batch.append(session)
             pairs += len(session.items) ** 2 // 2

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kdtui.bundling.truth import ENOUGH
+from kdtui.bundling.truth import MOST_LEARNED_SESSIONS
 from kdtui.workflows.student.learning import Learning, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
-from store.datasets import some_sessions
 from store.pattern_students import keep_pattern_student, kept_pattern_student
 from store.records import Session
+from store.sessions import draw_sessions
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.distill.pair_features import ReadTexts
+    from kdtui.distill.pair_features import TextReader
     from kdtui.distill.pair_model import PairModel
     from kdtui.distill.pattern_student import PatternStudent
 
@@ -45,15 +45,15 @@ def open_pattern_student(db: Database | None, dataset: str | None, tell: Tell) -
     """
     # Imported here: numpy takes a tenth of a second.
     from kdtui.distill.pair_model import read_pair_model
-    from kdtui.distill.pattern_student import NOTHING, PatternStudent
+    from kdtui.distill.pattern_student import NOTHING_LEARNED, PatternStudent
     from kdtui.workflows.data.text_vectors import TextVectors
 
     model = read_pair_model(shipped_pair_model())
     with TextVectors(db, dataset, tell) as reader:
         if db is None or dataset is None:
-            yield PatternStudent(model, NOTHING, reader)
+            yield PatternStudent(model, NOTHING_LEARNED, reader)
         else:
-            train = list(some_sessions(db, dataset, "train", ENOUGH))
+            train = list(draw_sessions(db, dataset, "train", MOST_LEARNED_SESSIONS))
             yield _learned(db, dataset, model, train, reader, tell)
 
 
@@ -62,10 +62,10 @@ def _learned(
     dataset: str,
     model: "PairModel",
     train: list[Session],
-    reader: "ReadTexts",
+    reader: "TextReader",
     tell: Tell,
 ) -> "PatternStudent":
-    from kdtui.distill.pattern_student import PatternStudent, learnable
+    from kdtui.distill.pattern_student import PatternStudent, learnable_sessions
 
     def kept(fingerprint: str) -> "PatternStudent | None":
         if (text := kept_pattern_student(db, dataset, fingerprint)) is not None:
@@ -79,7 +79,7 @@ def _learned(
     fingerprint = _fingerprint(model, train, ENCODER_SHA256)
     if (student := kept(fingerprint)) is not None:
         return student
-    if not _read(learnable(train), reader, dataset, tell):
+    if not _read(learnable_sessions(train), reader, dataset, tell):
         # Without the titles it is another student, which is kept for itself.
         fingerprint = _fingerprint(model, train, None)
         if (student := kept(fingerprint)) is not None:
@@ -93,11 +93,11 @@ def _fingerprint(model: "PairModel", train: list[Session], encoder: str | None) 
     return sha256(msgspec.json.encode((_VERSION, model, train, encoder))).hexdigest()
 
 
-def _read(sessions: Sequence[Session], reader: "ReadTexts", dataset: str, tell: Tell) -> bool:
+def _read(sessions: Sequence[Session], reader: "TextReader", dataset: str, tell: Tell) -> bool:
     """Read the texts of sessions, and tell how far that is; whether they can be read."""
-    from kdtui.distill.pair_features import texts_of
+    from kdtui.distill.pair_features import texts_to_read
 
-    texts = list(dict.fromkeys(text for session in sessions for text in texts_of(session)))
+    texts = list(dict.fromkeys(text for session in sessions for text in texts_to_read(session)))
     for first in range(0, len(texts), _AT_ONCE):
         if len(texts) > _AT_ONCE:
             tell(Learning(dataset, len(sessions), first, len(texts)))

@@ -24,7 +24,7 @@ from models.student_protocol import (
     StrategyName,
 )
 from store.records import FORMATS, RunSettings, TrainingSettings
-from store.similar import meant
+from store.similar import suggestion
 
 _LARGEST_SCALE = 1e38
 """About the largest number of 32 bits, with which llama.cpp computes."""
@@ -110,7 +110,9 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
         there_are = f"there are: {', '.join(FORMATS)}"
-        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
+        raise KdtuiError(
+            f"there is no format {unknown[0]!r} of knowledge; {suggestion(unknown[0], FORMATS, there_are)}"
+        )
     neighbours = settings.neighbours if settings.strategy != AICL else None
     near = settings.near if settings.strategy != AICL else None
     given = {
@@ -158,7 +160,7 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
         strategies = (*STRATEGIES, AICL)
         there_are = f"there are: {', '.join(strategies)}"
         raise KdtuiError(
-            f"there is no strategy {settings.strategy!r}; {meant(settings.strategy, strategies, there_are)}"
+            f"there is no strategy {settings.strategy!r}; {suggestion(settings.strategy, strategies, there_are)}"
         )
     if settings.student == SHIPPED and settings.strategy not in (None, "pairs"):
         raise KdtuiError(f"{why_no_strategy(SHIPPED)}; for other strategies use --student {NAME}")

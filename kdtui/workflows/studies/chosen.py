@@ -15,7 +15,7 @@ from kdtui.text import counted
 from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.spec import PRESETS, Spec, changed, parsed, preset, read_spec
 from kdtui.workflows.studies.steps import EvaluationStep
-from store.similar import meant
+from store.similar import suggestion
 from store.sqlite import Database
 from store.studies import list_studies
 
@@ -53,7 +53,7 @@ def chosen_spec(
     else:
         names = (*PRESETS, *stored)
         there_are = f"there are: {', '.join(names)}, and files ending in .toml"
-        raise KdtuiError(f"there is no study {source!r}; {meant(source, names, there_are)}")
+        raise KdtuiError(f"there is no study {source!r}; {suggestion(source, names, there_are)}")
     if training_sessions is not None:
         changes["training"] = replace(spec.training, sessions=training_sessions)
     return changed(spec, source, dataset=named or None, **changes)

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from kdtui.bundling.errors_of_bundles import ErrorType, judge, not_found
+from kdtui.bundling.bundle_errors import ErrorType, find_errors, missed_bundles
 from kdtui.bundling.histogram import Bin, histogram
 from kdtui.bundling.metrics import Bundles, pair_f1
 from kdtui.bundling.truth import true_bundles
-from kdtui.statistics.estimates import estimate
+from kdtui.statistics.estimates import estimate_cells
 from kdtui.statistics.results import Estimate
 from kdtui.statistics.sessions import Cell, Resampling
 from store.records import Session
@@ -97,8 +97,8 @@ def count_errors(sessions: Iterable[Session], seeds: Sequence[Answers]) -> Error
             silent += bundles is not None and not bundles
             predicted += len(bundles or ())
             true += len(truth)
-            missed += len(not_found(truth, bundles or ()))
-            types.update(kind for bundle in bundles or () for kind in judge(truth, bundle).types)
+            missed += len(missed_bundles(truth, bundles or ()))
+            types.update(kind for bundle in bundles or () for kind in find_errors(truth, bundle).types)
     return Errors(answers, failed, silent, predicted, dict(types), true, missed)
 
 
@@ -134,7 +134,7 @@ def analyse_errors(
         Group(
             respect,
             label,
-            estimate([cell], resampling, within=(0, 1))[0],
+            estimate_cells([cell], resampling, within=(0, 1))[0],
             count_errors((sessions[at] for at in places), seeds),
         )
         for respect, label, places, cell in cells

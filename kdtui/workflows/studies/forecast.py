@@ -28,8 +28,8 @@ from kdtui.workflows.studies.steps import (
     decoded,
     kind_of,
 )
-from store.datasets import split_size
 from store.jobs import list_jobs
+from store.sessions import split_size
 from store.sqlite import Database
 from store.studies import StoredStep, steps_of_kind
 

@@ -69,14 +69,14 @@ def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationR
     from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
     from models.endpoint.chat_server import Endpoint
-    from models.endpoint.teacher import Pace
+    from models.endpoint.teacher import RequestLimits
 
     url, _, model = options.address.partition("#")
     return DistillationRequest(
         step.dataset,
         (step.format,),
         Endpoint(url, model, options.key),
-        Pace(),
+        RequestLimits(),
         Prices(options.prompt_price, options.answer_price),
         Budget(options.max_calls, options.max_cost),
         options.sessions,

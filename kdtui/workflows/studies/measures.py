@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdtui.bundling import floors
-from kdtui.bundling.answer_sums import Named
+from kdtui.bundling.answer_sums import BundleWithIntent
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.statistics.sessions import Cell
@@ -16,9 +16,10 @@ from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
 from models.embedded import ENCODER_SHA256
+from store.predictions import PredictedBundle, Prediction, count_failures
 from store.records import Bundle, RunSettings, Session
 from store.run_measures import KeptMeasures, keep_measures, kept_measures
-from store.runs import Predicted, Prediction, Run, count_failures
+from store.runs import Run
 from store.sqlite import Database
 
 _COMPUTED_BY = (
@@ -135,10 +136,10 @@ def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> d
     return {name: RunMeasures.of(records) for name, records in found.items()}
 
 
-def _measured(session: Session, bundles: Sequence[Named] | None) -> SessionMeasures:
+def _measured(session: Session, bundles: Sequence[BundleWithIntent] | None) -> SessionMeasures:
     predicted = None
     if bundles is not None:
-        predicted = tuple(Predicted((), tuple(each.positions), each.intent, 1.0) for each in bundles)
+        predicted = tuple(PredictedBundle((), tuple(each.positions), each.intent, 1.0) for each in bundles)
     error = "it was not answered" if predicted is None else None
     return measures_of(session, Prediction(session.id, predicted, error, 0.0), names_intents=False)
 

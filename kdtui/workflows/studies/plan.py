@@ -30,14 +30,14 @@ from kdtui.workflows.studies.steps import (
 )
 from models.errors import PromptTooLong
 from store.calibrations import calibrations
-from store.datasets import count_with_pairs, split_size
 from store.hosts import get_host
 from store.models import named_models
+from store.predictions import count_failures
 from store.records import Format
 from store.routers import list_routers
-from store.runs import count_failures
 from store.samples import list_samples
-from store.similar import meant
+from store.sessions import count_sessions_with_pairs, split_size
+from store.similar import suggestion
 from store.sqlite import Database
 from store.studies import (
     StoredStep,
@@ -153,7 +153,7 @@ def make_plan(db: Database, spec: Spec) -> StudyPlan:
     """
     datasets = spec.datasets()
     answered = {dataset: _sessions(db, spec, dataset) for dataset in datasets}
-    validation = {dataset: count_with_pairs(db, dataset, "valid") for dataset in datasets}
+    validation = {dataset: count_sessions_with_pairs(db, dataset, "valid") for dataset in datasets}
     found = grids(spec, validation)
     if not any(grid.arms for grid in found):
         raise KdtuiError("; ".join(reason for grid in found for reason in grid.left_out))
@@ -187,7 +187,7 @@ def cells_named(plan: StudyPlan, names: Sequence[str]) -> tuple[str, ...]:
     for name in names:
         if name not in keys:
             there_are = f"its cells: {', '.join(keys)}" if len(keys) <= _MOST_NAMED else "study show lists its cells"
-            raise KdtuiError(f"study {plan.spec.name} has no cell {name!r}; {meant(name, list(keys), there_are)}")
+            raise KdtuiError(f"study {plan.spec.name} has no cell {name!r}; {suggestion(name, list(keys), there_are)}")
     return tuple(dict.fromkeys(keys[name] for name in names))
 
 
@@ -329,7 +329,7 @@ def _failed_sessions(db: Database, cells: Sequence[PlannedStep]) -> dict[str, in
     runs = {int(cell.stored.made): cell.key for cell in cells if cell.status == "done" and cell.stored is not None}
     found = {}
     for run, reasons in count_failures(db, runs).items():
-        if count := sum(count for reason, count in reasons.items() if not PromptTooLong.is_told_by(reason)):
+        if count := sum(count for reason, count in reasons.items() if not PromptTooLong.matches(reason)):
             found[runs[run]] = count
     return found
 

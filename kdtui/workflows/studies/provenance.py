@@ -13,11 +13,11 @@ from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.studies.labels import cell_label, label, model_label
 from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep
-from store.datasets import iter_sessions
 from store.errors import NotFound
 from store.models import named_model
 from store.records import SPLITS
 from store.runs import get_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 
 

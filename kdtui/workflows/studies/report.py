@@ -9,7 +9,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from kdtui.bundling.errors_of_bundles import ERROR_TYPES
+from kdtui.bundling.bundle_errors import ERROR_TYPES
 from kdtui.bundling.metrics import EVERY_SESSION
 from kdtui.bundling.tables import markdown_lines, markdown_text
 from kdtui.errors import KdtuiError
@@ -442,7 +442,7 @@ def _errors(
     """Of each row: the errors of its bundles by type, its pair F1 by what sessions are like, and its worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors
     from kdtui.workflows.studies.measures import cell_of
-    from store.runs import predictions
+    from store.predictions import predictions
 
     errors: list[tuple[str, ...]] = []
     groups: list[tuple[str, ...]] = []

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from kdtui.errors import KdtuiError
-from kdtui.statistics.estimates import Pair, compare, estimate
+from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import Cell, Resampling
 from kdtui.workflows.runs.costs import RunCost, costs_of
@@ -185,7 +185,7 @@ class _Builder:
                 row = self._row(question, arms, next(estimates) if seeds else {})
                 rows.append(row)
                 places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
-        comparisons = compare(self._pairs(question, grid, places), self.resampling)
+        comparisons = compare_cells(self._pairs(question, grid, places), self.resampling)
         labels = {row.name: row.label_in(question) for row in rows}
         said = answer(comparisons, labels, question.compare)
         return QuestionResult(question, rows, comparisons, said, caveat(comparisons), grid.left_out)
@@ -206,7 +206,7 @@ class _Builder:
             values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
             # Seeds in which the measure leaves out every session are none.
             counted = [at for at, cell in enumerate(values) if cell.seeds]
-            estimates = estimate([values[at] for at in counted], self.resampling, _WITHIN[measure])
+            estimates = estimate_cells([values[at] for at in counted], self.resampling, _WITHIN[measure])
             for at, each in zip(counted, estimates, strict=True):
                 found[at][measure] = each
         return found
@@ -263,15 +263,15 @@ class _Builder:
             return stored.seconds, None
         return stored.seconds, size
 
-    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], ResultRow]) -> list[Pair]:
+    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], ResultRow]) -> list[CellPair]:
         """Each place beside that of the baseline with the same other values; places of the same cells once."""
-        pairs: dict[tuple[str, str], Pair] = {}
+        pairs: dict[tuple[str, str], CellPair] = {}
         for arm in grid.arms:
             row = places[_place(arm.at)]
             base = places.get(_place({**arm.at, question.compare: question.baseline}))
             if base is None or base is row or not (row.estimates and base.estimates):
                 continue
-            pairs[base.name, row.name] = Pair(
+            pairs[base.name, row.name] = CellPair(
                 base.name, row.name, question.metric, self._cell(base, question), self._cell(row, question)
             )
         return list(pairs.values())

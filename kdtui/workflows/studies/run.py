@@ -43,19 +43,9 @@ from kdtui.workflows.studies.steps import (
 from models.errors import ModelError, PromptTooLong
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
+from store.predictions import Prediction, add_predictions, count_answers, failures, predictions_for, replace_failures
 from store.records import Session
-from store.runs import (
-    Prediction,
-    Run,
-    add_predictions,
-    answers_to,
-    count_answers,
-    failures,
-    finish_run,
-    get_run,
-    replace_failures,
-    start_run,
-)
+from store.runs import Run, finish_run, get_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, fail_step, finish_step, steps_of
 
@@ -407,7 +397,7 @@ class _Runner:
         from kdtui.workflows.student.open import open_student
         from kdtui.workflows.studies.measures import run_measures
 
-        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.is_told_by(each.error or "")}
+        failed = {each.session for each in failures(self.db, run) if not PromptTooLong.matches(each.error or "")}
         every = split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw)
         sessions = [session for session in every if session.id in failed]
 
@@ -436,7 +426,7 @@ class _Runner:
     def _unanswered(self, run: Run, sessions: Sequence[Session]) -> Iterator[list[Session]]:
         """What is not answered yet of each group."""
         for group in _groups(sessions):
-            answered = answers_to(self.db, run, [session.id for session in group])
+            answered = predictions_for(self.db, run, [session.id for session in group])
             if missing := [session for session in group if session.id not in answered]:
                 yield missing
 

@@ -18,7 +18,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import check_address
 from kdtui.workflows.studies.steps import ANY
 from store.records import FORMATS, Format, Split
-from store.similar import meant
+from store.similar import suggestion
 
 Utilization: TypeAlias = Literal["zero-shot", "icl", "sft", "sft+icl", "routed", "merged"]
 """How a student uses knowledge: not at all, in its prompt, by training with it, or both."""
@@ -232,7 +232,7 @@ def preset(name: str, datasets: Sequence[str]) -> Spec:
         KdtuiError: there is no such preset, or no dataset is named.
     """
     if name not in PRESETS:
-        raise KdtuiError(f"there is no preset {name!r}; {meant(name, PRESETS, _there_are(PRESETS))}")
+        raise KdtuiError(f"there is no preset {name!r}; {suggestion(name, PRESETS, _there_are(PRESETS))}")
     if not datasets:
         raise KdtuiError(f"say which dataset the study {name} is about, with --dataset")
     parts = [each for each in PRESETS if each != "all"] if name == "all" else [name]
@@ -325,7 +325,7 @@ def _in_words(problem: str) -> str:
         for table, options in (("training", TrainingOptions), ("teachers", TeacherOptions)):
             if table in problem.rpartition(" - at ")[2]:
                 known = options.__struct_fields__
-        return f"there is no field {name!r} here; {meant(name, known, _there_are(known))}"
+        return f"there is no field {name!r} here; {suggestion(name, known, _there_are(known))}"
     what, _, place = problem.partition(" - at ")
     for theirs, ours in _TYPES.items():
         what = what.replace(f"`{theirs}", f"`{ours}")
@@ -444,7 +444,9 @@ def _check_question(question: Question, refuse: Any) -> None:
     comparable = [axis for axis in AXES if axis not in ("dataset", "seed")]
     if question.compare not in comparable:
         there_are = f"there are: {', '.join(comparable)}"
-        raise refuse(f"no axis {question.compare!r} can be compared; {meant(question.compare, comparable, there_are)}")
+        raise refuse(
+            f"no axis {question.compare!r} can be compared; {suggestion(question.compare, comparable, there_are)}"
+        )
     compared = values_of(question, question.compare)
     if question.baseline not in compared:
         raise refuse(
@@ -478,7 +480,7 @@ def formats_of(value: str, refuse: Any = KdtuiError) -> tuple[Format, ...]:
     for name in named:
         if name not in FORMATS:
             there_are = f"there are: {', '.join((NONE, *FORMATS))}, and several joined by +"
-            raise refuse(f"there is no format {name!r} of knowledge; {meant(name, FORMATS, there_are)}")
+            raise refuse(f"there is no format {name!r} of knowledge; {suggestion(name, FORMATS, there_are)}")
     return tuple(format for format in FORMATS if format in named)
 
 

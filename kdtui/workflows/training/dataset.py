@@ -12,17 +12,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from kdtui.distill.applicable import Applicable, roughly
-from kdtui.distill.retrieval import Retriever, decoded
-from kdtui.distill.student_prompt import prompt
+from kdtui.distill.applicable import Applicable, estimate_tokens
+from kdtui.distill.retrieval import Retriever, decode_piece
+from kdtui.distill.student_prompt import session_prompt
 from kdtui.distill.thoughts import Thought
 from kdtui.distill.training_set import (
-    example,
     intent_completions,
     intent_example,
     list_completions,
     pair_completions,
     reordered,
+    session_example,
     shuffled,
 )
 from kdtui.errors import KdtuiError
@@ -35,11 +35,11 @@ from models.chat import ChatTokenizer
 from models.pairs.clustering import Matrix
 from models.sft.examples import read_example
 from models.vocabulary import Vocabulary
-from store.datasets import iter_sessions
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import count_formats, pieces_of
-from store.similar import meant
+from store.sessions import iter_sessions
+from store.similar import suggestion
 from store.sqlite import Database
 
 _LEAST_PRODUCTS = 2
@@ -60,7 +60,9 @@ def check_training(settings: TrainingSettings) -> None:
     unknown = [format for format in settings.knowledge if format not in FORMATS]
     if unknown:
         there_are = f"there are: {', '.join(FORMATS)}"
-        raise KdtuiError(f"there is no format {unknown[0]!r} of knowledge; {meant(unknown[0], FORMATS, there_are)}")
+        raise KdtuiError(
+            f"there is no format {unknown[0]!r} of knowledge; {suggestion(unknown[0], FORMATS, there_are)}"
+        )
     if settings.target and settings.knowledge != ("thought",):
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
     if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):
@@ -218,14 +220,14 @@ def _maker(
         if uses_evidence(shown) and form == "pairs":
             evidence = (learn or _evidence)(db, dataset)
         if shown.knowledge:
-            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), roughly)
+            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), estimate_tokens)
     kept: dict[str, Applicable] = {}
 
     def make(session: Session, order: Sequence[int], has_evidence: bool) -> dict[str, Any]:
         if session.id not in kept:
             kept[session.id] = retrieve(session)
         ordered = reordered(session, order)
-        messages = prompt(session, kept[session.id], form, order, has_evidence=evidence is not None)
+        messages = session_prompt(session, kept[session.id], form, order, has_evidence=evidence is not None)
         if form == "pairs":
             known = evidence(session) if has_evidence and evidence is not None else None
             at = np.array(order) - 1
@@ -233,7 +235,7 @@ def _maker(
         else:
             thought = _thought(db, dataset, session, settings) if settings.target else None
             completions = list_completions(ordered, None if thought is None else _in_order(thought, order).statement)
-        return example(ordered, messages, completions)
+        return session_example(ordered, messages, completions)
 
     return make
 
@@ -258,7 +260,7 @@ def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
 
 def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:
     pieces = pieces_from(db, dataset, session.id, "thought", sample=settings.sample)
-    return decoded(pieces[0], Thought) if pieces else None
+    return decode_piece(pieces[0], Thought) if pieces else None
 
 
 def _in_order(thought: Thought, order: Sequence[int]) -> Thought:

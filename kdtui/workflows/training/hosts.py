@@ -6,20 +6,22 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import time
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
-from kdtui.jobs.client import WorkdirError, connected, last_line, reach
-from kdtui.jobs.shell import ADVICE
+from kdtui.jobs.client import WorkdirError, connected, reach
+from kdtui.jobs.package import TRAINER_PACKAGES
+from kdtui.jobs.shell import START_UP_ADVICE
 from kdtui.jobs.ssh import check_alias, checks_keys
-from kdtui.jobs.transport import TransportError, run
+from kdtui.jobs.transport import TransportError, error_line, run_command
+from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import trainable
-from models.sft.host import PACKAGES
+from models.sft.protocol import CheckAnswer, CheckRequest, InventoryRequest, SetupRequest, SetupStatusRequest
 from models.sft.state import ACTIVE
 from store.hosts import Host, add_host, get_host
 from store.records import HostSettings
@@ -92,11 +94,11 @@ def _in_full(name: str, ssh: str | None, workdir: str) -> str:
 
     async def ask() -> str:
         async with connected(name, ssh) as transport:
-            done = await run(transport, ["sh", "-c", "cd && pwd"])
+            done = await run_command(transport, ["sh", "-c", "cd && pwd"])
         found = done.out.decode("utf-8", "replace").removesuffix("\n")
         if done.code or not found.startswith("/"):
             raise KdtuiError(
-                f"host {name}: its home folder cannot be entered ({last_line(done.err)}); give the folder for "
+                f"host {name}: its home folder cannot be entered ({error_line(done.err)}); give the folder for "
                 "trainings in full: --workdir /…"
             )
         return found
@@ -149,18 +151,17 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
             yield HostFinding("reachable", "ok", await asyncio.to_thread(_way_to, host))
             python = host.settings.python
             before = time()
-            told = await client.ask(
-                "check",
+            request = CheckRequest(
                 python=python,
                 key=tree.key if tree else "",
-                files=[name for name, *_ in tree.files] if tree else [],
-                packages=list(PACKAGES),
-                timeout=300,
+                files=tuple(each.name for each in tree.files) if tree else (),
+                packages=TRAINER_PACKAGES,
             )
+            checked = await client.ask(request, timeout=300)
             after = time()
             if client.greeting:
-                yield HostFinding("shell", "note", f"before each command {client.greeting}", ADVICE)
-            for finding in _findings(host, told, base, (before + after) / 2):
+                yield HostFinding("shell", "note", f"before each command {client.greeting}", START_UP_ADVICE)
+            for finding in _findings(host, checked, base, (before + after) / 2):
                 yield finding
     except TransportError as problem:
         yield HostFinding("reachable", "missing", str(problem))
@@ -170,49 +171,49 @@ async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:
         yield HostFinding("python", "missing", str(problem))
 
 
-def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -> Iterator[HostFinding]:
-    yield HostFinding("python", "ok", f"{told['python']} ({host.settings.python})")
-    if not told["writable"]:
+def _findings(host: Host, checked: CheckAnswer, base: Path | None, now: float) -> Iterator[HostFinding]:
+    yield HostFinding("python", "ok", f"{checked.python} ({host.settings.python})")
+    if not checked.writable:
         yield HostFinding(
-            "disk", "missing", f"{host.workdir} cannot be written", "add the host anew with another --workdir"
+            "disk", "missing", f"{host.workdir} cannot be written", "add the host again with another --workdir"
         )
     else:
-        free = told["free_bytes"]
+        free = checked.free_bytes
         yield HostFinding(
             "disk",
             "ok" if free >= _LEAST_FREE else "note",
             f"{free / 1e9:,.0f} GB free below {host.workdir}",
             "" if free >= _LEAST_FREE else "bases and packages take several GB",
         )
-    if told["gpus"]:
-        yield HostFinding("gpus", "ok", "; ".join(told["gpus"]))
+    if checked.gpus:
+        yield HostFinding("gpus", "ok", "; ".join(checked.gpus))
     elif host.settings.launcher == "slurm":
         yield HostFinding("gpus", "note", "none on this node", f"Slurm gives them: kdtui host set {host.name} --gpus N")
     else:
-        yield HostFinding("gpus", "note", f"none; {told['processors']} processors", "trainings run, slowly")
-    packages = told["packages"]
+        yield HostFinding("gpus", "note", f"none; {checked.processors} processors", "trainings run, slowly")
+    packages = checked.packages
     setup = f"kdtui host setup {host.name}"
-    if "problem" in packages:
-        yield HostFinding("packages", "missing", packages["problem"], setup)
+    if packages.problem is not None:
+        yield HostFinding("packages", "missing", packages.problem, setup)
     else:
-        found = packages["found"]
-        lacking = [name for name in PACKAGES if found[name] is None]
+        found = packages.found
+        lacking = [name for name in TRAINER_PACKAGES if found[name] is None]
         versions = ", ".join(f"{name} {version}" for name, version in found.items() if version)
         if lacking:
             yield HostFinding("packages", "missing", f"no {', '.join(lacking)}", setup)
         else:
             yield HostFinding("packages", "ok", versions)
-            if told["gpus"] and packages["cuda"] is None:
+            if checked.gpus and packages.cuda is None:
                 advice = "install a torch for its driver: see https://pytorch.org/get-started/locally"
                 yield HostFinding("cuda", "missing", "torch finds no GPU", advice)
-            elif packages["cuda"] is not None:
-                yield HostFinding("cuda", "ok", packages["cuda"])
-    if host.settings.launcher == "slurm" and not told["slurm"]:
+            elif packages.cuda is not None:
+                yield HostFinding("cuda", "ok", packages.cuda)
+    if host.settings.launcher == "slurm" and not checked.slurm:
         yield HostFinding("slurm", "missing", "there is no sbatch", "is this the login node of the cluster?")
     elif host.settings.launcher == "slurm":
         yield HostFinding("slurm", "ok", "sbatch is there")
     if base is not None:
-        there = told["base"]
+        there = checked.base
         size = base.stat().st_size / 1e6 if base.is_file() else 0
         yield HostFinding(
             "base",
@@ -220,7 +221,7 @@ def _findings(host: Host, told: dict[str, Any], base: Path | None, now: float) -
             f"{base.name} is {'there' if there else 'not there yet'}",
             "" if there else f"the first training brings it{f' ({size:,.0f} MB)' if size else ''}",
         )
-    apart = told["clock"] - now
+    apart = checked.clock - now
     same = abs(apart) < _CLOCK
     yield HostFinding(
         "clock",
@@ -259,25 +260,25 @@ async def _set_up(host: Host, wheels: Path | None) -> AsyncGenerator[bytes]:
         tree = await asyncio.to_thread(package.Tree.of, wheels)
     requirements = package.requirements()
     async with reach(host) as client:
-        if (await client.ask("setup_status", requirements=requirements))["is_ready"]:
+        if (await client.ask(SetupStatusRequest(requirements))).is_ready:
             return
         if tree is not None:
-            files = [[name, size] for name, _, size, _ in tree.files]
-            known = await client.ask("have", job="none", key=tree.key, files=files)
-            await client.bring(tree, known["files"])
-        told = await client.ask("setup", requirements=requirements, wheels=tree.key if tree is not None else None)
-        offset = told["from"]
+            files = tuple((each.name, each.size) for each in tree.files)
+            inventory = await client.ask(InventoryRequest("none", tree.key, files))
+            await upload(client, tree, inventory.files)
+        setup = await client.ask(SetupRequest(requirements, None if tree is None else tree.key))
+        offset = setup.offset
         while True:
-            status = await client.ask("setup_status", requirements=requirements)
-            grown = await client.read(told["log"], offset)
+            status = await client.ask(SetupStatusRequest(requirements))
+            grown = await client.read(setup.log, offset)
             offset += len(grown)
             if grown:
                 yield grown
-            if status["state"] not in ACTIVE:
+            if status.state not in ACTIVE:
                 break
             await asyncio.sleep(_LOOK)
-        if status["state"] != "done":
-            raise KdtuiError(f"host {host.name}: {status['reason']}; its log is {told['log']}")
+        if status.state != "done":
+            raise KdtuiError(f"host {host.name}: {status.reason}; its log is {setup.log}")
 
 
 def changed(settings: HostSettings, **changes: object) -> HostSettings:

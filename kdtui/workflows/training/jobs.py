@@ -8,7 +8,7 @@ from time import sleep
 
 from kdtui.errors import KdtuiError
 from models.sft.job_files import LOG
-from models.sft.processes import HasStopped, Stopping, start, stop
+from models.sft.processes import HasStopped, Stopping, start_trainer, stop_trainer
 from models.sft.state import ACTIVE, JobStatus, job_status
 from store.jobs import StoredJob, forget_job, get_job
 from store.sqlite import Database
@@ -31,17 +31,17 @@ def launch(db: Database, job: StoredJob) -> int:
         raise KdtuiError(f"training {job.name!r} is at work already; kdtui sft logs {job.name} --follow shows it")
     # It has waited once; whoever goes on with it by hand means that.
     after = get_job(db, job.after).folder if job.after is not None and status.state == "created" else None
-    return start(job.folder, after=after)
+    return start_trainer(job.folder, after=after)
 
 
 def cancel(job: StoredJob, *, grace: float) -> Iterator[Stopping | HasStopped]:
-    """Stop a training here; see `models.sft.processes.stop`.
+    """Stop a training here; see `models.sft.processes.stop_trainer`.
 
     Raises:
         KdtuiError: it is not running.
     """
     check_active(job.name, job_status(job.folder))
-    yield from stop(job.folder, grace=grace)
+    yield from stop_trainer(job.folder, grace=grace)
 
 
 def check_active(name: str, status: JobStatus) -> None:

@@ -7,15 +7,18 @@ from contextlib import aclosing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from socket import gethostname
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
+from kdtui.jobs.downloads import download
+from kdtui.jobs.package import TRAINER_PACKAGES
 from kdtui.jobs.slurm_script import slurm_script
 from kdtui.jobs.transport import TransportError
+from kdtui.jobs.uploads import upload
 from kdtui.workflows.async_events import finish, iterate
 from kdtui.workflows.job_state import JobRow, is_to_fetch, known_status
 from kdtui.workflows.manage_models import checked_name
@@ -23,10 +26,20 @@ from kdtui.workflows.training.base_files import check_base, find_base
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen, check_active
 from kdtui.workflows.training.paces import keep as keep_pace
 from models.files.json_files import read_object
-from models.files.whole_files import put_in_place
-from models.sft.host import ID, PACKAGES
-from models.sft.job_files import ADAPTER, CHECKPOINTS, JOB, LOG, METRICS, START, TRAIN, VALID
+from models.files.whole_files import replacing
+from models.sft.job_files import ADAPTER, CHECKPOINTS, ID, JOB, LOG, METRICS, START, TRAIN, VALID
 from models.sft.processes import HasStopped, Stopping
+from models.sft.protocol import (
+    DescribeRequest,
+    InventoryRequest,
+    LaunchRequest,
+    LeaveRequest,
+    PackagesAnswer,
+    RemoveRequest,
+    StatusRequest,
+    TrainingAnswer,
+    TrainingsRequest,
+)
 from models.sft.state import ACTIVE, JobStatus
 from store.errors import NotFound
 from store.hosts import Host, get_host, list_hosts
@@ -101,37 +114,38 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
     base = Path(content["base"])
     tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
     async with reach(host) as client:
-        files = [] if tree is None else [[name, size] for name, _, size, _ in tree.files]
-        known = await client.ask(
-            "have",
-            job=job.name,
-            key="" if tree is None else tree.key,
-            files=files,
-            python=host.settings.python,
-            # What runs before the training, there alone, may bring another Python.
-            packages=[] if host.settings.commands else [*PACKAGES, *(["gguf"] if base.suffix == ".gguf" else [])],
+        # Commands that run before the training can select another Python.
+        packages = () if host.settings.commands else (*TRAINER_PACKAGES, *(("gguf",) if base.suffix == ".gguf" else ()))
+        inventory = await client.ask(
+            InventoryRequest(
+                job.name,
+                key="" if tree is None else tree.key,
+                files=() if tree is None else tuple((each.name, each.size) for each in tree.files),
+                python=host.settings.python,
+                packages=packages,
+            )
         )
-        if known["id"] not in (None, job.key):
+        if inventory.id not in (None, job.key):
             raise KdtuiError(f"host {host.name}: another training is called {job.name!r} there; choose another --name")
-        if known["state"] == "done":
+        if inventory.state == "done":
             is_here = (job.folder / ADAPTER).exists()
             how = f"its adapter is used with: --adapter {job.name}" if is_here else f"kdtui sft fetch {job.name}"
             raise KdtuiError(f"training {job.name!r} is done; {how}")
-        _check_packages(host, known["packages"])
+        _check_packages(host, inventory.packages)
         if tree is not None:
-            missing = sum(size for name, _, size, _ in tree.files if known["files"][name] != "whole")
+            missing = sum(each.size for each in tree.files if inventory.files[each.name] != "whole")
             if missing:
                 yield Bringing(base.name, missing)
-                await client.bring(tree, known["files"])
+                await upload(client, tree, inventory.files)
             there = client.blob(tree)
             content["base"] = there if base.is_dir() else str(PurePosixPath(there) / base.name)
-        has_data = known["id"] is None
+        has_data = inventory.id is None
         if has_data:
             check_base(job, host.workdir)
             if not (job.folder / TRAIN).exists():
                 # It was taken over, and is there no more.
                 raise KdtuiError(f"host {host.name}: training {job.name!r}: {(await look(db, client, job)).reason}")
-        folder, python = client.job_folder(job.name), known["python"] or host.settings.python
+        folder, python = client.job_folder(job.name), inventory.python or host.settings.python
         script = None
         if host.settings.launcher == "slurm":
             script = slurm_script(host.settings, folder, python, client.code)
@@ -140,27 +154,26 @@ async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Br
         # The key comes last: a directory that has it came whole.
         last = {JOB: json.dumps(content, indent=2).encode(), ID: job.key.encode()}
         with package.packed(job.folder, names, last) as file:
-            told = await client.ask(
-                "launch",
-                package.chunks(file) if has_data else None,
+            request = LaunchRequest(
                 job=job.name,
                 id=job.key,
                 launcher=host.settings.launcher,
                 python=python,
                 code=client.code,
                 processes=host.settings.processes,
-                # It has waited once; whoever goes on with it by hand means that.
-                after=job.after if known["state"] in (None, "created") else None,
+                # A training waits only once: a user who resumes it by hand does not want it to wait again.
+                after=job.after if inventory.state in (None, "created") else None,
                 script=script,
                 has_data=has_data,
             )
-        yield Launched(host.name, told.get("pid") or told["slurm"], host.settings.launcher)
+            launched = await client.ask(request, package.chunks(file) if has_data else None)
+        yield Launched(host.name, launched.number, host.settings.launcher)
 
 
-def _check_packages(host: Host, told: dict[str, Any] | None) -> None:
-    problem = None if told is None else told.get("problem")
-    if told is not None and problem is None:
-        lacking = [name for name, version in told["found"].items() if version is None]
+def _check_packages(host: Host, packages: PackagesAnswer | None) -> None:
+    problem = None if packages is None else packages.problem
+    if packages is not None and problem is None:
+        lacking = [name for name, version in packages.found.items() if version is None]
         problem = f"its Python has no {', '.join(lacking)}" if lacking else None
     if problem is not None:
         raise KdtuiError(f"host {host.name}: {problem}; install what trainings need with: kdtui host setup {host.name}")
@@ -191,8 +204,8 @@ def refresh(db: Database, names: set[str] | None = None, *, bring_home: bool = F
     async def look_at(name: str) -> AsyncGenerator[HostSeen | CameHome]:
         try:
             async with reach(hosts[name]) as client:
-                told = await client.ask("status", jobs=[job.name for job in by_host[name]])
-                rows = [JobRow(job, _remember(db, job, told[job.name])) for job in by_host[name]]
+                answer = await client.ask(StatusRequest(tuple(job.name for job in by_host[name])))
+                rows = [JobRow(job, _remember(db, job, answer.trainings[job.name])) for job in by_host[name]]
                 yield HostSeen(name, None)
                 for row in filter(is_to_fetch, rows if bring_home else ()):
                     try:
@@ -281,16 +294,14 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
     job, seen = row.job, row.status
     if seen.state != "done" and not checkpoints:
         raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {seen.state}")
-    count = await client.fetch(job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
+    count = await download(client, job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
     # Before the adapter: what has an adapter here is not fetched again by itself.
     for name in (LOG, METRICS):
-        part = job.folder / f"{name}.part"
-        with part.open("wb") as file:
+        with replacing(job.folder / name) as file:
             async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
                 file.write(chunk)
-        put_in_place(part, job.folder / name)
     if seen.state == "done":
-        count += await client.fetch(job.name, job.key, [ADAPTER], job.folder)
+        count += await download(client, job.name, job.key, [ADAPTER], job.folder)
     return count
 
 
@@ -318,7 +329,7 @@ def remove(db: Database, job: StoredJob) -> None:
         TransportError: the host cannot be reached.
         KdtuiError: it is running.
     """
-    _with_host(db, job, lambda client: client.ask("remove", job=job.name, id=job.key))
+    _with_host(db, job, lambda client: client.ask(RemoveRequest(job.name, job.key)))
 
 
 def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = False) -> StoredJob:
@@ -352,7 +363,7 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
         # From now on it is not to be started there, by whoever knows it there. Before it is remembered here: otherwise
         # a client that is killed now would leave two that can be started.
         to = f"on {gethostname()}" if target is None else f"on host {target.name} ({target.ssh or gethostname()})"
-        _with_host(db, job, lambda client: client.ask("leave", job=job.name, id=job.key, to=to))
+        _with_host(db, job, lambda client: client.ask(LeaveRequest(job.name, job.key, to)))
     keep_pace(db, job)
     move_job(db, job.name, host)
     return get_job(db, job.name)
@@ -360,18 +371,18 @@ def move(db: Database, job: StoredJob, host: str | None, *, from_here: bool = Fa
 
 async def _bring_home(db: Database, client: HostClient, job: StoredJob) -> None:
     """What a training needs to go on elsewhere, unless its host has nothing of it."""
-    told = (await client.ask("status", jobs=[job.name]))[job.name]
-    seen = _remember(db, job, told)
+    training = await _ask_status(client, job)
+    seen = _remember(db, job, training)
     _check_stopped(job, seen)
-    if told["exists"] and seen.state != "created":
-        await client.fetch(job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
+    if training.exists and seen.state != "created":
+        await download(client, job.name, job.key, [CHECKPOINTS, METRICS], job.folder)
         if not (job.folder / TRAIN).exists():
-            await client.fetch(job.name, job.key, [TRAIN, VALID, START], job.folder)
+            await download(client, job.name, job.key, [TRAIN, VALID, START], job.folder)
 
 
 async def _clear(job: StoredJob, host: Host) -> None:
     async with reach(host) as client:
-        await client.ask("remove", job=job.name, id=job.key)
+        await client.ask(RemoveRequest(job.name, job.key))
 
 
 def _check_stopped(job: StoredJob, seen: JobStatus) -> None:
@@ -425,13 +436,13 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
     shown = offset
     try:
         while True:
-            told = (await client.ask("status", jobs=[job.name]))[job.name]
-            seen = _remember(db, job, told)
+            training = await _ask_status(client, job)
+            seen = _remember(db, job, training)
             yield StatusSeen(seen)
             is_over = seen.state not in ACTIVE
             limit = asyncio.get_running_loop().time() + (_QUIET if is_over else _LOOK)
             while (left := limit - asyncio.get_running_loop().time()) > 0 and not (
-                is_over and shown >= told["log_bytes"]
+                is_over and shown >= training.log_bytes
             ):
                 await asyncio.wait({getting, reading}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if getting.done():
@@ -494,7 +505,7 @@ def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
         async with reach(host) as client:
             known = {job.key for job in list_jobs(db)}
             jobs = []
-            for name, key in (await client.ask("trainings")).items():
+            for name, key in (await client.ask(TrainingsRequest())).keys.items():
                 if (key or name) in known:
                     continue
                 try:
@@ -505,9 +516,10 @@ def adopt_all(db: Database, host: Host, folder: Path) -> Iterator[Adopted]:
                     yield Adopted(name, str(problem))
                     continue
                 yield Adopted(name)
-            told = await client.ask("status", jobs=[job.name for job in jobs]) if jobs else {}
-            for job in jobs:
-                _remember(db, job, told[job.name])
+            if jobs:
+                answer = await client.ask(StatusRequest(tuple(job.name for job in jobs)))
+                for job in jobs:
+                    _remember(db, job, answer.trainings[job.name])
 
     return iterate(ask())
 
@@ -517,18 +529,18 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     checked_name(name)
     with suppress(NotFound):
         raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
-    told = await client.ask("describe", job=name)
+    training = await client.ask(DescribeRequest(name))
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
     try:
-        settings = msgspec.convert(told["job"].get("manifest", {}), TrainingSettings)
+        settings = msgspec.convert(training.job.get("manifest", {}), TrainingSettings)
     except msgspec.ValidationError:
         # It was not made by kdtui; what it was trained on stands in its own file.
         settings = TrainingSettings(())
     target.mkdir(parents=True)
-    (target / JOB).write_text(json.dumps(told["job"], indent=2) + "\n", encoding="utf-8")
-    key = told["id"] or name
+    (target / JOB).write_text(json.dumps(training.job, indent=2) + "\n", encoding="utf-8")
+    key = training.id or name
     (target / ID).write_text(key, encoding="utf-8")
     add_job(db, name, target, settings, key, host=client.host.name)
     job = get_job(db, name)
@@ -542,17 +554,21 @@ async def look(db: Database, client: HostClient, job: StoredJob) -> JobStatus:
     Raises:
         TransportError: the way was lost.
     """
-    return _remember(db, job, (await client.ask("status", jobs=[job.name]))[job.name])
+    return _remember(db, job, await _ask_status(client, job))
 
 
-def _remember(db: Database, job: StoredJob, told: dict[str, Any]) -> JobStatus:
+async def _ask_status(client: HostClient, job: StoredJob) -> TrainingAnswer:
+    return (await client.ask(StatusRequest((job.name,)))).trainings[job.name]
+
+
+def _remember(db: Database, job: StoredJob, training: TrainingAnswer) -> JobStatus:
     try:
-        seen = msgspec.convert(told, JobStatus)
+        seen = msgspec.convert(training.status, JobStatus)
     except msgspec.ValidationError as error:
         seen = JobStatus("failed", reason=f"its files say what cannot be ({error})")
-    if told["id"] not in (None, job.key):
+    if training.id not in (None, job.key):
         seen = JobStatus("failed", reason="another training has taken its directory on the host")
-    elif not told["exists"] and known_status(job).state == "created":
+    elif not training.exists and known_status(job).state == "created":
         # It has not been brought yet.
         seen = JobStatus("created")
     remember_status(db, job.name, msgspec.json.encode(asdict(seen)).decode())

@@ -31,11 +31,11 @@ from kdtui.workflows.student.open import open_student
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.sft.job_files import ADAPTER, ANSWERS
-from store.datasets import get_session
 from store.default_adapters import default_adapters, set_default_adapter
 from store.errors import NotFound, StoreError
 from store.jobs import get_job, remember_outcome
 from store.records import RunSettings, Session
+from store.sessions import get_session
 from store.sqlite import Database
 
 Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
@@ -328,13 +328,13 @@ def _source_name(row: JobRow) -> str:
 
 def _against(after: Values, others: Mapping[str, Values]) -> list[Against]:
     # Imported here: scipy takes a third of a second.
-    from kdtui.statistics.estimates import Pair, compare
+    from kdtui.statistics.estimates import CellPair, compare_cells
     from kdtui.statistics.sessions import Cell
 
     found = []
     for name, values in others.items():
         # Each is a question of its own.
-        [each] = compare([Pair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
+        [each] = compare_cells([CellPair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
         low, high = (each.low, each.high) if isfinite(each.low) and isfinite(each.high) else (None, None)
         found.append(Against(name, sum(values) / len(values), each.difference, low, high, each.p))
     return found

@@ -1,7 +1,6 @@
 """Write the job directory of a training."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -12,10 +11,9 @@ import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
-from models.files.whole_files import put_in_place
-from models.sft.host import ID
+from models.files.whole_files import new_folder
 from models.sft.job import Job, Start, read_job
-from models.sft.job_files import JOB, TRAIN, VALID
+from models.sft.job_files import ID, JOB, TRAIN, VALID
 from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import add_job, get_job, new_key
@@ -76,11 +74,8 @@ def prepare(
     target = check_name(db, name, folder)
     for dataset in settings.datasets:
         dataset_id(db, dataset)
-    part = target.with_name(f"{name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
     key = new_key()
-    try:
+    with new_folder(target) as part:
         (part / ID).write_text(key, encoding="utf-8")
         if begin_from is not None:
             job = replace(job, start=begin_from(part, job.base))
@@ -93,9 +88,6 @@ def prepare(
             (part / VALID).unlink()
         # Last, when all else is right: the base is read for it, which takes seconds.
         _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
-        put_in_place(part, target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
     return Prepared(target, count // settings.epochs, valid)
 
@@ -120,12 +112,12 @@ def check_name(db: Database, name: str, folder: Path) -> Path:
 
 
 def _write(path: Path, lines: Iterator[dict[str, Any]]) -> int:
-    from kdtui.distill.training_set import encode
+    from kdtui.distill.training_set import encode_line
 
     count = 0
     with path.open("wb") as file:
         for line in lines:
-            file.write(encode(line))
+            file.write(encode_line(line))
             count += 1
     return count
 

@@ -14,18 +14,18 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
 from kdtui.workflows.model_names import trainable
 from kdtui.workflows.student.manifest import training_of
-from models.adapters.conversion import CONFIG, MANIFEST
+from models.adapters.peft_settings import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
 from models.errors import ModelError
 from models.files.json_files import read_object
 from models.sft.job import Start, read_job
 from models.sft.job_files import ADAPTER, JOB, START
 from models.sft.start import copy_start, start_config
-from store.datasets import split_size
 from store.jobs import list_jobs
 from store.models import named_models
 from store.records import TrainingSettings
-from store.similar import meant
+from store.sessions import split_size
+from store.similar import suggestion
 from store.sqlite import Database
 
 Form: TypeAlias = Literal["list", "pairs", "intents"]
@@ -134,7 +134,7 @@ def find_source(db: Database, named: str) -> StartAdapter:
         return _of_file(named if named in known else str(path.resolve()), path)
     names = [SHIPPED, *jobs, *known]
     there_are = f"there are: {', '.join(dict.fromkeys(names))}, folders of PEFT, and files ending in .gguf"
-    raise KdtuiError(f"there is no adapter {named!r} to begin from; {meant(named, names, there_are)}")
+    raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
 
 
 def _of_folder(name: str, folder: Path, base: str | None) -> StartAdapter:
@@ -234,10 +234,10 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
         ModelError: it says what differs, or the base cannot be loaded.
     """
     from kdtui.workflows.training.dataset import open_vocabulary
-    from models.adapters.provenance import check_adapter, says_base
+    from models.adapters.provenance import check_adapter, names_base
 
     place = trainable(db, base)
-    if not says_base(source.manifest):
+    if not names_base(source.manifest):
         return
     manifest = dict(source.manifest)
     if not Path(place).exists():

@@ -6,7 +6,7 @@ The log may have gigabytes, here or on a host; only the parts that are asked for
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeAlias
 
@@ -18,6 +18,7 @@ from kdtui.workflows.training.jobs import StatusSeen
 from kdtui.workflows.training.on_host import PAUSES, ConnectionLost, look
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
+from models.sft.protocol import FindRequest
 from models.sft.state import ACTIVE
 from store.hosts import get_host
 from store.jobs import StoredJob, get_job
@@ -103,8 +104,8 @@ class _There:
         return await self._client.read_part(f"{self._client.job_folder(self._job.name)}/{LOG}", offset, length)
 
     async def look_further(self, search: Search) -> int | Search | None:
-        told = await self._client.ask("find", job=self._job.name, id=self._job.key, search=asdict(search))
-        return Search(**told["search"]) if "search" in told else told.get("at")
+        answer = await self._client.ask(FindRequest(self._job.name, self._job.key, search))
+        return answer.at if answer.search is None else answer.search
 
 
 class Watch:

@@ -1,32 +1,32 @@
-"""Ways to get bundles out of a language model: the list, drafts of it, and pairs."""
+"""Ways to get bundles from a language model: a list, drafts of lists, and pairs."""
 
 from models.llama.strategies.base import PairStrategy, Strategy
 from models.llama.strategies.drafts import Drafts
-from models.llama.strategies.listing import Listing
+from models.llama.strategies.listing import ListStrategy
 from models.llama.strategies.pairs import Pairs
-from models.pairs.calibration import AT_ITS_WORD, BundleCalibration, Calibration, PairCalibration
+from models.pairs.calibration import UNCALIBRATED, BundleCalibration, Calibration, PairCalibration
 from models.student_protocol import StrategyName
 
 __all__ = ["DEFAULT_CALIBRATIONS", "PairStrategy", "Strategy", "make_strategy"]
 
-_PAIRS_AT_ITS_WORD = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
+_UNCALIBRATED_PAIRS = PairCalibration(bias=0.0, score=1.0, mean=0.0, size=0.0, threshold=0.5)
 
 DEFAULT_CALIBRATIONS: dict[StrategyName, Calibration] = {
-    # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets,
-    # with and without patterns; .22 of its bundles were right.
+    # Fitted on 1,191 bundles that the embedded student listed for the validation sessions of two public datasets, with
+    # and without patterns; 22% of its bundles were right.
     "list": Calibration(BundleCalibration(bias=1.18, score=0.22, size=-1.16, session=-0.44)),
-    "drafts": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
-    "pairs": Calibration(AT_ITS_WORD, _PAIRS_AT_ITS_WORD),
+    "drafts": Calibration(UNCALIBRATED, _UNCALIBRATED_PAIRS),
+    "pairs": Calibration(UNCALIBRATED, _UNCALIBRATED_PAIRS),
 }
-"""For a model that has not been calibrated on the data at hand: a list as the embedded student's, pairs at its word."""
+"""For a model that is not calibrated on the user's data: lists as of the embedded student, pairs uncalibrated."""
 
 
-def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> Listing | Drafts | Pairs:
-    """A strategy, for a model that is calibrated like this."""
+def make_strategy(name: StrategyName, calibration: Calibration | None = None) -> ListStrategy | Drafts | Pairs:
+    """Return a strategy for a model with this calibration."""
     calibration = calibration or DEFAULT_CALIBRATIONS[name]
     match name:
         case "list":
-            return Listing(calibration.bundle)
+            return ListStrategy(calibration.bundle)
         case "drafts":
             return Drafts(calibration)
         case "pairs":

@@ -1,4 +1,4 @@
-"""One of a few texts chosen as the answer to a prompt: the one whose first token is the likeliest."""
+"""A choice among a few texts as the answer to a prompt: the one whose first token is likeliest."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,18 +21,18 @@ def plan_choice(
     choices: Sequence[str],
     take: Callable[[int], None],
 ) -> AnswerPlan:
-    """A branch for the prompt, with the beginning of the answer behind it.
+    """Plan a branch with the prompt and the beginning of the answer.
 
     Args:
-        lead: how every answer begins.
-        choices: how it goes on.
+        lead: the beginning of every answer.
+        choices: the continuations.
         take: gets the number of the choice.
 
     Raises:
-        ModelError: the vocabulary begins two of the choices with the same token.
+        ModelError: two choices begin with the same token in this vocabulary.
     """
     prompt = chat.prompt(task.ask("json", task.in_order))
-    # As one text: where words meet, a vocabulary may have tokens across them.
+    # Tokenized as one text: a token can span the border of two words.
     spelled = [answer.spell(lead + choice) for choice in choices]
     same = next(at for at in range(min(map(len, spelled))) if len({each[at] for each in spelled}) > 1)
     firsts = [each[same] for each in spelled]

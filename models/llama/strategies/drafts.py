@@ -1,7 +1,7 @@
-"""Several sampled lists of one session, its products in another order each time; what they agree on is the answer.
+"""Several sampled lists of one session, each with its products in another order; the answer is what they agree on.
 
-One greedy list says what is likeliest token by token, which is seldom what is likeliest as a whole. Where sampled lists
-put two products together again and again, the model means it.
+A greedy list chooses the likeliest token each time, which is seldom the likeliest list. If sampled lists put two
+products together again and again, the model is sure of it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program, together
 from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit, given_scores
-from models.llama.strategies.writing import Pick, most_tokens, write_list
+from models.llama.strategies.writing import Pick, most_list_tokens, write_list
 from models.pairs.calibration import Calibration
 from models.pairs.clustering import Matrix, likely_bundles
 from models.student_protocol import SessionTask
@@ -25,12 +25,12 @@ from models.student_protocol import SessionTask
 DRAFTS = 8
 
 _TOGETHER = 2
-"""Drafts of a session that are decoded together. More only make each other's attention slower on a processor, and on a
-GPU there are those of other sessions."""
+"""Drafts of a session that are decoded together. On a processor, more only slow down each other's attention. On a GPU,
+drafts of other sessions fill the batch."""
 
 
 class Drafts:
-    """Votes of sampled lists for pairs of products."""
+    """Sampled lists that vote for pairs of products."""
 
     def __init__(self, calibration: Calibration) -> None:
         assert calibration.pairs is not None
@@ -38,7 +38,7 @@ class Drafts:
         self._bundle = calibration.bundle
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, room: int, emit: Emit) -> AnswerPlan:
-        """A branch for each draft."""
+        """Plan one branch for each draft."""
 
         def conclude(drafts: Sequence[Sequence[WrittenBundle]]) -> list[WrittenBundle]:
             probabilities = self._pairs.probabilities(_votes(drafts, task.products), given_scores(task))
@@ -54,7 +54,7 @@ class Drafts:
     def plan_scores(
         self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, room: int, take: Callable[[Matrix], None]
     ) -> AnswerPlan:
-        """The same without the bundles."""
+        """Plan the same without the bundles."""
 
         def conclude(drafts: Sequence[Sequence[WrittenBundle]]) -> list[WrittenBundle]:
             take(_votes(drafts, task.products))
@@ -73,8 +73,8 @@ def _plan(
     orders = _orders(task.products)
     prompts = [chat.prompt(task.ask("list", order)) for order in orders]
     shared = prompts[0].shared
-    each = most_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
-    # Of a session that fills the cache one goes after the other.
+    each = most_list_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
+    # If a session fills the cache, its drafts run in turn.
     width = max(1, min(_TOGETHER, (room - len(shared)) // each))
 
     def write(workspace: Workspace, number: int, prompt: Prompt) -> Program[list[WrittenBundle]]:
@@ -101,7 +101,7 @@ def _plan(
 
 
 def _orders(products: int) -> list[Sequence[int]]:
-    """The order of the session, and shuffled ones: the same for every session of that size."""
+    """Return the order of the session and shuffled ones: the same for every session of that size."""
     return [
         range(1, products + 1),
         *(tuple((np.random.default_rng(seed).permutation(products) + 1).tolist()) for seed in range(1, DRAFTS)),
@@ -109,7 +109,7 @@ def _orders(products: int) -> list[Sequence[int]]:
 
 
 def _sampler(seed: int) -> Pick:
-    """Chooses tokens by chance, each with its probability; the same choices each time."""
+    """Return a function that samples a token by its probability; the same choices each time."""
     random = np.random.default_rng(seed)
 
     def pick(probabilities: npt.NDArray[np.float64]) -> int:
@@ -119,7 +119,7 @@ def _sampler(seed: int) -> Pick:
 
 
 def _votes(drafts: Sequence[Sequence[WrittenBundle]], products: int) -> Matrix:
-    """(products, products): log odds of two products sharing a bundle, with half a vote more for either side."""
+    """Return the log odds (products, products) that two products share a bundle, with half a vote more each way."""
     counts = np.zeros((products, products))
     for draft in drafts:
         pairs = {pair for bundle in draft for pair in combinations(bundle.positions, 2)}
@@ -132,7 +132,7 @@ def _votes(drafts: Sequence[Sequence[WrittenBundle]], products: int) -> Matrix:
 
 
 def _intent(drafts: Sequence[Sequence[WrittenBundle]], positions: Sequence[int]) -> str:
-    """The intent of the drafted bundle that is most like this one (Jaccard), and the likeliest of several."""
+    """Return the intent of the drafted bundle that is most similar to this one (Jaccard); of several, the likeliest."""
     wanted = set(positions)
 
     def likeness(bundle: WrittenBundle) -> tuple[float, float]:
@@ -143,4 +143,4 @@ def _intent(drafts: Sequence[Sequence[WrittenBundle]], positions: Sequence[int])
 
 
 def _ignore(_: WrittenBundle) -> None:
-    """What one draft says is not shown."""
+    """Drop a bundle of a draft: it is not shown."""

@@ -1,6 +1,6 @@
-"""Intents of bundles that are known already, each written behind a question about its own products.
+"""Intents of known bundles, each written after a question about its own products.
 
-A bundle is read by itself, which takes a few dozen tokens, instead of the whole session with all that is known of it.
+A bundle is read by itself, which takes a few dozen tokens, instead of the whole session with all knowledge about it.
 The instructions are the same for all bundles of all sessions.
 """
 
@@ -18,14 +18,14 @@ from models.student_protocol import IntentPrompt, SessionTask
 from models.vocabulary import Token
 
 WIDTH = 15
-"""Questions that are read side by side: they fill a batch with those of a few other sessions."""
+"""Questions that are read at a time: they fill a batch together with those of a few other sessions."""
 
 
 class Intents:
     """Names bundles that are found without the model."""
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
-        """A branch for each of several bundles."""
+        """Plan one branch for each of several bundles."""
         assert task.intents is not None
         if task.bundles is not None:
             return plan_intents(task.intents, task.bundles, chat, answer, emit)
@@ -39,10 +39,10 @@ class Intents:
 def plan_intents(
     asked: IntentPrompt, bundles: Sequence[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
 ) -> AnswerPlan:
-    """Write the intents of these bundles; without a bundle nothing is read.
+    """Plan to write the intents of these bundles; without a bundle nothing is read.
 
     Args:
-        emit: is told of each bundle while its intent grows.
+        emit: gets each bundle while its intent grows.
     """
     prompt = chat.prompt(asked.messages)
     questions = [(bundle, answer.spell(asked.question(bundle.positions))) for bundle in bundles]
@@ -68,7 +68,7 @@ def with_intent(
     bundle: WrittenBundle,
     emit: Emit,
 ) -> Program[WrittenBundle]:
-    """The bundle with its intent, written behind its question on this branch, which is dropped then."""
+    """Write the intent of a bundle after its question on this branch, and drop the branch."""
     branch.given += len(question)
     intent, _ = yield from write_intent(
         answer, branch, question, [answer.newline, answer.end], lambda intent: emit(replace(bundle, intent=intent))

@@ -1,4 +1,4 @@
-"""The strategy of the paper: the student writes the list of bundles, token after token, the likeliest each time."""
+"""The strategy of the paper: the student writes the list of bundles token by token, the likeliest token each time."""
 
 from dataclasses import replace
 
@@ -8,19 +8,19 @@ from models.llama.answer_tokens import AnswerTokens
 from models.llama.decoding import Program
 from models.llama.engine import AnswerPlan, Workspace
 from models.llama.strategies.base import Emit
-from models.llama.strategies.writing import most_tokens, write_list
+from models.llama.strategies.writing import most_list_tokens, write_list
 from models.pairs.calibration import BundleCalibration
 from models.student_protocol import SessionTask
 
 
-class Listing:
+class ListStrategy:
     """One greedy list per session."""
 
     def __init__(self, calibration: BundleCalibration) -> None:
         self._calibration = calibration
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
-        """One branch: the prompt, and the list behind it."""
+        """Plan one branch: the prompt, and the list after it."""
         prompt = chat.prompt(task.ask("list", task.in_order))
 
         def calibrated(bundle: WrittenBundle) -> WrittenBundle:
@@ -40,5 +40,5 @@ class Listing:
             return [calibrated(bundle) for bundle in bundles]
 
         return AnswerPlan(
-            prompt.shared, len(prompt.own) + most_tokens(answer, task.products, thinks=task.thinks), 1, start
+            prompt.shared, len(prompt.own) + most_list_tokens(answer, task.products, thinks=task.thinks), 1, start
         )

@@ -1,4 +1,4 @@
-"""The numbers of a bundle as tokens: which ones may come next, and which ones are likely to."""
+"""The numbers of a bundle as tokens: which can come next, and which are likely."""
 
 from copy import copy
 
@@ -8,12 +8,12 @@ from models.vocabulary import Token
 
 
 class Numbers:
-    """The numbers of one bundle while they are written, token after token.
+    """The numbers of one bundle while they are written, token by token.
 
     Attributes:
-        numbers: those that are written whole.
+        numbers: those that are complete.
         complete: whether the bundle has ended.
-        legal: the tokens that may come next, ascending.
+        legal: the tokens that can come next, ascending.
     """
 
     def __init__(self, answer: AnswerTokens, written: BundleList) -> None:
@@ -40,10 +40,10 @@ class Numbers:
             self._begin_choice()
 
     def guess(self, most: int) -> tuple[list[Token], list[list[Token]]]:
-        """The next tokens if all products follow each other up to the last.
+        """Guess the next tokens: all products in order up to the last.
 
         Returns:
-            at most so many tokens; and what is legal in the place of each of them, and behind the last.
+            At most `most` tokens, and the legal tokens in the place of each of them and after the last.
         """
         guessed = copy(self)
         guesses: list[Token] = []
@@ -55,9 +55,9 @@ class Numbers:
         return guesses, legal
 
     def _next_in_order(self) -> Token | None:
-        """What begins or goes on with the product that is next in order, if there may be one behind that.
+        """Return the next token of the product that is next in order, if another product can follow it.
 
-        A bundle begins behind the beginning of the one before: that is how people's lists are sorted, and students'.
+        A bundle begins after the beginning of the previous one: people and students sort their lists in this way.
         """
         finished = self._written.finished
         first = finished[-1][0] + 1 if finished and not self.numbers else 1

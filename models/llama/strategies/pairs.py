@@ -1,7 +1,7 @@
-"""All pairs of a session judged on the prompt that they share, in one pass, and the likely ones put together.
+"""All pairs of a session judged after their common prompt, in one pass; the likely ones are joined.
 
-Nothing is decoded token after token but the intents, and those of all bundles side by side. A pair costs the few tokens
-of its question, and nothing where the calibration gives no weight to the answers beside what other sessions say.
+Only the intents are decoded token by token, those of all bundles together. A pair costs the few tokens of its question,
+and nothing if the calibration gives the model's answers no weight compared with what other sessions say.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from models.student_protocol import SessionTask
 from models.vocabulary import Token
 
 _ANSWER_ROOM = 2
-"""Tokens that yes and no may have in common."""
+"""Tokens that the answers yes and no can have in common."""
 
 _MOST_PRODUCTS = 64
 """Larger sessions have too many pairs: 2,016 questions are as long as a book."""
@@ -39,13 +39,13 @@ class Pairs:
         self._judge = PairBundles(calibration)
 
     def asks(self, task: SessionTask) -> bool:
-        """Whether the model is asked about pairs: not where it is calibrated to rely on what other sessions say."""
+        """Tell whether the model is asked about pairs; it is not if the calibration relies only on other sessions."""
         return task.evidence is None or self._judge.needs_scores
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
-        """A branch for the prompt, and from its end one for each of several pairs, and later for each bundle."""
+        """Plan a branch for the prompt, and from its end one for each of several pairs, later one for each bundle."""
 
-        def told_of(bundles: list[WrittenBundle]) -> list[WrittenBundle]:
+        def emitted(bundles: list[WrittenBundle]) -> list[WrittenBundle]:
             for bundle in bundles:
                 emit(bundle)
             return bundles
@@ -53,18 +53,18 @@ class Pairs:
         if task.bundles is not None:
             return _plan_intents(task, list(task.bundles), chat, answer, emit)
         if not self.asks(task):
-            return _plan_intents(task, told_of(self._judge.of_evidence(task)), chat, answer, emit)
+            return _plan_intents(task, emitted(self._judge.of_evidence(task)), chat, answer, emit)
         evidence = given_scores(task)
 
         def conclude(workspace: Workspace, branch: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
-            return _write_intents(answer, workspace, branch, told_of(self._judge.of_scores(scores, evidence)), emit)
+            return _write_intents(answer, workspace, branch, emitted(self._judge.of_scores(scores, evidence)), emit)
 
         return _plan_questions(task, evidence, chat, answer, conclude)
 
     def plan_scores(
         self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, take: Callable[[Matrix], None]
     ) -> AnswerPlan:
-        """The same without the bundles."""
+        """Plan the same without the bundles."""
 
         def conclude(_: Workspace, __: Branch, scores: Matrix) -> Program[list[WrittenBundle]]:
             take(scores)
@@ -81,7 +81,7 @@ def _plan_questions(
     answer: AnswerTokens,
     conclude: Callable[[Workspace, Branch, Matrix], Program[list[WrittenBundle]]],
 ) -> AnswerPlan:
-    """Ask about all pairs, and conclude from the answers."""
+    """Plan to ask about all pairs, and to conclude from the answers."""
     if task.products > _MOST_PRODUCTS:
         raise ModelError(
             f"the session has {task.products:,} products, and the strategy pairs takes {_MOST_PRODUCTS} at most; "
@@ -107,7 +107,7 @@ def _plan_questions(
 def _plan_intents(
     task: SessionTask, bundles: list[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
 ) -> AnswerPlan:
-    """Write the intents of bundles that are known already; without a bundle nothing is read."""
+    """Plan to write the intents of known bundles; without a bundle nothing is read."""
     prompt = chat.prompt(task.ask("pairs", task.in_order))
     width = min(WIDTH, len(bundles))
     cells = len(prompt.own) + width * _intent_tokens(answer, task.products)
@@ -124,7 +124,7 @@ def _plan_intents(
 
 
 def _intent_tokens(answer: AnswerTokens, products: int) -> int:
-    """The most tokens that the numbers of a bundle and its intent take."""
+    """Return the most tokens of a bundle's numbers and its intent."""
     return len(answer.spell(longest_bundle(products))) + INTENT_TOKENS
 
 
@@ -146,7 +146,7 @@ def _write_intents(
 def _scores(
     answer: AnswerTokens, workspace: Workspace, branch: Branch, products: int, evidence: Matrix | None
 ) -> Program[Matrix]:
-    """(products, products): log odds of yes against no for each pair; 0 on the diagonal."""
+    """Return the log odds of yes against no for each pair, (products, products); 0 on the diagonal."""
     before, yes, no = _answers(answer)
     look = partial(_yes_against_no, yes, no)
     scores = np.zeros((products, products))
@@ -158,11 +158,11 @@ def _scores(
     for first in range(0, len(pairs), WIDTH):
         part = pairs[first : first + WIDTH]
         forks = [workspace.fork(branch) for _ in part]
-        found = yield [
+        log_odds = yield [
             Read(fork, (*answer.spell(question(a, b)), *before), look) for fork, (a, b) in zip(forks, part, strict=True)
         ]
-        for fork, (a, b), score in zip(forks, part, found, strict=True):
-            # What is behind the prompt is the question, and the answer is a token that is looked at and not read.
+        for fork, (a, b), score in zip(forks, part, log_odds, strict=True):
+            # The question follows the prompt; the answer is one token, whose logit is used but which is not read.
             fork.given, fork.written = fork.length - branch.length, 1
             scores[a - 1, b - 1] = scores[b - 1, a - 1] = score
             workspace.drop(fork)
@@ -170,7 +170,7 @@ def _scores(
 
 
 def _answers(answer: AnswerTokens) -> tuple[tuple[Token, ...], Token, Token]:
-    """The tokens where yes and no first differ, and those that they have in common before."""
+    """Return the tokens that yes and no have in common, and the first token of each where they differ."""
     yes, no = answer.spell(YES), answer.spell(NO)
     same = next(i for i in range(len(no)) if yes[i] != no[i])
     return yes[:same], yes[same], no[same]
@@ -181,5 +181,5 @@ def _yes_against_no(yes: Token, no: Token, logits: Logits) -> float:
 
 
 def _numbers(answer: AnswerTokens, bundle: WrittenBundle) -> tuple[Token, ...]:
-    """What stands before the intent of a bundle, behind the prompt of its session."""
+    """Return what stands before the intent of a bundle, after the prompt of its session."""
     return answer.spell(",".join(map(str, bundle.positions)) + ":")

@@ -1,4 +1,4 @@
-"""The strategy of the paper: the student writes the list of bundles, token after token, the likeliest each time."""
+"""Constrained decoding of a list of bundles, of a thought, and of an intent."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,22 +18,22 @@ Pick = Callable[[npt.NDArray[np.float64]], int]
 """Chooses one of several tokens by their probabilities."""
 
 _FIRST_GUESSES = 8
-"""Tokens that are guessed at first; then as many more or fewer as turn out right."""
+"""Tokens that are guessed at first; then the number follows how many guesses were right."""
 
 THOUGHT_TOKENS = 384
-"""The longest thought: those of people about ten products have up to 350 tokens."""
+"""Tokens of the longest thought. Thoughts that people wrote about ten products have up to 350 tokens."""
 
 _MOST_PAIRS = 16
-"""Pairs that a list has room for besides its longest bundle, however many products there are."""
+"""Pairs that a list has room for next to its longest bundle, however many products there are."""
 
 
 def likeliest(probabilities: npt.NDArray[np.float64]) -> int:
-    """The token of the highest probability."""
+    """Return the index of the highest probability."""
     return int(probabilities.argmax())
 
 
-def most_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) -> int:
-    """Tokens that a list for so many products may take: the longest bundle, and as many pairs as there may be.
+def most_list_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) -> int:
+    """Return the most tokens of a list: the longest bundle, and as many pairs as there can be.
 
     Args:
         thinks: whether a thought comes first.
@@ -44,7 +44,7 @@ def most_tokens(answer: AnswerTokens, products: int, *, thinks: bool = False) ->
 
 
 def bundle_tokens(answer: AnswerTokens, products: int) -> int:
-    """Tokens that the longest bundle may take, with its intent."""
+    """Return the most tokens of a bundle with its intent."""
     return len(answer.spell(longest_bundle(products))) + INTENT_TOKENS + 2
 
 
@@ -58,31 +58,31 @@ def write_list(
     *,
     thinks: bool = False,
 ) -> Program[list[WrittenBundle]]:
-    """Write bundles behind a prompt until the model ends the list, or there is no room for another.
+    """Write bundles after a prompt until the model ends the list, or there is no room for another.
 
-    The next numbers are guessed, and read together with what is known. What the model thinks of a guess is the same
-    as without it, so that guessing changes how long it takes, and not what is written (speculative decoding, Leviathan
-    et al. 2023, with the format in the place of a smaller model).
+    The next numbers are guessed, and read together with the known tokens. What the model thinks of a guess is the same
+    as without it, so guessing changes the time but not the result (speculative decoding, Leviathan et al. 2023, with
+    the format in place of a smaller model).
 
     Args:
-        branch: where the prompt goes; the tokens that it shares with others are there already.
+        branch: gets the prompt; it has the shared tokens already.
         products: at least two.
-        emit: is told of each bundle while its intent grows.
-        pick: chooses among the tokens that are legal.
-        thinks: whether it writes a thought first.
+        emit: gets each bundle while its intent grows.
+        pick: chooses among the legal tokens.
+        thinks: whether to write a thought first.
     """
     branch.given += len(prompt)
     pending = (yield from write_thought(answer, branch, prompt)) if thinks else list(prompt)
-    limit = branch.length + len(pending) + most_tokens(answer, products)
+    limit = branch.length + len(pending) + most_list_tokens(answer, products)
     written = BundleList(products)
     bundles: list[WrittenBundle] = []
     boldness = min(answer.most_guesses, _FIRST_GUESSES)
-    goes_on = True
-    while goes_on:
+    continues = True
+    while continues:
         numbers = Numbers(answer, written)
         confidence = 1.0
         while not numbers.complete:
-            # Tokens that are forced are fed with the next decision.
+            # Forced tokens are read together with the next decision.
             if len(numbers.legal) == 1:
                 pending += numbers.legal
                 branch.written += 1
@@ -103,25 +103,25 @@ def write_list(
         bundle = WrittenBundle(len(bundles), numbers.numbers, "", confidence, complete=False)
         emit(bundle)
         left = limit - branch.length - len(pending)
-        goes_on = written.may_go_on and left >= 2 * bundle_tokens(answer, products)
-        ends = [answer.newline, answer.end] if goes_on else [answer.end]
+        continues = written.can_continue and left >= 2 * bundle_tokens(answer, products)
+        ends = [answer.newline, answer.end] if continues else [answer.end]
         intent, end = yield from write_intent(answer, branch, pending, ends, partial(_grow, emit, bundle))
         bundles.append(replace(bundle, intent=intent, complete=True))
         emit(bundles[-1])
-        goes_on = end == answer.newline
+        continues = end == answer.newline
         pending = [end]
     return bundles
 
 
 def write_thought(answer: AnswerTokens, branch: Branch, before: Sequence[Token]) -> Program[list[Token]]:
-    """Write a line of free text, the likeliest token each time, and return what is still to be read of it."""
+    """Write a line of free text, the likeliest token each time, and return the tokens that are still to be read."""
     pending = [*before, *answer.spell(THOUGHT)]
     branch.written += len(pending) - len(before)
     for _ in range(THOUGHT_TOKENS):
         [(token, ends)] = yield [Read(branch, pending, partial(_line_or_end, answer))]
         branch.written += 1
         if ends:
-            # An end may carry the last sign of the line with it.
+            # An end can carry the last characters of the line.
             return [answer.newline if token == answer.end else token]
         pending = [token]
     return [*pending, answer.newline]
@@ -134,10 +134,10 @@ def write_intent(
     ends: Sequence[Token],
     grow: Callable[[str], None],
 ) -> Program[tuple[str, Token]]:
-    """Write an intent behind the tokens of its bundle; the intent, and which of the ends the model chose.
+    """Write an intent after the tokens of its bundle; return it, and the end that the model chose.
 
     Args:
-        grow: is told of the intent as far as it is written.
+        grow: gets the intent as far as it is written.
     """
     data = b""
     pending = list(before)
@@ -145,9 +145,9 @@ def write_intent(
     while True:
         guesses = answer.intents.guess(written, min(answer.most_guesses, INTENT_TOKENS - len(written)))
         look = partial(_text_or_end, answer, not written, guesses, ends)
-        [found] = yield [Read(branch, [*pending, *guesses], look, len(guesses))]
+        [choices] = yield [Read(branch, [*pending, *guesses], look, len(guesses))]
         start = branch.length - len(guesses)
-        for place, (text, end, ends_here) in enumerate(found):
+        for place, (text, end, ends_here) in enumerate(choices):
             branch.length = start + place
             new_word = answer.begins_word(text) and len(data.split()) == INTENT_WORDS
             if ends_here or new_word or len(written) == INTENT_TOKENS:
@@ -161,7 +161,7 @@ def write_intent(
 
 
 def _line_or_end(answer: AnswerTokens, logits: Logits) -> tuple[Token, bool]:
-    """The likeliest token of a line of text, and whether it ends the line."""
+    """Return the likeliest token of a line of text, and whether it ends the line."""
     text, end = answer.line.likeliest(logits[0]), answer.line_ends.likeliest(logits[0])
     return (end, True) if logits[0][end] > logits[0][text] else (text, False)
 
@@ -169,7 +169,7 @@ def _line_or_end(answer: AnswerTokens, logits: Logits) -> tuple[Token, bool]:
 def _decide(
     guesses: Sequence[Token], legal: Sequence[Sequence[Token]], pick: Pick, logits: Logits
 ) -> tuple[list[Token], float]:
-    """The guesses that are right, with the token that the model chooses behind them, and their probability."""
+    """Return the right guesses with the token that the model chooses after them, and their probability."""
     taken: list[Token] = []
     probability = 1.0
     for place, tokens in enumerate(legal):
@@ -189,7 +189,7 @@ def _grow(emit: Callable[[WrittenBundle], None], bundle: WrittenBundle, intent: 
 
 
 def _among(legal: Sequence[Token], logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Probabilities of the legal tokens, if only they can be."""
+    """Return the probabilities of the legal tokens relative to each other."""
     weights = logits[legal].astype(np.float64)
     weights = np.exp(weights - weights.max())
     probabilities: npt.NDArray[np.float64] = weights / weights.sum()
@@ -199,20 +199,20 @@ def _among(legal: Sequence[Token], logits: npt.NDArray[np.float32]) -> npt.NDArr
 def _text_or_end(
     answer: AnswerTokens, first: bool, guesses: Sequence[Token], ends: Sequence[Token], logits: Logits
 ) -> list[tuple[Token, Token, bool]]:
-    """The likeliest token of the intent, the likeliest end, and whether the end is likelier.
+    """Return the likeliest token of the intent, the likeliest end, and whether the end is likelier.
 
-    First behind what is written, then behind each guess, as long as they are right.
+    The first result is for what is written, and one more for each right guess.
 
     Args:
         first: whether the intent is still to begin, so that it cannot end.
     """
-    found = []
+    choices = []
     for place, row in enumerate(logits):
         begins = first and not place
         end = max(ends, key=lambda token: float(row[token]))
         text = (answer.intent_start if begins else answer.intent_middle).likeliest(row)
         ends_here = not begins and bool(row[end] > row[text])
-        found.append((text, end, ends_here))
+        choices.append((text, end, ends_here))
         if ends_here or place == len(guesses) or text != guesses[place]:
             break
-    return found
+    return choices

@@ -1,4 +1,4 @@
-"""Adapters that are merged, exported and taken in."""
+"""Adapters that are merged, exported and imported."""
 
 import json
 import struct
@@ -7,14 +7,15 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from models.adapters.conversion import Delta, base_shape
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import Delta
 from models.adapters.folder import write_adapter
 from tests.inputs.case import Case
 from tests.models.tiny import WIDTH, make_adapter, make_model
 
 
 def _folder(rank: int = 2) -> dict[str, bytes]:
-    """An adapter for a tiny model, as PEFT writes it, in the folder `a`; and the model itself."""
+    """Return the files of a tiny model, and in the folder `a` an adapter for it as PEFT writes it."""
     with TemporaryDirectory() as name:
         base, folder = make_model(Path(name) / "base.gguf"), Path(name) / "a"
         folder.mkdir()
@@ -43,35 +44,35 @@ def _header(length: int, text: bytes = b"") -> dict[str, bytes]:
 _HUGE = json.dumps({"x": {"dtype": "F32", "shape": [2**62, 4], "data_offsets": [0, 2**62]}}).encode()
 
 _SPOILED: tuple[tuple[str, dict[str, bytes], str], ...] = (
-    ("claims a list of 2^63 bytes", _header(2**63), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("claims a matrix of 2^64 numbers", _header(len(_HUGE), _HUGE), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("has brackets in brackets", _header(90_000, b"[" * 90_000), f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("is empty", {_WEIGHTS: b""}, f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("was cut", {_WEIGHTS: _FILES[_WEIGHTS][:-9]}, f"{_WEIGHTS}: this is no whole safetensors file"),
-    ("has a configuration of brackets", {_CONFIG: b"[" * 90_000}, f"{_CONFIG}: this is no JSON"),
+    ("claims a list of 2^63 bytes", _header(2**63), f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("claims a matrix of 2^64 numbers", _header(len(_HUGE), _HUGE), f"{_WEIGHTS}: this safetensors file is incomplete"),
+    ("has brackets in brackets", _header(90_000, b"[" * 90_000), f"{_WEIGHTS}: this safetensors file is incomplete"),
+    ("is empty", {_WEIGHTS: b""}, f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("was cut", {_WEIGHTS: _FILES[_WEIGHTS][:-9]}, f"{_WEIGHTS}: this safetensors file is incomplete or damaged"),
+    ("has a configuration of brackets", {_CONFIG: b"[" * 90_000}, f"{_CONFIG}: this is not JSON"),
     ("has a configuration of 2 MB", {_CONFIG: b" " * 2**21}, f"{_CONFIG}: it has more than 1,048,576 bytes"),
     ("has UTF-16 for a configuration", {_CONFIG: _FILES[_CONFIG].decode().encode("utf-16")}, "it is UTF-16 text"),
     ("is one of DoRA", _config(use_dora=True), "cannot hold use_dora=True"),
     ("saves whole modules", _config(modules_to_save=["lm_head"]), "cannot hold modules_to_save=['lm_head']"),
-    ("has a pattern that takes for ever", _config(alpha_pattern={"(x+)+$": 1}), "could take for ever to match"),
+    ("has a pattern that never finishes", _config(alpha_pattern={"(x+)+$": 1}), "could take forever to match"),
     (
-        "has an alpha without an end",
+        "has an infinite alpha",
         _config(lora_alpha=float("inf")),
         "what it adds to model.layers.0.mlp.up_proj is no",
     ),
     ("is a pickle", {"a/adapter_model.bin": b"x"}, "{tmp}/a/adapter_model.bin: this is a pickle"),
-    ("lists a file above", {"a/SHA256SUMS": b"0" * 64 + b"  ../x\n"}, "'../x' is no file of this folder"),
+    ("lists a file above", {"a/SHA256SUMS": b"0" * 64 + b"  ../x\n"}, "'../x' is not a file of this folder"),
     (
-        "is another than its hash",
+        "does not have its hash",
         {"a/SHA256SUMS": b"0" * 64 + b"  adapter_model.safetensors\n"},
-        "its SHA-256 is another",
+        "its SHA-256 differs",
     ),
     ("has a kind of its own", {"a/manifest.json": b'{"kind": "\\u001b[31m"}'}, "which this version of kdtui does not"),
 )
 
 CASES = [
     Case(
-        "an adapter is taken in",
+        "an adapter is imported",
         _TAKE,
         "a is an adapter, copied to",
         code=0,
@@ -80,23 +81,23 @@ CASES = [
     ),
     *(
         Case(
-            f"an adapter that is taken in {what}",
+            f"an imported adapter {what}",
             _TAKE,
-            said,
+            expected,
             files={**_FILES, **changed},
             before=(_BASE,),
             forbidden=("\x1b",),
         )
-        for what, changed, said in _SPOILED
+        for what, changed, expected in _SPOILED
     ),
     Case(
-        "an adapter that is taken in has a rank beyond its base",
+        "an imported adapter has a rank beyond its base",
         _TAKE,
         "it has a rank of 300, and no weight that it changes has a side of more than 128",
         files={**_folder(300)},
         before=(_BASE,),
     ),
-    Case("a folder without an adapter is taken in", _TAKE, "there is no adapter in this folder", files={"a/x": b""}),
+    Case("a folder without an adapter is imported", _TAKE, "there is no adapter in this folder", files={"a/x": b""}),
     Case(
         "an adapter gets a name with control characters",
         (*_TAKE, "--name", "a\x1b[31m"),
@@ -109,25 +110,25 @@ CASES = [
         Case(
             f"adapters are merged with {what}",
             (*_MERGE, *adapters),
-            said,
+            expected,
             files=_FILES,
             before=(_BASE, (*_TAKE, "--name", "one")),
         )
-        for what, adapters, said in (
+        for what, adapters, expected in (
             (
-                "a weight that is no number",
+                "a weight that is not a number",
                 ("one=nan",),
                 "one: an adapter is merged with a weight such as 0.5, not nan",
             ),
-            ("a weight of nothing", ("one=0",), "one: an adapter is merged with a weight such as 0.5, not 0"),
-            ("an endless weight", ("one=-inf",), "one: an adapter is merged with a weight such as 0.5, not -inf"),
+            ("a weight of 0", ("one=0",), "one: an adapter is merged with a weight such as 0.5, not 0"),
+            ("an infinite weight", ("one=-inf",), "one: an adapter is merged with a weight such as 0.5, not -inf"),
             ("themselves", ("one", "one=2"), "one is named twice; name it once, with the sum of its weights"),
-            ("one that is not there", ("one", "tow"), "there is no adapter 'tow'"),
+            ("one that does not exist", ("one", "tow"), "there is no adapter 'tow'"),
             ("a base", ("one", "{tmp}/base.gguf"), "{tmp}/base.gguf: this is no adapter"),
         )
     ),
     Case(
-        "adapters are merged to no rank",
+        "adapters are merged to rank 0",
         (*_MERGE, "x", "--rank", "0"),
         "--rank takes a whole number, 1 or more",
         code=2,
@@ -147,5 +148,7 @@ CASES = [
         files=_FILES,
         before=(_BASE,),
     ),
-    Case("an adapter is exported to nowhere", ("model", "export", "shipped"), "--output FOLDER is missing", code=2),
+    Case(
+        "an adapter is exported without a folder", ("model", "export", "shipped"), "--output FOLDER is missing", code=2
+    ),
 ]

@@ -1,16 +1,16 @@
-"""Calibrations that are not there, and options in the wrong place."""
+"""Calibrations that do not exist, and options in the wrong place."""
 
 from tests.inputs.case import DEMO, Case
 
 CASES = [
     Case(
-        "a calibration to show is not there",
+        "a calibration to show does not exist",
         ("calibrate", "show", "9"),
         "there is no calibration 9; kdtui calibrate ls",
     ),
-    Case("a calibration to delete is not there", ("calibrate", "rm", "9", "--yes"), "there is no calibration 9"),
+    Case("a calibration to delete does not exist", ("calibrate", "rm", "9", "--yes"), "there is no calibration 9"),
     Case(
-        "calibrations of no dataset are asked for",
+        "calibrations of an unknown dataset are listed",
         ("calibrate", "ls", "-d", "x"),
         "there is no dataset 'x'",
         before=(DEMO,),
@@ -18,7 +18,7 @@ CASES = [
     Case(
         "an option stands before the command that it belongs to",
         ("calibrate", "--dataset", "demo", "ls"),
-        "what goes with ls stands behind it",
+        "put the options of ls after its name",
         code=2,
     ),
     Case(

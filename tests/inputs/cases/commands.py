@@ -1,4 +1,4 @@
-"""Command lines that cannot be understood, and names that are not there."""
+"""Command lines with mistakes, and names that do not exist."""
 
 from tests.inputs.case import DEMO, Case
 
@@ -21,12 +21,10 @@ CASES = [
         "an option is misspelled", ("evaluate", "--datset", "x"), "no such option --datset; did you mean --dataset?\n"
     ),
     wrong("an option is like no other", ("data", "ls", "--zzz"), "no such option --zzz; kdtui data ls --help lists"),
-    wrong(
-        "an option stands before the command", ("--dataset", "x"), "it stands behind a command: kdtui COMMAND --dataset"
-    ),
+    wrong("an option stands before the command", ("--dataset", "x"), "put it after a command: kdtui COMMAND --dataset"),
     wrong("a command is misspelled", ("evalute",), "there is no command 'evalute'; did you mean 'evaluate'?\n"),
     wrong(
-        "a command is called as elsewhere",
+        "a command has a name from other programs",
         ("data", "delete", "x"),
         "there is no command 'delete'; did you mean 'rm'?\n",
     ),
@@ -36,19 +34,19 @@ CASES = [
         "did you mean 'kdtui data import' or 'kdtui knowledge import'?\n",
     ),
     wrong("a command is like no other", ("data", "dance"), "there is no command 'dance'; kdtui data --help lists"),
-    wrong("a word is not one of those that an option takes", ("evaluate", "--split", "tset"), "did you mean test?\n"),
+    wrong("a value is not one of the choices of an option", ("evaluate", "--split", "tset"), "did you mean test?\n"),
     wrong("a number is a word", ("evaluate", "--limit", "x"), "--limit takes a whole number, 1 or more, not 'x'\n"),
     wrong(
         "a number is too small", ("generate", "s", "-k", "0"), "--neighbours takes a whole number, 1 to 50, not '0'\n"
     ),
     wrong("a number is beyond the database", ("knowledge", "ls", "-n", "9" * 30), "999 is too large\n"),
     wrong(
-        "an argument is missing", ("data", "import"), "PATH is missing; kdtui data import --help shows what is needed\n"
+        "an argument is missing", ("data", "import"), "PATH is missing; kdtui data import --help shows the arguments\n"
     ),
     wrong("an option is missing", ("data", "import", "x"), "--dataset NAME is missing; kdtui data import --help"),
     wrong("an option has no value", ("data", "import", "x", "--dataset"), "--dataset needs a value"),
     wrong("a flag has a value", ("data", "ls", "--json=3"), "--json takes no value\n"),
-    wrong("there is a word too many", ("data", "ls", "\x1b[2Jx"), "kdtui data ls has no use for"),
+    wrong("there is an extra word", ("data", "ls", "\x1b[2Jx"), "kdtui data ls does not take"),
     absent("a dataset is misspelled", ("evaluate", "-d", "dmeo"), "there is no dataset 'dmeo'; did you mean 'demo'?"),
     absent("a dataset is written in capitals", ("evaluate", "-d", "DEMO"), "did you mean 'demo'?"),
     absent(
@@ -82,7 +80,7 @@ CASES = [
         "there is no host 'gup'; did you mean 'gpu'?",
         ("host", "add", "gpu", "--local", "--workdir", "{tmp}"),
     ),
-    absent("there is no such run", ("run", "show", "7"), "there is no run 7; kdtui run ls shows those that there are"),
+    absent("a run does not exist", ("run", "show", "7"), "there is no run 7; kdtui run ls shows those that there are"),
 ]
 CASES = [
     Case(**{**case.__dict__, "files": {"k.jsonl": '{"session": "k01", "items": [{"id": "i"}]}'}})

@@ -1,4 +1,4 @@
-"""What `--db` and KDTUI_DB may name, and what cannot be a database."""
+"""Valid and invalid values of `--db` and KDTUI_DB."""
 
 from tests.inputs.case import Case
 
@@ -30,7 +30,7 @@ CASES = [
         files={"a.db.gz": b"\x1f\x8b\x08\x00" + bytes(60)},
     ),
     Case(
-        "the database is cut off behind its first bytes",
+        "the database is cut off after its first bytes",
         ("data", "ls", "--db", "{tmp}/a.db"),
         "{tmp}/a.db: this file is not an SQLite database",
         files={"a.db": b"SQLite format 3\0" + bytes(40)},
@@ -47,15 +47,15 @@ CASES = [
         "File name too long; choose another with --db",
     ),
     Case(
-        "a database that is not there has no datasets",
+        "a database that does not exist has no datasets",
         ("data", "ls", "--db", "{tmp}/none/x.db"),
         "there is no database {tmp}/none/x.db yet",
         code=0,
     ),
     Case(
-        "something is shown of a database that is not there",
+        "a run in a database that does not exist is shown",
         ("run", "show", "1", "--db", "{tmp}/none/x.db"),
-        "there is no run 1; kdtui run ls shows those that there are (there is no database {tmp}/none/x.db yet)",
+        "there is no run 1; kdtui run ls lists the runs (there is no database {tmp}/none/x.db yet)",
     ),
     Case(
         "an empty file is an empty database",
@@ -65,7 +65,7 @@ CASES = [
         files={"a.db": ""},
     ),
     Case(
-        "an empty file becomes a database with what is stored first",
+        "an empty file becomes a database with the first write",
         ("data", "show", "o01", "--db", "{tmp}/a.db"),
         "weekend tent camping",
         code=0,

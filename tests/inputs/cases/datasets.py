@@ -1,12 +1,12 @@
-"""Datasets that cannot be read, or are not there."""
+"""Datasets that cannot be read, or do not exist."""
 
 from tests.inputs.case import Case
 
 CASES = [
     Case(
-        "a file to import is not there",
+        "a file to import does not exist",
         ("data", "import", "{tmp}/nothing.jsonl", "--dataset", "x"),
         "{tmp}/nothing.jsonl",
     ),
-    Case("there is no dataset of the name", ("data", "show", "s1", "--dataset", "nothing"), "nothing"),
+    Case("a dataset does not exist", ("data", "show", "s1", "--dataset", "nothing"), "nothing"),
 ]

@@ -1,4 +1,4 @@
-"""Endpoints that are none, budgets that cannot be kept to, and teachers that are not here."""
+"""Invalid budgets of endpoints, and teachers that do not exist."""
 
 from tests.inputs.case import DEMO, Case
 
@@ -7,58 +7,58 @@ NOWHERE = "http://127.0.0.1:9/v1#m"
 
 CASES = [
     Case(
-        "a limit of the cost without prices limits nothing",
+        "a cost limit lacks prices",
         (*DISTILL, NOWHERE, "--max-cost", "5"),
         "a limit of the cost needs prices: give --prompt-price and --answer-price",
         before=(DEMO,),
     ),
     Case(
-        "an estimate of the cost has a limit and no prices",
+        "a cost limit of a dry run lacks prices",
         (*DISTILL, NOWHERE, "--max-cost", "5", "--dry-run"),
         "a limit of the cost needs prices",
         before=(DEMO,),
     ),
     Case(
-        "a limit of the cost is no number",
+        "a cost limit is not a number",
         (*DISTILL, NOWHERE, "--prompt-price", "1", "--max-cost", "nan"),
         "--max-cost takes a number, 0 or more, not 'nan'",
         code=2,
         before=(DEMO,),
     ),
     Case(
-        "a limit of the cost has no end",
+        "a cost limit is infinite",
         (*DISTILL, NOWHERE, "--prompt-price", "1", "--max-cost", "inf"),
         "--max-cost is a number such as 2.5, not inf",
         before=(DEMO,),
     ),
     Case(
-        "a price has no end",
+        "a price is infinite",
         (*DISTILL, NOWHERE, "--prompt-price", "inf"),
         "--prompt-price is a number such as 2.5, not inf",
         before=(DEMO,),
     ),
     Case(
-        "the cost of a model is asked for that is not here",
+        "the teacher of a dry run does not exist",
         (*DISTILL, "gpt-4o", "--dry-run"),
         "there is no student 'gpt-4o'",
         before=(DEMO,),
         forbidden=("costs nothing", "cost 0"),
     ),
     Case(
-        "the cost of a file is asked for that is not there",
+        "the model file of a dry run does not exist",
         (*DISTILL, "{tmp}/nothing.gguf", "--dry-run"),
         "{tmp}/nothing.gguf: there is no such file",
         before=(DEMO,),
         forbidden=("costs nothing",),
     ),
     Case(
-        "the cost of a student here is asked for",
+        "the teacher of a dry run is a local student",
         (*DISTILL, "smollm2", "--dry-run"),
-        "smollm2 is a student of your own, and costs nothing",
+        "smollm2 runs on this machine and costs nothing",
         before=(DEMO,),
     ),
     Case(
-        "an answer may have no tokens",
+        "the maximum length of an answer is 0",
         (*DISTILL, NOWHERE, "--answer-tokens", "0"),
         "--answer-tokens takes a whole number, 1 or more, not '0'",
         code=2,

@@ -1,4 +1,4 @@
-"""Files that people, and their editors, have written in another way than as plain UTF-8."""
+"""Files in other encodings than plain UTF-8."""
 
 import gzip
 import json
@@ -27,7 +27,7 @@ _LEARN = ("knowledge", "import", "{tmp}/k.jsonl", "-d", "demo")
 
 _KINDS = (
     ("UTF-16", _SESSION.encode("utf-16"), "it is UTF-16 text; save the file as UTF-8"),
-    ("UTF-16 of the other order", b"\xfe\xff" + _SESSION.encode("utf-16-be"), "it is UTF-16 text"),
+    ("big-endian UTF-16", b"\xfe\xff" + _SESSION.encode("utf-16-be"), "it is UTF-16 text"),
     ("UTF-16 without a mark", _SESSION.encode("utf-16-le"), "it is UTF-16 text, or no text at all"),
     ("UTF-32", _SESSION.encode("utf-32"), "it is UTF-32 text"),
     ("compressed by gzip", gzip.compress(_SESSION.encode()), "it is compressed by gzip; unpack it with gunzip first"),
@@ -45,18 +45,18 @@ _LAYOUT = {
 
 CASES = [
     *(
-        Case(f"a dataset is {kind}", _IMPORT, f"{{tmp}}/x.jsonl: {said}", files={"x.jsonl": data})
-        for kind, data, said in _KINDS
+        Case(f"a dataset is {kind}", _IMPORT, f"{{tmp}}/x.jsonl: {expected}", files={"x.jsonl": data})
+        for kind, data, expected in _KINDS
     ),
     *(
         Case(
             f"knowledge is {kind}",
             _LEARN,
-            f"{{tmp}}/k.jsonl: {said}",
+            f"{{tmp}}/k.jsonl: {expected}",
             files={"k.jsonl": data},
             before=(DEMO,),
         )
-        for kind, data, said in _KINDS
+        for kind, data, expected in _KINDS
     ),
     Case(
         "a table of a dataset is UTF-16",
@@ -79,7 +79,7 @@ CASES = [
         files={"x.jsonl": _SESSION.encode("utf-8-sig")},
     ),
     Case(
-        "files with byte order marks were put together",
+        "files with byte order marks were concatenated",
         _IMPORT,
         "2 sessions",
         code=0,
@@ -94,7 +94,7 @@ CASES = [
         before=(DEMO,),
     ),
     Case(
-        "knowledge goes to what is no folder",
+        "knowledge is exported to something that is not a folder",
         ("knowledge", "export", "-d", "demo", "-o", "/dev/null"),
         "/dev/null: this is no folder",
         before=(DEMO, ("knowledge", "mine", "-d", "demo")),

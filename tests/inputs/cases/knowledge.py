@@ -1,4 +1,4 @@
-"""Knowledge and samples: values that cannot be, names that are not there, and advice that helps."""
+"""Knowledge and samples: invalid values, names that do not exist, and helpful advice."""
 
 from tests.inputs.case import DEMO, Case
 
@@ -16,21 +16,21 @@ THOUGHT = (
 
 
 def refused(situation: str, *command: str, expected: str) -> Case:
-    """What an option takes is said by its name, and with the code for wrong usage."""
+    """Make a case whose message names the option, with the exit code for wrong usage."""
     return Case(situation, command, expected, code=2)
 
 
 CASES = [
     Case(
-        "knowledge of all domains is asked for without a sample that has some",
+        "knowledge of all domains is shown without a sample",
         ("knowledge", "for", "o34", "--domains", "all"),
         "--domains all shows what a sample has of several datasets; name one with --sample",
         before=MINED,
     ),
     Case(
-        "a sample has nothing of a format, of whatever dataset",
+        "a sample has no piece of a format",
         ("knowledge", "for", "o34", "--domains", "all", "--sample", "half", "--knowledge", "thought"),
-        "sample 'half' has no thoughts that are kept; it has",
+        "sample 'half' has no kept thoughts; it has",
         before=RULES,
     ),
     Case(
@@ -52,7 +52,7 @@ CASES = [
         before=MINED,
     ),
     Case(
-        "no pattern has the support that is asked for",
+        "no pattern has the minimum support",
         ("knowledge", "mine", "--min-support", "1", "--replace"),
         "no pattern of dataset 'demo' has a support of 1 at these levels, so nothing was changed",
         before=MINED,
@@ -68,9 +68,9 @@ CASES = [
     refused("a level is a fraction", "knowledge", "mine", "--level", "1.5", expected="--level"),
     refused("a support is above one", "knowledge", "mine", "--min-support", "1.1", expected="--min-support"),
     refused("a support is below zero", "knowledge", "mine", "--min-support=-0.1", expected="--min-support"),
-    refused("a support is no number", "knowledge", "mine", "--min-support", "nan", expected="--min-support"),
+    refused("a support is not a number", "knowledge", "mine", "--min-support", "nan", expected="--min-support"),
     refused("a pattern has one category at most", "knowledge", "mine", "--max-size", "1", expected="--max-size"),
-    refused("a distillation has no session", "knowledge", "distill", "--limit", "0", expected="--limit"),
+    refused("a distillation is limited to 0 sessions", "knowledge", "distill", "--limit", "0", expected="--limit"),
     *(
         refused(
             f"{option} of a distillation is {value}",
@@ -85,7 +85,7 @@ CASES = [
     ),
     *(
         refused(
-            f"{option} of a distillation is too large to be counted with",
+            f"{option} of a distillation is too large",
             *("knowledge", "distill", "--teacher", "http://x/v1#m", option, "9" * 400),
             expected=option,
         )
@@ -93,7 +93,7 @@ CASES = [
     ),
     *(
         refused(
-            f"{option} of a prompt is too large to be counted with",
+            f"{option} of a prompt is too large",
             *("knowledge", "for", "o01", option, "9" * 400),
             expected=option,
         )
@@ -102,9 +102,9 @@ CASES = [
     refused("a seed is too large to be stored", "sample", "create", "x", "--seed", "9" * 30, expected="--seed"),
     refused("a sample has a blank name", "sample", "create", " ", expected="a sample needs a name"),
     refused(
-        "what is rejected is to be drawn",
+        "a draw is to include rejected pieces",
         *("sample", "create", "x", "--all"),
-        expected="what is drawn is never rejected",
+        expected="rejected pieces are never drawn",
     ),
     *(
         Case(
@@ -116,28 +116,28 @@ CASES = [
         for ratio in ("0", "-0.5", "1.01", "nan", "inf")
     ),
     Case(
-        "a sample is picked by a search that finds nothing",
+        "a sample is picked by a search without matches",
         ("sample", "create", "x", "--query", "zzz"),
         "no knowledge matches zzz; kdtui knowledge ls --all shows what there is",
         before=MINED,
         forbidden=("of these numbers",),
     ),
     Case(
-        "what a search does not find is deleted",
+        "a search without matches is to delete knowledge",
         ("knowledge", "rm", "--query", "zzz", "--yes"),
         "no knowledge matches zzz",
         before=MINED,
         forbidden=("of these numbers",),
     ),
     Case(
-        "what a search does not find is exported",
+        "a search without matches is to export knowledge",
         ("knowledge", "export", "--query", "zzz", "--output", "{tmp}/out"),
         "no knowledge matches zzz",
         before=MINED,
         forbidden=("of these numbers",),
     ),
     Case(
-        "a sample is picked where nothing is known",
+        "a sample is picked without any knowledge",
         ("sample", "create", "x", "--query", ""),
         "no knowledge is stored yet",
         before=(DEMO,),
@@ -149,7 +149,7 @@ CASES = [
         before=MINED,
     ),
     Case(
-        "a sample is picked by something that is no number",
+        "a sample is picked by a word in place of numbers",
         ("sample", "create", "x", "--pieces", "all"),
         "is no number and no range of numbers",
         before=MINED,
@@ -170,60 +170,60 @@ CASES = [
         forbidden=("left out",),
     ),
     Case(
-        "a sample is picked by a search that finds rejected pieces alone",
+        "a sample is picked by a search that finds only rejected pieces",
         ("sample", "create", "x", "--query", "precision:<0.5"),
         "all of it is rejected",
         before=DISTILLED,
     ),
     Case(
-        "a sample without patterns is to show some",
+        "patterns of a sample without patterns are shown",
         ("knowledge", "for", "o34", "--knowledge", "pattern", "--sample", "half"),
-        "sample 'half' has no patterns of dataset 'demo' that are kept; it has 1 rule of demo. Add some with "
+        "sample 'half' has no kept patterns of dataset 'demo'; it has 1 rule of demo. Add some with "
         "kdtui sample create NAME --add-to half --dataset demo --format pattern, or show --knowledge rule, or leave "
         "out --sample",
         before=(*MINED, ("knowledge", "distill"), ("sample", "create", "half", "--format", "rule", "--ratio", "0.01")),
         forbidden=("knowledge mine",),
     ),
     Case(
-        "a sample is to show what its dataset does not have either",
+        "a format that neither sample nor dataset has is shown",
         ("knowledge", "for", "o34", "--knowledge", "pattern", "--sample", "half"),
         "The dataset has none either: find some with kdtui knowledge mine --dataset demo",
         before=RULES,
     ),
     Case(
-        "a sample of one dataset is to be shown for another",
+        "a sample of one dataset is shown for another",
         ("knowledge", "for", "o34", "--dataset", "two words", "--knowledge", "rule", "--sample", "half"),
         "kdtui knowledge distill --format rule --dataset 'two words'",
         before=(*RULES, ("data", "import", "{outdoor}", "--dataset", "two words")),
     ),
     Case(
-        "the pattern student is to take its knowledge from a sample",
+        "the pattern student gets a sample",
         ("evaluate", "--student", "patterns", "--sample", "half"),
         "is shown no knowledge; leave out --sample",
         before=RULES,
         forbidden=("say which with --knowledge",),
     ),
     Case(
-        "the pattern student is to be shown rules of a sample",
+        "the pattern student gets rules of a sample",
         ("generate", "o34", "--student", "patterns", "--knowledge", "rule", "--sample", "half"),
         "is shown no knowledge; leave out --knowledge and --sample",
         before=RULES,
     ),
     Case(
-        "an endpoint that learns from the nearest session is to take a budget",
+        "an endpoint with the strategy aicl gets a budget",
         ("generate", "o34", "--student", "http://x/v1#m", "--strategy", "aicl", "--budget", "5"),
         "leave out --budget",
         before=(DEMO,),
         forbidden=("say which with --knowledge",),
     ),
     Case(
-        "a sample is named and no knowledge",
+        "a sample is named without --knowledge",
         ("generate", "o34", "--student", "smollm2", "--sample", "half"),
         "--sample is about knowledge that a student is shown; say which with --knowledge",
         before=RULES,
     ),
     Case(
-        "a format is listed that is not known, where others are",
+        "a format without knowledge is listed",
         ("knowledge", "ls", "--format", "thought"),
         "no knowledge is like that; kdtui knowledge ls --all shows what there is",
         code=0,
@@ -238,21 +238,21 @@ CASES = [
         before=MINED,
     ),
     Case(
-        "a search matches rejected pieces alone",
+        "a search matches only rejected pieces",
         ("knowledge", "search", "precision:<0.5"),
         "no kept knowledge is like that, but",
         code=0,
         before=DISTILLED,
     ),
     Case(
-        "knowledge is listed where there is none",
+        "knowledge is listed, and there is none",
         ("knowledge", "ls"),
         "there is no knowledge yet",
         code=0,
         before=(DEMO,),
     ),
     Case(
-        "what came from sessions of elsewhere is imported",
+        "imported knowledge comes from other sessions",
         ("knowledge", "import", "{tmp}/one.jsonl"),
         "1 piece comes from training sessions that are not in dataset demo",
         code=0,

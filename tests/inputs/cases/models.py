@@ -1,4 +1,4 @@
-"""Models that compute no numbers, and adapters that act too strongly."""
+"""Models that compute NaN, and adapters with a scale that is too large."""
 
 import math
 from pathlib import Path
@@ -20,14 +20,17 @@ def _adapter() -> bytes:
 
 _DAMAGED = {"damaged.gguf": _model(math.nan)}
 _SOUND = {"sound.gguf": _model(), "strong.gguf": _adapter()}
-_SAYS = "{tmp}/damaged.gguf: the model computes no numbers; its weights are damaged, so fetch or quantize it anew"
+_IS_DAMAGED = (
+    "{tmp}/damaged.gguf: the model computes NaN instead of numbers; its weights are damaged, so fetch or "
+    "quantize it again"
+)
 
 CASES = [
     *(
         Case(
-            f"the weights of a model are damaged, and it is asked by {strategy}",
+            f"a model with damaged weights answers by {strategy}",
             ("generate", "o34", "--student", "{tmp}/damaged.gguf", "--strategy", strategy),
-            _SAYS,
+            _IS_DAMAGED,
             files=_DAMAGED,
             before=(DEMO,),
             forbidden=("nan", "NaN"),
@@ -35,22 +38,22 @@ CASES = [
         for strategy in ("list", "drafts", "pairs")
     ),
     Case(
-        "the weights of a model are damaged, and it makes vectors",
+        "a model with damaged weights computes vectors",
         ("data", "embed", "--with", "{tmp}/damaged.gguf"),
-        _SAYS,
+        _IS_DAMAGED,
         files=_DAMAGED,
         before=(DEMO,),
     ),
     *(
         Case(
-            f"an adapter acts {scale} times as strongly",
+            f"an adapter has a scale of {scale}",
             ("generate", "o34", "--student", "{tmp}/sound.gguf", "--adapter", f"{{tmp}}/strong.gguf={scale}"),
             expected,
             files=_SOUND,
             before=(DEMO,),
         )
         for scale, expected in (
-            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes no numbers; let it act less"),
+            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes NaN instead of numbers"),
             ("1e40", "an adapter acts with a number such as 0.5, not 1e+40"),
             ("-1e40", "an adapter acts with a number such as 0.5, not -1e+40"),
             ("inf", "an adapter acts with a number such as 0.5, not inf"),

@@ -1,4 +1,4 @@
-"""Sessions that are typed or come from other programs, and what is too large to be one."""
+"""Typed and imported sessions, also with texts that are too large."""
 
 from tests.inputs.case import Case
 
@@ -33,9 +33,9 @@ CASES = [
         forbidden=("xxxxx",),
     ),
     Case(
-        "stdin stands beside a session",
+        "stdin is combined with the id of a session",
         ("generate", "o01", "-"),
-        "- reads sessions from stdin, and stands alone",
+        "- reads sessions from stdin, and cannot be combined with ids",
         code=2,
     ),
     Case(
@@ -52,7 +52,7 @@ CASES = [
         files={"s.jsonl": f'{{"session": "s", "more": {"[" * 100_000}{"]" * 100_000}, "items": [{{"id": "i"}}]}}'},
     ),
     Case(
-        "a file to import has a line without an end",
+        "a file to import has an endless line",
         _IMPORT,
         "{tmp}/s.jsonl, line 2: this line is longer than 64 MB",
         files={"s.jsonl": b'{"session": "s", "items": [{"id": "i"}]}\n' + b" " * 64_000_001},

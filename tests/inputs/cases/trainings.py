@@ -1,37 +1,37 @@
-"""Trainings that cannot be started or stopped, also where nothing but their cost is asked for."""
+"""Trainings that cannot be started, estimated or stopped."""
 
 from tests.inputs.case import DEMO, Case
 
 _LAUNCH = ("sft", "launch", "--dataset", "demo", "--dry-run", "--name")
 
 CASES = [
-    Case("the cost of a training that no name can have", (*_LAUNCH, "a b"), "'a b' cannot be a name", before=(DEMO,)),
+    Case("a training has an invalid name", (*_LAUNCH, "a b"), "'a b' cannot be a name", before=(DEMO,)),
     Case(
-        "the cost of a training with a share that is more than all",
+        "a training has a dropout above 1",
         (*_LAUNCH, "x", "--dropout", "1.5"),
         "dropout cannot be 1.5",
         before=(DEMO,),
     ),
     Case(
-        "the cost of a training with a rate that is no number",
+        "the learning rate of a training is not a number",
         (*_LAUNCH, "x", "--learning-rate", "nan"),
         "learning_rate cannot be nan",
         before=(DEMO,),
     ),
     Case(
-        "the cost of a training on a host that is not known",
+        "the host of a training does not exist",
         (*_LAUNCH, "x", "--host", "moon"),
         "there is no host 'moon'",
         before=(DEMO,),
     ),
     Case(
-        "the cost of a training on a dataset that is not there",
+        "the dataset of a training does not exist",
         ("sft", "launch", "--dry-run", "--name", "x", "--dataset", "nothing"),
         "there is no dataset 'nothing'",
         before=(DEMO,),
     ),
     Case(
-        "the cost of a training whose examples are all too long",
+        "all examples of a training are too long",
         (*_LAUNCH, "x", "--longest", "3"),
         "all 22 sessions have more than 3 tokens; raise --longest",
         before=(DEMO,),
@@ -49,7 +49,7 @@ CASES = [
         before=(DEMO,),
     ),
     Case(
-        "a training that begins from an adapter that is not there",
+        "a training that begins from an adapter that does not exist",
         (*_LAUNCH, "x", "--from", "shiped"),
         "there is no adapter 'shiped' to begin from; did you mean 'shipped'?",
         before=(DEMO,),
@@ -57,7 +57,7 @@ CASES = [
     Case(
         "a training that begins from a folder that holds no adapter",
         (*_LAUNCH, "x", "--from", "{tmp}"),
-        "adapter_config.json is missing, so that no training can continue this adapter",
+        "adapter_config.json is missing, so no training can continue this adapter",
         before=(DEMO,),
     ),
     Case(
@@ -78,34 +78,34 @@ CASES = [
         before=(DEMO,),
     ),
     Case(
-        "a training of intents that is to show other knowledge than its adapter",
+        "a training of intents with other knowledge than its adapter",
         (*_LAUNCH, "x", "--from", "shipped", "--knowledge", "rule"),
         "a student that writes intents alone takes the bundles from patterns",
         before=(DEMO,),
     ),
     Case(
-        "a default adapter that is not there",
+        "a default adapter that does not exist",
         ("sft", "default", "camping", "--dataset", "demo"),
         "there is no adapter 'camping'",
         before=(DEMO,),
     ),
     Case(
-        "a default adapter of a dataset that is not there",
+        "a default adapter of a dataset that does not exist",
         ("sft", "default", "shipped", "--dataset", "nothing"),
         "there is no dataset 'nothing'",
         before=(DEMO,),
     ),
     Case(
-        "a default that is taken away and named at once",
+        "--none comes with an adapter",
         ("sft", "default", "shipped", "--none"),
-        "--none takes the default away; name no adapter",
+        "--none removes a default; leave out the adapter",
         code=2,
     ),
     Case(
-        "a default that is taken away where there is none",
+        "a missing default is removed",
         ("sft", "default", "--none", "--dataset", "demo"),
         "dataset 'demo' has no default adapter; the shipped student answers it",
         before=(DEMO,),
     ),
-    Case("a training that is to be killed is not there", ("sft", "cancel", "x", "--now"), "there is no training 'x'"),
+    Case("a training to kill does not exist", ("sft", "cancel", "x", "--now"), "there is no training 'x'"),
 ]

@@ -1,4 +1,4 @@
-"""The sentence encoder where another model is needed, and vectors that are not there."""
+"""The sentence encoder in place of another model, and missing vectors."""
 
 from tests.inputs.case import DEMO, Case
 
@@ -7,7 +7,7 @@ _ANSWERS_NOTHING = "minilm is a sentence encoder: it makes vectors (kdtui data e
 CASES = [
     *(
         Case(
-            f"the sentence encoder is to be a student of {command[0]} {command[1]}",
+            f"the sentence encoder is the student of {command[0]} {command[1]}",
             command,
             _ANSWERS_NOTHING,
             before=(DEMO,),
@@ -20,13 +20,13 @@ CASES = [
         )
     ),
     Case(
-        "the sentence encoder is to be trained",
+        "the sentence encoder is trained",
         ("sft", "data", "--base", "minilm"),
         "minilm is a sentence encoder that cannot be trained; choose a base: smollm2",
         before=(DEMO,),
     ),
     Case(
-        "the sentence encoder is to be deleted",
+        "the sentence encoder is deleted",
         ("model", "rm", "minilm", "--yes"),
         "there is no model 'minilm'",
     ),

@@ -1,4 +1,4 @@
-"""Cells are compared in pairs: chance is hardly ever taken for an effect, and an effect has an honest interval."""
+"""Paired comparisons: false claims are rare, and the intervals of effects have the right coverage."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from kdtui.statistics.estimates import Pair, compare, holm
+from kdtui.statistics.estimates import CellPair, compare_cells, holm
 from kdtui.statistics.results import LEVEL, Comparison
 from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
 
@@ -16,28 +16,30 @@ SCORES = [0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1]
 SHARES = [0.15, 0.12, 0.1, 0.13, 0.15, 0.1, 0.25]
 
 
-def pair(one: object, other: object, name: str = "other", metric: str = "pair_f1") -> Pair:
-    return Pair("baseline", name, metric, Cell.of(one), Cell.of(other))  # type: ignore[arg-type]
+def pair(one: object, other: object, name: str = "other", metric: str = "pair_f1") -> CellPair:
+    return CellPair("baseline", name, metric, Cell.of(one), Cell.of(other))  # type: ignore[arg-type]
 
 
 def only(one: object, other: object, resampling: Resampling = FEW) -> Comparison:
-    [found] = compare([pair(one, other)], resampling)
+    [found] = compare_cells([pair(one, other)], resampling)
     return found
 
 
 def question(chance: np.random.Generator, cells: int, sessions: int) -> Matrix:
-    """Cells that answer six of ten sessions alike, and the others each in its own way, without any effect."""
+    """Return cells that agree on six of ten sessions and vary independently on the others, without any effect."""
     common = chance.choice(SCORES, (1, sessions), p=SHARES)
     own = chance.choice(SCORES, (cells, sessions), p=SHARES)
     return np.where(chance.random((cells, sessions)) < 0.4, own, common)
 
 
 @pytest.mark.parametrize("sessions", [30, 90])
-def test_of_questions_without_an_effect_hardly_any_claims_one(sessions: int) -> None:
+def test_questions_without_an_effect_rarely_claim_one(sessions: int) -> None:
     chance, claims, questions = np.random.default_rng(8), 0, 300
     for number in range(questions):
         baseline, *others = question(chance, 6, sessions)
-        found = compare([pair(baseline, each, str(at)) for at, each in enumerate(others)], Resampling(800, number))
+        found = compare_cells(
+            [pair(baseline, each, str(at)) for at, each in enumerate(others)], Resampling(800, number)
+        )
         claims += any(each.is_claimed for each in found)
     assert claims <= LEVEL * questions
 
@@ -47,7 +49,7 @@ def test_the_interval_of_a_known_effect_covers_it_in_95_of_100_questions(session
     chance, covered = np.random.default_rng(9), []
     for number in range(400):
         baseline, other, *_ = question(chance, 4, sessions)
-        # One session in ten is answered right by the other alone.
+        # Only the other cell answers one session in ten correctly.
         mended = np.where(chance.random(sessions) < 0.1, 1, other)
         effect = 0.1 * (1 - float(np.dot(SCORES, SHARES)))
         found = only(baseline, mended, Resampling(800, number))
@@ -55,7 +57,7 @@ def test_the_interval_of_a_known_effect_covers_it_in_95_of_100_questions(session
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
 
 
-def test_the_smallest_effect_shows_four_times_in_five() -> None:
+def test_the_smallest_effect_is_found_four_times_in_five() -> None:
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(400):
         baseline, other = question(chance, 2, 180)
@@ -64,14 +66,16 @@ def test_the_smallest_effect_shows_four_times_in_five() -> None:
     assert np.mean(claimed) == pytest.approx(0.8, abs=0.05)
 
 
-def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() -> None:
+def test_the_smallest_effect_of_repeated_cells_is_found_four_times_in_five() -> None:
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(200):
         cells = np.repeat(question(chance, 4, 90)[:, None], 3, axis=1) + chance.normal(0, 0.03, (4, 3, 1))
-        found = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(200))
+        found = compare_cells([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(200))
         effects.append(found[0].smallest_effect)
         cells[1] += np.mean(effects)
-        again = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(400, number))
+        again = compare_cells(
+            [pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], Resampling(400, number)
+        )
         claimed.append(again[0].is_claimed)
     assert 0.75 <= np.mean(claimed) <= 0.92
 
@@ -79,7 +83,7 @@ def test_the_smallest_effect_of_repeated_cells_shows_four_times_in_five_too() ->
 def test_the_smallest_effect_is_that_of_a_paired_t_test() -> None:
     chance = np.random.default_rng(3)
     baseline, *others = question(chance, 5, 60)
-    found = compare([pair(baseline, each, str(at)) for at, each in enumerate(others)], FEW)
+    found = compare_cells([pair(baseline, each, str(at)) for at, each in enumerate(others)], FEW)
     for each, other in zip(found, others, strict=True):
         noncentral = each.smallest_effect / ((other - baseline).std(ddof=1) / np.sqrt(60))
         critical = stats.t.ppf(1 - LEVEL / len(others) / 2, 59)
@@ -110,21 +114,21 @@ def test_the_difference_has_the_interval_that_scipy_finds_by_resampling() -> Non
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.002)
 
 
-def test_an_effect_stands_among_many_comparisons_with_few_draws() -> None:
+def test_an_effect_survives_many_comparisons_with_few_draws() -> None:
     chance = np.random.default_rng(2)
     cells = question(chance, 400, 60)
     cells[1] = np.clip(cells[0] + 0.3, 0, 1)
-    found = compare([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], FEW)
+    found = compare_cells([pair(cells[0], each, str(at)) for at, each in enumerate(cells[1:])], FEW)
     assert [each.other for each in found if each.is_claimed] == ["0"]
 
 
-def test_an_effect_that_is_beyond_doubt_has_a_p_value_that_no_number_of_comparisons_makes_noise() -> None:
+def test_an_obvious_effect_survives_any_number_of_comparisons() -> None:
     baseline = question(np.random.default_rng(2), 1, 180)[0]
-    [found] = compare([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
+    [found] = compare_cells([pair(baseline, baseline + np.random.default_rng(3).normal(0.3, 0.1, 180))], FEW)
     assert 0 < found.p < 1e-9
 
 
-def test_few_flips_find_the_p_value_that_many_find_but_for_chance() -> None:
+def test_few_flips_approximate_the_p_value_of_many() -> None:
     chance = np.random.default_rng(2)
     for effect in np.linspace(0.2, 0.6, 9):
         baseline = chance.random(40)
@@ -142,7 +146,7 @@ two_cells = st.integers(2, 30).flatmap(
 
 @given(two_cells, st.floats(-3, 3))
 @settings(max_examples=40, deadline=None)
-def test_shifting_both_cells_leaves_the_comparison(cells: tuple[Vector, Vector], shift: float) -> None:
+def test_shifting_both_cells_does_not_change_the_comparison(cells: tuple[Vector, Vector], shift: float) -> None:
     one, other = only(*cells), only(cells[0] + shift, cells[1] + shift)
     for name in ("difference", "low", "high", "p", "smallest_effect"):
         assert getattr(one, name) == pytest.approx(getattr(other, name), abs=1e-6, nan_ok=True)
@@ -150,7 +154,7 @@ def test_shifting_both_cells_leaves_the_comparison(cells: tuple[Vector, Vector],
 
 @given(two_cells)
 @settings(max_examples=40, deadline=None)
-def test_exchanging_the_cells_turns_the_difference_round(cells: tuple[Vector, Vector]) -> None:
+def test_swapping_the_cells_negates_the_difference(cells: tuple[Vector, Vector]) -> None:
     one, other = only(*cells), only(cells[1], cells[0])
     assert one.difference == pytest.approx(-other.difference)
     assert (one.p, one.smallest_effect) == pytest.approx((other.p, other.smallest_effect), nan_ok=True)
@@ -163,12 +167,12 @@ def test_the_order_of_sessions_makes_no_difference(cells: tuple[Vector, Vector],
     one, other = only(*cells), only(cells[0][order], cells[1][order])
     assert one.difference == pytest.approx(other.difference)
     assert one.smallest_effect == pytest.approx(other.smallest_effect, nan_ok=True)
-    # Other signs are flipped, so that p moves by chance: one standard deviation of 500 flips is at most .022.
+    # Other signs are flipped, so p varies randomly: one standard deviation of 500 flips is at most .022.
     assert one.p == pytest.approx(other.p, abs=0.2)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
-def test_holm_keeps_the_order_and_makes_no_p_value_smaller(p: list[float]) -> None:
+def test_holm_keeps_the_order_and_lowers_no_p_value(p: list[float]) -> None:
     adjusted = holm(p)
     assert (adjusted >= p).all()
     assert (adjusted <= 1).all()
@@ -177,18 +181,18 @@ def test_holm_keeps_the_order_and_makes_no_p_value_smaller(p: list[float]) -> No
     assert adjusted.min() == pytest.approx(min(1, len(p) * min(p)))
 
 
-def test_holm_corrects_each_for_those_that_are_left() -> None:
+def test_holm_corrects_each_for_the_remaining_ones() -> None:
     assert holm([0.04, 0.01, 0.03, 0.9]) == pytest.approx([0.09, 0.04, 0.09, 0.9])
 
 
 def test_all_comparisons_of_a_question_are_corrected_together() -> None:
     baseline, *others = question(np.random.default_rng(3), 4, 60)
     pairs = [pair(baseline, each, str(at), metric) for at, each in enumerate(others) for metric in ("pair_f1", "exact")]
-    found = compare(pairs, FEW)
+    found = compare_cells(pairs, FEW)
     assert [each.adjusted_p for each in found] == pytest.approx(holm([each.p for each in found]))
 
 
-def test_unfinished_cells_are_compared_over_the_sessions_that_both_have() -> None:
+def test_unfinished_cells_are_compared_over_their_common_sessions() -> None:
     baseline, other = question(np.random.default_rng(3), 2, 60)
     baseline[:10], other[50:] = np.nan, np.nan
     whole, part = only(baseline, other), only(baseline[10:50], other[10:50])
@@ -197,10 +201,10 @@ def test_unfinished_cells_are_compared_over_the_sessions_that_both_have() -> Non
     assert (whole.low, whole.high) == pytest.approx((part.low, part.high), abs=0.05)
 
 
-def test_cells_of_several_datasets_are_one_question() -> None:
+def test_cells_of_several_datasets_form_one_question() -> None:
     chance = np.random.default_rng(3)
     small, large = question(chance, 2, 30), question(chance, 2, 90)
-    found = compare([pair(*small), Pair("b", "o", "pair_f1", Cell.of(large[0]), Cell.of(large[1]))], FEW)
+    found = compare_cells([pair(*small), CellPair("b", "o", "pair_f1", Cell.of(large[0]), Cell.of(large[1]))], FEW)
     assert [each.p for each in found] == [only(*small).p, only(*large).p]
     assert [each.sessions for each in found] == [30, 90]
 
@@ -229,7 +233,7 @@ def test_degenerate_cells_have_defined_comparisons(
     assert np.isnan(found.smallest_effect)
 
 
-def test_too_few_sessions_could_not_show_any_effect() -> None:
+def test_too_few_sessions_cannot_show_any_effect() -> None:
     # Of 32 ways to flip five signs, two are as extreme as the most extreme.
     rising = np.linspace(0, 1, 6)
     assert np.isnan(only(rising[:5] / 2, rising[:5]).smallest_effect)
@@ -238,19 +242,19 @@ def test_too_few_sessions_could_not_show_any_effect() -> None:
 
 def test_a_metric_that_weighs_sessions_is_not_compared() -> None:
     with pytest.raises(ValueError, match="hits weighs sessions"):
-        compare([Pair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
+        compare_cells([CellPair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
 
 
 @pytest.mark.parametrize("metric", ["precision", "recall", "recall_2024", "coverage", "set_recall", "gjs", "intent_f1"])
-def test_a_metric_that_leaves_out_other_sessions_for_each_cell_is_not_compared(metric: str) -> None:
+def test_a_metric_with_different_sessions_per_cell_is_not_compared(metric: str) -> None:
     with pytest.raises(ValueError, match=f"{metric} leaves out other sessions"):
-        compare([pair([1, 0, 1], [1, 1, 1], metric=metric)])
+        compare_cells([pair([1, 0, 1], [1, 1, 1], metric=metric)])
 
 
-def test_cells_over_other_sessions_are_not_compared() -> None:
+def test_cells_over_different_sessions_are_not_compared() -> None:
     with pytest.raises(ValueError, match="do not have the same sessions"):
         only([1, 0, 1], [1, 0])
 
 
 def test_a_question_without_comparisons_has_none() -> None:
-    assert compare([]) == []
+    assert compare_cells([]) == []

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from store.datasets import iter_sessions
 from store.jobs import list_jobs
 from store.knowledge import find_knowledge
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests import sshd
 from tests.fake_chat_server import Fake, Serve

@@ -1,12 +1,12 @@
-"""Where a cell fails: errors by type, and pair F1 by what sessions are like."""
+"""Where a cell fails: errors by type, and pair F1 by properties of the sessions."""
 
 from math import isnan
 from pathlib import Path
 
 import pytest
 
-from kdtui.bundling.errors_of_bundles import judge, not_found
-from kdtui.bundling.floors import by_category
+from kdtui.bundling.bundle_errors import find_errors, missed_bundles
+from kdtui.bundling.floors import group_by_category
 from kdtui.bundling.metrics import Bundles
 from kdtui.bundling.truth import true_bundles
 from kdtui.exchange.bundlerec import read_directory
@@ -40,21 +40,21 @@ def sets(*bundles: tuple[int, ...]) -> Bundles:
         (set(), ("single",), set(), set()),
     ],
 )
-def test_a_bundle_is_of_a_type_of_error(
+def test_a_bundle_has_a_type_of_error(
     predicted: set[int], types: tuple[str, ...], extra: set[int], lacking: set[int]
 ) -> None:
-    judged = judge(TRUTH, frozenset(predicted))
+    judged = find_errors(TRUTH, frozenset(predicted))
     assert judged.types == types
     assert (set(judged.extra), set(judged.lacking)) == (extra, lacking)
 
 
 def test_without_true_bundles_every_bundle_is_invalid() -> None:
-    assert judge([], frozenset({1, 2})).types == ("invalid",)
+    assert find_errors([], frozenset({1, 2})).types == ("invalid",)
 
 
 def test_a_true_bundle_is_found_if_one_of_its_products_is() -> None:
-    assert not_found(TRUTH, sets((5, 6))) == [0]
-    assert not_found(TRUTH, []) == [0, 1]
+    assert missed_bundles(TRUTH, sets((5, 6))) == [0]
+    assert missed_bundles(TRUTH, []) == [0, 1]
 
 
 def test_errors_are_counted_over_sessions_and_seeds() -> None:
@@ -84,7 +84,7 @@ def by_name(groups: list[Group]) -> dict[str, Group]:
     return {f"{group.respect} {group.label}": group for group in groups}
 
 
-def test_a_cell_is_seen_to_fail_in_long_sessions_with_overlapping_bundles_and_without_categories() -> None:
+def test_a_cell_fails_in_long_sessions_with_overlapping_bundles_and_without_categories() -> None:
     short = [session(f"s{at}", 3, (1, 2)) for at in range(4)]
     long = [session(f"l{at}", 9, (1, 2), (2, 3), known=at) for at in range(3)]
     answers: dict[str, Bundles | None] = {each.id: sets((1, 2)) for each in short}
@@ -108,14 +108,14 @@ def test_a_cell_is_seen_to_fail_in_long_sessions_with_overlapping_bundles_and_wi
     assert groups["categories of some products"].errors.failed == 1
 
 
-def test_lengths_are_ranges_of_those_that_there_are() -> None:
+def test_lengths_are_ranges_of_the_existing_ones() -> None:
     sessions = [session(f"s{size}", size, (1, 2)) for size in range(2, 12)]
     answers = {each.id: sets((1, 2)) for each in sessions}
     labels = [group.label for group in analyse_errors(sessions, [answers], FEW) if group.respect == "products"]
     assert labels == ["2–4", "5–9", "10–11"]
 
 
-def test_sessions_that_are_all_alike_make_no_groups() -> None:
+def test_sessions_that_are_all_alike_form_no_groups() -> None:
     sessions = [session(f"s{at}", 3, (1, 2)) for at in range(4)]
     [everything] = analyse_errors(sessions, [{each.id: sets((1, 2)) for each in sessions}], FEW)
     assert everything.respect == "all"
@@ -131,9 +131,9 @@ def test_groups_without_an_answer_are_left_out() -> None:
     )
 
 
-def test_groups_of_real_sessions_hold_every_session_once(real_dataset: Path) -> None:
+def test_groups_of_real_sessions_contain_every_session_once(real_dataset: Path) -> None:
     sessions = [each for each in read_directory(real_dataset)[0] if each.split == "valid" and each.bundles]
-    answers = {each.id: [bundle for bundle in by_category(each, 2) if len(bundle) > 1] for each in sessions}
+    answers = {each.id: [bundle for bundle in group_by_category(each, 2) if len(bundle) > 1] for each in sessions}
     whole, *groups = analyse_errors(sessions, [answers, answers], FEW)
     for respect in {group.respect for group in groups}:
         parts = [group for group in groups if group.respect == respect]

@@ -1,4 +1,4 @@
-"""Every cell has a mean and an interval that covers the true value as often as it says."""
+"""Every cell has a mean and an interval with the stated coverage."""
 
 import tracemalloc
 
@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from kdtui.statistics.estimates import estimate
+from kdtui.statistics.estimates import estimate_cells
 from kdtui.statistics.results import Estimate
 from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
 
@@ -20,14 +20,14 @@ SCORES = arrays(np.float64, st.integers(2, 40), elements=st.sampled_from([0, 1 /
 
 
 def lumpy(chance: np.random.Generator, *shape: int) -> Matrix:
-    """Scores as pair F1 has them: many at both ends, a few fractions between."""
+    """Return scores distributed like pair F1: many at both ends, a few fractions between."""
     return np.asarray(
         chance.choice([0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1], shape, p=[0.15, 0.12, 0.1, 0.13, 0.15, 0.1, 0.25])
     )
 
 
 def only(values: object, weights: object = None, resampling: Resampling = FEW) -> Estimate:
-    [found] = estimate([Cell.of(values, weights)], resampling)  # type: ignore[arg-type]
+    [found] = estimate_cells([Cell.of(values, weights)], resampling)  # type: ignore[arg-type]
     return found
 
 
@@ -36,17 +36,17 @@ def test_the_interval_covers_the_true_value_in_95_of_100_samples(sessions: int) 
     chance = np.random.default_rng(5)
     values = lumpy(chance, 2_000, sessions)
     true = float(lumpy(chance, 1_000_000).mean())
-    found = estimate([Cell.of(each) for each in values], Resampling(4_000))
+    found = estimate_cells([Cell.of(each) for each in values], Resampling(4_000))
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
-def test_the_interval_of_a_ratio_of_sums_covers_it_too() -> None:
+def test_the_interval_of_a_ratio_of_sums_covers_the_true_value() -> None:
     chance = np.random.default_rng(6)
     hits = chance.integers(0, 4, (1_000, 60))
     values = np.clip(0.9 - 0.1 * hits + chance.normal(0, 0.2, hits.shape), 0, 1)
     many = chance.integers(0, 4, 1_000_000)
     true = np.average(np.clip(0.9 - 0.1 * many + chance.normal(0, 0.2, many.shape), 0, 1), weights=many)
-    found = estimate([Cell.of(*each) for each in zip(values, hits, strict=True)], Resampling(1_000))
+    found = estimate_cells([Cell.of(*each) for each in zip(values, hits, strict=True)], Resampling(1_000))
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
@@ -78,14 +78,14 @@ def test_the_order_of_sessions_makes_no_difference(values: Vector, data: st.Data
     order = data.draw(st.permutations(range(len(values))))
     one, other = only(values, resampling=Resampling(2_000)), only(values[order], resampling=Resampling(2_000))
     assert one.mean == pytest.approx(other.mean)
-    # Other sessions are drawn, so that the ends move by chance.
+    # Other sessions are drawn, so the ends vary randomly.
     moved = 2 * np.ptp(values) / len(values) + 0.2 * (one.high - one.low) + 1e-6
     assert_allclose([one.low, one.high], [other.low, other.high], atol=moved)
 
 
 @given(SCORES)
 @settings(max_examples=40, deadline=None)
-def test_an_interval_holds_the_mean_and_lies_within_the_values(values: Vector) -> None:
+def test_an_interval_contains_the_mean_and_stays_within_the_values(values: Vector) -> None:
     found = only(values)
     assert values.min() - 1e-6 <= found.low <= found.mean + 1e-6
     assert found.mean - 1e-6 <= found.high <= values.max() + 1e-6
@@ -93,12 +93,12 @@ def test_an_interval_holds_the_mean_and_lies_within_the_values(values: Vector) -
 
 def test_the_same_draws_are_used_for_all_cells() -> None:
     values = lumpy(np.random.default_rng(1), 60)
-    one, again, shifted = estimate([Cell.of(values), Cell.of(values), Cell.of(values + 1)], FEW)
+    one, again, shifted = estimate_cells([Cell.of(values), Cell.of(values), Cell.of(values + 1)], FEW)
     assert one == again
     assert [shifted.low - 1, shifted.high - 1] == pytest.approx([one.low, one.high], abs=1e-6)
 
 
-def test_another_seed_draws_others() -> None:
+def test_another_seed_draws_other_sessions() -> None:
     values = lumpy(np.random.default_rng(1), 60)
     assert only(values, resampling=Resampling(500, 1)) != only(values, resampling=Resampling(500, 2))
 
@@ -106,7 +106,7 @@ def test_another_seed_draws_others() -> None:
 def test_cells_of_datasets_of_different_sizes_are_estimated_together() -> None:
     chance = np.random.default_rng(1)
     small, large = lumpy(chance, 30), lumpy(chance, 180)
-    assert estimate([Cell.of(small), Cell.of(large)], FEW) == [only(small), only(large)]
+    assert estimate_cells([Cell.of(small), Cell.of(large)], FEW) == [only(small), only(large)]
 
 
 def test_sessions_that_a_metric_leaves_out_do_not_count() -> None:
@@ -144,12 +144,12 @@ def test_degenerate_cells_have_defined_estimates(
     ("values", "weights", "problem"),
     [([1, 2], [1], "shape"), ([1, 2], [1, -1], "negative"), (np.zeros((2, 2, 2)), None, "shape")],
 )
-def test_values_that_make_no_sense_are_refused(values: object, weights: object, problem: str) -> None:
+def test_invalid_values_are_refused(values: object, weights: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Cell.of(values, weights)  # type: ignore[arg-type]
 
 
-def test_draws_of_a_million_sessions_do_not_fill_the_memory() -> None:
+def test_draws_of_a_million_sessions_take_limited_memory() -> None:
     values = np.random.default_rng(1).random(1_000_000)
     tracemalloc.start()
     try:

@@ -18,8 +18,9 @@ from kdtui.workflows.studies.plan import Look, StudyPlan, make_plan
 from kdtui.workflows.studies.results import study_results
 from kdtui.workflows.studies.spec import Question, Spec, checked, to_toml
 from kdtui.workflows.studies.steps import encoded
+from store.predictions import PredictedBundle, Prediction, add_predictions
 from store.records import RunSettings
-from store.runs import Predicted, Prediction, add_predictions, finish_run, start_run
+from store.runs import finish_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, finish_step, save_study
 
@@ -52,7 +53,7 @@ def answered(db: Database, spec: Spec, *, skip: int = 0) -> StudyPlan:
         found = []
         for session in split_to_score(db, dataset, spec.split):
             inside = [at for at in range(1, len(session.items) + 1) if chance.random() < 0.6]
-            bundles = (Predicted(tuple(str(at) for at in inside), tuple(inside), "for <camping>", 0.5),)
+            bundles = (PredictedBundle(tuple(str(at) for at in inside), tuple(inside), "for <camping>", 0.5),)
             found.append(Prediction(session.id, bundles if len(inside) > 1 else (), None, chance.random()))
         add_predictions(db, run, found)
         add_seconds(db, cell.key, 1.5)

@@ -12,7 +12,8 @@ from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.labels import cell_names
 from kdtui.workflows.studies.spec import Question, Spec
 from models.errors import PromptTooLong
-from store.runs import failures, get_run, predictions
+from store.predictions import failures, predictions
+from store.runs import get_run
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 
@@ -186,7 +187,7 @@ def test_a_server_that_is_gone_leaves_finished_cells_as_they_are(
     server.refuses = lambda _: 401
     again = run("--retry-failed")
     assert again.code == 1
-    assert "wants another key" in again.err
+    assert "refuses the key in" in again.err
     assert "its answers stay as they are" in again.err
     assert "2 finished cells could not be tried again" in again.err
     assert cells(kdtui) == before

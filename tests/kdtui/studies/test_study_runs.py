@@ -21,8 +21,9 @@ from models.sft.job_files import JOB
 from store.database import open_database
 from store.jobs import list_jobs
 from store.models import named_models
-from store.runs import delete_run, get_run, predictions
-from store.samples import datasets_of, delete_sample, list_samples
+from store.predictions import predictions
+from store.runs import delete_run, get_run
+from store.samples import delete_sample, list_samples, sample_datasets
 from store.sqlite import Database
 
 Kdtui = Callable[..., Any]
@@ -218,7 +219,7 @@ def test_what_fails_is_a_row_with_its_reason_and_the_others_go_on(
     spec = described(*lines, 'formats = ["rule"]', training="longest = 3")
     result = study(spec)
     assert result.code == 1
-    assert "1 step failed, and what needs it was left out; try again with --retry-failed" in result.err
+    assert "1 step failed, and the steps that need it were left out; retry with --retry-failed" in result.err
     [failed] = [row for row in result.rows if row["event"] == "StepFailed"]
     assert failed["step"].startswith("train")
     assert failed["log"].startswith("kdtui sft logs study-")
@@ -241,7 +242,7 @@ def test_a_retry_does_what_has_become_possible(
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "sft"]']
     spec = described(*lines, 'formats = ["none"]')
     with monkeypatch.context() as broken:
-        broken.setattr("kdtui.workflows.training.jobs.start", full)
+        broken.setattr("kdtui.workflows.training.jobs.start_trainer", full)
         result = study(spec)
     assert {row["reason"] for row in result.rows if row["event"] == "StepFailed"} == {"no room on the disk"}
     assert study(spec, "--retry-failed").code == 0
@@ -369,7 +370,7 @@ def test_students_are_shown_the_knowledge_of_other_domains(
     assert [run.settings.domains for run in runs] == ["own", "all", "all"]
     other = runs[1].settings.sample
     assert other is not None
-    assert datasets_of(db, other) == ["kitchen"]
+    assert sample_datasets(db, other) == ["kitchen"]
     assert len(kdtui("study", "answers", "mine", "--json").rows) == 4
 
 
@@ -381,7 +382,7 @@ def test_another_study_of_the_same_name_is_not_overwritten_unless_that_is_asked_
         result = study("rq3", *options)
         assert result.code == 1
         assert "study rq3-outdoor is another one, from rq3, and has no cell in common with this" in result.err
-        assert "with --name, or take its place with --replace" in result.err
+        assert "give this one another --name, or replace the earlier one with --replace" in result.err
     assert kdtui("study", "show", "rq3-outdoor", "--spec").out == before
     # To look costs nothing.
     assert study("rq3", "--split", "valid", "--dry-run").code == 0

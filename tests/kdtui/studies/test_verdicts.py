@@ -7,7 +7,7 @@ from math import nan
 import numpy as np
 import pytest
 
-from kdtui.statistics.estimates import Pair, compare
+from kdtui.statistics.estimates import CellPair, compare_cells
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import Cell, Resampling
 from kdtui.workflows.studies.verdicts import answer, caveat, estimate_in_words, phrase, verdict_of
@@ -192,9 +192,10 @@ def test_simulated_grids_are_answered_rightly() -> None:
     baseline = chance.random(180)
     cells = [np.clip(baseline + chance.normal(effect, 0.2, 180), 0, 1) for effect in (0, 0, 0.2)]
     pairs = [
-        Pair("none", name, "pair_f1", Cell.of(baseline), Cell.of(cell)) for name, cell in zip("prt", cells, strict=True)
+        CellPair("none", name, "pair_f1", Cell.of(baseline), Cell.of(cell))
+        for name, cell in zip("prt", cells, strict=True)
     ]
-    found = compare(pairs, Resampling(500))
+    found = compare_cells(pairs, Resampling(500))
     assert "1 of 3 formats is better than no knowledge in pair F1: thought +" in answer(found, LABELS, "formats")
     assert "no format differs from no knowledge by more than noise" in answer(found[:2], LABELS, "formats")
 

@@ -1,4 +1,4 @@
-"""A student is calibrated in the app: which strategies, on which dataset, how far it is, and what came of it."""
+"""Calibrations in the app: the form, the progress and the result."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -101,7 +101,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
     assert {name: each.chosen for name, each in stored.items()} == {row[0]: row[4] == "chosen" for row in rows[1:3]}
 
 
-async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
+async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "workbench", "tiny")
     async with app.run_test(size=(120, 50)) as pilot:
         await settle(pilot)
@@ -161,9 +161,7 @@ async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, 
         assert "the shipped student names the bundles of the pattern student" in toasts(app)
 
 
-async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
-    to_judge: Path, settle: Settle, until: Until
-) -> None:
+async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
     async with app.run_test(size=(120, 50)) as pilot:
         await form_of(pilot, until, settle)
@@ -172,7 +170,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         await until(pilot, lambda: "validation sessions to calibrate on; 20 are needed" in shown(app, "#form-problem"))
         assert app.screen.query_one("#field-limit", Input).value == "20"
         await act(pilot, "form.close")
-        # For the same student it is filled in again, and for another it begins anew.
+        # For the same student, the form keeps its values; for another, it starts empty.
         await form_of(pilot, until, settle)
         assert app.screen.query_one("#field-dataset", Select).value == "demo-outdoor"
         await act(pilot, "form.close")
@@ -182,7 +180,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         assert shown(app, "#form-problem") == ""
 
 
-def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
+def test_a_calibration_shows_the_progress_of_learning(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
     calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, lambda _: None)
     calibration.note(Learning("judged", 600, 1024, 3400))
@@ -191,16 +189,16 @@ def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> 
     assert "learning" not in calibration.state
 
 
-async def test_a_calibration_goes_on_when_its_form_is_left_and_can_be_stopped(
+async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     to_judge: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from threading import Event
 
     goes_on = Event()
-    really_answer = Student.answer
+    real_answer = Student.answer
 
     def answer(self: Student, *arguments: Any) -> Any:
-        for event in really_answer(self, *arguments):
+        for event in real_answer(self, *arguments):
             yield event
             assert goes_on.wait(60)
 

@@ -415,7 +415,7 @@ async def test_a_missing_key_is_reported_before_and_after(
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
         assert "! stopped" in panel(app)
-        assert "wants another key than the variable NO_SUCH_KEY holds" in panel(app)
+        assert "refuses the key in the variable NO_SUCH_KEY holds" in panel(app)
         assert len(fake.asked) == 1
 
 

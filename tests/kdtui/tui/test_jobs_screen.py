@@ -17,7 +17,7 @@ from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.training.service import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
-from models.sft.processes import start
+from models.sft.processes import start_trainer
 from models.sft.state import JobStatus
 from store.database import open_database
 from store.records import TrainingSettings
@@ -198,7 +198,7 @@ async def test_the_wait_for_a_stopping_training_is_shown_and_the_same_key_kills_
     demo_store: Path, until: Until, tmp_path: Path
 ) -> None:
     folder = make_job(demo_store, "busy", {LOG: "step 3 of 40\n"})
-    start(folder, python=str(stubborn(tmp_path)))
+    start_trainer(folder, python=str(stubborn(tmp_path)))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await until(pilot, lambda: bool(rows(app)) and rows(app)[0][2] == "▶ running")

@@ -1,4 +1,4 @@
-"""A router is chosen like an adapter, and the session shows which adapter it chose, and why."""
+"""A router is chosen like an adapter, and the session shows its choice and the reason."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from textual.pilot import Pilot
 from textual.widgets import Select, Static
 
-from kdtui.distill.routing import fit, make_router
+from kdtui.distill.routing import fit_router, make_router
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.forms import FormDialog
@@ -31,7 +31,7 @@ def with_router(store: Path, folder: Path) -> None:
     for seed, name in enumerate(("one", "two"), start=1):
         path = make_adapter(folder / f"{name}.gguf", seed=seed)
         add_model(db, NamedModel(name, path, "a test", made=False, kind="adapter"))
-    fitted = fit(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    fitted = fit_router(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
     router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["demo-outdoor"], 2)
     save_router(db, "both", msgspec.json.encode(router).decode())
     db.close()

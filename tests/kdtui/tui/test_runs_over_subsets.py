@@ -75,7 +75,7 @@ async def test_each_subset_has_one_row_of_floors_that_names_it(subsets: Path, se
         ]
         await pilot.press("home", "enter")
         await settle(pilot)
-        assert "the first 3 of 7 test sessions, as imported" in shown(app, "#everything")
+        assert "the first 3 of 7 test sessions, in import order" in shown(app, "#everything")
 
 
 async def test_only_runs_over_the_same_sessions_are_plotted_together(subsets: Path, settle: Settle) -> None:
@@ -89,7 +89,7 @@ async def test_only_runs_over_the_same_sessions_are_plotted_together(subsets: Pa
             content: Any = app.screen.query_one(QualityPlot)._content
             points, _, _, title, _ = content
             assert {point.number for point in points} == plotted
-        assert "demo-outdoor, 3 of 7 test sessions, drawn by chance, seed 0" in title
+        assert "demo-outdoor, 3 of 7 test sessions, drawn at random, seed 0" in title
 
 
 async def test_a_row_says_that_floors_are_being_computed(
@@ -132,7 +132,7 @@ async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
             await act(pilot, "runs.note")
             app.screen.query_one("#field-tags", Input).value = f"{tags},"
             await rest(pilot)
-            assert "is no tag" in shown(app, "#form-problem")
+            assert "is not a tag" in shown(app, "#form-problem")
             app.screen.query_one("#field-tags", Input).value = tags
             app.screen.query_one("#field-note", Input).value = note
             await rest(pilot)
@@ -170,7 +170,7 @@ async def test_an_evaluation_of_a_drawn_subset_starts_with_tags(demo_store: Path
         await filled(other="patterns", seed="2")
         assert "the seed draws sessions; say how many" in shown(app, "#form-problem")
         await filled(limit="4", tags="a b,")
-        assert "'b,' is no tag" in shown(app, "#form-problem")
+        assert "'b,' is not a tag" in shown(app, "#form-problem")
         await filled(tags="a b")
         does_it = "kdtui evaluate --dataset demo-outdoor --student patterns --limit 4 --seed 2 --tag a --tag b"
         assert does_it in shown(app, "#dialog-command")

@@ -19,8 +19,9 @@ from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.runs import evaluate
 from store.database import open_database
+from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import Bundle, Item, RunSettings, Session
-from store.runs import Predicted, Prediction, Run, add_prediction, delete_run, finish_run, start_run
+from store.runs import Run, delete_run, finish_run, start_run
 from store.sqlite import Database
 from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (
@@ -458,7 +459,7 @@ async def test_hostile_text_is_shown_as_text(make_store: MakeStore, settle: Sett
     db = open_database(path)
     for _ in range(2):
         run = start_run(db, "made", "test", hostile, RunSettings(hostile))
-        add_prediction(db, run, Prediction(hostile, (Predicted(("a", "b"), (1, 2), hostile, 0.5),), None, 1))
+        add_prediction(db, run, Prediction(hostile, (PredictedBundle(("a", "b"), (1, 2), hostile, 0.5),), None, 1))
         finish_run(db, run)
     run = start_run(db, "made", "test", hostile, RunSettings("patterns"))
     add_prediction(db, run, Prediction(hostile, None, hostile, 1))

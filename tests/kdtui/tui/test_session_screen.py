@@ -1,4 +1,4 @@
-"""One session, and generating bundles for it."""
+"""The session screen: a session, generated bundles, settings and comparisons."""
 
 import json
 import os
@@ -56,7 +56,7 @@ EMBEDDED = RunSettings("smollm2")
 
 @asynccontextmanager
 async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app on the first session of its store."""
+    """Open the app on the first session of its store."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "app.workbench")
@@ -66,7 +66,7 @@ async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)
         yield pilot
 
 
-async def test_a_small_terminal_names_the_keys_that_one_begins_with(demo_store: Path, settle: Settle) -> None:
+async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         keys = str(app.screen.query_one(Footer).render())
@@ -94,7 +94,7 @@ def heading(app: KdtuiApp, panel: str = "#generated") -> str:
 
 
 def bundles(app: KdtuiApp, panel: str = "#generated") -> list[str]:
-    """The rows of a panel, cells joined by a bar."""
+    """Return the rows of a panel, cells joined by a bar."""
     content = screen(app).query_one(panel, BundlePanel).query_one(".bundles", Static).content
     if not isinstance(content, Table):
         return []
@@ -113,17 +113,17 @@ def toasts(app: KdtuiApp) -> list[str]:
 
 
 def command(app: KdtuiApp) -> str:
-    """The command of a form."""
+    """Return the command of a form."""
     return str(app.screen.query_one("#dialog-command", Static).content)
 
 
-def said(app: KdtuiApp, part: str) -> str:
-    """The note of a form, or its problem."""
+def form_text(app: KdtuiApp, part: str) -> str:
+    """Return the note of a form, or its problem."""
     return str(app.screen.query_one(f"#form-{part}", Static).content)
 
 
 async def fill(pilot: Pilot[None], **values: str) -> None:
-    """Change fields of a form, one after the other."""
+    """Change fields of a form in turn."""
     for name, value in values.items():
         widget: Any = pilot.app.screen.query_one(f"#field-{name}")
         widget.value = value == "yes" if isinstance(widget, Checkbox) else value
@@ -131,7 +131,7 @@ async def fill(pilot: Pilot[None], **values: str) -> None:
 
 
 def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
-    """A training that is done, and has left an adapter."""
+    """Make a finished training with an adapter."""
     job = json.dumps({"base": base or str(embedded_student())})
     (make_job(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
 
@@ -141,7 +141,7 @@ def generation_threads() -> list[threading.Thread]:
 
 
 class Student:
-    """Stands in for `open_student`: what it answers, and how often it was opened and closed."""
+    """A stand-in for `open_student`: its answers, and how often it was opened and closed."""
 
     def __init__(self) -> None:
         self.opened = self.closed = self.steps = 0
@@ -167,7 +167,7 @@ class Student:
     def answer(
         self, sessions: Iterable[Session | None], answers: list[tuple[int, ...]] | None
     ) -> Iterator[StudentEvent]:
-        """Those bundles that were told; without such, one that never comes to an end."""
+        """Yield the given bundles; without any, a bundle that never ends."""
         [session] = sessions
         if isinstance(self.problem, PromptTooLong):
             yield Refused(session, str(self.problem), 0.0)
@@ -175,10 +175,10 @@ class Student:
         if self.problem is not None:
             raise self.problem
         if answers is not None:
-            found = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
-            for bundle in found:
+            bundles = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
+            for bundle in bundles:
                 yield Grew(session, bundle)
-            yield Answered(session, found, 1.25)
+            yield Answered(session, bundles, 1.25)
             return
         wait = threading.Event()
         while True:
@@ -196,10 +196,10 @@ class Student:
 
 @pytest.fixture
 def student(monkeypatch: pytest.MonkeyPatch) -> Student:
-    """Answers in place of all students; endlessly, where it is told no answers."""
-    found = Student()
-    monkeypatch.setattr(student_open, "open_student", found)
-    return found
+    """Install a stand-in for all students; without answers, it writes endlessly."""
+    student = Student()
+    monkeypatch.setattr(student_open, "open_student", student)
+    return student
 
 
 # The session
@@ -217,7 +217,7 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
         assert bundles(app, "#truth") == ["A | 2 4 | tent and matching footprint", "B | 2 5 6 | weekend tent camping"]
 
 
-async def test_a_wide_screen_shows_whole_categories_also_when_it_becomes_wide(demo_store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_whole_categories_even_after_a_resize(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle, size=(200, 60)) as pilot:
         assert column(app, 4)[1] == "Outdoor > Camping > Shelter > Tents"
@@ -235,7 +235,7 @@ async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Sett
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path, student: Student) -> None:
+def test_the_student_has_a_lower_priority_than_the_app(demo_store: Path, student: Student) -> None:
     student.answers["fake"] = []
     answered = threading.Event()
 
@@ -251,7 +251,7 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
         answered.wait(60)
         thread.close()
 
-    # A thread has the priority of the one that starts it.
+    # A thread inherits the priority of the thread that starts it.
     app = threading.Thread(target=begin)
     app.start()
     app.join()
@@ -259,21 +259,21 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
     assert student.niceness == [own + 12]
 
 
-async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for(
+async def test_a_session_is_shown_before_the_options_are_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
-    titles, really = [], options.student_options
+    titles, real_options = [], options.student_options
 
     def noted(*arguments: Any, **named: Any) -> options.StudentOptions:
         titles.append(shown(app, "#title"))
-        return really(*arguments, **named)
+        return real_options(*arguments, **named)
 
     monkeypatch.setattr(options, "student_options", noted)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)
-        # Once for all sessions of a list, and anew where one looks again.
+        # Once for all sessions of a list, and again after a reload.
         await act(pilot, "screen.reload")
         await settle(pilot)
     assert [title.split(" · ")[0] for title in titles] == ["Session o01", "Session o02"]
@@ -292,7 +292,7 @@ async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path
         assert "Session o01" in shown(app, "#title")
 
 
-async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path, settle: Settle) -> None:
+async def test_the_cursor_returns_to_the_last_session(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("right_square_bracket", "right_square_bracket")
@@ -303,7 +303,7 @@ async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path,
         assert app.screen.query_one(RowTable).cursor_row == 2
 
 
-async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         with sqlite3.connect(demo_store) as connection:
@@ -312,7 +312,7 @@ async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Se
         connection.close()
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert "not there any more" in shown(app, "#title")
+        assert "no longer exists" in shown(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
         assert any("the session is not loaded" in toast for toast in toasts(app))
@@ -336,7 +336,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
     assert not generation_threads()
 
 
-async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_bundles_appear_while_the_embedded_student_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -347,7 +347,7 @@ async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, set
     assert not generation_threads()
 
 
-async def test_what_is_right_too_much_lacking_and_missing_is_said(
+async def test_right_extra_and_missing_products_are_shown(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(2, 4), (1, 3)]
@@ -379,7 +379,7 @@ async def test_what_is_right_too_much_lacking_and_missing_is_said(
         ]
 
 
-async def test_without_a_truth_nothing_is_right_or_wrong(
+async def test_without_true_bundles_nothing_is_right_or_wrong(
     make_store: MakeStore, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(1, 2)]
@@ -400,7 +400,7 @@ async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: 
         assert "the student found none" in str(content)
 
 
-async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_without_patterns_a_message_says_how_to_mine_them(demo_store: Path, settle: Settle, until: Until) -> None:
     with sqlite3.connect(demo_store) as connection:
         connection.execute("DELETE FROM knowledge")
     connection.close()
@@ -415,7 +415,7 @@ async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path
     ("problem", "state"),
     [(ModelError("the model [b]broke"), "failed"), (PromptTooLong("the session is too long"), "no answer")],
 )
-async def test_what_goes_wrong_is_a_sentence(
+async def test_an_error_gives_a_message(
     problem: Exception, state: str, demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.problem = problem
@@ -426,7 +426,7 @@ async def test_what_goes_wrong_is_a_sentence(
         assert any(str(problem) in toast for toast in toasts(app))
 
 
-async def test_a_fault_of_the_program_is_a_sentence_too(
+async def test_a_fault_of_the_program_gives_a_message(
     demo_store: Path, student: Student, settle: Settle, until: Until, faults: list[str]
 ) -> None:
     student.problem = ValueError("a fault")
@@ -511,7 +511,7 @@ async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, sett
         assert not toasts(app)
 
 
-async def test_generating_goes_on_while_another_place_is_looked_at(
+async def test_generation_continues_in_another_place(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -545,19 +545,19 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert shown(app, "#asks") == "asks smollm2 + pattern"
         await pilot.press("escape", "down", "enter")
         await settle(pilot)
-        wanted = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
-        assert screen(app).command == wanted
+        command_line = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
+        assert screen(app).command == command_line
     again = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with opened(again, settle) as pilot:
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert screen(again).command == wanted
+        assert screen(again).command == command_line
         await pilot.press("a", "p")
         assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
         assert any("always uses patterns" in toast for toast in toasts(again))
 
 
-async def test_models_and_adapters_that_have_names_are_students_too(demo_store: Path, settle: Settle) -> None:
+async def test_named_models_and_adapters_are_students(demo_store: Path, settle: Settle) -> None:
     db = open_database(demo_store)
     add_model(db, NamedModel("large", Path("/l.gguf"), "a test", made=False))
     add_model(db, NamedModel("[b]mine", Path("/a.gguf"), "a test", made=False, kind="adapter"))
@@ -575,7 +575,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         select = app.screen.query_one("#field-adapter", Select)
         select.value = "[b]mine"
         await rest(pilot)
-        # Its file is not there: the student is one that it can go with.
+        # The file of the adapter is missing: any student that takes adapters is kept.
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
         assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-note", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
@@ -587,7 +587,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         assert app.choice.settings == RunSettings("large", adapters=(("[b]mine", 0.5),))
 
 
-async def test_the_form_sets_all_that_the_command_can_and_shows_it(
+async def test_the_form_has_all_options_of_the_command(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["smollm2"] = [(2, 4)]
@@ -616,7 +616,7 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         ]
 
 
-async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_after_that(
+async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes_it(
     demo_store: Path, settle: Settle
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -638,7 +638,7 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
         await fill(pilot, adapter="plain")
         assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
-        # What is above is not meant then, and says so.
+        # The choice above is unused then, and shows that.
         assert app.screen.query_one("#field-student", Select).value == ""
         await fill(pilot, student="smollm2")
         assert command(app).endswith("--student smollm2 --adapter plain --knowledge none")
@@ -648,7 +648,7 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
 
 
 @pytest.mark.parametrize("other", ["shipped", "patterns", "http://host/v1#m"])
-async def test_a_student_that_takes_no_adapter_is_asked_without_one(
+async def test_choosing_a_student_without_adapters_removes_the_adapter(
     demo_store: Path, settle: Settle, other: str
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -667,7 +667,7 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
 
 
 @pytest.mark.parametrize("student", ["shipped", "patterns"])
-async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
+async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
     demo_store: Path, settle: Settle, student: str
 ) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",), neighbours=3, budget=50))
@@ -675,22 +675,20 @@ async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student=student)
-        assert said(app, "note") == f"{student} is shown no knowledge: it is removed"
-        assert said(app, "problem") == ""
+        assert form_text(app, "note") == f"{student} is shown no knowledge: it is removed"
+        assert form_text(app, "problem") == ""
         await fill(pilot, pattern="yes")
         refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, pattern="", budget="7")
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, budget="")
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.choice.settings == RunSettings(student)
 
 
-async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_choosing_the_shipped_student_removes_several_adapters(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     app.use_choice(StudentChoice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
     async with opened(app, settle) as pilot:
@@ -702,7 +700,7 @@ async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_stu
         assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, settle: Settle) -> None:
+async def test_a_student_is_typed_or_chosen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("/tiny.gguf"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -717,7 +715,7 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
         assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_what_is_wrong(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -746,16 +744,16 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
         assert app.choice == StudentChoice.of(RunSettings("smollm2"))
 
 
-async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_which_format_is_missing(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="smollm2", rule="yes")
-        assert "the dataset has no rules yet" in said(app, "problem")
+        assert "the dataset has no rules yet" in form_text(app, "problem")
 
 
-async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
+async def test_a_choice_of_another_place_is_shown(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("1")
@@ -769,9 +767,7 @@ async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, s
 # Why
 
 
-async def test_why_shows_what_is_asked_word_for_word(
-    demo_store: Path, student: Student, settle: Settle, until: Until
-) -> None:
+async def test_why_shows_the_exact_prompt(demo_store: Path, student: Student, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.why")
@@ -790,7 +786,7 @@ async def test_why_shows_what_is_asked_word_for_word(
 
 
 @pytest.mark.usefixtures("student")
-async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_why_can_be_stopped_while_the_student_runs(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -865,7 +861,7 @@ async def test_two_settings_are_compared_on_one_session(
         assert isinstance(app.screen, WorkbenchScreen)
 
 
-async def test_what_was_compared_with_is_offered_again(
+async def test_the_last_compared_settings_are_offered_again(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4)], "smollm2": [(2, 4)]}
@@ -881,7 +877,7 @@ async def test_what_was_compared_with_is_offered_again(
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
 
 
-async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
+async def test_a_compared_answer_disappears_when_its_settings_change(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4)]}
@@ -901,7 +897,7 @@ async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
         assert score.startswith("2nd  pair F1")
 
 
-async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
+async def test_the_next_session_shows_nothing_of_the_last(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)]}
@@ -913,7 +909,7 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
         await until(pilot, lambda: "done" in heading(app))
         await pilot.press("down", "escape", "escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, WorkbenchScreen))
-        # The other student has not come to an end: nobody waits for it any more.
+        # The other student still writes: its request is cancelled.
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in shown(app, "#title"))
         await settle(pilot)
@@ -927,7 +923,7 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
 
 
 @pytest.mark.usefixtures("student")
-async def test_a_session_that_another_place_has_closed_is_answered_no_further(
+async def test_closing_a_session_from_another_place_stops_its_answer(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -941,17 +937,17 @@ async def test_a_session_that_another_place_has_closed_is_answered_no_further(
         assert left.why_not("generate") is None
 
 
-async def test_a_session_that_is_opened_is_painted_once_it_is_there(
+async def test_a_session_is_painted_only_after_it_is_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session_view, "_LONGEST_HOLD", 20.0)
     painted: list[str] = []
-    really_display = KdtuiApp._display
+    real_display = KdtuiApp._display
 
     def display(app: KdtuiApp, below: Screen[object], content: RenderableType | None) -> None:
         if isinstance(below, SessionScreen):
             painted.append(shown(app, "#title").split(" · ")[0])
-        really_display(app, below, content)
+        real_display(app, below, content)
 
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:

@@ -30,8 +30,9 @@ from kdtui.workflows.studies.lock import alone, runner_of
 from kdtui.workflows.studies.spec import changed, to_toml
 from models.errors import ModelError
 from store.database import open_database
+from store.predictions import failures
 from store.records import RunSettings
-from store.runs import delete_run, failures, get_run
+from store.runs import delete_run, get_run
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, get_study, list_studies, save_study, steps_of_kind
 from tests.acting import act, rest

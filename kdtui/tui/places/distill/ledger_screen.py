@@ -196,9 +196,9 @@ class LedgerScreen(StoreScreen[None]):
 
         def question(db: "Database") -> str:
             from kdtui.workflows.calls.call_report import call_text
-            from store.calls import call_in_full
+            from store.calls import call_details
 
-            return fit_lines(call_text(call_in_full(db, number)))
+            return fit_lines(call_text(call_details(db, number)))
 
         self.ask(question, partial(CallTextRead, number), group="call")
 

@@ -223,14 +223,14 @@ class DistillationPlan:
         from kdtui.workflows.calls.costs import Budget, Prices
         from kdtui.workflows.knowledge.distill_with_model import DistillationRequest
         from models.endpoint.chat_server import Endpoint
-        from models.endpoint.teacher import Pace
+        from models.endpoint.teacher import RequestLimits
 
         values = self.values
         return DistillationRequest(
             self.dataset,
             tuple(format for format in FORMATS if format in self.formats),
             Endpoint(values["url"], values["model"] or None, values["key"]),
-            Pace(
+            RequestLimits(
                 int(values["concurrency"]),
                 _whole_number(values["per_minute"]),
                 _whole_number(values["tokens_per_minute"]),

@@ -14,7 +14,7 @@ from textual.widget import Widget
 
 from kdtui.text import log_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.finders import Way
+from kdtui.tui.core.finders import Direction
 from models.sft.job_files import LOG_PART as PART
 from models.sft.log_search import Search
 
@@ -384,7 +384,7 @@ class LogFinder:
     def __init__(self, log: LogView) -> None:
         self._log, self._before, self._first = log, log.position, log.search_start
 
-    def find(self, words: str, way: Way, told: Callable[[bool], None]) -> None:
+    def find(self, words: str, way: Direction, told: Callable[[bool], None]) -> None:
         """Go to the next or previous line with the words, also around the end."""
         if not words:
             self.go_back()

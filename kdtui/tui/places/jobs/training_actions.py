@@ -199,7 +199,8 @@ class TrainingActions(StoreScreen[None]):
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
             from kdtui.workflows.job_state import one_job
             from kdtui.workflows.training.evaluate import asked_as_trained
-            from store.datasets import dataset_names, iter_sessions
+            from store.datasets import dataset_names
+            from store.sessions import iter_sessions
 
             row = one_job(db, name)
             existing = dataset_names(db)

@@ -87,7 +87,7 @@ def manifest_text(folder: Path, no_adapter: str) -> str:
     Args:
         no_adapter: why there is no adapter; empty if there should be one.
     """
-    from models.adapters.conversion import MANIFEST
+    from models.adapters.peft_settings import MANIFEST
 
     path = folder / ADAPTER / MANIFEST
     adapter = f"{one_line(no_adapter)}\n" if no_adapter and not path.exists() else _json_file("adapter", path)

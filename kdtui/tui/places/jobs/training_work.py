@@ -118,7 +118,7 @@ def stop_and_report(db: "Database", name: str, *, now: bool) -> Iterator[object]
         if isinstance(event, Stopping):
             yield WorkProgress(
                 f"waiting for {name} to stop: {event.seconds:,.0f} s of {event.grace:,.0f}, then it is killed; "
-                f"{one_line(event.said, 100)}"
+                f"{one_line(event.log_line, 100)}"
             )
         else:
             left = event.left

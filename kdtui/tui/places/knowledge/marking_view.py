@@ -19,7 +19,7 @@ from kdtui.workflows.number_ranges import write_numbers
 from store.records import KnowledgeQuery
 
 if TYPE_CHECKING:
-    from store.knowledge_removal import Removed
+    from store.knowledge_removal import RemovedKnowledge
     from store.sqlite import Database
 
 _MOST_RESTORABLE = 20_000
@@ -39,7 +39,7 @@ class KnowledgeMarkingView(KnowledgeSearchView):
         self._marked_query: KnowledgeQuery | None = None
         # The search whose matches are marked as soon as all are known.
         self._search_to_mark: PieceSearch | None = None
-        self._removed: list[Removed] = []
+        self._removed: list[RemovedKnowledge] = []
         self._is_changing = False
 
     def on_mount(self) -> None:

@@ -10,8 +10,8 @@ from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallInFull
-    from store.knowledge_removal import Dependents, Removed
+    from store.calls import CallDetails
+    from store.knowledge_removal import Dependents, RemovedKnowledge
     from store.knowledge_search import Facets
 
 
@@ -59,7 +59,7 @@ class PieceToOpenLoaded(PieceLoaded):
 class TeacherCallLoaded(Message):
     """The prompt of the teacher of a piece is loaded, and its answer."""
 
-    def __init__(self, call: "CallInFull") -> None:
+    def __init__(self, call: "CallDetails") -> None:
         super().__init__()
         self.call = call
 
@@ -79,6 +79,6 @@ class DependentsLoaded(Message):
 class KnowledgeChanged(Message):
     """Pieces have been sampled, exported, deleted or restored; the sentence says which."""
 
-    def __init__(self, sentence: str, *, removed: "Removed | None" = None, restored: bool = False) -> None:
+    def __init__(self, sentence: str, *, removed: "RemovedKnowledge | None" = None, restored: bool = False) -> None:
         super().__init__()
         self.sentence, self.removed, self.restored = sentence, removed, restored

@@ -196,7 +196,7 @@ def piece_text(details: "PieceDetails", rows: "list[RunRow] | None" = None, prob
     parts += _content(details)
     parts += [Text("\nComes from", style="bold"), _tree(details.origin)]
     if used := list(_uses(details, rows, problem)):
-        parts.append(Text("\nWas offered to", style="bold"))
+        parts.append(Text("\nUsed by", style="bold"))
         parts += used
     return Group(*parts)
 

@@ -11,9 +11,9 @@ from store.records import KnowledgeQuery
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallInFull
+    from store.calls import CallDetails
     from store.hits import Hits
-    from store.knowledge_removal import Removed
+    from store.knowledge_removal import RemovedKnowledge
     from store.knowledge_search import Facets
     from store.sqlite import Database
 
@@ -73,11 +73,11 @@ def load_facets(query: KnowledgeQuery, db: "Database") -> "Facets":
     return knowledge_search.count_facets(db, query)
 
 
-def load_call(number: int, db: "Database") -> "CallInFull":
+def load_call(number: int, db: "Database") -> "CallDetails":
     """Return the prompt of a teacher, and its answer."""
-    from store.calls import call_in_full
+    from store.calls import call_details
 
-    return call_in_full(db, number)
+    return call_details(db, number)
 
 
 def load_dependents(numbers: list[int], db: "Database") -> DependentsLoaded:
@@ -122,7 +122,7 @@ def delete_pieces(numbers: list[int], can_undo: bool, db: "Database") -> Knowled
     return KnowledgeChanged(f"deleted {pieces_in_words(count)}", removed=remove_knowledge(db, numbers, keep=can_undo))
 
 
-def restore_pieces(removed: "Removed", db: "Database") -> KnowledgeChanged:
+def restore_pieces(removed: "RemovedKnowledge", db: "Database") -> KnowledgeChanged:
     """Restore deleted pieces."""
     from store.knowledge_removal import restore_knowledge
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
     from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
-    from store.runs import Predicted, Prediction, Run
+    from store.predictions import PredictedBundle, Prediction
+    from store.runs import Run
     from store.sqlite import Database
 
 _COLUMNS = (
@@ -290,7 +291,7 @@ class ComparedRunsScreen(StoreScreen[None]):
         return super().why_not(action)
 
 
-def _bundles(answer: "Prediction | None") -> "tuple[Predicted, ...]":
+def _bundles(answer: "Prediction | None") -> "tuple[PredictedBundle, ...]":
     return () if answer is None or answer.bundles is None else answer.bundles
 
 

@@ -13,7 +13,7 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
-from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, names_intents
+from kdtui.bundling.metrics import ANSWERED, EVERY_SESSION, INTENTS, has_intent_scores
 from kdtui.text import counted, one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
@@ -218,7 +218,7 @@ def scores_table(rows: "Iterable[ResultRow]", *, highlighted: str | None = None)
 
 def _intents(rows: "list[ResultRow]", highlighted: str | None) -> Iterator[RenderableType]:
     """Yield how close the intents are to those of people; nothing if no row has intents."""
-    named = [row for row in rows if names_intents(row.scores)]
+    named = [row for row in rows if has_intent_scores(row.scores)]
     if named:
         count = max(row.scores.intent_bundles for row in named)
         yield Text()

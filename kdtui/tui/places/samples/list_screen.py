@@ -279,9 +279,9 @@ class SampleListScreen(StoreScreen[None]):
 
             def question(db: "Database") -> "tuple[SampleShape, SampleUses]":
                 from kdtui.workflows.knowledge.sample import sample_shape
-                from store.samples import uses_of
+                from store.samples import sample_uses
 
-                return sample_shape(db, sample.name), uses_of(db, sample.name)
+                return sample_shape(db, sample.name), sample_uses(db, sample.name)
 
             self.ask(question, lambda answer: ShapeFound(sample, *answer), group="shape", after=_PAUSE)
         pair = self.pair

@@ -156,9 +156,9 @@ class SamplesScreen(SampleListScreen):
         assert sample is not None
 
         def question(db: "Database") -> "SampleUses":
-            from store.samples import uses_of
+            from store.samples import sample_uses
 
-            return uses_of(db, sample.name)
+            return sample_uses(db, sample.name)
 
         self.ask(question, partial(UsesFound, sample.name), group="uses")
 

@@ -105,14 +105,15 @@ class WorkbenchScreen(StoreScreen[None]):
         requested = self._requested_session
 
         def question(db: "Database") -> WorkbenchData:
-            from store.datasets import dataset_names, session_place
+            from store.datasets import dataset_names
             from store.errors import NotFound
+            from store.session_list import session_position
 
             names, named = dataset_names(db), named_database(self.database)
             if requested is None:
                 return WorkbenchData(names, named)
             try:
-                number, index = session_place(db, requested.dataset, requested.session)
+                number, index = session_position(db, requested.dataset, requested.session)
             except NotFound as error:
                 return WorkbenchData(names, named, problem=str(error))
             return WorkbenchData(names, named, SessionTarget(requested.dataset, number, index))
@@ -203,7 +204,7 @@ class WorkbenchScreen(StoreScreen[None]):
     def _use_dataset(self) -> None:
         """Make the listed dataset the initial one of forms."""
         self.remembered(_PLACE)["dataset"] = self._dataset
-        self.kdtui.datasets_here = () if self._dataset is None else (self._dataset,)
+        self.kdtui.current_datasets = () if self._dataset is None else (self._dataset,)
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
@@ -237,8 +238,8 @@ class WorkbenchScreen(StoreScreen[None]):
         typed = self._typed
 
         def find(db: "Database") -> "Iterator[Hits]":
-            from store.datasets import session_hits
             from store.hits import Hits
+            from store.session_list import session_hits
 
             typed_numbers = typed.numbers(query.text)
             offset = len(typed_numbers)
@@ -253,7 +254,7 @@ class WorkbenchScreen(StoreScreen[None]):
                     yield Hits(offset + hits.first, hits.ids, count)
 
         def read(db: "Database", numbers: Sequence[int]) -> list[Row]:
-            from store.datasets import session_rows
+            from store.session_list import session_rows
 
             stored = session_rows(db, [number for number in numbers if number > 0])
             return [

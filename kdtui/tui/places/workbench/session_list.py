@@ -37,9 +37,9 @@ class SessionList:
         Raises:
             NotFound: there is no such dataset, or no such session in it.
         """
-        from store.datasets import session_hits, session_place
+        from store.session_list import session_hits, session_position
 
-        _, index = session_place(db, dataset, session)
+        _, index = session_position(db, dataset, session)
         numbers = array("q")
         for hits in session_hits(db, dataset):
             numbers.extend(hits.ids)

@@ -64,7 +64,7 @@ class SessionScreen(AnsweringSessionView):
         self._has_options = False
 
     def on_screen_resume(self) -> None:
-        """Use the student of the workbench: another place may have changed it."""
+        """Use the student of the workbench: another place can have changed it."""
         if self._own_choice is None and self._sides and self._sides[0].choice != self._usual_choice:
             self._sides[0].choice = self._usual_choice
             self._show_choice()

@@ -97,7 +97,7 @@ class SessionView(CalibratingScreen[int]):
         # The index of the side that the keys act on.
         self._active = 0
         self._options = StudentOptions()
-        self._held = ExitStack()
+        self._paint_hold = ExitStack()
 
     def compose(self) -> ComposeResult:
         """Lay out the products, and two or three panels of bundles."""
@@ -157,8 +157,8 @@ class SessionView(CalibratingScreen[int]):
 
     def _hold_paint(self) -> None:
         """Paint nothing until the session is loaded, so that the previous session is not painted once more."""
-        self._held.enter_context(self.app.batch_update())
-        self.set_timer(_LONGEST_HOLD, self._held.close)
+        self._paint_hold.enter_context(self.app.batch_update())
+        self.set_timer(_LONGEST_HOLD, self._paint_hold.close)
 
     @property
     def _number(self) -> int:
@@ -175,9 +175,9 @@ class SessionView(CalibratingScreen[int]):
             return
 
         def question(db: "Database") -> Session:
-            from store.datasets import numbered_session
+            from store.sessions import session_by_number
 
-            return numbered_session(db, number)
+            return session_by_number(db, number)
 
         self.ask(question, lambda session: SessionLoaded(number, session), group="session")
 
@@ -186,7 +186,7 @@ class SessionView(CalibratingScreen[int]):
         # A screen that is being removed has lost some of its widgets.
         if message.number != self._number or not self.display:
             return
-        self._held.close()
+        self._paint_hold.close()
         self._session = session = message.session
         self._bundles = minimal_bundles(session.bundles)
         self._truth = [frozenset(bundle.positions) for bundle in self._bundles]
@@ -213,7 +213,7 @@ class SessionView(CalibratingScreen[int]):
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong; it stays in the title while no session is loaded."""
         super().on_failed(message)
-        self._held.close()
+        self._paint_hold.close()
         if self._session is None:
             self.query_one("#title", Static).update(Text(one_line(message.sentence, 300), style="bold"))
             self.query_one(RowTable).show_rows([])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from kdtui.exchange.pasted_text import texts_of
+from kdtui.exchange.pasted_text import session_texts
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.widgets.rows import Row
@@ -34,7 +34,7 @@ class TypedSessions:
         """Put sessions from a text before the others; return the number of the first."""
         added = []
         sessions = list(sessions)
-        texts = texts_of(text)
+        texts = session_texts(text)
         # JSON is one text for all its sessions.
         if len(texts) != len(sessions):
             texts = [text] * len(sessions)

@@ -1,4 +1,4 @@
-"""What is no number is never printed as one, and what earlier versions kept of it stays readable."""
+"""NaN and infinity are never printed as numbers, and those that earlier versions stored stay readable."""
 
 import json
 import math
@@ -10,9 +10,10 @@ import pytest
 
 from kdtui.cli.output import print_json, print_table
 from kdtui.workflows.data.import_dataset import import_dataset
-from store.datasets import iter_sessions
+from store.predictions import Prediction, add_prediction, predictions
 from store.records import RunSettings
-from store.runs import Prediction, add_prediction, get_run, predictions, start_run
+from store.runs import get_run, start_run
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.fake_chat_server import Fake, Serve
 from tests.models.tiny import make_model
@@ -25,12 +26,12 @@ def imported(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
 
 
-def test_json_has_null_where_a_number_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_null_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_json({"a": math.nan, "b": [1.5, math.inf, {"c": (-math.inf, "NaN", True, None)}]})
     assert json.loads(capsys.readouterr().out) == {"a": None, "b": [1.5, None, {"c": [None, "NaN", True, None]}]}
 
 
-def test_a_table_has_a_dash_there(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_has_a_dash_for_nan(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["x", "y", "z"], [(math.nan, -math.inf, 0.5)])
     assert capsys.readouterr().out.split()[-3:] == ["-", "-", "0.500"]
 
@@ -39,12 +40,10 @@ def test_an_evaluation_of_a_damaged_model_ends_with_one_sentence(kdtui: Kdtui, t
     model = make_model(tmp_path / "damaged.gguf", norm=math.nan)
     result = kdtui("evaluate", "--student", model, "--strategy", "list", "--json")
     assert (result.code, result.out) == (1, "")
-    assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes no numbers")
+    assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes NaN instead of numbers")
 
 
-def test_an_answer_whose_confidence_was_kept_as_no_number_is_a_failure_of_its_session(
-    kdtui: Kdtui, db: Database
-) -> None:
+def test_a_stored_answer_with_a_confidence_of_nan_is_a_failure(kdtui: Kdtui, db: Database) -> None:
     run = start_run(db, "outdoor", "test", "old", RunSettings("patterns"))
     for session in iter_sessions(db, "outdoor", split="test", limit=3):
         add_prediction(db, run, Prediction(session.id, (), None, 0.1))
@@ -56,7 +55,7 @@ def test_an_answer_whose_confidence_was_kept_as_no_number_is_a_failure_of_its_se
     assert row["scores"]["valid"] == pytest.approx(2 / 3)
 
 
-def test_logarithms_of_probabilities_that_are_no_numbers_are_no_fault(serve: Serve, kdtui: Kdtui) -> None:
+def test_log_probabilities_of_nan_are_accepted(serve: Serve, kdtui: Kdtui) -> None:
     huge = "1" + "0" * 400
 
     def reply(fake: Fake, _: int) -> None:

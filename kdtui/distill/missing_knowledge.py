@@ -1,4 +1,4 @@
-"""Why a student cannot be shown the knowledge that it is to be shown, and what to do about it."""
+"""Messages about missing knowledge: why a prompt cannot show it, and what the user can do."""
 
 from collections.abc import Mapping
 from shlex import quote
@@ -16,8 +16,10 @@ _HOW_TO_GET: Mapping[Format, str] = {
 }
 
 
-def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own") -> str:
-    """A sentence for a dataset, or a sample of it, without a kept piece of a format.
+def explain_missing_knowledge(
+    db: Database, dataset: str, format: Format, sample: str | None, domains: str = "own"
+) -> str:
+    """Explain that a dataset, or a sample, has no kept piece of a format, and what to do.
 
     Args:
         domains: as in `RunSettings`.
@@ -25,7 +27,7 @@ def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, 
     Raises:
         NotFound: there is no such dataset, or no such sample.
     """
-    there = known_formats(db, dataset)
+    formats = known_formats(db, dataset)
     make = f"{_HOW_TO_GET[format]} --dataset {quote(dataset)}"
     if sample is None:
         return f"dataset {dataset!r} has no {format}s yet; find some with: {make}"
@@ -34,24 +36,23 @@ def why_lacking(db: Database, dataset: str, format: Format, sample: str | None, 
     if domains == "all":
         usable = list(dict.fromkeys(each for _, each, status in held if status == "kept"))
         instead = f"show --knowledge {','.join(usable)}, or draw another" if usable else "draw another"
-        return f"sample {sample!r} has no {format}s that are kept; it has {what}. {instead[0].upper()}{instead[1:]}"
-    lacks = f"sample {sample!r} has no {format}s of dataset {dataset!r} that are kept; it has {what}"
+        return f"sample {sample!r} has no kept {format}s; it has {what}. {instead[0].upper()}{instead[1:]}"
+    lacks = f"sample {sample!r} has no kept {format}s of dataset {dataset!r}; it has {what}"
     if any(other != dataset and each == format and status == "kept" for other, each, status in held):
         lacks += "; --domains all shows those of other datasets, too"
-    if format not in there:
+    if format not in formats:
         return f"{lacks}. The dataset has none either: find some with {make}, and draw a sample with them"
     draw = f"kdtui sample create NAME --add-to {quote(sample)} --dataset {quote(dataset)} --format {format}"
-    usable = [each for each in there if held.get((dataset, each, "kept"))]
+    usable = [each for each in formats if held.get((dataset, each, "kept"))]
     instead = f", or show --knowledge {','.join(usable)}" if usable else ""
     return f"{lacks}. Add some with {draw}{instead}, or leave out --sample"
 
 
 def _in_words(held: Mapping[tuple[str, str, str], int]) -> str:
-    """What a sample holds, dataset by dataset."""
+    """Describe the pieces of a sample, dataset by dataset."""
     by_dataset: dict[str, list[str]] = {}
     for (dataset, format, status), count in held.items():
         kept = "" if status == "kept" else " (rejected)"
         by_dataset.setdefault(dataset, []).append(f"{counted(count, format)}{kept}")
-    return (
-        "; ".join(f"{', '.join(parts)} of {dataset}" for dataset, parts in by_dataset.items()) or "no pieces any more"
-    )
+    parts_of = (f"{', '.join(parts)} of {dataset}" for dataset, parts in by_dataset.items())
+    return "; ".join(parts_of) or "no pieces left"

@@ -1,4 +1,4 @@
-"""What is known so far, shown in a terminal until it is whole."""
+"""Partial answers, shown in a terminal until they are complete."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kdtui.cli.signals import interrupted_afterwards
+from kdtui.cli.signals import delayed_interrupts
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
 
-class Growing:
-    """Lines at the end of a terminal that change, and go away before anything else is printed.
+class LiveLines:
+    """Lines at the bottom of a terminal that are updated in place and removed before other output.
 
     Attributes:
-        width: cells of a line.
+        width: the cells of a line.
     """
 
     def __init__(self) -> None:
@@ -28,17 +28,17 @@ class Growing:
         self.width = self._console.width
 
     @classmethod
-    def in_terminal(cls) -> Growing | None:
-        """None where stdout is no terminal, or one that cannot take back what it shows."""
+    def in_terminal(cls) -> LiveLines | None:
+        """Return None if stdout is not a terminal, or one that cannot erase lines."""
         if not sys.stdout.isatty():
             return None
-        found = cls()
-        return None if found._console.is_dumb_terminal else found
+        lines = cls()
+        return None if lines._console.is_dumb_terminal else lines
 
     def show(self, blocks: Iterable[tuple[list[str], list[str]]]) -> None:
-        """Show these lines instead of those before: of each block its head, and its body.
+        """Replace the lines by those of these blocks, each with a head and a body.
 
-        No more blocks are taken than the screen has room for.
+        Blocks beyond the height of the screen are not read.
         """
         from rich.live import Live
         from rich.text import Text
@@ -49,9 +49,9 @@ class Growing:
             if len(lines) >= self._console.height:
                 break
         whole = Text("\n", no_wrap=True, overflow="crop").join(lines)
-        with interrupted_afterwards():
+        with delayed_interrupts():
             if self._live is None:
-                # What is printed meanwhile is printed after it is cleared.
+                # Other output is only printed after the display is cleared.
                 self._live = Live(
                     console=self._console,
                     auto_refresh=False,
@@ -64,11 +64,11 @@ class Growing:
             self._live.update(whole, refresh=True)
 
     def clear(self) -> None:
-        """Take the lines away."""
+        """Remove the lines."""
         if self._live is None:
             return
-        with interrupted_afterwards():
+        with delayed_interrupts():
             live, self._live = self._live, None
-            # At its end a live display shows all of its lines, for which the screen may be too small.
+            # When a live display stops, it prints all of its lines, which may be more than the screen has.
             live.update("")
             live.stop()

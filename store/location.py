@@ -1,4 +1,4 @@
-"""Where the database is, and whether what is there can be one. Asking this imports no SQLite."""
+"""The location of the database file, and a check that it can be one. Importing this does not import SQLite."""
 
 import os
 import stat
@@ -23,16 +23,16 @@ _KINDS = (
 
 
 _File = tuple[int, int]
-"""A device, and the number of a file on it."""
+"""A device, and the inode of a file on it."""
 
 _in_use: Counter[_File] = Counter()
-"""How many connections this process has to files."""
+"""Number of open connections of this process, by file."""
 
 _lock = Lock()
 
 
 def default_path() -> Path:
-    """The file that KDTUI_DB names, or else `kdtui.db` in the platform's folder for a user's data."""
+    """Return the path in KDTUI_DB, or `kdtui.db` in the platform's folder for user data."""
     if named := os.environ.get(ENVIRONMENT_VARIABLE):
         return Path(named)
     from platformdirs import user_data_path
@@ -40,16 +40,16 @@ def default_path() -> Path:
     return user_data_path("kdtui") / "kdtui.db"
 
 
-def is_named() -> bool:
-    """Whether KDTUI_DB names the file."""
+def is_path_configured() -> bool:
+    """Whether KDTUI_DB names the database."""
     return bool(os.environ.get(ENVIRONMENT_VARIABLE))
 
 
-def is_there(path: Path) -> bool:
-    """Whether anything has been stored at `path` so far.
+def database_exists(path: Path) -> bool:
+    """Whether there is a database at `path` that has content.
 
     Raises:
-        StoreError: what is there can be no database, or it cannot be looked at.
+        StoreError: the file cannot be a database, or cannot be accessed.
     """
     if str(path) == ":memory:" or str(path).startswith("file:"):
         raise StoreError(f"{str(path)!r} names no file; name one with --db, such as kdtui.db")
@@ -65,15 +65,15 @@ def is_there(path: Path) -> bool:
     if not status.st_size:
         return False
     with _lock:
-        # Whoever closes a file gives up all locks that the process has on it (fcntl(2)), those of its connections too;
-        # the next process that leaves would then take itself for the last, and delete the log that these write to.
-        beginning = _MAGIC if _in_use[_file(status)] else _beginning(path)
+        # Closing a file releases all locks that the process holds on it (fcntl(2)), including those of its connections.
+        # The next process to close the database would then believe it is the last one, and delete the log in use.
+        beginning = _MAGIC if _in_use[_file_key(status)] else _read_beginning(path)
     if beginning not in (b"", _MAGIC):
         raise StoreError(f"{path}: this file is not an SQLite database; choose another one with --db")
     return bool(beginning)
 
 
-def _beginning(path: Path) -> bytes:
+def _read_beginning(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(len(_MAGIC))
@@ -81,31 +81,31 @@ def _beginning(path: Path) -> bytes:
         raise StoreError(f"{path}: {error.strerror}; choose another with --db") from error
 
 
-def _file(status: os.stat_result) -> _File:
+def _file_key(status: os.stat_result) -> _File:
     return status.st_dev, status.st_ino
 
 
 def begin_use(path: Path, *, make: bool) -> _File:
-    """Note that a connection to a file is about to be opened; `end_use` says that it is closed.
+    """Count a connection that is about to be opened; call `end_use` when it is closed.
 
     Args:
-        make: whether an empty file is made where there is none.
+        make: whether to create an empty file if there is none.
 
     Raises:
-        OSError: there is no file, or it cannot be made.
+        OSError: the file does not exist or cannot be created.
     """
     with _lock:
         if make and not path.exists():
-            # Another process may just have made it.
+            # Another process may have created it in the meantime.
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
-        file = _file(path.stat())
+        file = _file_key(path.stat())
         _in_use[file] += 1
         return file
 
 
 def end_use(file: _File) -> None:
-    """Note that a connection is closed."""
+    """Stop counting a closed connection."""
     with _lock:
         _in_use[file] -= 1
         if not _in_use[file]:

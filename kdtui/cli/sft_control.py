@@ -1,0 +1,165 @@
+"""`kdtui sft cancel`, `resume`, `fetch`, `adopt` and `rm`: manage trainings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kdtui.cli import completion
+from kdtui.cli.options import (
+    DatabaseOption,
+    database_path,
+    next_command,
+    open_store,
+)
+from kdtui.cli.output import say
+from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.cli.sft_options import EvaluateOption, HostOption, NameArgument
+from kdtui.cli.trainings import (
+    evaluate_adapter,
+    fetch_adapter,
+    follow_training,
+    refresh_training,
+    start_training,
+    stop_training,
+)
+
+
+def cancel(
+    name: NameArgument,
+    now: Annotated[bool, typer.Option("--now", help="Kill it at once, without a last checkpoint.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Stop a training after it has written a checkpoint; kdtui sft resume continues from there."""
+    with open_store(db) as store:
+        stop_training(store, name, now=now)
+
+
+def resume(
+    name: NameArgument,
+    host: HostOption = None,
+    local: Annotated[bool, typer.Option("--local", help="Resume on this machine.")] = False,
+    from_here: Annotated[
+        bool,
+        typer.Option("--from-here", help="Its host is lost: resume from the checkpoints on this machine."),
+    ] = False,
+    base: Annotated[
+        str | None,
+        typer.Option("--base", help="The base on this machine, for a training that was adopted.", metavar="BASE"),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the training ends.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Resume a training from its last checkpoint: where it ran, on another host, or on this machine."""
+    from kdtui.workflows.model_names import trainable
+    from kdtui.workflows.training.base_files import find_base
+    from kdtui.workflows.training.on_host import move
+    from store.jobs import get_job
+
+    if local and host is not None:
+        raise typer.BadParameter("--local and --host contradict each other; give only one of them")
+    if from_here and not local and host is None:
+        raise typer.BadParameter("--from-here needs --local or --host, which says where to resume")
+    with open_store(db) as store:
+        job = get_job(store, name)
+        if base is not None:
+            find_base(store, job, Path(trainable(store, base)))
+        if (local or host is not None) and job.host != host:
+            move(store, job, host, from_here=from_here)
+            if from_here and job.host is not None:
+                say(f"host {job.host} was not asked; if it comes back, do not resume its copy of {name}")
+        start_training(store, name)
+        if follow:
+            follow_training(store, name, db)
+
+
+def fetch(
+    name: NameArgument,
+    checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Fetch the checkpoints, too.")] = False,
+    evaluate: EvaluateOption = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Copy the adapter of a training from its host, and evaluate it if --evaluate is given here or was at the launch.
+
+    Files that are already complete on this machine are not copied again.
+    """
+    from kdtui.workflows.job_state import is_to_fetch, one_job
+
+    with open_store(db) as store:
+        row = one_job(store, name)
+        to_evaluate = evaluate or row.job.evaluate
+        is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
+        # An adapter that is on this machine is evaluated without its host, which may be gone.
+        if checkpoints or not (is_here and to_evaluate):
+            fetch_adapter(store, name, checkpoints=checkpoints)
+        if to_evaluate and one_job(store, name).status.state == "done":
+            evaluate_adapter(store, name, db)
+
+
+def adopt(
+    place: Annotated[
+        str,
+        typer.Argument(help="A host, or one training on it.", metavar="HOST[:NAME]"),
+    ],
+    db: DatabaseOption = None,
+) -> None:
+    """Add trainings on a host that another machine started, or that this store has lost: one, or all of them."""
+    from kdtui.errors import KdtuiError
+    from kdtui.workflows.training.on_host import adopt as take_over
+    from kdtui.workflows.training.on_host import adopt_all
+    from kdtui.workflows.training.service import jobs_folder
+    from store.hosts import get_host
+
+    host, colon, folder = place.partition(":")
+    if not host or (colon and not folder):
+        raise typer.BadParameter("give HOST, or HOST:NAME, such as gpu:camping")
+    with open_store(db) as store:
+        known = get_host(store, host)
+        if not folder:
+            adopted = []
+            for each in adopt_all(store, known, jobs_folder(database_path(db))):
+                adopted.append(each)
+                say(f"kdtui: {each.problem}" if each.problem else f"added training {each.name}")
+            if any(each.problem for each in adopted):
+                raise KdtuiError(f"could not add all trainings of host {host}")
+            say(f"{next_command('sft', 'ls')} shows their states" if adopted else f"host {host} has no other trainings")
+            return
+        name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
+        take_over(store, known, name, jobs_folder(database_path(db)))
+        refresh_training(store, name)
+    say(f"added training {name}; {next_command('sft', 'show', name)} shows its state")
+
+
+def rm(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Names of trainings.", metavar="NAME", autocompletion=completion.names("trainings")),
+    ],
+    yes: YesOption = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep their directories on the hosts.")] = False,
+    db: DatabaseOption = None,
+) -> None:
+    """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
+    from kdtui.workflows.training.service import remove
+    from models.sft.job_files import ADAPTER, CHECKPOINTS
+    from store.jobs import get_job
+    from store.runs import runs_of_model
+
+    with open_store(db) as store:
+        chosen = {}
+        for name in dict.fromkeys(names):
+            job = get_job(store, name)
+            files = counts(
+                {
+                    "checkpoint": len(list(job.folder.glob(f"{CHECKPOINTS}/*"))),
+                    "adapter": int((job.folder / ADAPTER).is_dir()),
+                }
+            )
+            where = (
+                [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'is deleted, too'}"]
+            )
+            chosen[name] = [*files, *where, *counts({"run": runs_of_model(store, name)}, "used by")]
+        confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
+        for name, notes in chosen.items():
+            remove(store, name, keep=keep)
+            say(", ".join([f"deleted training {name}", *notes]))
