@@ -62,7 +62,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     from kdtui.tui.core import hits_table, screen, store_worker
     from kdtui.tui.places.jobs.log_view import LogView
     from kdtui.tui.places.knowledge import piece
-    from kdtui.tui.places.workbench.session import SessionScreen
+    from kdtui.tui.places.workbench.session_screen import SessionScreen
     from kdtui.tui.widgets.row_table import RowTable
 
     painted: set[str] = set()
@@ -81,7 +81,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
         if isinstance(screen, SessionScreen) and screen._session is None:
             return False
         for table in screen.query(RowTable):
-            if isinstance(table, hits_table.HitsTable) and table._wanted is not table._shown:
+            if isinstance(table, hits_table.HitsTable) and table._requested is not table._shown:
                 return False
             top = round(table.scroll_y)
             in_sight = range(top, min(top + table._visible, table.row_count))
@@ -102,7 +102,7 @@ def _watch(told: list[list[object]], pipe: int) -> None:
     _before(hits_table.HitsTable, "search", lambda *_: note(b"a", "asked"))
 
     def post(_: object, message: Any) -> None:
-        if isinstance(message, hits_table._Part) and message.page is not None:
+        if isinstance(message, hits_table._HitsFound) and message.page is not None:
             told.append(["found", monotonic()])
 
     _before(hits_table.HitsTable, "post_message", post)
@@ -191,7 +191,7 @@ async def _keep_busy(app: Any, store: Path) -> None:
 
 async def _follow_a_log(app: Any, store: Path) -> None:
     """Follow a log that gets ten lines a second, like the screen of a training."""
-    from kdtui.tui.places.jobs.training import Asking
+    from kdtui.tui.places.jobs.training_work import HostActivity
     from kdtui.workflows.training.watch import Watch
     from store.database import open_database
 
@@ -200,7 +200,7 @@ async def _follow_a_log(app: Any, store: Path) -> None:
     _job(db, "followed", folder, 1000)
     db.close()
     watch = Watch("followed")
-    app.begin(Asking("following", store, watch.events, lambda _: True))
+    app.begin(HostActivity("following", store, watch.events, lambda _: True))
     while True:
         with (folder / "log").open("a") as log:
             log.write("step 1 of 1000: loss 1.0000\n")

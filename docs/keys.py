@@ -5,7 +5,8 @@ from pathlib import Path
 from textual.app import App
 from textual.binding import Binding
 
-from kdtui.tui.actions import ACTIONS, PLACES
+from kdtui.tui.action import PLACES
+from kdtui.tui.actions import ACTIONS
 
 PAGE = Path(__file__).with_name("keys.md")
 

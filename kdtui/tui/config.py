@@ -1,4 +1,4 @@
-"""The user's configuration of the app: a theme, colours and keys of their own, in TOML."""
+"""The user's configuration of the app: the theme, own themes and keys, in TOML."""
 
 import os
 import re
@@ -19,7 +19,7 @@ CONFIG = "KDTUI_CONFIG"
 """The environment variable that names another file."""
 
 THEMES = ("textual-dark", "textual-light", "high-contrast", "ansi-dark", "ansi-light", "nord", "gruvbox")
-"""Those that the key for themes goes through; all of Textual's can be configured."""
+"""The themes that the theme key cycles through; the configuration can name any theme of Textual."""
 
 _COLOURS = (
     "primary",
@@ -33,7 +33,7 @@ _COLOURS = (
     "surface",
     "panel",
 )
-"""Of a theme; all but the first follow from the others where they are not said."""
+"""The colours of a theme; only the first is required."""
 
 _A_THEME = 'such as: [themes.mine] with primary = "#ff8800"'
 _A_KEY = 'such as: "app.quit" = "ctrl+q"'
@@ -44,7 +44,13 @@ _NAMED = {key.value for key in Keys}
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the user wants otherwise; `theme` is None where they do not care, `themes` are their own."""
+    """The configuration.
+
+    Attributes:
+        theme: the name of a theme; None for the default.
+        keymap: keys by the names of actions.
+        themes: the user's own themes.
+    """
 
     theme: str | None = None
     keymap: Mapping[str, str] = field(default_factory=dict)
@@ -52,23 +58,23 @@ class Config:
 
 
 def config_path() -> Path:
-    """Where the configuration is, whether or not it is there."""
+    """Return the path of the configuration, which can be missing."""
     if named := os.environ.get(CONFIG):
         return Path(named)
-    # Imported here: the first paint needs no more than a path, and mostly there is one in the environment of tests.
+    # Imported here to keep the start fast.
     from platformdirs import user_config_path
 
     return user_config_path("kdtui") / "config.toml"
 
 
 def read_config(path: Path, themes: frozenset[str]) -> Config:
-    """The configuration in a file; the usual one where there is no such file.
+    """Read the configuration from a file; without a file, return the default one.
 
     Args:
-        themes: names of those that there are.
+        themes: the names of the built-in themes.
 
     Raises:
-        BadFile: it says something that cannot be.
+        BadFile: a setting is unknown or has a wrong value.
     """
     try:
         content = tomllib.loads(decode_text(path.read_bytes()))
@@ -78,7 +84,7 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         raise BadFile(path, str(error), error.line) from error
     except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(path, f"{reason}; docs/app.md says under 'Configuration' what the file may contain") from error
+        raise BadFile(path, f"{reason}; docs/app.md describes the file under 'Configuration'") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")
@@ -106,21 +112,21 @@ def _own_themes(path: Path, tables: object, taken: frozenset[str]) -> tuple[Them
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise BadFile(path, f"theme {name} is a table of colours, {_A_THEME}; here it is {_kind(table)}")
-    found = []
+    themes = []
     for name, table in tables.items():
         if name in taken or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
-            reason = "there is one of that name already" if name in taken else "it has letters, digits, - and _"
+            reason = "this name is taken" if name in taken else "use letters, digits, - and _"
             raise BadFile(path, f"a theme cannot be called {name!r}; {reason}")
         for setting, value in table.items():
             _check_setting(path, f"theme {name}", setting, value)
         if "primary" not in table:
             raise BadFile(path, f"theme {name} needs a colour primary")
-        found.append(Theme(name=name, **table))
-    return tuple(found)
+        themes.append(Theme(name=name, **table))
+    return tuple(themes)
 
 
 def _kind(value: object) -> str:
-    """What a value of TOML is, in words; a date or a time is the last that is left."""
+    """Return the type of a TOML value in words; the last remaining types are dates and times."""
     kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"), (dict, "a table"))
     return next((kind for type_, kind in kinds if isinstance(value, type_)), "a time")
 
@@ -141,7 +147,7 @@ def _check_setting(path: Path, theme: str, setting: str, value: object) -> None:
         Color.parse(value)
     except ColorParseError as error:
         raise BadFile(
-            path, f"{theme}: {setting} is no colour ({value!r}); colours are such as: #ff8800, teal"
+            path, f"{theme}: {setting} is not a colour ({value!r}); colours are such as: #ff8800, teal"
         ) from error
 
 
@@ -149,19 +155,19 @@ def _check_keymap(path: Path, keymap: Mapping[str, str]) -> None:
     known = {action.id for action in ACTIONS}
     for name, keys in keymap.items():
         if name not in known:
-            raise BadFile(path, f"there is no action {name!r}; docs/keys.md lists those that there are")
+            raise BadFile(path, f"there is no action {name!r}; docs/keys.md lists the actions")
         for key in keys.split(","):
             if not _is_key(key.strip()):
                 raise BadFile(path, f"there is no key {key.strip()!r} (for {name}); keys are such as: x, F5, ctrl+d")
-    usual, wanted = keys_of({}), keys_of(keymap)
+    defaults, configured = keys_of({}), keys_of(keymap)
     for name in keymap:
         place = name.partition(".")[0]
-        for other, keys_of_other in wanted.items():
-            shared = set(wanted[name]) & set(keys_of_other)
+        for other, keys_of_other in configured.items():
+            shared = set(configured[name]) & set(keys_of_other)
             reach = {place, "app", "screen", "table"} if place not in ("app", "screen", "table") else None
             near = reach is None or other.partition(".")[0] in reach
-            # Some share a key as they come, since only one of them can be done at a time.
-            if other != name and near and shared - (set(usual[name]) & set(usual[other])):
+            # Some actions share a default key, because only one of them is possible at a time.
+            if other != name and near and shared - (set(defaults[name]) & set(defaults[other])):
                 raise BadFile(path, f"the key {min(shared)!r} is given to {name} and to {other}")
 
 
@@ -173,7 +179,7 @@ def _is_key(key: str) -> bool:
 
 
 def _is_character_name(name: str) -> bool:
-    """Whether it is a character by its Unicode name, as Textual writes keys: `question_mark`."""
+    """Return whether this is the Unicode name of a character, as in Textual's names of keys: `question_mark`."""
     import unicodedata
 
     try:

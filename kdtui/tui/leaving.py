@@ -1,4 +1,4 @@
-"""Leaving the app: what is at work is waited for, but not for ever, and no thread is left in llama.cpp."""
+"""The end of the process: running threads get some time to stop, and no thread is left in llama.cpp."""
 
 import os
 import sys
@@ -8,44 +8,44 @@ from threading import Thread, enumerate, main_thread
 from time import monotonic
 
 _QUIET = 0.3
-"""Seconds after which somebody wonders what is going on."""
+"""Seconds of waiting after which the user gets a message."""
 
-_REST = 2.0
-"""Seconds that threads may take which only look something up."""
+_SHORT_TASK = 2.0
+"""Seconds that short-lived threads can take."""
 
 
-def wait_for(threads: Iterable[Thread], seconds: float, *, tell: bool) -> None:
-    """Wait until threads have ended, but no longer than so many seconds.
+def join_threads(threads: Iterable[Thread], seconds: float, *, announce: bool) -> None:
+    """Wait until threads have ended, for this number of seconds at most.
 
     Args:
-        tell: say that it is waited for, where that takes a while.
+        announce: whether to print a message if that takes long.
     """
-    began = monotonic()
+    started = monotonic()
     for thread in threads:
-        thread.join(max(0.0, _QUIET - (monotonic() - began)))
-        if tell and thread.is_alive():
+        thread.join(max(0.0, _QUIET - (monotonic() - started)))
+        if announce and thread.is_alive():
             print("kdtui: stopping… (ctrl+c leaves at once)", file=sys.stderr, flush=True)
-            tell = False
-        thread.join(max(0.0, began + seconds - monotonic()))
+            announce = False
+        thread.join(max(0.0, started + seconds - monotonic()))
 
 
-def end(code: int, threads: Iterable[Thread]) -> int:
-    """The exit code, once no thread is at work; where one is, the process ends here.
+def end_process(code: int, threads: Iterable[Thread]) -> int:
+    """Return the exit code after all threads have ended; if one still runs, end the process at once.
 
-    Python would wait for some of them, and pull what they compute with from under the others.
+    Python would wait for the non-daemon threads, and would free objects that the daemon threads still use.
 
     Args:
-        threads: those that nobody waits for by themselves.
+        threads: daemon threads to check.
     """
     others = [each for each in enumerate() if not each.daemon and each is not main_thread()]
-    wait_for(others, _REST, tell=False)
+    join_threads(others, _SHORT_TASK, announce=False)
     if any(each.is_alive() for each in (*others, *threads)):
         end_at_once(code)
     return code
 
 
 def end_at_once(code: int) -> None:
-    """End the process, whatever its threads are at. What they have stored is whole: SQLite sees to that."""
+    """End the process while threads still run. SQLite keeps the store consistent."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()

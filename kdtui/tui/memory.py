@@ -1,4 +1,4 @@
-"""What the app remembers between two starts: the place, the theme, and what was filtered and sorted by."""
+"""What the app remembers between two runs: the place, the theme, filters and sort orders."""
 
 import json
 from collections.abc import MutableMapping
@@ -10,11 +10,11 @@ from models.files.whole_files import write_whole
 
 
 class Memory:
-    """A small file of JSON. Whatever is wrong with it is as if it were not there: nothing of value is in it.
+    """A small JSON file. A damaged file counts as missing: it holds nothing of value.
 
     Args:
-        path: the file; None for one that forgets everything.
-        database: the store; places are remembered for each.
+        path: the file; None to remember nothing.
+        database: the store; each store has its own memory of places.
     """
 
     def __init__(self, path: Path | None, database: Path) -> None:
@@ -24,7 +24,7 @@ class Memory:
 
     @property
     def theme(self) -> str | None:
-        """The theme that was chosen last."""
+        """The last theme."""
         return _text(self._content.get("theme"))
 
     @theme.setter
@@ -33,7 +33,7 @@ class Memory:
 
     @property
     def place(self) -> str | None:
-        """Where the user was."""
+        """The last place."""
         return _text(self._places.get("place"))
 
     @place.setter
@@ -41,11 +41,11 @@ class Memory:
         self._places["place"] = name
 
     def of(self, place: str) -> MutableMapping[str, Any]:
-        """What a place remembers; it writes there what is to be remembered."""
+        """Return the memory of a place, which reads and writes it."""
         return _child(self._places, f"in {place}")
 
     def save(self) -> None:
-        """Write all of it, as far as that is possible."""
+        """Write the file; errors are ignored."""
         if self._path is None:
             return
         with suppress(OSError):
@@ -54,7 +54,7 @@ class Memory:
 
 
 def memory_path() -> Path:
-    """Where the app remembers."""
+    """Return the path of the file."""
     from platformdirs import user_state_path
 
     return user_state_path("kdtui") / "tui.json"

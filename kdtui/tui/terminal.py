@@ -1,4 +1,4 @@
-"""The terminal: what Textual's driver does with it, and what is to become of it when it is stopped or goes away."""
+"""The driver for the terminal: suspending, resuming, input, and the loss of the terminal."""
 
 import os
 import selectors
@@ -12,16 +12,16 @@ from textual.message import Message
 from kdtui.tui.terminal_input import TerminalInput
 
 _READ = 64 * 1024
-"""Bytes that are read at once."""
+"""The maximum number of bytes that are read at once."""
 
 _TICK = 0.1
-"""Seconds without input after which an escape character is a key of its own."""
+"""Seconds without input after which an escape character counts as the escape key."""
 
 
 class Terminal(LinuxDriver):
-    """A terminal that is given back whenever the app does not run in it.
+    """A driver that restores the terminal whenever the app does not run in it.
 
-    `ctrl+z` stops the whole job, as a shell expects. A terminal that goes away ends the app.
+    `ctrl+z` stops the whole process group, as a shell expects. If the terminal goes away, the app ends.
     """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -31,25 +31,25 @@ class Terminal(LinuxDriver):
 
     # Stopping
 
-    # Textual has the following two called on SIGTSTP and SIGCONT, wherever the main thread is just then. It may hold
-    # the lock that writing needs; so they leave the work to the loop.
+    # Textual calls these two on SIGTSTP and SIGCONT, wherever the main thread is. It can hold the lock for writing, so
+    # the event loop does the work.
 
     def _sigtstp_application(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop)
 
     def _sigcont_application(self, *_: object) -> None:
         if not self._is_stopping:
-            # Something else than this has stopped the process, and has left the terminal as it was.
-            self._loop.call_soon_threadsafe(self._return)
+            # Another signal stopped the process, and the terminal was not restored.
+            self._loop.call_soon_threadsafe(self._set_up_again)
 
     def _stop(self) -> None:
-        """Give the terminal back and stop, until the shell has the app go on in the foreground."""
+        """Restore the terminal and stop, until the shell continues the app in the foreground."""
         self._is_stopping = True
         try:
             self.suspend_application_mode()
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            # All of the job: the shell waits for whatever has started this program, too. Where there is no shell that
-            # could have it go on, the system does not stop it.
+            # The whole process group: the shell also waits for a program that has started this one. Without a shell
+            # that could continue it, the system does not stop it.
             os.kill(0, signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, self._sigtstp_application)
             self._wait_for_foreground()
@@ -59,8 +59,8 @@ class Terminal(LinuxDriver):
         self._app.refresh(layout=True)
         self._app._resume_signal()
 
-    def _return(self) -> None:
-        """Take the terminal again: whoever had it meanwhile has left it as they like it."""
+    def _set_up_again(self) -> None:
+        """Set up the terminal again: another program may have changed it."""
         self._is_stopping = True
         try:
             self._wait_for_foreground()
@@ -76,7 +76,7 @@ class Terminal(LinuxDriver):
                 os.kill(0, signal.SIGSTOP)
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         super().stop_application_mode()
         if self._mouse_pixels:
             self.write("\x1b[?1016l")
@@ -84,7 +84,7 @@ class Terminal(LinuxDriver):
     # Input
 
     def run_input_thread(self) -> None:
-        """Read what is typed until the app is left, or the terminal goes away."""
+        """Read input until the app ends, or the terminal goes away."""
         terminal_input = TerminalInput()
         with selectors.DefaultSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -103,32 +103,29 @@ class Terminal(LinuxDriver):
                     self.process_message(message)
 
     def send_message(self, message: Message) -> None:
-        """Hand a message to the app, unless it has ended."""
+        """Send a message to the app, unless it has ended."""
         if not self._loop.is_closed():
             super().send_message(message)
 
     def _go_away(self) -> None:
-        """Leave the app, as when the terminal sends a hang-up."""
+        """End the app, as on SIGHUP."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._app.exit, None, 128 + signal.SIGHUP)
 
 
 class _Output:
-    """What is written to a terminal, until there is none any more: then it is lost, and nobody waits for it."""
+    """The output to a terminal. After the terminal has gone, output is dropped without waiting."""
 
     def __init__(self, file: IO[str] | None, when_gone: Any) -> None:
         self._file, self._when_gone = file, when_gone
 
     def write(self, text: str) -> None:
-        """Write a text."""
         self._try("write", text)
 
     def flush(self) -> None:
-        """Have the terminal show it."""
         self._try("flush")
 
     def fileno(self) -> int:
-        """The number of the file."""
         assert self._file is not None
         return self._file.fileno()
 

@@ -1,4 +1,4 @@
-"""What a terminal sends, whatever it is: keys, clicks and pasted text, without anything that could end the app."""
+"""Keys, clicks and pasted text from any bytes that a terminal sends. No input ends the app."""
 
 import re
 from codecs import getincrementaldecoder
@@ -10,14 +10,14 @@ from textual.message import Message
 
 _LINE_ENDS = re.compile(r"\r\n?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""What could be more than text; not the ends of lines, and not tabs."""
+"""Control characters, without line ends and tabs."""
 
 
 class TerminalInput:
     """Turns bytes into messages.
 
-    Textual's own way ends the app at a byte that is no UTF-8, and at a sequence of control characters that it does not
-    expect; and it takes what follows an escape character in a pasted text for keys.
+    Textual's own input ends the app at a byte that is not UTF-8, and at an unexpected control sequence. It also reads
+    the text after an escape character in pasted text as keys.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class TerminalInput:
         self._pasted: list[str] | None = None
 
     def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that the next bytes complete."""
+        """Yield the messages that the next bytes complete."""
         text = self._decode(data)
         while text:
             if self._pasted is None:
@@ -36,33 +36,33 @@ class TerminalInput:
                 text = yield from self._paste(text)
 
     def tick(self) -> Iterator[Message]:
-        """The messages that are complete since nothing more has come: an escape character alone is a key."""
+        """Yield the messages that a pause completes: a single escape character is a key."""
         try:
             yield from self._parser.tick()
         except Exception:
-            self._start_anew()
+            self._reset()
 
     def _type(self, text: str) -> Generator[Message, None, str]:
-        """Read what is not pasted; returns what follows the beginning of a pasted text."""
+        """Read typed text; return the text after the start of a paste."""
         for at, character in enumerate(text, start=1):
             try:
-                # One by one: what comes behind a sequence that cannot be read is read again.
+                # One by one: the text after an invalid sequence is parsed again.
                 yield from self._parser.feed(character)
             except Exception:
-                self._start_anew()
+                self._reset()
             self._last = (self._last + character)[-len(BRACKETED_PASTE_START) :]
             if self._last == BRACKETED_PASTE_START:
                 self._last, self._pasted = "", []
-                # The parser is told that the text has ended, and gets none of it.
+                # The parser gets the end of the paste at once, and none of its text.
                 for end in BRACKETED_PASTE_END:
                     yield from (each for each in self._parser.feed(end) if not isinstance(each, Paste))
                 return text[at:]
         return ""
 
     def _paste(self, text: str) -> Generator[Message, None, str]:
-        """Read what is pasted; returns what follows its end."""
+        """Read pasted text; return the text after its end."""
         assert self._pasted is not None
-        # The end may have begun in what was read before.
+        # The end marker can be split over two reads.
         before = self._pasted.pop() if self._pasted else ""
         text = before + text
         pasted, end, rest = text.partition(BRACKETED_PASTE_END)
@@ -75,8 +75,8 @@ class TerminalInput:
         yield Paste(_CONTROLS.sub("", _LINE_ENDS.sub("\n", whole)))
         return rest
 
-    def _start_anew(self) -> None:
-        """Forget a sequence that cannot be read."""
+    def _reset(self) -> None:
+        """Drop an invalid sequence."""
         before, self._parser = self._parser, XTermParser()
         for name in ("last_x", "last_y", "mouse_pixels", "terminal_size", "terminal_pixel_size"):
             setattr(self._parser, name, getattr(before, name))

@@ -20,5 +20,5 @@ HIGH_CONTRAST = Theme(
 )
 """White and yellow on black."""
 
-NAMES = frozenset({*BUILTIN_THEMES, HIGH_CONTRAST.name})
-"""All that there are."""
+THEME_NAMES = frozenset({*BUILTIN_THEMES, HIGH_CONTRAST.name})
+"""The names of all built-in themes."""

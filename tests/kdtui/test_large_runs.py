@@ -24,7 +24,7 @@ from kdtui.distill import pattern_student
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.activity import Ended
 from kdtui.tui.places.runs.evaluation import EvaluationActivity
-from kdtui.tui.places.runs.form import Wanted
+from kdtui.tui.places.runs.form import EvaluationRequest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors, kept_scores, runs
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
@@ -414,7 +414,9 @@ def test_a_screen_gets_few_messages_of_sessions_that_are_answered_at_once(
 ) -> None:
     many(db, 600)
     posted: list[Message] = []
-    work = EvaluationActivity(database_of_the_test, Wanted("many", "valid", RunSettings("patterns")), posted.append)
+    work = EvaluationActivity(
+        database_of_the_test, EvaluationRequest("many", "valid", RunSettings("patterns")), posted.append
+    )
     work.start()
     work.thread.join(PATIENCE)
     assert isinstance(posted[-1], Ended)

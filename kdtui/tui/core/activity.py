@@ -1,4 +1,4 @@
-"""Work that goes on in a thread of its own, whatever screen is looked at, and can be stopped between two steps."""
+"""Activities: work in a thread of its own, independent of the screen, that can be stopped between two steps."""
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
 
-from kdtui.tui.core.store_worker import Unwanted, sentence_of, tell_waiting
+from kdtui.tui.core.store_worker import Unwanted, sentence_of, waiting_callback
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Happened(Message):
-    """An activity has come a step further; `event` is what its workflow yielded, or told."""
+    """An activity has made progress; `event` is what its workflow yielded or reported."""
 
     def __init__(self, activity: "Activity", event: object) -> None:
         super().__init__()
@@ -28,8 +28,8 @@ class Ended(Message):
     """An activity is over.
 
     Attributes:
-        problem: why it could not be done; None where it was, or where it was cancelled.
-        details: more of that.
+        problem: why it failed; None if it succeeded or was cancelled.
+        details: details of the problem.
     """
 
     def __init__(self, activity: "Activity", problem: str | None, details: str = "") -> None:
@@ -41,9 +41,9 @@ class Activity:
     """A workflow that runs in the background.
 
     Args:
-        work: given the store, which is opened and closed for it, the events of the workflow.
-        post: takes the messages, and must be safe to call from a thread: `post_message` of a screen.
-        stop: tells a workflow to end that would not come to its next step soon; it is then left to end by itself.
+        work: yields the events of the workflow; gets the store, which is opened and closed for it.
+        post: receives the messages; thread-safe, such as `post_message` of a screen.
+        stop: asks the workflow to end, for one that reaches its next step late; it then ends by itself.
     """
 
     def __init__(
@@ -62,34 +62,34 @@ class Activity:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether it has been told to stop."""
+        """Whether it was asked to stop."""
         return self._cancellation.is_cancelled
 
     @property
     def is_running(self) -> bool:
-        """Whether it is at work."""
+        """Whether its thread runs."""
         return self._thread.is_alive()
 
     @property
     def thread(self) -> Thread:
-        """The thread that it is at work in."""
+        """Its thread."""
         return self._thread
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread."""
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop after the step that it is in: what is under way is finished, and kept; what a student writes is not."""
+        """Stop after the current step. Its results are kept; a student stops in the middle of its answer."""
         self._cancellation.cancel()
         if self._stop is not None:
             self._stop()
 
     def report(self, event: object) -> None:
-        """Post what the workflow tells beside the events that it yields; for its thread.
+        """Post an event in addition to the yielded ones; for its thread.
 
         Raises:
-            Unwanted: it has been told to stop.
+            Unwanted: the activity was asked to stop.
         """
         self._post(Happened(self, event))
         self._check()
@@ -104,17 +104,17 @@ class Activity:
             with self._cancellation.in_force():
                 self._do()
         except (Cancelled, Unwanted):
-            # In the middle of a batch, or while it waited for the store.
+            # Stopped in the middle of a batch, or while it waited for the store.
             pass
         except Exception as error:
-            # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
+            # An exception in a thread would go unnoticed, so even a fault of the program becomes a message.
             problem, details = sentence_of(error)
         self._post(Ended(self, problem, details))
 
     def _do(self) -> None:
         from store.database import open_database
 
-        db = open_database(self._database, make=False, on_wait=tell_waiting(self._post, self._check))
+        db = open_database(self._database, make=False, on_wait=waiting_callback(self._post, self._check))
         try:
             with closing(cast("Generator[object]", self._work(db))) as events:
                 for event in events:

@@ -1,4 +1,4 @@
-"""The command that does what the screen does."""
+"""The shell command that does the same as a screen."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,19 +14,20 @@ def command_line(
     *,
     database: Path | None = None,
 ) -> str:
-    """A command for a shell. Everything is quoted that needs it; options that are None are left out, and those with
-    several values repeated.
+    """Return a command for a shell, quoted where necessary.
+
+    Options that are None are left out; options with several values are repeated.
 
     Args:
-        database: the store, where it is not the one that a command opens by itself.
+        database: the store, if it is not the default one.
     """
     chosen = {**(options or {}), "--db": None if database is None else str(database)}
-    given = option_words(
+    written_options = option_words(
         {name: [values] if isinstance(values, str) else values for name, values in chosen.items() if values is not None}
     )
     plain = [] if argument is None else [argument] if isinstance(argument, str) else list(argument)
     if any(each.startswith("-") for each in plain):
-        arguments = ["kdtui", *words, *given, "--", *plain]
+        arguments = ["kdtui", *words, *written_options, "--", *plain]
     else:
-        arguments = ["kdtui", *words, *plain, *given]
+        arguments = ["kdtui", *words, *plain, *written_options]
     return shlex.join(arguments)

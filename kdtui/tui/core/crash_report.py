@@ -1,4 +1,4 @@
-"""Faults of the program: what is known of one is kept in a file, for whoever is to mend it."""
+"""Crash reports: a fault of the program is written to a file for bug reports."""
 
 from contextlib import suppress
 from datetime import datetime
@@ -7,8 +7,8 @@ from pathlib import Path
 from kdtui.tui.core.store_worker import fault
 
 
-def keep(error: BaseException) -> str:
-    """Write down where an error comes from, and return a sentence that says where that is."""
+def write_crash_report(error: BaseException) -> str:
+    """Write the traceback of an error to a file, and return a sentence that names the file."""
     from platformdirs import user_state_path
 
     sentence, details = fault(error)
@@ -16,5 +16,5 @@ def keep(error: BaseException) -> str:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(details, encoding="utf-8")
-        return f"kdtui has ended by {sentence}; where it comes from stands in {path}; nothing that was stored is lost"
-    return f"kdtui has ended by {sentence}; nothing that was stored is lost"
+        return f"kdtui ended by {sentence}; the details are in {path}; stored data is safe"
+    return f"kdtui ended by {sentence}; stored data is safe"

@@ -1,4 +1,4 @@
-"""Finding words: a line at the bottom of the screen, beside the list, the text or the log that they are in."""
+"""The find line: it finds words in the list, the text or the log above it."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -11,15 +11,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.finders import Finder, Way
+from kdtui.tui.core.finders import Direction, Finder
 from kdtui.tui.core.screen import ActionScreen
 
 
 class FindScreen(ModalScreen[None], ActionScreen[None]):
-    """Words to find a place by; one goes there while they are typed.
+    """A line at the bottom of the screen. It moves to the first match while the user types.
 
     Args:
-        note: is told what was looked for when the line is left.
+        note: called with the words when the line closes.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("find")
@@ -29,7 +29,7 @@ class FindScreen(ModalScreen[None], ActionScreen[None]):
         self._finder, self._note = finder, note
 
     def compose(self) -> ComposeResult:
-        """The line."""
+        """Lay out the line."""
         with Horizontal(id="find"):
             yield Label("Find")
             yield Input(id="words", compact=True)
@@ -37,7 +37,7 @@ class FindScreen(ModalScreen[None], ActionScreen[None]):
 
     @property
     def _keys(self) -> str:
-        """What can be done here."""
+        """The keys of the line."""
         actions = (("next", "next"), ("previous", "previous"), ("close", "back"))
         keys = [f"{self.kdtui.key_of(f'find.{action}')} {label}" for action, label in actions]
         return "  ".join([*keys[:2], "enter stay", *keys[2:]])
@@ -48,32 +48,30 @@ class FindScreen(ModalScreen[None], ActionScreen[None]):
 
     @on(Input.Changed, "#words")
     def _find(self) -> None:
-        """Go to the first place from where one was that has the words."""
+        """Go to the first match from the starting point on."""
         self._go(0)
 
-    def _go(self, way: Way) -> None:
-        self._finder.find(self._words, way, self._tell)
+    def _go(self, direction: Direction) -> None:
+        self._finder.find(self._words, direction, self._show_result)
 
-    def _tell(self, is_found: bool) -> None:
+    def _show_result(self, is_found: bool) -> None:
         if self.is_mounted:
             self.query_one("#found", Static).update(self._keys if is_found else self._finder.nowhere)
 
     def action_next(self) -> None:
-        """Go to the next place that has the words."""
         self._go(1)
 
     def action_previous(self) -> None:
-        """Go to the previous place that has the words."""
         self._go(-1)
 
     @on(Input.Submitted, "#words")
     def _stay(self) -> None:
-        """Leave the line, and stay where it led."""
+        """Close the line and stay at the match."""
         self._note(self._words)
         self.dismiss(None)
 
     def action_close(self) -> None:
-        """Leave the line, and go back to where one was."""
+        """Close the line and go back to the starting point."""
         self._note(self._words)
         self._finder.go_back()
         self.dismiss(None)

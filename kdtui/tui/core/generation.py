@@ -1,4 +1,4 @@
-"""The thread that generates. The student is made, used and freed in it, and stays loaded between sessions."""
+"""The thread that generates bundles. The student is loaded, used and freed in it, and stays loaded between sessions."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from textual.message import Message
 
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.store_worker import sentence_of, tell_waiting
+from kdtui.tui.core.store_worker import sentence_of, waiting_callback
 from models.bundle_list import WrittenBundle
 from models.errors import Cancelled
 from models.llama.cancellation import Cancellation
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _NICENESS = 5
-"""How much the student gives way to the screen, which computes in bursts that someone waits for."""
+"""The niceness of the student: the screen computes in short bursts that the user waits for."""
 
 
 @dataclass(eq=False, slots=True)
 class GenerationRequest:
-    """One session for one student.
+    """A session for a student to answer.
 
     Attributes:
-        dataset: whose other sessions and knowledge the student may use; None for none.
-        post: takes the messages about it, and must be safe to call from a thread.
-        explains: whether it is wanted what the student would be asked, and no answer.
+        dataset: the dataset whose other sessions and knowledge the student can use; None for none.
+        post: receives the messages about the request; thread-safe.
+        explains: whether to return the prompt of the student in place of its answer.
     """
 
     dataset: str | None
@@ -51,11 +51,11 @@ class GenerationRequest:
 
     @property
     def cancelled(self) -> bool:
-        """Whether nobody waits for the answer any more."""
+        """Whether the request is cancelled."""
         return self.cancellation.is_cancelled
 
     def cancel(self) -> None:
-        """Stop the student, in the middle of what it reads; a `GenerationStopped` follows."""
+        """Stop the student, even while it reads; a `GenerationStopped` follows."""
         self.cancellation.cancel()
 
 
@@ -68,11 +68,11 @@ class GenerationMessage(Message):
 
 
 class StudentReady(GenerationMessage):
-    """The student is loaded and begins to read the session."""
+    """The student is loaded and reads the session."""
 
 
 class BundleWritten(GenerationMessage):
-    """A bundle is new, or has more of its intent."""
+    """A bundle is new, or its intent has grown."""
 
     def __init__(self, request: GenerationRequest, bundle: WrittenBundle) -> None:
         super().__init__(request)
@@ -80,7 +80,7 @@ class BundleWritten(GenerationMessage):
 
 
 class NoteTaken(GenerationMessage):
-    """A user should know something of how the student is asked."""
+    """There is a note for the user about the student."""
 
     def __init__(self, request: GenerationRequest, text: str) -> None:
         super().__init__(request)
@@ -88,7 +88,7 @@ class NoteTaken(GenerationMessage):
 
 
 class StudentLearns(GenerationMessage):
-    """Before it answers the student learns from the training sessions, once."""
+    """Before its first answer, the student learns from the training sessions."""
 
     def __init__(self, request: GenerationRequest, learning: "LearningProgress") -> None:
         super().__init__(request)
@@ -96,7 +96,7 @@ class StudentLearns(GenerationMessage):
 
 
 class AnswerEnded(GenerationMessage):
-    """The answer is whole, or the student has none and the prediction says why."""
+    """The answer is complete, or there is none and the prediction says why."""
 
     def __init__(self, request: GenerationRequest, prediction: "Prediction") -> None:
         super().__init__(request)
@@ -104,7 +104,7 @@ class AnswerEnded(GenerationMessage):
 
 
 class Explained(GenerationMessage):
-    """What the student is asked about the session."""
+    """The prompt of the student for the session."""
 
     def __init__(self, request: GenerationRequest, explanation: "PromptExplanation") -> None:
         super().__init__(request)
@@ -112,7 +112,7 @@ class Explained(GenerationMessage):
 
 
 class GenerationStopped(GenerationMessage):
-    """There will be no answer; `problem` is None where the request was cancelled."""
+    """There will be no answer; `problem` is None for a cancelled request."""
 
     def __init__(self, request: GenerationRequest, problem: str | None, details: str = "") -> None:
         super().__init__(request)
@@ -120,7 +120,7 @@ class GenerationStopped(GenerationMessage):
 
 
 class GenerationThread:
-    """Answers requests one after the other. Its own methods never wait."""
+    """Answers requests in turn. Its public methods never block."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
@@ -130,15 +130,15 @@ class GenerationThread:
         self.thread: Thread | None = None
 
     def ask(self, request: GenerationRequest) -> None:
-        """Have a request answered, after those that were asked before."""
+        """Queue a request."""
         if self.thread is None:
-            # A daemon: should llama.cpp hang, the program can end all the same.
+            # A daemon thread: the program can end even if llama.cpp hangs.
             self.thread = Thread(target=self._run, name="generation", daemon=True)
             self.thread.start()
         self._requests.put(request)
 
     def close(self) -> None:
-        """Stop the student, have it freed in its thread, and end that."""
+        """Stop the student, free it in its thread, and end the thread."""
         self._is_closing = True
         if (serving := self._serving) is not None:
             serving.cancel()
@@ -146,16 +146,16 @@ class GenerationThread:
 
     def _run(self) -> None:
         if sys.platform == "linux":
-            # Here a thread has a priority of its own, which those that llama.cpp starts from it inherit.
+            # On Linux, a thread has its own priority; the threads of llama.cpp inherit it.
             os.nice(_NICENESS)
         request = self._requests.get()
         while request is not None:
             request = self._serve(request)
 
     def _serve(self, request: GenerationRequest) -> GenerationRequest | None:
-        """Load the student that is asked for and answer with it, until another is needed; return what needs that."""
+        """Load a student and answer with it until a request needs another one; return that request."""
         self._serving = request
-        if self._unwanted(request):
+        if self._is_cancelled(request):
             request.post(GenerationStopped(request, None))
             return self._requests.get()
         try:
@@ -163,17 +163,19 @@ class GenerationThread:
             from store.database import open_database
 
             with ExitStack() as stack:
-                db = open_database(self._database, make=False, on_wait=tell_waiting(request.post, self._check(request)))
+                db = open_database(
+                    self._database, make=False, on_wait=waiting_callback(request.post, self._check(request))
+                )
                 stack.callback(db.close)
                 version = self._data_version(db)
                 loaded = (request.dataset, request.choice)
                 with request.cancellation.in_force():
-                    opened = open_student(db, request.dataset, request.choice.settings, partial(_tell, request))
+                    opened = open_student(db, request.dataset, request.choice.settings, partial(_post_note, request))
                     student = stack.enter_context(opened)
                 while True:
                     self._answer(student, request)
                     following = self._requests.get()
-                    # Another program may have mined new patterns, or replaced the dataset.
+                    # Another program can have mined new patterns, or replaced the dataset.
                     if following is None or version != self._data_version(db):
                         return following
                     if loaded != (following.dataset, following.choice):
@@ -182,14 +184,14 @@ class GenerationThread:
         except Cancelled:
             request.post(GenerationStopped(request, None))
         except Exception as error:
-            # Nobody sees what a thread dies of, so even a fault of the program becomes a message.
+            # An exception in a thread would go unnoticed, so even a fault of the program becomes a message.
             request.post(GenerationStopped(request, *sentence_of(error)))
         return self._requests.get()
 
     def _answer(self, student: "SessionStudent", request: GenerationRequest) -> None:
-        """Answer a request, or say that it is stopped; the student can be asked again after either."""
+        """Answer a request, or post that it has stopped; the student stays usable."""
         with suppress(Cancelled), request.cancellation.in_force():
-            if not self._unwanted(request) and self._is_answered(student, request):
+            if not self._is_cancelled(request) and self._is_answered(student, request):
                 return
         request.post(GenerationStopped(request, None))
 
@@ -203,7 +205,7 @@ class GenerationThread:
         request.post(StudentReady(request))
         with closing(cast("Generator[GenerateEvent]", generate_bundles(student, [request.session]))) as events:
             for event in events:
-                if self._unwanted(request):
+                if self._is_cancelled(request):
                     return False
                 if isinstance(event, BundleGrew):
                     request.post(BundleWritten(request, event.bundle))
@@ -215,23 +217,23 @@ class GenerationThread:
         return False
 
     def _data_version(self, db: "Database") -> tuple[bool, int]:
-        """What changes when another connection has made or changed the database."""
+        """Return a value that changes when another connection creates or changes the database."""
         from store.location import database_exists
 
         return database_exists(self._database), int(db.execute("PRAGMA data_version").fetchone()[0])
 
     def _check(self, request: GenerationRequest) -> Callable[[], None]:
-        """What ends the waiting for the store."""
+        """Return the check that ends the waiting for the store."""
 
         def check() -> None:
-            if self._unwanted(request):
+            if self._is_cancelled(request):
                 raise Cancelled
 
         return check
 
-    def _unwanted(self, request: GenerationRequest) -> bool:
+    def _is_cancelled(self, request: GenerationRequest) -> bool:
         return request.cancelled or self._is_closing
 
 
-def _tell(request: GenerationRequest, message: "str | LearningProgress") -> None:
+def _post_note(request: GenerationRequest, message: "str | LearningProgress") -> None:
     request.post(NoteTaken(request, message) if isinstance(message, str) else StudentLearns(request, message))

@@ -1,4 +1,4 @@
-"""The keys that work on a screen."""
+"""The help: the keys that work on a screen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from kdtui.tui.widgets.readable import Readable
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """Keys that do the same, what they do, and why they cannot do it now (empty where they can)."""
+class HelpEntry:
+    """Keys with the same purpose, and why they do nothing now (empty if they work)."""
 
     displays: list[str]
     purpose: str
@@ -24,16 +24,16 @@ class Key:
 
 
 class HelpScreen(Dialog[None]):
-    """A list of keys, each with what it does, over the screen where they work."""
+    """A list of keys with their purposes, over the screen where they work."""
 
     BINDINGS = bindings("help")
 
-    def __init__(self, keys: Sequence[Key]) -> None:
+    def __init__(self, keys: Sequence[HelpEntry]) -> None:
         super().__init__()
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """The list."""
+        """Lay out the list."""
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="bold", no_wrap=True, justify="right")
         grid.add_column()
@@ -43,12 +43,12 @@ class HelpScreen(Dialog[None]):
                 purpose.append(f" (not now: {key.why_not})", style="dim")
             grid.add_row(Text(" ".join(key.displays)), purpose)
         with VerticalScroll(classes="box"):
-            yield Static("Keys that work here", classes="heading")
+            yield Static("Keys on this screen", classes="heading")
             yield Readable(grid)
             keys = map(self.kdtui.key_of, ("help.close", "help.find", "help.find_next", "app.palette"))
-            hint = "{} closes this; {} finds words in it, {} the next; {} finds everything by name".format(*keys)
+            hint = "{} closes this; {} finds words, {} the next match; {} finds any action by name".format(*keys)
             yield Static(hint, classes="hint", markup=False)
 
     def on_mount(self) -> None:
-        """The list is what keys are for."""
+        """Focus the list."""
         self.set_focus(self.query_one(VerticalScroll))

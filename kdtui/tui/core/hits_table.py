@@ -1,4 +1,4 @@
-"""A table of the hits of a search, however many: it keeps their numbers alone, and reads the rows that are in sight."""
+"""A table of the hits of a search. It keeps only their numbers, and reads the rows in sight."""
 
 import asyncio
 from array import array
@@ -13,33 +13,34 @@ from typing import TYPE_CHECKING, TypeAlias
 from textual.message import Message
 from textual.worker import get_current_worker
 
-from kdtui.tui.core.store_worker import ask_store, explained
-from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
+from kdtui.tui.core.store_worker import ask_store, user_sentence
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import PAGE, Column, Row
 
 if TYPE_CHECKING:
     from store.hits import Hits
     from store.sqlite import Database
 
 _PAINTING = 0.05
-"""Seconds in which the first rows that have been found are painted."""
+"""Seconds in which the first rows are painted."""
 
 Find: TypeAlias = "Callable[[Database], Iterator[Hits]]"
-"""Finds the hits of a search, part by part."""
+"""Yields the hits of a search in parts."""
 
 Read: TypeAlias = "Callable[[Database, Sequence[int]], list[Row]]"
-"""Reads rows by their numbers, in that order."""
+"""Returns rows by their numbers, in this order."""
 
 
 class _Search:
-    """What is looked for, and what has been found of it so far."""
+    """A search, and the hits that are known so far."""
 
     def __init__(self, question: object, find: Find, read: Read) -> None:
         self.question, self.find, self.read = question, find, read
         self.ids = array("q")
-        # The end may be known before the middle.
+        # The end can be known before the middle.
         self.end_at, self.end = 0, array("q")
         self.count: int | None = None
-        # Whether the middle is looked for only when somebody wants it.
+        # Whether the middle is searched only on demand.
         self.waits = False
 
     def add(self, hits: "Hits") -> None:
@@ -52,12 +53,12 @@ class _Search:
         self.waits = hits.can_wait
 
     @property
-    def found(self) -> int:
-        """How many hits there are, as far as is known."""
+    def known_count(self) -> int:
+        """The number of hits that are known so far."""
         return len(self.ids) if self.count is None else self.count
 
     def page(self, first: int) -> "array[int] | None":
-        """The numbers of a page; None where they are not known yet."""
+        """Return the numbers of a page; None if they are not known yet."""
         last = first + PAGE if self.count is None else min(first + PAGE, self.count)
         if last <= len(self.ids):
             return self.ids[first:last]
@@ -66,7 +67,7 @@ class _Search:
         return None
 
 
-class _Rows(Message):
+class _PageRead(Message):
     """A page of rows has been read."""
 
     def __init__(self, search: _Search, first: int, rows: list[Row]) -> None:
@@ -74,42 +75,42 @@ class _Rows(Message):
         self.search, self.first, self.rows = search, first, rows
 
 
-class _Part(Message):
-    """Hits have come; with the first of a search, the page to show and the row for the cursor."""
+class _HitsFound(Message):
+    """Hits have been found; the first ones come with the page to show and the row of the cursor."""
 
-    def __init__(self, search: _Search, hits: "list[Hits]", page: _Rows | None = None, row: int = 0) -> None:
+    def __init__(self, search: _Search, hits: "list[Hits]", page: _PageRead | None = None, row: int = 0) -> None:
         super().__init__()
         self.search, self.hits, self.page, self.row = search, hits, page, row
 
 
 class HitsTable(RowTable):
-    """The hits of the last search. The first page is shown at once, while the others are still looked for."""
+    """The hits of the last search. The first page is shown at once, while the search continues."""
 
     class Found(Message):
         """Hits are shown.
 
         Attributes:
-            question: what was looked for.
-            count: how many there are, or have been found so far.
-            counted: whether it is known how many there are.
-            first: whether these are the first that are shown of the search.
-            done: whether all of them are known.
-            order: what is to be said of their order, where it is not the one that was asked for.
+            question: what was searched for.
+            count: the number of hits, or of those that are known so far.
+            counted: whether the number is final.
+            first: whether these are the first hits of the search.
+            done: whether all hits are known.
+            order: the name of their order, if it is not the requested one; empty otherwise.
         """
 
         def __init__(self, table: "HitsTable", search: _Search, *, first: bool, order: str) -> None:
             super().__init__()
             self.table, self.question = table, search.question
-            self.count, self.counted = search.found, search.count is not None
+            self.count, self.counted = search.known_count, search.count is not None
             self.first, self.done, self.order = first, search.count == len(search.ids), order
 
         @property
         def control(self) -> "HitsTable":
-            """The table."""
+            """The table, for `on` with a selector."""
             return self.table
 
     class Failed(Message):
-        """A search, or reading what it found, has failed; what was there before is still shown."""
+        """A search, or reading its rows, has failed; the previous rows are still shown."""
 
         def __init__(self, table: "HitsTable", question: object, sentence: str) -> None:
             super().__init__()
@@ -117,13 +118,13 @@ class HitsTable(RowTable):
 
         @property
         def control(self) -> "HitsTable":
-            """The table."""
+            """The table, for `on` with a selector."""
             return self.table
 
     def __init__(self, columns: Sequence[Column], *, id: str, database: Path) -> None:
         super().__init__(columns, id=id)
         self._database = database
-        self._wanted: _Search | None = None
+        self._requested: _Search | None = None
         self._shown: _Search | None = None
         self._missing: set[int] = set()
         self._is_to_read = False
@@ -131,10 +132,13 @@ class HitsTable(RowTable):
         self._is_answered.set()
 
     async def answered(self, patience: float) -> bool:
-        """Wait so many seconds at most until the first hits of the last search are shown, or why there are none.
+        """Wait until the last search shows its first hits or fails.
+
+        Args:
+            patience: seconds to wait at most.
 
         Returns:
-            Whether there was something to wait for.
+            Whether a search was running.
         """
         if self._is_answered.is_set():
             return False
@@ -143,34 +147,34 @@ class HitsTable(RowTable):
         return True
 
     def search(self, question: object, find: Find, read: Read, *, row: int = 0, after: float = 0.0) -> None:
-        """Show the hits of a search in place of those of the last one, which stay until the first of these come.
+        """Start a search; the hits of the last one stay until the first new ones are found.
 
         Args:
-            question: what is looked for; comes back in the messages.
-            row: where the cursor is to be.
-            after: seconds to wait first, for a later search that makes this one needless.
+            question: what to search for; the messages return it.
+            row: the row of the cursor.
+            after: seconds to wait first, in case a later search follows.
         """
-        self._wanted = _Search(question, find, read)
+        self._requested = _Search(question, find, read)
         self._is_answered.clear()
         self.run_worker(
-            partial(self._find, self._wanted, row, after), thread=True, exclusive=True, group="hits", name="hits"
+            partial(self._find, self._requested, row, after), thread=True, exclusive=True, group="hits", name="hits"
         )
 
     @property
     def ids(self) -> "array[int]":
-        """The numbers of the hits that are known so far, in their order; not to be changed."""
+        """The numbers of the known hits, in order; read-only."""
         return self._shown.ids if self._shown is not None else array("q")
 
     @property
     def is_whole(self) -> bool:
-        """Whether all hits are known, and no other search is under way."""
+        """Whether all hits are known, and no other search is running."""
         search = self._shown
-        return search is not None and search is self._wanted and search.count == len(search.ids)
+        return search is not None and search is self._requested and search.count == len(search.ids)
 
-    def look_for_all(self) -> None:
-        """Find the hits that are not known yet, where that has been left for later."""
+    def find_all(self) -> None:
+        """Find the remaining hits, if the search has left them for later."""
         search = self._shown
-        if search is not None and search is self._wanted and search.waits:
+        if search is not None and search is self._requested and search.waits:
             search.waits = False
             self.run_worker(
                 partial(self._try, search, partial(self._post_rest, search, len(search.ids))),
@@ -191,46 +195,46 @@ class HitsTable(RowTable):
 
     def _post_parts(self, search: _Search, row: int, db: "Database") -> None:
         worker = get_current_worker()
-        known = _Search(search.question, search.find, search.read)
+        partial_search = _Search(search.question, search.find, search.read)
         waiting: list[Hits] = []
         is_shown = False
         for hits in search.find(db):
             if worker.is_cancelled:
                 return
             if is_shown:
-                self.post_message(_Part(search, [hits]))
+                self.post_message(_HitsFound(search, [hits]))
             else:
-                known.add(hits)
+                partial_search.add(hits)
                 waiting.append(hits)
-                if known.count is not None:
-                    row = max(0, min(row, known.count - 1))
+                if partial_search.count is not None:
+                    row = max(0, min(row, partial_search.count - 1))
                 first = row // PAGE * PAGE
-                ids = known.page(first)
+                ids = partial_search.page(first)
                 if ids is not None:
-                    page = _Rows(search, first, search.read(db, ids) if ids else [])
-                    self.post_message(_Part(search, waiting, page, row))
+                    page = _PageRead(search, first, search.read(db, ids) if ids else [])
+                    self.post_message(_HitsFound(search, waiting, page, row))
                     is_shown = True
-                    if known.count != len(known.ids):
-                        # To go on at once would hold up the painting of what has been found.
+                    if partial_search.count != len(partial_search.ids):
+                        # Without a pause, the search would delay the painting of its first hits.
                         sleep(_PAINTING)
             if is_shown and hits.can_wait:
                 return
 
-    def _post_rest(self, search: _Search, known: int, db: "Database") -> None:
+    def _post_rest(self, search: _Search, first_unknown: int, db: "Database") -> None:
         worker = get_current_worker()
         for hits in search.find(db):
             if worker.is_cancelled:
                 return
-            ids = hits.ids[max(0, known - hits.first) :]
+            ids = hits.ids[max(0, first_unknown - hits.first) :]
             if not hits.can_wait and (ids or hits.count is not None):
-                self.post_message(_Part(search, [replace(hits, first=max(hits.first, known), ids=ids)]))
+                self.post_message(_HitsFound(search, [replace(hits, first=max(hits.first, first_unknown), ids=ids)]))
 
     def _read(self, search: _Search, pages: "list[tuple[int, array[int]]]", db: "Database") -> None:
         worker = get_current_worker()
         for first, ids in pages:
             if worker.is_cancelled:
                 return
-            self.post_message(_Rows(search, first, search.read(db, ids)))
+            self.post_message(_PageRead(search, first, search.read(db, ids)))
 
     def _try(self, search: _Search, question: "Callable[[Database], None]") -> None:
         worker = get_current_worker()
@@ -239,51 +243,51 @@ class HitsTable(RowTable):
         except Exception as error:
             if worker.is_cancelled:
                 return
-            sentence = explained(error)
+            sentence = user_sentence(error)
             if sentence is None:
                 raise
             self.post_message(self.Failed(self, search.question, sentence))
 
-    # What comes from them
+    # Their messages
 
-    def on__part(self, message: _Part) -> None:
-        """Show the first hits of a search, or note more of them."""
+    def on__hits_found(self, message: _HitsFound) -> None:
+        """Show the first hits of a search, or add more."""
         search = message.search
-        if search is not self._wanted:
+        if search is not self._requested:
             return
         for hits in message.hits:
             search.add(hits)
         if message.page is not None:
             self._shown = search
             self._missing.clear()
-            self.show_count(search.found, row=message.row)
+            self.show_count(search.known_count, row=message.row)
             self.put_rows(message.page.first, message.page.rows)
             self._is_answered.set()
         else:
-            self.grow(search.found)
+            self.grow(search.known_count)
             self._read_soon()
         self.post_message(self.Found(self, search, first=message.page is not None, order=message.hits[-1].order))
 
     def on_hits_table_failed(self, message: Failed) -> None:
-        """Have nobody wait for what does not come."""
-        if self._wanted is not None and message.question is self._wanted.question:
+        """Stop waiting for the search."""
+        if self._requested is not None and message.question is self._requested.question:
             self._is_answered.set()
 
-    def on__rows(self, message: _Rows) -> None:
-        """Show rows that have been read."""
+    def on__page_read(self, message: _PageRead) -> None:
+        """Show the rows."""
         if message.search is self._shown:
             self._missing.discard(message.first)
             self.put_rows(message.first, message.rows)
 
     def on_row_table_rows_wanted(self, message: RowTable.RowsWanted) -> None:
-        """Read rows that come into sight."""
+        """Read the rows that come into sight."""
         message.stop()
         if self.row_at(message.first) is None:
             self._missing.add(message.first)
             self._read_soon()
 
     def _read_soon(self) -> None:
-        """Read what is missing, once it is known what else is."""
+        """Read the missing rows, after all requests of this moment are collected."""
         if self._missing and not self._is_to_read:
             self._is_to_read = True
             self.call_later(self._read_missing)
@@ -293,12 +297,12 @@ class HitsTable(RowTable):
         search = self._shown
         if search is None:
             return
-        # Those first that are in sight. Those whose numbers are not known yet come when they are.
+        # Rows in sight come first. Rows with unknown numbers are read when these are known.
         middle = self.scroll_y + self.size.height / 2
         nearest = sorted(self._missing, key=lambda first: abs(first + PAGE / 2 - middle))
         pages = [(first, ids) for first in nearest if (ids := search.page(first)) is not None]
         if len(pages) < len(nearest):
-            self.look_for_all()
+            self.find_all()
         if pages:
             self.run_worker(
                 partial(self._try, search, partial(self._read, search, pages)),

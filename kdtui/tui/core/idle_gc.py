@@ -1,32 +1,32 @@
-"""Looking for garbage while nobody waits for a key."""
+"""Garbage collection while the user does not type."""
 
 import gc
 from time import monotonic
 
 from kdtui.tui.core.services import Services
 
-_REST = 2.0
-"""Seconds without a key after which nobody waits for the next."""
+_PAUSE = 2.0
+"""Seconds without a key after which a pause is assumed."""
 
-_OFTEN = 60.0
-"""Seconds after which it is time, whether a key was pressed or not: what is followed makes garbage too."""
+_LONGEST_INTERVAL = 60.0
+"""Seconds after which garbage is collected even if no key was pressed: live views create garbage too."""
 
 
 def collect_at_rest(app: Services) -> None:
-    """Have Python look through old objects when nothing is pressed, and at no other time.
+    """Collect old objects only in pauses.
 
-    Python does it by itself after so many new ones: in the middle of a key, for as long as a person takes to notice
-    (0.1 s with three screens). Young objects are looked at as always.
+    Python starts a full collection after a number of allocations, possibly in the middle of a key. With three screens
+    that takes a noticeable 0.1 s. Young generations are collected as usual.
     """
     young, middle, _ = gc.get_threshold()
     gc.set_threshold(young, middle, 1_000_000)
-    looked = 0.0
+    collected_at = 0.0
 
-    def look() -> None:
-        nonlocal looked
+    def collect() -> None:
+        nonlocal collected_at
         now = monotonic()
-        if now - app.pressed_at > _REST and (app.pressed_at > looked or now - looked > _OFTEN):
+        if now - app.pressed_at > _PAUSE and (app.pressed_at > collected_at or now - collected_at > _LONGEST_INTERVAL):
             gc.collect()
-            looked = now
+            collected_at = now
 
-    app.set_interval(_REST, look)
+    app.set_interval(_PAUSE, collect)

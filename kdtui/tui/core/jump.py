@@ -1,4 +1,4 @@
-"""Jumping: each part of a screen that can have the focus gets a letter, and the letter leads there."""
+"""Jumping: each part of a screen that can have the focus gets a letter, which moves the focus there."""
 
 from rich.text import Text
 from textual import events
@@ -12,11 +12,11 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.screen import ActionScreen
 
 LETTERS = "asdfghjklwertuiopzxcvbnm"
-"""Those that are easy to reach first; `q` is left to leave."""
+"""The letters that are easy to reach come first; `q` closes."""
 
 
 class JumpScreen(ModalScreen[Widget | None], ActionScreen[Widget | None]):
-    """Letters over the screen below, which go where its parts go. The result is the part that was chosen."""
+    """Letters over the parts of the screen below. The result is the chosen part."""
 
     BINDINGS = bindings("jump")
 
@@ -26,22 +26,22 @@ class JumpScreen(ModalScreen[Widget | None], ActionScreen[Widget | None]):
         self._targets: dict[str, tuple[Widget, Offset]] = {}
 
     def compose(self) -> ComposeResult:
-        """The letters, each where its part begins, and what to do with them."""
+        """Lay out the letters at their parts, and a hint."""
         self._targets = self._find_targets()
         for letter, (_, offset) in self._targets.items():
             label = Static(Text(f" {letter} "), classes="letter", markup=False)
             label.styles.offset = offset
             yield label
-        # Over the footer of the screen below, whose keys do nothing now.
-        hint = f"A letter goes there  {self.kdtui.key_of('jump.close')} stays here"
+        # The hint covers the footer of the screen below, whose keys do not work now.
+        hint = f"A letter moves the focus there  {self.kdtui.key_of('jump.close')} stays here"
         yield Static(Text(hint), id="hint", markup=False)
 
     def on_mount(self) -> None:
-        """Hear of it when the parts are laid out anew, as in another size."""
+        """Follow changes of the layout below."""
         self._below.screen_layout_refresh_signal.subscribe(self, self._follow)
 
     def on_unmount(self) -> None:
-        """Nothing is to be heard any more."""
+        """Stop following."""
         self._below.screen_layout_refresh_signal.unsubscribe(self)
 
     async def _follow(self, _: Screen[object]) -> None:
@@ -53,11 +53,10 @@ class JumpScreen(ModalScreen[Widget | None], ActionScreen[Widget | None]):
         return dict(zip(LETTERS, parts, strict=False))
 
     def on_key(self, event: events.Key) -> None:
-        """Choose by a letter."""
+        """Choose the part of a letter."""
         if event.key in self._targets:
             event.stop()
             self.dismiss(self._targets[event.key][0])
 
     def action_close(self) -> None:
-        """Stay where one was."""
         self.dismiss(None)

@@ -1,4 +1,4 @@
-"""What all screens have in common."""
+"""The base classes of all screens."""
 
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
@@ -30,19 +30,19 @@ Answer = TypeVar("Answer")
 Result = TypeVar("Result")
 
 TYPING = 0.01
-"""Seconds without a key after which a search begins: the next one stops it at once."""
+"""Seconds without a key after which a search starts; the next key cancels it."""
 
 
 class Failed(Message):
-    """A worker could not do what it was to do; the sentence is for the user."""
+    """A worker failed; the sentence is for the user."""
 
     def __init__(self, sentence: str, details: str = "") -> None:
         super().__init__()
         self.sentence, self.details = sentence, details
 
 
-class ImportsFound(Message):
-    """What there is to know before a dataset is imported."""
+class ImportOptionsLoaded(Message):
+    """The existing datasets are known, so that the import form can open."""
 
     def __init__(self, datasets: list[str], named_database: Path | None) -> None:
         super().__init__()
@@ -50,9 +50,9 @@ class ImportsFound(Message):
 
 
 class ActionScreen(Screen[Result]):
-    """What places and dialogs have in common.
+    """A screen with actions.
 
-    Where an action cannot be done just now, the footer shows it dim, and its key says why.
+    The footer dims an action that is not possible now, and its key says why.
     """
 
     @property
@@ -60,58 +60,58 @@ class ActionScreen(Screen[Result]):
         """The app."""
         return cast("Services", self.app)
 
-    looked_for = ""
-    """What was looked for last in what there is to read here."""
+    last_words = ""
+    """The words that were searched last on this screen."""
 
     def finder(self) -> Finder:
-        """What there is to read here, to have words looked for in it."""
+        """Return what the find line searches on this screen."""
         raise NotImplementedError
 
     def action_find(self) -> None:
-        """Find words in what there is to read."""
+        """Open the find line."""
         self.kdtui.open_find(self.finder(), self._keep_words)
 
     def _keep_words(self, words: str) -> None:
         if words:
-            self.looked_for = words
+            self.last_words = words
             self.refresh_bindings()
 
     def action_find_next(self) -> None:
-        """Go to the next place that has what was looked for last."""
-        self._find_on(1)
+        """Go to the next match of the last words."""
+        self._find_again(1)
 
     def action_find_previous(self) -> None:
-        """Go to the previous place that has it."""
-        self._find_on(-1)
+        """Go to the previous match of the last words."""
+        self._find_again(-1)
 
-    def _find_on(self, way: Literal[-1, 1]) -> None:
+    def _find_again(self, direction: Literal[-1, 1]) -> None:
         finder = self.finder()
 
-        def told(is_found: bool) -> None:
+        def report(is_found: bool) -> None:
             if not is_found:
                 self.notify(finder.nowhere, severity="warning", timeout=5, markup=False)
 
-        finder.find(self.looked_for, way, told)
+        finder.find(self.last_words, direction, report)
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
-        if action in ("find_next", "find_previous") and not self.looked_for:
-            return "nothing was looked for here yet"
+        """Return why an action is not possible now, as a sentence without a full stop; None if it is."""
+        if action in ("find_next", "find_previous") and not self.last_words:
+            return "nothing was searched here yet"
         return None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Show what cannot be done now, but dim; its key says why."""
+        """Dim actions that are not possible now."""
         return super().check_action(action, parameters) if self.why_not(action) is None else None
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """Leave it, once: Textual takes away what is on top, and a key or click may come twice before it is gone."""
+        """Close this screen only once: Textual pops whatever is on top, and a key or click can come twice."""
         return super().dismiss(result) if self.is_active else AwaitComplete()
 
 
 class StoreScreen(ActionScreen[Result]):
-    """A screen that asks the store in threads, and shows the command that does the same.
+    """A screen that reads the store in threads, and shows the command that does the same.
 
-    A screen has a `Static` with the id `command`, if it has a command at all.
+    A subclass with a command lays out a `Static` with the id `command`.
     """
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (120, "-wide")]  # noqa: RUF012
@@ -123,56 +123,56 @@ class StoreScreen(ActionScreen[Result]):
         self.command = ""
 
     def on_mount(self) -> None:
-        """Hear of what is at work, and of other data, whatever else a screen does when it comes."""
+        """Follow tasks and changes of the data."""
         self.kdtui.task_changed.subscribe(self, self._show_tasks)
         self.kdtui.data_changed.subscribe(self, self._see_other_data)
         self._show_tasks()
 
     def _show_tasks(self, _: object = None) -> None:
         for bar in self.query(TopBar):
-            bar.work = " · ".join(task.state for task in self.kdtui.tasks_at_work)
+            bar.work = " · ".join(task.state for task in self.kdtui.running_tasks)
 
     def _see_other_data(self, _: None) -> None:
         self.see_other_data()
 
     def see_other_data(self) -> None:
-        """Look again: there are other datasets, or there is other knowledge, than there was."""
+        """Load again, because datasets or knowledge have changed."""
 
     def remembered(self, place: str) -> MutableMapping[str, Any]:
-        """What a place remembers between two starts of the program; it may have been edited by anyone."""
+        """Return what a place remembers between two runs of the program; the user can have edited it."""
         return self.kdtui.memory.of(place)
 
-    # The dataset that the user is at
+    # The current dataset
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
-        """The datasets that the row under the cursor is about, where it is about some."""
+        """The datasets of the row under the cursor, if it has any."""
         return ()
 
     @on(RowTable.RowPointed)
     def be_at_row(self) -> None:
-        """Forms begin with the datasets of the row that the user points at."""
+        """Make the datasets of the row the initial ones of forms."""
         if datasets := self.datasets_under_cursor:
-            self.kdtui.datasets_here = tuple(datasets)
+            self.kdtui.current_datasets = tuple(datasets)
 
-    def datasets_to_begin_with(self, there: Sequence[str], last: object = None) -> list[str]:
-        """The datasets that a form begins with: those that the user chose or pointed at last, in whatever place.
+    def datasets_to_begin_with(self, existing: Sequence[str], last: object = None) -> list[str]:
+        """Return the initial datasets of a form: those that the user chose or pointed at last, in any place.
 
         Args:
-            there: those that there are to choose from.
-            last: the dataset that the form was used with last; it counts only where the user is at none.
+            existing: the datasets to choose from.
+            last: the dataset that the form was used with last; it counts only if no other dataset is current.
 
         Returns:
-            One or more of them; none where there is none to choose from.
+            At least one existing dataset, or none if none exists.
         """
         workbench = self.remembered("workbench").get("dataset")
-        # What is remembered may have been edited by anyone.
-        for wanted in (self.kdtui.datasets_here, [workbench], self.datasets_under_cursor, [last], there[:1]):
-            if found := [name for name in there if name in wanted]:
-                return found
+        # The user can have edited the memory.
+        for candidates in (self.kdtui.current_datasets, [workbench], self.datasets_under_cursor, [last], existing[:1]):
+            if datasets := [name for name in existing if name in candidates]:
+                return datasets
         return []
 
-    # Asking the store
+    # Reading the store
 
     def ask(
         self,
@@ -182,10 +182,10 @@ class StoreScreen(ActionScreen[Result]):
         group: str,
         after: float = 0.0,
     ) -> None:
-        """Ask the store in a thread, and post the answer as a message. A later question of the group takes over.
+        """Read the store in a thread, and post the answer as a message. A later question of the group cancels this one.
 
         Args:
-            after: seconds to wait first, for a later question that makes this one needless.
+            after: seconds to wait first, in case a later question follows.
         """
         self.run_worker(
             partial(self._ask, question, message, after), thread=True, exclusive=True, group=group, name=group
@@ -214,11 +214,15 @@ class StoreScreen(ActionScreen[Result]):
         self.say(message.sentence, details=message.details)
 
     def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:
-        """Show a sentence for some seconds; it can be read again, with the details, by a key."""
+        """Show a sentence for some seconds; a key shows it again with the details."""
         self.kdtui.say(sentence, error=error, details=details)
 
     def first_steps(self, named_database: Path | None) -> str:
-        """What to do where there is no dataset; the path is that of a store that commands do not find by themselves."""
+        """Return what to do without a dataset.
+
+        Args:
+            named_database: the store, if commands have to name it.
+        """
         demo = command_line(("demo", "--data-only"), database=named_database)
         own = command_line(("data", "import"), "PATH", {"--dataset": "NAME"}, database=named_database)
         return (
@@ -230,54 +234,54 @@ class StoreScreen(ActionScreen[Result]):
 
     @property
     def no_dataset(self) -> str:
-        """Why nothing can be done that needs a dataset, and what to do."""
+        """Why an action without a dataset is not possible, and what to do."""
         key = self.kdtui.key_of
         return (
             f"there is no dataset yet; {key('screen.import_demo')} imports the demo, and "
             f"{key('screen.import_dataset')} your own sessions"
         )
 
-    # Datasets that are imported
+    # Imports
 
     def action_import_dataset(self) -> None:
-        """Look for what there is already; the form follows."""
+        """Load the existing datasets, then open the form."""
 
-        def question(db: "Database") -> tuple[list[str], Path | None]:
+        def question(db: "Database") -> ImportOptionsLoaded:
             from store.datasets import dataset_names
 
-            return dataset_names(db), named_database(self.database)
+            return ImportOptionsLoaded(dataset_names(db), named_database(self.database))
 
-        self.ask(question, lambda found: ImportsFound(*found), group="imports")
+        self.ask(question, lambda message: message, group="imports")
 
-    def on_imports_found(self, message: ImportsFound) -> None:
-        """Ask what to import, or show how far an import is."""
+    def on_import_options_loaded(self, message: ImportOptionsLoaded) -> None:
+        """Open the form, or show the progress of a running import."""
         if self.is_current:
             self.kdtui.open_import(message.datasets, message.named_database)
 
     def action_import_demo(self) -> None:
-        """Import the demo, and show how far that is."""
+        """Import the demo, and show the progress."""
         self.kdtui.open_demo_import()
 
     def look_again(self) -> str:
-        """That the screen does not notice by itself what is done elsewhere."""
-        return f"Then press {self.kdtui.key_of('screen.reload')} to look again."
+        """Return the hint to reload after a change by another program."""
+        return f"Then press {self.kdtui.key_of('screen.reload')} to reload."
 
     def show_content(self, content: Widget, *, unless: str, focus: Widget) -> bool:
-        """Show the content of the screen, unless there is a sentence to be shown in its place, in `#notice`.
+        """Show the content of the screen, or a notice in its place, in `#notice`.
 
         Args:
-            unless: the sentence, fit to be shown; empty where there is content.
-            focus: what of the content takes the keys when it comes to be shown, where nothing else takes them.
+            unless: the notice, safe to display; empty to show the content.
+            focus: the widget that gets the focus when the content appears and nothing else has it.
 
         Returns:
-            Whether the content was hidden and is shown now, or the other way round.
+            Whether the content appeared or disappeared.
         """
         notice = self.query_one("#notice", Static)
         if unless:
             notice.update(Text(unless))
         before = content.display, notice.display
         content.display, notice.display = not unless, bool(unless)
-        # Textual lets what is hidden keep the keys, or takes them away later, when it may be shown again.
+        # Textual lets a hidden widget keep the focus, or moves it later, when the widget can be visible again.
         if unless and self.focused is not None and content in self.focused.ancestors_with_self:
             self.set_focus(None)
         elif not unless and self.focused is None:
@@ -286,37 +290,36 @@ class StoreScreen(ActionScreen[Result]):
 
     def show_command(self, command: str) -> None:
         """Show the command that does the same as this screen."""
-        there_was, self.command = bool(self.command), command
+        had_command, self.command = bool(self.command), command
         shown = Text("$ " if command else "", style="dim", no_wrap=True, overflow="ellipsis")
         shown.append(one_line(command, 1000), style="not dim")
         self.query_one("#command", Static).update(shown, layout=False)
-        # The footer is made anew by this, so not at every step of a cursor.
-        if there_was != bool(command):
+        # This rebuilds the footer, so it is not done at each step of a cursor.
+        if had_command != bool(command):
             self.refresh_bindings()
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now, as a sentence without a full stop; None where it can."""
+        """Return why an action is not possible now, as a sentence without a full stop; None if it is."""
         if action == "find_row" and not self._lists:
-            return "there are no rows to find one in"
+            return "there are no rows to search"
         if action == "copy_command" and not self.command:
             return "there is no command to copy"
         return super().why_not(action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A footer asks before the other parts of the screen are there."""
+        """Return False before the screen is mounted: the footer asks earlier."""
         return super().check_action(action, parameters) if self.is_mounted else False
 
     def action_find_row(self) -> None:
-        """Find a row of the list that has the focus, or else of the first one."""
+        """Find a row of the focused list, or else of the first list."""
         self.kdtui.open_find(RowFinder(self._lists[0]))
 
     @property
     def _lists(self) -> "list[RowTable]":
-        """The lists that are shown and have rows, the one that has the focus first."""
+        """The visible lists with rows, the focused one first."""
         shown = [table for table in self.query(RowTable) if table.allow_focus() and table.row_count]
         return sorted(shown, key=lambda table: table is not self.focused)
 
     def action_copy_command(self) -> None:
-        """Copy the command."""
         self.app.copy_to_clipboard(self.command)
         self.say(f"copied: {self.command}", error=False)

@@ -1,4 +1,4 @@
-"""What there is in the store that has a name, for the palette to find."""
+"""The names in the store, for the palette: datasets, samples, trainings, models, studies and runs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,28 +11,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """Something that can be gone to.
+class StoreName:
+    """Something in the store with a name.
 
     Attributes:
-        title: what it is, and its name; text from outside.
-        about: what else there is to say of it; text from outside.
-        place: where it is shown.
-        key: of its row there.
+        title: its kind and its name; untrusted text.
+        description: more about it; untrusted text.
+        place: the place that shows it.
+        key: the key of its row there.
     """
 
     title: str
-    about: str
+    description: str
     place: str
     key: str
 
 
-def names_in(db: "Database") -> list[Named]:
-    """All that has a name, the newest runs first; for threads."""
+def store_names(db: "Database") -> list[StoreName]:
+    """Return all names, the newest runs first; for threads."""
     return list(_names(db))
 
 
-def _names(db: "Database") -> Iterator[Named]:
+def _names(db: "Database") -> Iterator[StoreName]:
     from kdtui.workflows.manage_models import known_models
     from store.datasets import dataset_names
     from store.jobs import list_jobs
@@ -41,18 +41,20 @@ def _names(db: "Database") -> Iterator[Named]:
     from store.studies import list_studies
 
     for name in dataset_names(db):
-        yield Named(f"Dataset {name}", "its sessions, in the workbench", "workbench", name)
+        yield StoreName(f"Dataset {name}", "its sessions, in the workbench", "workbench", name)
     for sample in list_samples(db):
-        yield Named(f"Sample {sample.name}", f"{counted(sample.pieces, 'piece')} of knowledge", "samples", sample.name)
+        yield StoreName(
+            f"Sample {sample.name}", f"{counted(sample.pieces, 'piece')} of knowledge", "samples", sample.name
+        )
     for job in list_jobs(db):
-        where = f"on {job.host}" if job.host else "here"
-        yield Named(f"Training {job.name}", f"{where}, of {', '.join(job.settings.datasets)}", "jobs", job.name)
+        host = f"on {job.host}" if job.host else "on this machine"
+        yield StoreName(f"Training {job.name}", f"{host}, of {', '.join(job.settings.datasets)}", "jobs", job.name)
     for model in known_models(db):
-        what = "Adapter" if model.kind == "adapter" else "Model"
-        yield Named(f"{what} {model.name}", model.source, "models", model.name)
+        kind = "Adapter" if model.kind == "adapter" else "Model"
+        yield StoreName(f"{kind} {model.name}", model.source, "models", model.name)
     for study in list_studies(db):
-        yield Named(f"Study {study.name}", f"from {study.source}, {study.created_at[:10]}", "studies", study.name)
+        yield StoreName(f"Study {study.name}", f"from {study.source}, {study.created_at[:10]}", "studies", study.name)
     for summary in reversed(list_runs(db)):
         run = summary.run
-        of = f"{counted(summary.answered, 'session')} answered, {run.created_at[:10]}"
-        yield Named(f"Run {run.id}: {run.name} on {run.dataset} {run.split}", of, "runs", f"run {run.id}")
+        description = f"{counted(summary.answered, 'session')} answered, {run.created_at[:10]}"
+        yield StoreName(f"Run {run.id}: {run.name} on {run.dataset} {run.split}", description, "runs", f"run {run.id}")

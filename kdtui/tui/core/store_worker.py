@@ -1,6 +1,6 @@
-"""What worker threads do: ask the store, and put what goes wrong into a sentence.
+"""What worker threads need: read the store, and turn an error into a sentence.
 
-The imports are in the functions: opening the store takes longer than the first paint may.
+The imports are inside the functions: opening the store takes longer than the first paint can wait.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _STEPS = 10_000
-"""SQLite instructions between two looks at whether the answer is still wanted: about a millisecond."""
+"""SQLite instructions between two checks for cancellation: about a millisecond."""
 
 
 def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
-    """Open the store, ask, close it again. To be called in a thread worker; a cancelled one stops within its query."""
+    """Open the store, ask a question, and close the store; for thread workers. Cancelling stops the query."""
     from store.database import open_database
 
     worker = get_current_worker()
-    db = open_database(path, make=False, on_wait=tell_waiting(worker.node.post_message, still_wanted))
+    db = open_database(path, make=False, on_wait=waiting_callback(worker.node.post_message, still_wanted))
     try:
         assert db.conn is not None
         db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
@@ -34,20 +34,20 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
 
 
 class StoreBusy(Message):
-    """The store is waited for; `sentence` says so."""
+    """A worker waits for the store; the sentence says so."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__()
         self.sentence = sentence
 
 
-def tell_waiting(
+def waiting_callback(
     post: Callable[[Message], object], check: Callable[[], object] = lambda: None
 ) -> Callable[[float], None]:
-    """What to tell a store that waits for another process; what `check` raises ends the waiting.
+    """Return the callback for a store that waits for another process. An exception from `check` ends the waiting.
 
     Args:
-        post: must be safe to call from a thread; its messages have to reach the app.
+        post: thread-safe; its messages have to reach the app.
     """
     from kdtui.workflows.waiting import WaitNotice
 
@@ -55,41 +55,41 @@ def tell_waiting(
 
 
 class Unwanted(Exception):
-    """Nobody waits for the answer any more."""
+    """The answer is no longer needed."""
 
 
 def still_wanted() -> None:
-    """Look, in a thread worker, whether its answer is still waited for.
+    """Check in a thread worker that it is not cancelled.
 
     Raises:
-        Unwanted: it has been cancelled.
+        Unwanted: the worker is cancelled.
     """
     if get_current_worker().is_cancelled:
         raise Unwanted
 
 
 def named_database(path: Path) -> Path | None:
-    """The path where a command has to be told it; None where the command finds it by itself."""
+    """Return the path of the store if commands have to name it; None for the default store."""
     from store.location import default_path
 
     return None if path == default_path() else path
 
 
 def sentence_of(error: Exception) -> tuple[str, str]:
-    """What to tell the user of an error, and the details, which faults of the program have."""
-    sentence = explained(error)
+    """Return a sentence about an error for the user, and details, which only a fault of the program has."""
+    sentence = user_sentence(error)
     return fault(error) if sentence is None else (sentence, "")
 
 
 def fault(error: BaseException) -> tuple[str, str]:
-    """A fault of the program: that there is one, and where it comes from."""
+    """Return a sentence about a fault of the program, and its traceback."""
     import traceback
 
     return f"a fault of kdtui: {type(error).__name__}: {error}", "".join(traceback.format_exception(error))
 
 
-def explained(error: Exception) -> str | None:
-    """What to tell the user; None for what is a fault of the program."""
+def user_sentence(error: Exception) -> str | None:
+    """Return a sentence about an error for the user; None for a fault of the program."""
     import sqlite3
 
     from kdtui.errors import KdtuiError

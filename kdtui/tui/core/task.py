@@ -1,4 +1,4 @@
-"""Work that can be begun in any place: the app looks after it, and shows at the top of every place how far it is."""
+"""Tasks: work that any place can start. The app manages it, and every place shows its progress at the top."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class Task(Activity):
-    """Work of a kind of which there is one at a time.
+    """Work of a kind; one task of a kind runs at a time.
 
     Args:
-        values: what its form was filled in with.
+        values: the values of its form.
 
     Attributes:
-        kind: tells it from tasks of other kinds.
-        action: the action that opens its form; empty where there is none that shows it as it was filled in.
-        changes_data: whether places have to look for datasets and knowledge again when it is over.
-        step: how far it is, in words; empty as long as there is nothing to tell.
-        problem: why it could not be done; None where it was, or where it is not over.
+        kind: the name of the kind.
+        action: the action that opens its form again; empty for none.
+        changes_data: whether places have to reload datasets and knowledge afterwards.
+        step: the progress in words; empty while there is none.
+        problem: why it failed; None otherwise.
     """
 
     kind: ClassVar[str]
@@ -36,19 +36,19 @@ class Task(Activity):
         database: Path,
         work: "Callable[[Database], Iterator[object]]",
         post: Callable[[Message], object],
-        values: Mapping[str, str],
+        values: Mapping[str, str] | None = None,
         *,
         stop: Callable[[], None] | None = None,
     ) -> None:
         super().__init__(name, database, work, post, stop=stop)
-        self.values = values
+        self.values: Mapping[str, str] = values or {}
         self.step = ""
         self.problem: str | None = None
         self.is_over = False
 
     @property
     def state(self) -> str:
-        """What it does and how far it is, in a line."""
+        """What it does and its progress, in a line."""
         if self.is_cancelled:
             return f"{self.name}: stopping"
         return f"{self.name}: {self.step}" if self.step else self.name
@@ -58,30 +58,30 @@ class Task(Activity):
         raise NotImplementedError
 
     def alarm(self, event: object) -> str:  # noqa: ARG002
-        """What the user has to be told at once of an event; empty for nothing."""
+        """Return what the user has to know at once about an event; empty for nothing."""
         return ""
 
     @property
     def when_left(self) -> str:
-        """What becomes of it when the app is left while it is at work; empty where that goes without saying."""
+        """What happens to the running task when the user quits; empty where that is obvious."""
         return ""
 
     @property
     def outcome(self) -> str:
-        """What it has done, once it is over and nothing went wrong."""
+        """What it has done, after it succeeded."""
         raise NotImplementedError
 
     @property
     def details(self) -> str:
-        """More of that."""
+        """Details of the outcome."""
         return ""
 
     @property
     def when_stopped(self) -> str:
-        """What is to be said where it was stopped before it was done."""
+        """What to say after it was stopped early."""
         return f"{self.name} was stopped; nothing has changed"
 
     @property
     def is_done(self) -> bool:
-        """Whether it has done all that it was to do. It may have been told to stop too late."""
+        """Whether it has done all of its work; a request to stop can come too late."""
         raise NotImplementedError

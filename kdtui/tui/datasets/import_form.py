@@ -1,4 +1,4 @@
-"""The form that imports a dataset: from where, under which name, and what it would take the place of."""
+"""The form that imports a dataset from a file or directory."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,121 +7,136 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field
+from kdtui.tui.core.forms import Field, FollowUp
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import ask_store, sentence_of
 from kdtui.tui.core.task import Task
-from kdtui.tui.core.task_form import TaskForm
-from kdtui.tui.datasets.importing import Import
+from kdtui.tui.core.task_form import TaskDialog, TaskForm
+from kdtui.tui.datasets.importing import Import, ImportRequest
 from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
     from store.sqlite import Database
 
 
-class Looked(Message):
-    """It is known what is at a path, and what a dataset of a name holds."""
-
-    def __init__(self, path: str, source: str, name: str, contents: str) -> None:
-        super().__init__()
-        self.path, self.source, self.name, self.contents = path, source, name, contents
-
-
-class ImportForm(TaskForm):
-    """Asks what to import, and shows how far it is. The name is that of the file, as long as nobody writes another.
+class ImportForm(TaskForm[ImportRequest]):
+    """Asks what to import. The name follows that of the file until the user types another.
 
     Args:
-        datasets: those that there are.
-        named_database: how a command names the store.
+        datasets: names of the existing datasets.
+        named_database: the store, if commands have to name it.
     """
 
+    title, verb = "Import a dataset", "Import"
+
     def __init__(self, app: Services, datasets: Sequence[str], named_database: Path | None) -> None:
-        self._datasets, self._database, self._named_database = datasets, app.database, named_database
-        # What is known of a path, and of a dataset that would be replaced.
-        self._looked: Looked | None = None
+        self._app, self._datasets, self._named_database = app, datasets, named_database
 
-        def show(task: Task) -> None:
-            assert isinstance(task, Import)
-            app.show_dataset(task.dataset)
-
-        super().__init__(
-            "Import a dataset",
-            (
-                Field("path", "From", "path", help="A BundleRec directory or a JSON Lines file; tab completes."),
-                Field("name", "Name", help="of the dataset"),
-                Field("seed", "Seed", value="0", help="of the split 7:1:2, for data that names no splits"),
-                Field("replace", "Replace", "switch", help="a dataset of this name, with all that belongs to it"),
-            ),
-            verb="Import it",
-            begin=lambda values: Import(app.database, values, app.post_message),
-            then=show,
-            check=self._problem,
-            command=self._command,
-            follow=_followed,
-            task=app.tasks.get(Import.kind),
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The path, the name, the seed of the split, and whether to replace a dataset."""
+        return (
+            Field("path", "From", "path", help="A BundleRec directory or a JSON Lines file; tab completes."),
+            Field("name", "Name", help="of the dataset"),
+            Field("seed", "Seed", value="0", help="of the split 7:1:2, for data without splits"),
+            Field("replace", "Replace", "switch", help="an existing dataset of this name, with all that belongs to it"),
         )
 
-    def _problem(self, values: Mapping[str, str]) -> str | None:
-        name = values["name"].strip()
-        if not values["path"].strip():
+    def parse(self, values: Mapping[str, str]) -> ImportRequest:
+        """Return the import that the values describe.
+
+        Raises:
+            KdtuiError: the seed is not a whole number.
+        """
+        seed, path = values["seed"].strip(), values["path"].strip()
+        if not seed.lstrip("-").isdecimal():
+            raise KdtuiError("a seed is a whole number")
+        return ImportRequest(
+            typed_path(path) if path else None, values["name"].strip(), int(seed), bool(values["replace"])
+        )
+
+    def problem(self, parsed: ImportRequest) -> str | None:
+        """Return what is missing, or why the name does not fit."""
+        name = parsed.dataset
+        if parsed.path is None:
             return "say what to import"
         if not name:
             return "give the dataset a name"
-        if not values["seed"].strip().lstrip("-").isdecimal():
-            return "a seed is a whole number"
-        if name in self._datasets and not values["replace"]:
-            return f"there is a dataset {name!r} already; choose another name, or have it replaced"
-        if name not in self._datasets and values["replace"]:
-            return f"there is no dataset {name!r} to be replaced"
+        if name in self._datasets and not parsed.replace:
+            return f"there is a dataset {name!r} already; choose another name, or replace it"
+        if name not in self._datasets and parsed.replace:
+            return f"there is no dataset {name!r} to replace"
         return None
 
-    def _command(self, values: Mapping[str, str]) -> str:
-        seed = values["seed"].strip()
-        words = ("data", "import", "--replace") if values["replace"] else ("data", "import")
-        path = str(typed_path(values["path"])) if values["path"].strip() else "PATH"
-        options = {"--dataset": values["name"].strip() or "NAME", "--seed": None if seed == "0" else seed}
-        return command_line(words, path, options, database=self._named_database)
+    def command(self, parsed: ImportRequest) -> str:
+        """Return the command that imports the same."""
+        words = ("data", "import", "--replace") if parsed.replace else ("data", "import")
+        options = {"--dataset": parsed.dataset or "NAME", "--seed": str(parsed.seed) if parsed.seed else None}
+        return command_line(words, str(parsed.path or "PATH"), options, database=self._named_database)
 
-    def note_on(self, values: Mapping[str, str]) -> str:
-        """What is at the path, and what would be replaced."""
-        said = super().note_on(values)
-        if self.work is not None and not self.work.is_over:
-            return said
+    def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
+        """Name the dataset after the path until the user types another name."""
+        if after["path"] != before["path"] and before["name"] == _name_of(before["path"]):
+            return FollowUp({"name": _name_of(after["path"])})
+        return None
+
+    def start(self, parsed: ImportRequest) -> Import:
+        """Make the task."""
+        return Import(self._app.database, parsed, self._app.post_message)
+
+    def show_outcome(self, task: Task) -> None:
+        """Show the sessions of the new dataset."""
+        assert isinstance(task, Import)
+        self._app.show_dataset(task.dataset)
+
+
+class ImportDialog(TaskDialog[ImportRequest]):
+    """The dialog of the import. It says what is at the path, and what the dataset to replace holds."""
+
+    class Inspected(Message):
+        """The path and the existing dataset have been inspected."""
+
+        def __init__(self, path: str, source: str, name: str, contents: str) -> None:
+            super().__init__()
+            self.path, self.source, self.name, self.contents = path, source, name, contents
+
+    def __init__(self, app: Services, datasets: Sequence[str], named_database: Path | None) -> None:
+        super().__init__(ImportForm(app, datasets, named_database), task=app.tasks.get(Import.kind))
+        self._datasets, self._database = datasets, app.database
+        self._inspected: ImportDialog.Inspected | None = None
+
+    def note_on(self, values: Mapping[str, str], parsed: ImportRequest | None) -> str:
+        """Return what is at the path, and what the dataset of this name holds."""
+        note = super().note_on(values, parsed)
+        if self.is_locked:
+            return note
         path, name = values["path"].strip(), values["name"].strip()
-        known = self._looked
+        known = self._inspected
         if known is None or (known.path, known.name) != (path, name):
-            self._look(path, name)
-        parts = [said] if said else []
+            self.run_worker(partial(self._inspect, path, name), thread=True, exclusive=True, group="inspect")
+        parts = [note] if note else []
         if known is not None and known.path == path and known.source:
             parts.append(known.source)
         if known is not None and known.name == name and known.contents:
-            which = f"It takes the place of {name}, which has" if values["replace"] else f"{name} has"
-            parts.append(f"{which} {known.contents}")
+            subject = f"It replaces {name}, which has" if values["replace"] else f"{name} has"
+            parts.append(f"{subject} {known.contents}")
         return ". ".join(parts)
 
-    def _look(self, path: str, name: str) -> None:
-        self.run_worker(partial(self._look_in_thread, path, name), thread=True, exclusive=True, group="look")
-
-    def _look_in_thread(self, path: str, name: str) -> None:
+    def _inspect(self, path: str, name: str) -> None:
+        """Inspect the path and the dataset; for a thread."""
         try:
-            source = _what_is_at(path) if path else ""
-            contents = ask_store(self._database, partial(_what_has, name)) if name in self._datasets else ""
+            source = _describe_source(path) if path else ""
+            contents = ask_store(self._database, partial(_contents_of, name)) if name in self._datasets else ""
         except Exception as error:
             source, contents = sentence_of(error)[0], ""
-        self.post_message(Looked(path, source, name, contents))
+        self.post_message(self.Inspected(path, source, name, contents))
 
-    def on_looked(self, message: Looked) -> None:
-        """Say so."""
-        self._looked = message
+    def on_import_dialog_inspected(self, message: Inspected) -> None:
+        """Show the note."""
+        self._inspected = message
         self.show()
-
-
-def _followed(before: Mapping[str, str], values: Mapping[str, str]) -> tuple[dict[str, str], str] | None:
-    """The name follows the path until somebody writes another."""
-    if values["path"] != before["path"] and before["name"] == _name_of(before["path"]):
-        return {"name": _name_of(values["path"])}, ""
-    return None
 
 
 def _name_of(path: str) -> str:
@@ -129,19 +144,19 @@ def _name_of(path: str) -> str:
     return name.removesuffix(".gz").removesuffix(".jsonl").removesuffix(".json")
 
 
-def _what_is_at(path: str) -> str:
+def _describe_source(path: str) -> str:
     from kdtui.workflows.data.import_dataset import look_at_source
 
     source = look_at_source(typed_path(path))
     splits = {
-        True: "it says which splits its sessions are in",
+        True: "it names the splits of its sessions",
         False: "sessions with bundles are split 7:1:2 by the seed",
         None: "sessions without a split are split 7:1:2 by the seed",
     }[source.has_splits]
     return f"{source.format}; {splits}"
 
 
-def _what_has(name: str, db: "Database") -> str:
+def _contents_of(name: str, db: "Database") -> str:
     from kdtui.workflows.data.import_dataset import what_goes_with
     from store.dataset_contents import dataset_contents
 

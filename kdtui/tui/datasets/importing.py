@@ -1,6 +1,7 @@
-"""Datasets that are imported in the app: from a path, or those of the demo."""
+"""Tasks that import datasets: from a file or directory, and the demo."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -8,45 +9,63 @@ from textual.message import Message
 
 from kdtui.text import counted
 from kdtui.tui.core.task import Task
-from kdtui.tui.widgets.path_input import typed_path
 
 if TYPE_CHECKING:
     from store.dataset_writer import WriteProgress
     from store.sqlite import Database
 
+_COMMITTED = object()
+"""What an import yields after its transaction is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportRequest:
+    """An import that the user has asked for.
+
+    Attributes:
+        path: a file or directory; None while the user has named none.
+        seed: the random seed of the split, for data without splits.
+        replace: whether to replace an existing dataset of this name.
+    """
+
+    path: Path | None
+    dataset: str
+    seed: int
+    replace: bool
+
 
 class Import(Task):
-    """A file or directory becomes a dataset.
+    """Imports a file or directory as a dataset.
 
     Args:
-        values: `path`, `name`, `seed`, and `replace`, which is "yes" or empty.
+        request: an import with a path.
     """
 
     kind: ClassVar[str] = "import"
     action: ClassVar[str] = "screen.import_dataset"
     changes_data: ClassVar[bool] = True
 
-    def __init__(self, database: Path, values: Mapping[str, str], post: Callable[[Message], object]) -> None:
-        self.dataset = values["name"].strip()
+    def __init__(self, database: Path, request: ImportRequest, post: Callable[[Message], object]) -> None:
+        self.dataset = request.dataset
         self._written: WriteProgress | None = None
-        path, seed, replace = typed_path(values["path"]), int(values["seed"]), bool(values["replace"])
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.data.import_dataset import import_dataset, look_at_source
 
-            # Who reads a pipe waits for who writes it, and cannot be stopped.
+            path = request.path
+            assert path is not None
+            # Reading a pipe blocks until its writer writes, and cannot be stopped.
             look_at_source(path)
-            yield from import_dataset(db, path, self.dataset, seed=seed, replace=replace)
-            # The transaction has ended.
-            yield _ALL
+            yield from import_dataset(db, path, self.dataset, seed=request.seed, replace=request.replace)
+            yield _COMMITTED
 
-        super().__init__(f"importing {self.dataset}", database, work, post, values)
-        self._is_whole = False
+        super().__init__(f"importing {self.dataset}", database, work, post)
+        self._is_committed = False
 
     def note(self, event: object) -> None:
         """Note how much is written."""
-        if event is _ALL:
-            self._is_whole = True
+        if event is _COMMITTED:
+            self._is_committed = True
         else:
             self._written = event  # type: ignore[assignment]
             assert self._written is not None
@@ -54,24 +73,20 @@ class Import(Task):
 
     @property
     def is_done(self) -> bool:
-        """Whether the dataset is there."""
-        return self._is_whole
+        """Whether the dataset is stored."""
+        return self._is_committed
 
     @property
     def outcome(self) -> str:
-        """What has been imported."""
+        """What was imported."""
         from kdtui.workflows.data.import_dataset import imported_in_words
 
         assert self._written is not None
         return imported_in_words(self._written, self.dataset)
 
 
-_ALL = object()
-"""What an import yields when all of it is there for good."""
-
-
 class DemoImport(Task):
-    """The demo datasets with their knowledge."""
+    """Imports the demo datasets with their knowledge."""
 
     kind: ClassVar[str] = "demo"
     action: ClassVar[str] = "screen.import_demo"
@@ -79,40 +94,40 @@ class DemoImport(Task):
 
     def __init__(self, database: Path, post: Callable[[Message], object]) -> None:
         self._sentences: list[str] = []
-        self._is_whole = False
+        self._is_committed = False
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.demo import import_demo
 
             yield from import_demo(db)
-            yield _ALL
+            yield _COMMITTED
 
-        super().__init__("importing the demo", database, work, post, {})
+        super().__init__("importing the demo", database, work, post)
 
     def note(self, event: object) -> None:
-        """Note what has been done."""
-        if event is _ALL:
-            self._is_whole = True
+        """Note a finished step."""
+        if event is _COMMITTED:
+            self._is_committed = True
         else:
             self.step = event.sentence  # type: ignore[attr-defined]
             self._sentences.append(self.step)
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it is there."""
-        return self._is_whole
+        """Whether all of the demo is stored."""
+        return self._is_committed
 
     @property
     def outcome(self) -> str:
-        """What is there now."""
-        return "the demo is here: the datasets demo-outdoor and demo-kitchen, with what is known of them"
+        """What was imported."""
+        return "the demo is imported: the datasets demo-outdoor and demo-kitchen, with their knowledge"
 
     @property
     def details(self) -> str:
-        """What was done one after the other."""
+        """The steps, in order."""
         return "\n".join(self._sentences)
 
     @property
     def when_stopped(self) -> str:
-        """What is to be said where it was stopped."""
-        return "the import of the demo was stopped; what was done is kept, and the next one completes it"
+        """What a stopped import leaves behind."""
+        return "the import of the demo was stopped; finished steps are kept, and the next import completes it"

@@ -1,4 +1,4 @@
-"""The screen of each place, imported when it is gone to: the first paint needs one of them alone."""
+"""The screen of each place. It is imported when the user opens the place: the first paint needs only one."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from kdtui.tui.core.screen import StoreScreen
 
 
 def screen_of(place: str, database: Path) -> StoreScreen[None]:
-    """A new screen for a place."""
+    """Return a new screen for a place."""
     match place:
         case "knowledge":
             from kdtui.tui.places.knowledge.screen import KnowledgeScreen

@@ -1,4 +1,4 @@
-"""Bundles, one below the other, with a heading."""
+"""A panel of bundles, with a heading."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,12 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class BundleLine:
-    """A bundle as it is shown. `confidence` is None for a true one, `remark` comes before the intent."""
+    """A bundle as it is shown.
+
+    Attributes:
+        confidence: None for a true bundle.
+        remark: shown before the intent.
+    """
 
     positions: tuple[int, ...]
     intent: str
@@ -26,27 +31,27 @@ class BundleLine:
 
 
 class BundlePanel(Vertical):
-    """A heading, and bundles that scroll below it."""
+    """A heading over bundles that scroll."""
 
     def __init__(self, *, id: str, lower: bool = False) -> None:
         super().__init__(id=id)
         self._lower = lower
 
     def compose(self) -> ComposeResult:
-        """The heading and the bundles."""
+        """Lay out the heading and the bundles."""
         yield Static(classes="heading", markup=False)
         with VerticalScroll():
             yield Static(classes="bundles", markup=False)
 
     def show_heading(self, title: str, remark: str = "") -> None:
-        """Show a title, with something said of it."""
+        """Show a title with a remark."""
         heading = Text(one_line(title), style="bold")
         if remark:
             heading.append(f"  {one_line(remark, _LONGEST)}", style="not bold")
         self.query_one(".heading", Static).update(heading)
 
     def show_bundles(self, bundles: Sequence[BundleLine], otherwise: str) -> None:
-        """Show bundles, or a sentence where there are none."""
+        """Show bundles, or a sentence if there are none."""
         body = self.query_one(".bundles", Static)
         if not bundles:
             body.update(Text(one_line(otherwise, _LONGEST), style="dim"))
@@ -61,8 +66,8 @@ class BundlePanel(Vertical):
             cells = [badge(number, lower=self._lower), Text(" ".join(map(str, bundle.positions)))]
             if bundle.confidence is not None:
                 cells.append(Text(f"{bundle.confidence:.0%}"))
-            told = [bundle.remark] if bundle.remark else []
-            table.add_row(*cells, Text(" ").join([*told, Text(one_line(bundle.intent, _LONGEST))]))
+            remarks = [bundle.remark] if bundle.remark else []
+            table.add_row(*cells, Text(" ").join([*remarks, Text(one_line(bundle.intent, _LONGEST))]))
         body.update(table)
 
     def show_start(self) -> None:

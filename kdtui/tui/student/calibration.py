@@ -1,7 +1,7 @@
-"""A calibration in the app: what it is about, how far it is, and what it has found."""
+"""The task that calibrates a student: its progress and its result."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 
 class CalibrationTask(Task):
-    """A student judges the validation sessions of a dataset by some strategies.
+    """A student judges the validation sessions of a dataset with several strategies.
 
     Args:
-        limit: how many sessions, drawn by chance; None for all.
-        seed: by which they are drawn.
-        values: what the form was filled in with.
+        limit: the number of sessions, sampled at random; None for all.
+        seed: the random seed of the sample.
     """
 
     kind: ClassVar[str] = "calibration"
@@ -41,13 +40,12 @@ class CalibrationTask(Task):
         strategies: Sequence[str],
         limit: int | None,
         seed: int,
-        values: Mapping[str, str],
         post: Callable[[Message], object],
     ) -> None:
         self._strategies = strategies
         self._sessions = 0
         self._judged: Counter[str] = Counter()
-        self._said: list[str] = []
+        self._notes: list[str] = []
         self._about = ""
         self._results: list[CalibrationResult] = []
 
@@ -62,10 +60,10 @@ class CalibrationTask(Task):
                 self._about = subset_in_words("valid", len(sessions), split_size(db, dataset, "valid"), seed)
             yield from calibrate_strategies(db, dataset, settings, strategies, sessions, self.report)
 
-        super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post, values)
+        super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post)
 
     def note(self, event: object) -> None:
-        """Note what has been judged, left out, or found."""
+        """Note a judged session, a strategy that is left out, or a result."""
         from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, SessionJudged, StrategyLeftOut
         from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
 
@@ -73,11 +71,11 @@ class CalibrationTask(Task):
             case SessionJudged(strategy):
                 self._judged[strategy] += 1
             case str():
-                self._said.append(event)
+                self._notes.append(event)
             case StrategyLeftOut(strategy, reason):
-                self._said.append(f"{strategy} is left out; {reason}")
+                self._notes.append(f"{strategy} is left out; {reason}")
             case CalibrationsCompared() | ChoiceStays():
-                self._said.append(event.in_words)
+                self._notes.append(event.in_words)
             case Calibrated():
                 self._results = event.results
         done = [f"{name} {self._judged[name]:,}" for name in self._strategies if self._judged[name]]
@@ -100,7 +98,7 @@ class CalibrationTask(Task):
 
     @property
     def details(self) -> str:
-        """The table as text."""
+        """The table and the remarks as text."""
         return "\n".join(["\t".join(row) for row in self._rows] + self._remarks)
 
     @property
@@ -123,10 +121,10 @@ class CalibrationTask(Task):
 
     @property
     def _remarks(self) -> list[str]:
-        return [f"over {self._about}, each judged by a fit on the others", *self._said]
+        return [f"over {self._about}, each judged by a fit on the others", *self._notes]
 
     def as_table(self) -> Table:
-        """The strategies, side by side, with what there is to say of them."""
+        """Return a table of the strategies, with the remarks below."""
         [titles, *rows] = self._rows
         table = Table(box=None, expand=False, caption=Text(one_line("; ".join(self._remarks), 600)))
         table.caption_justify = "left"

@@ -1,7 +1,6 @@
-"""The form that calibrates a student on a dataset, and screens that open it."""
+"""The form that calibrates a student on a dataset, and the base class of screens that open it."""
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,14 +10,15 @@ from textual.message import Message
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, TextDialog
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.forms import Field, FollowUp, whole_number
 from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
-from kdtui.tui.core.task_form import TaskForm
+from kdtui.tui.core.task_form import TaskDialog, TaskForm
 from kdtui.tui.student.calibration import CalibrationTask
-from kdtui.tui.student.settings_form import chosen, followed, intent_writer_in, refused, settings_fields, whole_number
+from kdtui.tui.student.student_fields import StudentFields, intent_writer_in
 from kdtui.workflows.model_names import why_uncalibrated
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.limits import why_no_strategy
@@ -31,153 +31,172 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_WHOM = ("student", "other", "adapter")
-"""Fields that say which student it is."""
+_STUDENT = ("student", "other", "adapter")
+"""The fields that name the student."""
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationOffer:
-    """What a calibration can be about.
+class CalibrationOptions:
+    """What the form offers.
 
     Attributes:
-        settings: of the student that it is to be about.
-        there: what each dataset offers; there is at least one.
-        named_database: how a command names the store.
+        settings: the initial student.
+        datasets: what each dataset offers; there is at least one.
+        named_database: the store, if commands have to name it.
     """
 
     settings: RunSettings
-    there: Mapping[str, StudentOptions]
+    datasets: Mapping[str, StudentOptions]
     named_database: Path | None
 
 
-class CalibrationOffered(Message):
-    """It is known what a calibration can be about."""
+class CalibrationOptionsLoaded(Message):
+    """The store has told what the form can offer."""
 
-    def __init__(self, found: CalibrationOffer) -> None:
+    def __init__(self, options: CalibrationOptions) -> None:
         super().__init__()
-        self.found = found
+        self.options = options
 
 
-class CalibrationForm(TaskForm):
-    """Asks which student to calibrate on which dataset, and by which strategies; shows how far it is, then the result.
+@dataclass(frozen=True, slots=True)
+class CalibrationRequest:
+    """A calibration that the user has asked for.
 
-    Args:
-        dataset: the one that the form begins with.
+    Attributes:
+        limit: sessions to judge, sampled at random; None for all.
+        seed: the random seed of the sample.
     """
 
-    def __init__(self, app: Services, found: CalibrationOffer, dataset: str) -> None:
-        self._found, self._choice = found, StudentChoice(found.settings)
-        self._offered = combined(found.there.values())
-        fields = [
-            Field("dataset", "Dataset", "choice", dataset, options=[(name, name) for name in found.there]),
-            *(each for each in settings_fields(found.settings, self._offered) if each.name != "strategy"),
+    dataset: str
+    settings: RunSettings
+    strategies: tuple[str, ...]
+    limit: int | None
+    seed: int
+
+
+class CalibrationForm(TaskForm[CalibrationRequest]):
+    """Asks which student to calibrate on which dataset, and with which strategies.
+
+    Args:
+        dataset: the initial dataset.
+    """
+
+    title, verb = "Calibrate a student", "Calibrate"
+
+    def __init__(self, app: Services, options: CalibrationOptions, dataset: str) -> None:
+        self._app, self._options, self._dataset = app, options, dataset
+        self._all_options = combined(options.datasets.values())
+        self._student = StudentFields(StudentChoice(options.settings), self._all_options)
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The dataset, the student without a strategy, the strategies to try, and the sessions."""
+        names = [(name, name) for name in self._options.datasets]
+        return [
+            Field("dataset", "Dataset", "choice", self._dataset, options=names),
+            *(each for each in self._student.fields if each.name != "strategy"),
             *(Field(f"try-{name}", f"Try {name}", "switch", "yes") for name in STRATEGIES),
-            Field("limit", "Sessions", help="so many of the validation split, drawn by chance; usually all"),
-            Field("seed", "Seed", help="by which they are drawn; usually 0"),
+            Field("limit", "Sessions", help="of the validation split, sampled at random; all by default"),
+            Field("seed", "Seed", help="of the random sample; 0 by default"),
         ]
 
-        def begin(values: Mapping[str, str]) -> CalibrationTask:
-            return CalibrationTask(app.database, *self._wanted(values), values, app.post_message)
-
-        def show(task: Task) -> None:
-            assert isinstance(task, CalibrationTask)
-            app.push_screen(TextDialog(task.outcome, task.as_table(), copies=task.details))
-
-        task = app.tasks.get(CalibrationTask.kind)
-        begins_with = {field.name: field.value for field in fields}
-        if task is not None and task.is_over and any(task.values[name] != begins_with[name] for name in _WHOM):
-            # It was about another student.
-            task = None
-        super().__init__(
-            "Calibrate a student",
-            fields,
-            verb="Calibrate",
-            begin=begin,
-            then=show,
-            check=self._problem,
-            command=self._command,
-            follow=self._follow_student,
-            refuse=lambda values: refused(self._offered, _whole(values)),
-            task=task,
-        )
-
-    def _wanted(self, values: Mapping[str, str]) -> tuple[str, RunSettings, tuple[str, ...], int | None, int]:
-        """The dataset, the student, the strategies, the number of sessions and the seed that draws them.
+    def parse(self, values: Mapping[str, str]) -> CalibrationRequest:
+        """Return the calibration that the values describe.
 
         Raises:
-            KdtuiError: it cannot be done.
+            KdtuiError: this student cannot be calibrated so.
         """
         dataset = values["dataset"]
-        settings = chosen(_whole(values), self._choice, self._found.there[dataset], dataset).settings
+        settings = self._student.parse(_with_strategy(values), dataset, self._options.datasets[dataset]).settings
         if (why := why_uncalibrated(settings.student)) is not None:
             raise KdtuiError(why)
-        if (why := why_no_strategy(settings.student, intent_writer_in(self._offered, values))) is not None:
+        if (why := why_no_strategy(settings.student, intent_writer_in(self._all_options, values))) is not None:
             raise KdtuiError(f"{why}; there is no strategy to choose")
         strategies = tuple(name for name in STRATEGIES if values[f"try-{name}"])
         if not strategies:
             raise KdtuiError("choose a strategy to try")
         limit, seed = whole_number(values["limit"], "sessions", 1), whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
-            raise KdtuiError("the seed draws sessions; say how many")
-        return dataset, settings, strategies, limit, seed or 0
+            raise KdtuiError("the seed samples sessions; say how many")
+        return CalibrationRequest(dataset, settings, strategies, limit, seed or 0)
 
-    def _problem(self, values: Mapping[str, str]) -> str | None:
-        try:
-            self._wanted(values)
-        except KdtuiError as error:
-            return str(error)
-        return None
+    def command(self, parsed: CalibrationRequest) -> str:
+        """Return the command that runs the same calibration."""
+        options = {
+            "--dataset": parsed.dataset,
+            **options_of(parsed.settings),
+            "--strategy": [] if parsed.strategies == tuple(STRATEGIES) else parsed.strategies,
+            "--limit": None if parsed.limit is None else str(parsed.limit),
+            "--seed": str(parsed.seed) if parsed.seed else None,
+        }
+        return command_line(("calibrate",), options=options, database=self._options.named_database)
 
-    def _command(self, values: Mapping[str, str]) -> str:
-        with suppress(KdtuiError):
-            dataset, settings, strategies, limit, seed = self._wanted(values)
-            options = {
-                "--dataset": dataset,
-                **options_of(settings),
-                "--strategy": [] if strategies == tuple(STRATEGIES) else strategies,
-                "--limit": None if limit is None else str(limit),
-                "--seed": str(seed) if seed else None,
-            }
-            return command_line(("calibrate",), options=options, database=self._found.named_database)
-        return ""
+    def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
+        """See `StudentFields.follow`."""
+        return self._student.follow(_with_strategy(before), _with_strategy(after))
 
-    def _follow_student(
-        self, before: Mapping[str, str], values: Mapping[str, str]
-    ) -> tuple[Mapping[str, str], str] | None:
-        """What changes with the student: what it is shown."""
-        return followed(self._offered, _whole(before), _whole(values))
+    def unused(self, values: Mapping[str, str]) -> Mapping[str, str]:
+        """See `StudentFields.unused`."""
+        return self._student.unused(_with_strategy(values))
+
+    def start(self, parsed: CalibrationRequest) -> CalibrationTask:
+        """Make the task."""
+        return CalibrationTask(
+            self._app.database,
+            parsed.dataset,
+            parsed.settings,
+            parsed.strategies,
+            parsed.limit,
+            parsed.seed,
+            self._app.post_message,
+        )
+
+    def show_outcome(self, task: Task) -> None:
+        """Show the table of strategies."""
+        assert isinstance(task, CalibrationTask)
+        self._app.push_screen(TextDialog(task.outcome, task.as_table(), copies=task.details))
 
 
-def _whole(values: Mapping[str, str]) -> dict[str, str]:
-    """The values of a form that asks for all settings: a calibration is what chooses the strategy."""
+def calibration_dialog(app: Services, options: CalibrationOptions, dataset: str) -> TaskDialog[CalibrationRequest]:
+    """Return the dialog for a calibration. It shows a running calibration, or one that failed for the same student."""
+    form = CalibrationForm(app, options, dataset)
+    task = app.tasks.get(CalibrationTask.kind)
+    initial = {field.name: field.value for field in form.fields}
+    if task is not None and task.is_over and any(task.values[name] != initial[name] for name in _STUDENT):
+        task = None
+    return TaskDialog(form, task=task)
+
+
+def _with_strategy(values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values with an empty strategy, which the form does not ask for: the calibration chooses it."""
     return {**values, "strategy": ""}
 
 
 class CalibratingScreen(StoreScreen[Result]):
-    """A screen with a student on it that can be calibrated."""
+    """A screen that shows a student and can calibrate it."""
 
     def offer_calibration(self, settings: "Callable[[Database], RunSettings]") -> None:
-        """Look for what there is to calibrate on; the form follows.
+        """Load what the form offers, then open it.
 
         Args:
-            settings: given the store, those of the student.
+            settings: returns the settings of the student from the store.
         """
 
-        def question(db: "Database") -> CalibrationOffer:
+        def question(db: "Database") -> CalibrationOptions:
             from kdtui.workflows.student.options import student_options
             from store.datasets import dataset_names
 
             names = dataset_names(db)
             if not names:
                 raise KdtuiError(self.no_dataset)
-            # Adapters are the same for all of them.
-            there = {name: student_options(db, name, as_trained=name == names[0]) for name in names}
-            return CalibrationOffer(settings(db), there, named_database(self.database))
+            # Adapters are the same for all datasets.
+            options = {name: student_options(db, name, as_trained=name == names[0]) for name in names}
+            return CalibrationOptions(settings(db), options, named_database(self.database))
 
-        self.ask(question, CalibrationOffered, group="calibration")
+        self.ask(question, CalibrationOptionsLoaded, group="calibration")
 
-    def on_calibration_offered(self, message: CalibrationOffered) -> None:
-        """Ask what to calibrate, or show how far a calibration is."""
+    def on_calibration_options_loaded(self, message: CalibrationOptionsLoaded) -> None:
+        """Open the form, or show the progress of a running calibration."""
         if self.is_current:
-            [dataset, *_] = self.datasets_to_begin_with(list(message.found.there))
-            self.app.push_screen(CalibrationForm(self.kdtui, message.found, dataset))
+            [dataset, *_] = self.datasets_to_begin_with(list(message.options.datasets))
+            self.app.push_screen(calibration_dialog(self.kdtui, message.options, dataset))

@@ -1,4 +1,4 @@
-"""Counts as bars of block characters, with the numbers before them."""
+"""Bar charts of block characters, with the numbers in front."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,17 +11,17 @@ from kdtui.bundling.histogram import bar
 from kdtui.text import one_line
 
 _LEAST = 16
-"""Cells that a chart needs."""
+"""The minimum width of a chart."""
 
 _LABEL = 0.4
-"""Share of the width that labels may take."""
+"""The maximum share of the labels in the width."""
 
 
 class Bars:
-    """A chart: a title, and for each row a label, a count and a bar.
+    """A chart: a title, and rows of a label, a count and a bar.
 
     Args:
-        rows: labels are plain text.
+        rows: plain labels with their counts.
     """
 
     def __init__(self, title: str, rows: Iterable[tuple[str, int]]) -> None:
@@ -29,7 +29,7 @@ class Bars:
         self._rows = [(one_line(label, 200), count) for label, count in rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Fill the width."""
+        """Draw the chart over the whole width."""
         width = options.max_width
         yield Text(self._title, style="bold", no_wrap=True, overflow="ellipsis")
         if not self._rows:
@@ -48,12 +48,12 @@ class Bars:
             yield line
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        """All that there is, if it is given."""
+        """Return the width that the chart can use: as much as there is."""
         return Measurement(min(_LEAST, options.max_width), options.max_width)
 
 
 def side_by_side(charts: Sequence[RenderableType]) -> Table:
-    """Charts beside one another, each as wide as the others."""
+    """Return charts side by side, all of the same width."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
     for _ in charts:
         grid.add_column(ratio=1)

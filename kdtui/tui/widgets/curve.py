@@ -1,4 +1,4 @@
-"""Values over the steps of a training, drawn with characters: no colour is needed to read them."""
+"""A plot of values over the steps of a training, in characters: it is readable without colours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from kdtui.tui.widgets.tick_plot import TickPlot
 
 _TICKS = 4
-"""Numbers below a plot."""
+"""The number of ticks on the x axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Values at steps: joined by a line, or each with its mark."""
+    """Values at steps: joined by a line, or each drawn as a mark."""
 
     steps: Sequence[float]
     values: Sequence[float]
@@ -19,12 +19,12 @@ class Points:
 
 
 class Curve(TickPlot):
-    """A plot; what it shows stands above it."""
+    """A plot with a title."""
 
     _drawn: tuple[str, list[Points]] | None = None
 
     def show(self, title: str, series: Sequence[Points]) -> None:
-        """Draw these values and no others; nothing is drawn where there are none."""
+        """Draw these values; without values, hide the plot."""
         series = [each for each in series if each.values]
         self.display = bool(series)
         if self._drawn == (title, series):
@@ -43,7 +43,7 @@ class Curve(TickPlot):
             ticks = sorted({round(low + (high - low) * number / (_TICKS - 1)) for number in range(_TICKS)})
             lowest = min(value for each in series for value in each.values)
             highest = max(value for each in series for value in each.values)
-            # One value alone stands in the middle.
+            # A single value is drawn in the middle.
             self.show_heights(*((lowest, highest) if lowest < highest else (0, 2 * highest or 1)))
             self.plt.xticks([float(tick) for tick in ticks], [f"{tick:,}" for tick in ticks])
         self.refresh()

@@ -1,4 +1,4 @@
-"""A drop-down list whose keys may come as fast as one types."""
+"""A drop-down list that handles fast typing."""
 
 from typing import Self
 
@@ -6,20 +6,20 @@ from textual.widgets import OptionList, Select
 
 
 class DropDown(Select[str]):
-    """One of some options, which have to be `str` or `Text`: letters that are typed are looked for in those alone.
+    """A choice between options, which have to be `str` or `Text`: typed letters are matched only in those.
 
-    Textual gives the keys to the list that opens, and back again, behind all keys that have come meanwhile: they would
-    go to what had the focus before, which does nothing with them. Here both are done at once.
+    Textual moves the focus to the list, and back, only after all keys in the queue. Those keys would go to the widget
+    that had the focus before, which ignores them. This class moves the focus at once.
     """
 
     def focus(self, scroll_visible: bool = True) -> Self:
-        """Take the keys at once."""
+        """Take the focus at once."""
         self.screen.set_focus(self, scroll_visible)
         return self
 
     def watch_expanded(self, expanded: bool) -> None:
-        """Give the keys to the list that has opened, or take them back."""
-        # It may be gone meanwhile.
+        """Move the focus to the list that has opened, or back."""
+        # The list can be gone already.
         for options in self.query(OptionList):
             if expanded:
                 options.disabled = False
@@ -27,5 +27,5 @@ class DropDown(Select[str]):
             else:
                 if options is self.screen.focused:
                     self.focus()
-                # Textual may be about to give them to it, when it is closed already.
+                # Textual can still be about to focus the closed list.
                 options.disabled = True

@@ -1,4 +1,4 @@
-"""The line at the bottom: the keys that work here and now."""
+"""The bottom line: the keys that work now."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ from textual.style import Style
 from textual.widget import Widget
 
 _FIRST_FOR_ROOM = "app.help"
-"""What there is always room for, since it tells of the rest."""
+"""The action that is always shown, because it lists the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Hint:
-    """A key and what it does, in a word or two."""
+    """A key and its label."""
 
     id: str | None
     key: str
@@ -26,15 +26,15 @@ class _Hint:
 
     @property
     def width(self) -> int:
-        """Cells, with the space before the next one."""
+        """The width, with the space before the next hint."""
         return cell_len(f"{self.display} {self.label} ")
 
 
 class Footer(Widget):
-    """The keys that work here and now, as many as there is room for; a click does what the key does.
+    """The keys that work now, as far as they fit; a click does the same as the key.
 
-    It is one widget that paints all of them: one for each, as in Textual's own, takes a good part of the time that a
-    screen takes to appear, whenever the focus moves.
+    One widget paints all of them. Textual's footer has a widget for each key, and rebuilds them whenever the focus
+    moves, which takes a large part of the time in which a screen appears.
     """
 
     ALLOW_SELECT = False
@@ -45,15 +45,15 @@ class Footer(Widget):
         self._hints: list[_Hint] = []
 
     def on_mount(self) -> None:
-        """Hear of what changes."""
+        """Follow changes of the bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._update)
 
     def on_unmount(self) -> None:
-        """Nothing is to be heard any more."""
+        """Stop following."""
         self.screen.bindings_updated_signal.unsubscribe(self)
 
     def _update(self, screen: "Screen[object]") -> None:
-        # An action that has several keys is shown with its first.
+        # An action with several keys is shown with the first.
         hints: dict[str, _Hint] = {}
         for _, binding, enabled, tooltip in screen.active_bindings.values():
             if binding.show and binding.action not in hints:
@@ -61,13 +61,13 @@ class Footer(Widget):
                 hints[binding.action] = _Hint(
                     binding.id, binding.key, display, binding.description, tooltip or binding.description, enabled
                 )
-        if (found := list(hints.values())) != self._hints:
-            self._hints = found
+        if (current := list(hints.values())) != self._hints:
+            self._hints = current
             self.refresh()
 
     def _shown(self, room: int) -> list[_Hint]:
-        """Those that fit into so many cells, whole. Where not all do, what can be done now goes before what cannot."""
-        # The space after the last one is not needed.
+        """Return the hints that fit into the room; possible actions go first."""
+        # The space after the last hint is not needed.
         left = room + 1
         shown: set[_Hint] = set()
         for hint in sorted(self._hints, key=lambda hint: (hint.id != _FIRST_FOR_ROOM, not hint.enabled)):
@@ -77,7 +77,7 @@ class Footer(Widget):
         return [hint for hint in self._hints if hint in shown]
 
     def render(self) -> Content:
-        """The line."""
+        """Draw the line."""
         key_style = self.get_visual_style("footer--key")
         line = Content()
         for hint in self._shown(self.size.width):
@@ -90,11 +90,11 @@ class Footer(Widget):
         return next((hint for hint in self._hints if hint.key == key), None)
 
     def on_mouse_move(self, event: MouseMove) -> None:
-        """Say what the key under the mouse is for."""
+        """Show the purpose of the key under the mouse."""
         hint = self._hint_at(event)
         self.tooltip = hint.tooltip if hint is not None else None
 
     def on_click(self, event: Click) -> None:
-        """Do what the key does; where it cannot be done now, its key says why."""
+        """Press the key; if its action is not possible now, that says why."""
         if (hint := self._hint_at(event)) is not None:
             self.app.simulate_key(hint.key)

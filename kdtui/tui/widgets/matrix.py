@@ -1,4 +1,4 @@
-"""Matrices of cells with a cursor, one below the other. A cell is a short text on a colour that says how high it is."""
+"""Matrices with one cursor, below each other. A cell is a short text on a colour that shows its level."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,25 +23,25 @@ from kdtui.tui.widgets.steady import Steady
 Tone: TypeAlias = Literal["", "success", "warning", "error"]
 
 LEVELS = "▁▂▃▄▅▆▇█"
-"""How high a cell is, without colours."""
+"""The level of a cell, without colours."""
 
 CELL = 9
-"""Cells of the terminal that the text of a cell may take, with its level."""
+"""The maximum width of the text of a cell, with its level."""
 
 _WIDEST_COLUMN, _WIDEST_LABEL = 18, 28
 
 _FAINTEST, _STRONGEST = 0.12, 0.85
-"""Shares of the colour in those of the lowest cell and of the highest."""
+"""The shares of the colour in the lowest and the highest cell."""
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixCell:
-    """What is shown of a cell.
+    """The content of a cell.
 
     Attributes:
-        text: at most `CELL` characters, or two less where there is a level.
-        level: how high it is, 0..1; None for a cell without a colour.
-        tone: a colour for its text, which is never the only sign.
+        text: at most `CELL` characters, or two less with a level.
+        level: 0..1; None for a cell without a colour.
+        tone: a colour for the text, in addition to another sign.
     """
 
     text: str
@@ -54,8 +54,8 @@ class Block:
     """A matrix.
 
     Attributes:
-        title: what sets it apart from the others; empty for the only one.
-        keys: of its cells, row by row; None where there is no cell.
+        title: what distinguishes it from the others; empty for a single matrix.
+        keys: the keys of its cells, row by row; None for a gap.
     """
 
     title: str
@@ -65,13 +65,13 @@ class Block:
 
 
 At: TypeAlias = tuple[int, int, int]
-"""The number of a block, and of a row and a column in it."""
+"""The indices of a block, and of a row and a column in it."""
 
 _Line: TypeAlias = tuple[Literal["title", "columns", "row", "blank"], int, int]
 
 
 class Matrix(Steady, ScrollView, can_focus=True):
-    """Matrices below one another, with one cursor that goes through all of them."""
+    """Matrices below each other, with one cursor for all of them."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("matrix")
 
@@ -96,7 +96,7 @@ class Matrix(Steady, ScrollView, can_focus=True):
     """
 
     class CellHighlighted(Message):
-        """The cursor is on a cell; None for a place without one."""
+        """The cursor is on a cell; its key is None for a gap."""
 
         def __init__(self, matrix: "Matrix", key: str | None) -> None:
             super().__init__()
@@ -104,11 +104,11 @@ class Matrix(Steady, ScrollView, can_focus=True):
 
         @property
         def control(self) -> "Matrix":
-            """The matrix."""
+            """The matrix, for `on` with a selector."""
             return self.matrix
 
     class CellSelected(CellHighlighted):
-        """The cell under the cursor is to be opened."""
+        """The user opens the cell under the cursor."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -121,13 +121,13 @@ class Matrix(Steady, ScrollView, can_focus=True):
         self._label, self._column = 0, CELL + 1
         self._heat: dict[float, Style] = {}
 
-    # What is shown
+    # Content
 
     def show_blocks(self, corner: str, blocks: Sequence[Block]) -> None:
-        """Show these matrices; the cursor stays where it is, if they are the same as before.
+        """Show these matrices; if they have not changed, the cursor stays.
 
         Args:
-            corner: what rows and columns are.
+            corner: the text in the corner, which names the rows and columns.
         """
         if (corner, tuple(blocks)) == (self._corner, self._blocks):
             return
@@ -147,10 +147,10 @@ class Matrix(Steady, ScrollView, can_focus=True):
         self._measure()
         self.scroll_to(0, 0, animate=False, immediate=True)
         self.refresh()
-        self._tell()
+        self._post_highlight()
 
     def show_cells(self, cells: Mapping[str, MatrixCell]) -> None:
-        """Show this in the cells, by their keys."""
+        """Show the contents of cells, by their keys."""
         if cells != self._cells:
             self._cells = cells
             self.refresh()
@@ -160,11 +160,11 @@ class Matrix(Steady, ScrollView, can_focus=True):
         self._marks = keys
         self.refresh()
 
-    # Where the cursor is
+    # The cursor
 
     @property
     def at(self) -> At | None:
-        """The place of the cursor; None where there are no cells."""
+        """The position of the cursor; None without cells."""
         return self._at
 
     @property
@@ -173,7 +173,7 @@ class Matrix(Steady, ScrollView, can_focus=True):
         return None if self._at is None else self._key(self._at)
 
     def text_of(self, key: str) -> str:
-        """What is shown in a cell."""
+        """Return the text of a cell."""
         cell = self._cells.get(key)
         return "" if cell is None else _with_level(cell)
 
@@ -187,11 +187,11 @@ class Matrix(Steady, ScrollView, can_focus=True):
         return [(number, row) for kind, number, row in self._lines if kind == "row"]
 
     def move_to(self, at: At) -> None:
-        """Put the cursor at a place, and have it in sight."""
+        """Move the cursor, and scroll to it."""
         self._at = at
-        self._have_in_sight()
+        self._scroll_to_cursor()
         self.refresh()
-        self._tell()
+        self._post_highlight()
 
     def _go(self, rows: int) -> None:
         if self._at is None:
@@ -202,27 +202,21 @@ class Matrix(Steady, ScrollView, can_focus=True):
         self.move_to((number, row, min(column, len(self._blocks[number].columns) - 1)))
 
     def action_down(self) -> None:
-        """Go down a cell."""
         self._go(1)
 
     def action_up(self) -> None:
-        """Go up a cell."""
         self._go(-1)
 
     def action_page_down(self) -> None:
-        """Go down a page."""
         self._go(max(1, self.size.height - 2))
 
     def action_page_up(self) -> None:
-        """Go up a page."""
         self._go(-max(1, self.size.height - 2))
 
     def action_left(self) -> None:
-        """Go to the cell on the left."""
         self._go_across(-1)
 
     def action_right(self) -> None:
-        """Go to the cell on the right."""
         self._go_across(1)
 
     def _go_across(self, columns: int) -> None:
@@ -231,23 +225,20 @@ class Matrix(Steady, ScrollView, can_focus=True):
             self.move_to((block, row, max(0, min(len(self._blocks[block].columns) - 1, column + columns))))
 
     def action_top(self) -> None:
-        """Go to the first cell."""
         if self._at is not None:
             self.move_to((0, 0, 0))
 
     def action_bottom(self) -> None:
-        """Go to the last cell."""
         if self._at is not None:
             block = self._blocks[-1]
             self.move_to((len(self._blocks) - 1, len(block.rows) - 1, len(block.columns) - 1))
 
     def action_select(self) -> None:
-        """Open the cell."""
         if (key := self.cursor_key) is not None:
             self.post_message(self.CellSelected(self, key))
 
     async def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the click was; a second one opens the cell."""
+        """Move the cursor to the click; a double click opens the cell."""
         place = event.get_content_offset(self)
         y = None if place is None else place.y + round(self.scroll_y)
         if place is None or y is None or y >= len(self._lines) or place.x < self._label:
@@ -261,15 +252,15 @@ class Matrix(Steady, ScrollView, can_focus=True):
         if again:
             self.action_select()
 
-    def _tell(self) -> None:
+    def _post_highlight(self) -> None:
         self.post_message(self.CellHighlighted(self, self.cursor_key))
 
-    def _have_in_sight(self) -> None:
+    def _scroll_to_cursor(self) -> None:
         if self._at is None:
             return
         block, row, column = self._at
         y = self._lines.index(("row", block, row))
-        # With its titles, where it is the first row.
+        # The first row is shown with its titles.
         first = y - (1 + bool(self._blocks[block].title)) * (row == 0)
         top, height = round(self.scroll_y), max(1, self.scrollable_content_region.height)
         if first < top:
@@ -284,12 +275,12 @@ class Matrix(Steady, ScrollView, can_focus=True):
             left = x + self._column - room
         self.scroll_to(left, top, animate=False, force=True, immediate=True)
 
-    # How it is drawn
+    # Drawing
 
     def on_resize(self) -> None:
         """Scroll to the cursor again."""
         self._measure()
-        self.call_after_refresh(self._have_in_sight)
+        self.call_after_refresh(self._scroll_to_cursor)
 
     def _measure(self) -> None:
         widest = max((len(block.columns) for block in self._blocks), default=0)
@@ -302,7 +293,7 @@ class Matrix(Steady, ScrollView, can_focus=True):
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        """A line: a title, the names of the columns, or a row of cells."""
+        """Draw a line: a title, the names of the columns, or a row of cells."""
         width = self.scrollable_content_region.width
         number = y + round(self.scroll_y)
         if number >= len(self._lines):
@@ -316,16 +307,16 @@ class Matrix(Steady, ScrollView, can_focus=True):
             case "columns":
                 style = self.get_component_rich_style("matrix--header")
                 label = Strip([Segment(_fit(self._corner, self._label - 1) + " ", style)])
-                # Over the text of the cells, which have a mark before it.
+                # Aligned with the texts of the cells, which follow a mark.
                 titles = "".join(f" {_fit(title, self._column - 2)} " for title in block.columns)
-                return self._beside(label, Strip([Segment(titles, style)]), width, style)
+                return self._join(label, Strip([Segment(titles, style)]), width, style)
             case "row":
                 label = Strip([Segment(_fit(block.rows[row], self._label - 1) + " ", self.rich_style)])
                 cells = [segment for column in range(len(block.columns)) for segment in self._draw((at, row, column))]
-                return self._beside(label, Strip(cells), width, self.rich_style)
+                return self._join(label, Strip(cells), width, self.rich_style)
         return Strip.blank(width, self.rich_style)
 
-    def _beside(self, label: Strip, cells: Strip, width: int, style: Style) -> Strip:
+    def _join(self, label: Strip, cells: Strip, width: int, style: Style) -> Strip:
         left = round(self.scroll_x)
         room = max(0, width - self._label)
         shown = cells.crop(left, left + room).adjust_cell_length(room, style)
@@ -346,9 +337,9 @@ class Matrix(Steady, ScrollView, can_focus=True):
             style += Style(bold=True)
         if is_cursor:
             style += self.get_visual_style("matrix--cursor").rich_style
-            # It leaves out whether colours are reversed.
+            # It lacks the text style `reverse`.
             style += self.get_component_styles("matrix--cursor").text_style
-        # Colour is never the only sign.
+        # A mark is never shown by colour only.
         mark = "✓" if is_marked else "▸" if is_cursor else " "
         text = "–" if cell is None else _with_level(cell)
         return [
@@ -357,14 +348,14 @@ class Matrix(Steady, ScrollView, can_focus=True):
         ]
 
     def _heat_style(self, level: float) -> Style:
-        """The colour of a level, and one of black and white for what is written on it."""
+        """Return the style of a level: its colour, with black or white text."""
         if level not in self._heat:
             self._heat[level] = self._heat_of(level)
         return self._heat[level]
 
     def _heat_of(self, level: float) -> Style:
         if self.app.native_ansi_color:
-            # Colours of the terminal cannot be mixed: the bar beside the number says it.
+            # Colours of the terminal cannot be blended; the bar next to the number shows the level.
             return Style(bold=level >= 1)
         variables = self.app.theme_variables
         try:
@@ -376,7 +367,7 @@ class Matrix(Steady, ScrollView, can_focus=True):
 
 
 def _luminance(colour: Color) -> float:
-    """As the WCAG has it: above .179, black has the higher contrast with a colour."""
+    """Return the relative luminance as defined by the WCAG. Above 0.179, black has the higher contrast."""
 
     def linear(value: float) -> float:
         return value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
@@ -392,6 +383,6 @@ def _with_level(cell: MatrixCell) -> str:
 
 
 def _fit(text: str, width: int) -> str:
-    """A text in just so many cells of the terminal."""
+    """Return a text in exactly this width."""
     text = one_line(text, 300)
     return set_cell_size(text, width) if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)) + "…"

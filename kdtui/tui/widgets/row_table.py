@@ -1,10 +1,8 @@
-"""A table of any number of rows, of which only those in sight, and some around them, are in memory."""
+"""A table with any number of rows, of which only the rows in sight, and some around them, are in memory."""
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from rich.text import Text
@@ -17,57 +15,32 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from kdtui.text import one_line
 from kdtui.tui.actions import bindings
+from kdtui.tui.widgets.rows import PAGE, Column, Row, RowCache, fit_cell, fit_text
 from kdtui.tui.widgets.steady import Steady
 
-PAGE = 100
-"""Rows that are asked for at once."""
-
-_PAGES = 80
-"""Pages that are kept; those that were seen longest ago go first."""
-
-_LONGEST = 400
-"""Characters of a cell that are kept; no terminal shows more in a line."""
-
 _HEADER = 1
+"""Lines of the titles."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column.
+class TableMessage(Message):
+    """A message of a table."""
 
-    Attributes:
-        width: its least width in cells.
-        share: of the room that is left over.
-        right: whether its cells stand at the right.
-        sort: what the rows are sorted by when its title is clicked; empty where they cannot be.
-        wide: whether it is shown where there is much room only.
-        middle: whether a text that is too long loses its middle and not its end, where many begin alike.
-    """
+    def __init__(self, table: "RowTable") -> None:
+        super().__init__()
+        self.table = table
 
-    label: str
-    width: int
-    share: int = 0
-    right: bool = False
-    sort: str = ""
-    wide: bool = False
-    middle: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row: a key that tells it from others, and a cell for each column."""
-
-    key: str
-    cells: tuple[str | Text, ...]
+    @property
+    def control(self) -> "RowTable":
+        """The table, for `on` with a selector."""
+        return self.table
 
 
 class RowTable(Steady, ScrollView, can_focus=True):
     """Rows of one line each, with a cursor. Cells are plain text, never markup.
 
-    It is told how many rows there are, and asks with `RowsWanted` for those that it is about to show; `put_rows`
-    answers. Small tables are given all at once, with `show_rows`.
+    For a large table, `show_count` sets the number of rows. The table then requests the rows to show with `RowsWanted`,
+    and `put_rows` delivers them. A small table gets all rows at once with `show_rows`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("table")
@@ -99,262 +72,216 @@ class RowTable(Steady, ScrollView, can_focus=True):
     """
 
     WIDE: ClassVar[int] = 120
-    """Cells from which on there is much room, with the scrollbar: three fifths of a terminal of 200."""
+    """The width from which on wide columns are shown, with the scrollbar: three fifths of a terminal of 200 cells."""
 
     cursor_row: reactive[int] = reactive(0, always_update=False)
 
-    class RowsWanted(Message):
-        """Rows come into sight that are not there: those of one page, from `first` on."""
+    class RowsWanted(TableMessage):
+        """Rows come into sight that are not in memory: those of one page, from `first` on."""
 
         def __init__(self, table: "RowTable", first: int, limit: int) -> None:
-            super().__init__()
-            self.table, self.first, self.limit = table, first, limit
+            super().__init__(table)
+            self.first, self.limit = first, limit
 
-        @property
-        def control(self) -> "RowTable":
-            """The table."""
-            return self.table
-
-    class RowHighlighted(Message):
-        """The cursor is on a row, and its cells are there."""
+    class RowHighlighted(TableMessage):
+        """The cursor is on a row, and the row is in memory."""
 
         def __init__(self, table: "RowTable", row: int, key: str) -> None:
-            super().__init__()
-            self.table, self.row, self.key = table, row, key
-
-        @property
-        def control(self) -> "RowTable":
-            """The table."""
-            return self.table
+            super().__init__(table)
+            self.row, self.key = row, key
 
     class RowPointed(RowHighlighted):
-        """The user has put the cursor on a row, or left it there by a key that moves it."""
+        """The user has moved the cursor, or pressed a key that moves it."""
 
     class RowSelected(RowHighlighted):
-        """The row under the cursor is to be opened."""
+        """The user opens the row under the cursor."""
 
-    class ColumnsShown(Message):
-        """There is room for other columns than before."""
+    class ColumnsShown(TableMessage):
+        """The width of the table shows other columns than before."""
 
-        def __init__(self, table: "RowTable") -> None:
-            super().__init__()
-            self.table = table
-
-        @property
-        def control(self) -> "RowTable":
-            """The table."""
-            return self.table
-
-    class SortWanted(Message):
-        """The title of a column was clicked."""
+    class SortWanted(TableMessage):
+        """The user clicked the title of a column."""
 
         def __init__(self, table: "RowTable", sort: str) -> None:
-            super().__init__()
-            self.table, self.sort = table, sort
-
-        @property
-        def control(self) -> "RowTable":
-            """The table."""
-            return self.table
+            super().__init__(table)
+            self.sort = sort
 
     def __init__(self, columns: Sequence[Column], *, id: str) -> None:
         super().__init__(id=id)
         self._columns = columns
         self._columns_shown: list[Column] = []
-        self._count = 0
-        self._pages: dict[int, list[Row]] = {}
-        self._asked: set[int] = set()
+        self._cache = RowCache()
         self._marks: Container[str] = frozenset()
         self._sorted: tuple[str, bool] = ("", False)
-        self._told: tuple[int, str] | None = None
-        # Whether the user has moved the cursor, and nobody has been told of it yet.
+        self._highlighted: tuple[int, str] | None = None
+        # Whether the user has moved the cursor, and `RowPointed` is not posted yet.
         self._is_pointed = False
         self._strips: dict[tuple[int, bool], Strip] = {}
         self._row_styles: dict[tuple[bool, bool], Style] = {}
 
     def allow_focus(self) -> bool:
-        """It takes keys only where it is shown: Textual would give them to a table that is hidden, and take them away
-        from it later, to the next part of the screen, when it may be shown again.
+        """Return whether the table can have the focus: only while it is visible.
+
+        Textual focuses a hidden table, and moves the focus on later, when the table may be visible again.
         """
         return super().allow_focus() and all(
             node.display for node in self.ancestors_with_self if isinstance(node, Widget)
         )
 
-    # What it is given
+    # Rows, columns, marks
 
     def show_rows(self, rows: Iterable[Row], *, keep: bool = False) -> None:
-        """Show these rows and no others.
+        """Show these rows.
 
         Args:
-            keep: the cursor stays on the row of the same key, if it is still there.
+            keep: whether the cursor stays on the row of the same key, if that still exists.
         """
         rows = list(rows)
         before, key = self.cursor_row, self.cursor_key
-        self._count = len(rows)
-        self._pages = {number // PAGE: rows[number : number + PAGE] for number in range(0, len(rows), PAGE)}
+        self._cache.fill(rows)
         at = next((number for number, row in enumerate(rows) if row.key == key), before) if keep else 0
         self._begin(at)
 
     def show_columns(self, columns: Sequence[Column]) -> None:
-        """Have other columns; rows for them are to follow."""
+        """Show other columns; the caller delivers new rows."""
         self._columns = columns
-        self._pages = {}
+        self._cache.drop()
         self._strips.clear()
         self.refresh()
 
     def show_count(self, count: int, *, row: int = 0) -> None:
-        """Show so many rows, none of which is there yet, with the cursor on one of them."""
-        self._count = count
-        self._pages = {}
+        """Show this number of rows, none of which is in memory yet, with the cursor on one of them."""
+        self._cache.empty(count)
         self._begin(row)
 
     def grow(self, count: int) -> None:
-        """There are more, or fewer, rows than was said; those that are there are still true."""
-        if count != self._count:
-            # A page at an end that has moved is not whole any more.
-            for page in {min(self._count, count) // PAGE, max(self._count, count) // PAGE}:
-                self._pages.pop(page, None)
-            self._count = count
-            self._asked.clear()
+        """Change the number of rows; the rows in memory stay valid."""
+        if count != self._cache.count:
+            self._cache.resize(count)
             self._strips.clear()
             self._measure()
             self.cursor_row = self.validate_cursor_row(self.cursor_row)
             self.refresh()
-            self._look()
+            self._request_rows()
 
     def put_rows(self, first: int, rows: Iterable[Row]) -> None:
-        """The rows that were asked for, from the first of a page on."""
-        page = first // PAGE
-        self._asked.discard(page)
-        self._pages.pop(page, None)
-        self._pages[page] = list(rows)
-        while len(self._pages) > _PAGES:
-            del self._pages[next(iter(self._pages))]
+        """Deliver the rows of a page, from its first row on."""
+        self._cache.put_page(first, rows)
         self._strips.clear()
         self.refresh()
-        self._look()
+        self._request_rows()
 
     def put_row(self, number: int, row: Row) -> None:
-        """A row has changed."""
-        page = self._pages.get(number // PAGE)
-        if page is not None and number % PAGE < len(page):
-            page[number % PAGE] = row
-            self._forget_line(number)
+        """Replace a row."""
+        if self._cache.put(number, row):
+            self._redraw_line(number)
 
     def show_marks(self, keys: Container[str]) -> None:
-        """Rows of these keys are marked. They are looked at whenever a row is drawn: say it again when they change."""
+        """Mark the rows of these keys. The collection is kept: call this again when it changes."""
         self._marks = keys
         self._strips.clear()
         self.refresh()
 
     def show_sorted(self, sort: str, *, descending: bool) -> None:
-        """Say in the titles by what the rows are sorted."""
+        """Show in the titles what the rows are sorted by."""
         self._sorted = (sort, descending)
         self.refresh()
 
-    # What it tells
+    # State
 
     @property
     def sorts(self) -> list[str]:
-        """What the columns that are shown can be sorted by, from left to right."""
+        """What the visible columns sort by, from left to right."""
         return [column.sort for column, _ in self._layout() if column.sort]
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
-        return self._count
+        """The number of rows."""
+        return self._cache.count
 
     @property
     def cursor_key(self) -> str | None:
-        """The key of the row under the cursor; None where it is not there (yet)."""
+        """The key of the row under the cursor; None if the row is not in memory."""
         row = self.row_at(self.cursor_row)
         return None if row is None else row.key
 
     def row_at(self, number: int) -> Row | None:
-        """A row; None where it is not there (yet)."""
-        page = self._pages.get(number // PAGE)
-        return page[number % PAGE] if page is not None and number % PAGE < len(page) else None
+        """Return a row; None if it is not in memory."""
+        return self._cache.row_at(number)
 
     def text_at(self, number: int) -> str:
-        """What a row says; nothing where it is not there (yet)."""
+        """Return the text of a row; empty if the row is not in memory."""
         row = self.row_at(number)
         return "" if row is None else " ".join(map(str, row.cells))
 
-    # How it moves
+    # The cursor
 
     def action_down(self) -> None:
-        """Go down a row."""
         self.point_at(self.cursor_row + 1)
 
     def action_up(self) -> None:
-        """Go up a row."""
         self.point_at(self.cursor_row - 1)
 
     def action_page_down(self) -> None:
-        """Go down a page."""
         self.point_at(self.cursor_row + max(1, self._visible - 1))
 
     def action_page_up(self) -> None:
-        """Go up a page."""
         self.point_at(self.cursor_row - max(1, self._visible - 1))
 
     def action_top(self) -> None:
-        """Go to the first row."""
         self.point_at(0)
 
     def action_bottom(self) -> None:
-        """Go to the last row."""
-        self.point_at(self._count - 1)
+        self.point_at(self._cache.count - 1)
 
     def action_select(self) -> None:
-        """Open the row."""
         if (key := self.cursor_key) is not None:
             self.point_at(self.cursor_row)
             self.post_message(self.RowSelected(self, self.cursor_row, key))
 
     def point_at(self, row: int) -> None:
-        """Put the cursor on a row because the user does."""
+        """Move the cursor for the user, and post `RowPointed`."""
         self._is_pointed = True
         self.move_to(row)
 
     def move_to(self, row: int) -> None:
-        """Put the cursor on a row, and have it in sight."""
+        """Move the cursor to a row, and scroll to it."""
         self.cursor_row = row
-        self._have_in_sight()
+        self._scroll_to_cursor()
 
-    def _have_in_sight(self) -> None:
+    def _scroll_to_cursor(self) -> None:
         top = round(self.scroll_y)
         if self.cursor_row < top:
             self.scroll_to(y=self.cursor_row, animate=False, force=True, immediate=True)
         elif self.cursor_row > top + self._visible - 1:
             self.scroll_to(y=self.cursor_row - self._visible + 1, animate=False, force=True, immediate=True)
-        self._look()
+        self._request_rows()
 
     def validate_cursor_row(self, row: int) -> int:
-        """Between the first row and the last."""
-        return max(0, min(row, self._count - 1))
+        """Keep the cursor between the first row and the last."""
+        return max(0, min(row, self._cache.count - 1))
 
     def watch_cursor_row(self, before: int, after: int) -> None:
-        """Draw both lines anew."""
-        self._forget_line(before)
-        self._forget_line(after)
-        self._tell()
+        """Redraw both lines."""
+        self._redraw_line(before)
+        self._redraw_line(after)
+        self._post_highlight()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Look whether rows come into sight that are not there."""
+        """Request the rows that come into sight."""
         super().watch_scroll_y(old_value, new_value)
-        self._look()
+        self._request_rows()
 
     async def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the click was; a second one opens the row, one on a title sorts."""
-        y = event.get_content_offset(self)
-        if y is None:
+        """Move the cursor to the click. A double click opens the row; a click on a title sorts."""
+        offset = event.get_content_offset(self)
+        if offset is None:
             return
-        if y.y < _HEADER:
-            self._sort_by_column_at(y.x)
+        if offset.y < _HEADER:
+            self._sort_by_column_at(offset.x)
             return
-        row = round(self.scroll_y) + y.y - _HEADER
-        if row < self._count:
+        row = round(self.scroll_y) + offset.y - _HEADER
+        if row < self._cache.count:
             again = row == self.cursor_row and event.chain > 1
             self.point_at(row)
             if again:
@@ -369,30 +296,30 @@ class RowTable(Steady, ScrollView, can_focus=True):
                     self.post_message(self.SortWanted(self, column.sort))
                 return
 
-    # How it is drawn
+    # Drawing
 
     def on_resize(self) -> None:
-        """Share out the room anew."""
+        """Distribute the room again."""
         self._strips.clear()
         shown = [column for column, _ in self._layout()]
         if shown != self._columns_shown:
             self._columns_shown = shown
             self.post_message(self.ColumnsShown(self))
         self._measure()
-        self.call_after_refresh(self._have_in_sight)
+        self.call_after_refresh(self._scroll_to_cursor)
 
     def notify_style_update(self) -> None:
-        """Forget what was drawn in other colours."""
+        """Forget lines that were drawn in other colours."""
         self._strips.clear()
         self._row_styles.clear()
         super().notify_style_update()
 
     def render_line(self, y: int) -> Strip:
-        """A line: the titles, or a row."""
+        """Draw a line: the titles, or a row."""
         if y < _HEADER:
             return self._titles()
         number = round(self.scroll_y) + y - _HEADER
-        if number >= self._count:
+        if number >= self._cache.count:
             return Strip.blank(self._width, self.rich_style)
         is_cursor = number == self.cursor_row
         key = (number, is_cursor)
@@ -412,7 +339,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
         cells = []
         for column, width in self._layout():
             mark = ("▾" if descending else "▴") if column.sort and column.sort == sort else ""
-            cells.append(_fit(Text(f"{column.label}{mark}"), width, column))
+            cells.append(fit_cell(Text(f"{column.label}{mark}"), width, column))
         return self._join(cells, style)
 
     def _waiting(self) -> Strip:
@@ -425,27 +352,27 @@ class RowTable(Steady, ScrollView, can_focus=True):
         style = self._style(is_marked=is_marked, is_cursor=is_cursor)
         cells = [(row.cells[self._columns.index(column)], width, column) for column, width in self._layout()]
         if not is_marked and all(isinstance(cell, str) for cell, _, _ in cells):
-            # As one piece of text, a line is drawn many times faster.
-            line = " ".join(_fit_plain(str(cell), width, column) for cell, width, column in cells)
+            # A line of one piece is drawn many times faster.
+            line = " ".join(fit_text(str(cell), width, column) for cell, width, column in cells)
             return Strip([Segment(f"{line} ", style)]).adjust_cell_length(self._width, style)
-        fitted = [_fit(*each) for each in cells]
+        fitted = [fit_cell(*each) for each in cells]
         if is_marked and fitted:
-            # Colour is never the only sign.
+            # A mark is never shown by colour only.
             first, width, column = cells[0]
-            fitted[0] = Text.assemble("✓", _fit(first, width - 1, column))
+            fitted[0] = Text.assemble("✓", fit_cell(first, width - 1, column))
         return self._join(fitted, style)
 
     def _style(self, *, is_marked: bool, is_cursor: bool) -> Style:
-        """The style of a row; looked up once, until any style changes."""
+        """Return the style of a row; it is looked up once, until any style changes."""
         key = (is_marked, is_cursor)
         if key not in self._row_styles:
             style = self.rich_style
             if is_marked:
                 style += self.get_component_rich_style("row-table--mark", partial=True)
             if is_cursor:
-                # Whole, so that the colour of its text is known to be on that background.
+                # The visual style is complete, so the colour of the text is resolved on this background.
                 style += self.get_visual_style("row-table--cursor").rich_style
-                # It leaves out whether colours are reversed.
+                # It lacks the text style `reverse`.
                 style += self.get_component_styles("row-table--cursor").text_style
             self._row_styles[key] = style
         return self._row_styles[key]
@@ -461,14 +388,14 @@ class RowTable(Steady, ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self._width, style)
 
     def _layout(self) -> list[tuple[Column, int]]:
-        """The columns that are shown, each with its width."""
+        """Return the visible columns with their widths."""
         width = self._width
         columns = [column for column in self._columns if not column.wide or self.outer_size.width >= self.WIDE]
         room = max(0, width - sum(column.width + 1 for column in columns))
         shares = sum(column.share for column in columns) or 1
         return [(column, column.width + room * column.share // shares) for column in columns]
 
-    def _forget_line(self, number: int) -> None:
+    def _redraw_line(self, number: int) -> None:
         self._strips.pop((number, True), None)
         self._strips.pop((number, False), None)
         y = number - round(self.scroll_y) + _HEADER
@@ -477,87 +404,43 @@ class RowTable(Steady, ScrollView, can_focus=True):
 
     @property
     def _width(self) -> int:
-        """Cells beside the scrollbar."""
+        """The width without the scrollbar."""
         return self.scrollable_content_region.width
 
     @property
     def _visible(self) -> int:
-        """Rows that are in sight."""
+        """The number of rows in sight."""
         return max(1, self.size.height - _HEADER)
 
     def _begin(self, row: int) -> None:
-        self._asked.clear()
         self._strips.clear()
-        self._told = None
+        self._highlighted = None
         self._measure()
         self.set_reactive(RowTable.cursor_row, self.validate_cursor_row(row))
-        self._have_in_sight()
+        self._scroll_to_cursor()
         self.refresh()
-        self._tell()
+        self._post_highlight()
 
     def _measure(self) -> None:
-        self.virtual_size = Size(self._width, self._count + _HEADER)
+        self.virtual_size = Size(self._width, self._cache.count + _HEADER)
 
-    def _tell(self) -> None:
-        """Say which row the cursor is on, once it is there."""
+    def _post_highlight(self) -> None:
+        """Post which row the cursor is on, once the row is in memory."""
         row = self.row_at(self.cursor_row)
         if row is None:
             return
-        if self._told != (self.cursor_row, row.key):
-            self._told = (self.cursor_row, row.key)
+        if self._highlighted != (self.cursor_row, row.key):
+            self._highlighted = (self.cursor_row, row.key)
             self.post_message(self.RowHighlighted(self, self.cursor_row, row.key))
         if self._is_pointed:
             self._is_pointed = False
             self.post_message(self.RowPointed(self, self.cursor_row, row.key))
 
-    def _look(self) -> None:
-        """Ask for the pages in sight, and for those next to them."""
-        self._tell()
-        if not self._count:
+    def _request_rows(self) -> None:
+        """Request the pages in sight, and those next to them."""
+        self._post_highlight()
+        if not self._cache.count:
             return
         first, last = round(self.scroll_y), round(self.scroll_y) + self._visible
-        for row in (first, last, last + self._visible, first - self._visible):
-            page = min(max(row, 0), self._count - 1) // PAGE
-            if page in self._pages:
-                # The one that was seen last goes last.
-                self._pages[page] = self._pages.pop(page)
-            elif page not in self._asked:
-                self._asked.add(page)
-                self.post_message(self.RowsWanted(self, page * PAGE, PAGE))
-
-
-def _fit(cell: str | Text, width: int, column: Column) -> Text:
-    """A cell in just so many cells of the terminal."""
-    if isinstance(cell, str):
-        return Text(_fit_plain(cell, width, column), no_wrap=True, end="")
-    cell = cell.copy()
-    cell.no_wrap = True
-    cell.end = ""
-    cell.truncate(width, overflow="ellipsis")
-    missing = width - cell.cell_len
-    if missing > 0:
-        if column.right:
-            cell.pad_left(missing)
-        else:
-            cell.pad_right(missing)
-    return cell
-
-
-def _fit_plain(cell: str, width: int, column: Column) -> str:
-    """The same for plain text."""
-    text = one_line(cell, _LONGEST)
-    missing = width - cell_len(text)
-    if missing < 0:
-        # Of a text that long, the end is not there.
-        return _cut(text, width, end=(width - 1) // 2 if column.middle and len(text) < _LONGEST else 0)
-    return " " * missing + text if column.right else text + " " * missing
-
-
-def _cut(text: str, width: int, *, end: int) -> str:
-    """A text that is too long, without its middle; `end` is how many cells are left of its end."""
-    if not width:
-        return ""
-    kept = text[len(text) - max(0, end) :]
-    while cell_len(kept) > end:
-        kept = kept[1:]
-    return f"{set_cell_size(text, width - 1 - cell_len(kept))}…{kept}"
+        for page in self._cache.request((first, last, last + self._visible, first - self._visible)):
+            self.post_message(self.RowsWanted(self, page, PAGE))

@@ -1,4 +1,4 @@
-"""Things that scroll, and may become longer or shorter without all of the screen being laid out anew."""
+"""Scrolling widgets that change their length without a new layout of the screen."""
 
 from typing import cast
 
@@ -11,16 +11,16 @@ from textual.strip import Strip
 
 
 class Steady:
-    """Goes before `ScrollView`, or a kind of it, among the bases of what scrolls by itself.
+    """A mixin for widgets that scroll by themselves; it goes before `ScrollView` in the bases.
 
-    Textual lays the screen out anew for every change of `virtual_size`, and paints it whole, which takes longer than
-    all that comes with a key. Here only the scrollbar follows, where the size of the widget does not.
+    For every change of `virtual_size`, Textual lays out and paints the whole screen, which takes longer than all other
+    work for a key. With this mixin, only the scrollbar changes, unless the size of the widget depends on its content.
     """
 
     virtual_size = Reactive(Size(0, 0))
 
     def watch_virtual_size(self, size: Size) -> None:
-        """Have the scrollbar say how much there is."""
+        """Update the scrollbar."""
         view = cast("ScrollView", self)
         if view.is_attached:
             view._scroll_update(size)
@@ -29,7 +29,7 @@ class Steady:
 
 
 class Pane(Steady, ScrollView, can_focus=True):
-    """Something to read that changes often, as the cursor of a list goes on."""
+    """A text that changes often, such as one about the row under the cursor."""
 
     DEFAULT_CSS = """
     Pane {
@@ -45,27 +45,27 @@ class Pane(Steady, ScrollView, can_focus=True):
         self._lines: list[Strip] = []
 
     def show(self, content: RenderableType) -> None:
-        """Show something, from its beginning."""
+        """Show a text from its beginning."""
         self._content = content
         self._draw()
         self.scroll_home(animate=False)
 
     @property
     def text(self) -> str:
-        """What it says, line by line."""
+        """The lines of the text."""
         return "\n".join(line.text.rstrip() for line in self._lines)
 
     def on_resize(self) -> None:
-        """Wrap the lines anew."""
+        """Wrap the lines again."""
         self._draw()
 
     def notify_style_update(self) -> None:
-        """Draw it in other colours."""
+        """Draw the text in the new colours."""
         super().notify_style_update()
         self._draw()
 
     def render_line(self, y: int) -> Strip:
-        """A line."""
+        """Draw a line."""
         number = y + round(self.scroll_y)
         width = self.scrollable_content_region.width
         return self._lines[number] if number < len(self._lines) else Strip.blank(width, self.rich_style)

@@ -1,4 +1,4 @@
-"""A plot whose numbers beside its height stand on the rows that they name."""
+"""A plot whose numbers on the y axis are the exact values of their rows."""
 
 from math import ceil, log10
 
@@ -6,29 +6,29 @@ from textual.app import RenderResult
 from textual_plotext import PlotextPlot
 
 _TICKS = 6
-"""Numbers beside a plot at most."""
+"""The maximum number of ticks on the y axis."""
 
 
 class TickPlot(PlotextPlot):
-    """A plot with a title. Values between two rows are drawn on the nearest one, so only values of rows are named."""
+    """A plot with a title. Values are drawn on the nearest row, so the ticks are values of rows."""
 
     LINES_AROUND = 4
-    """Lines that are no rows of it: the title, the two borders, and the numbers below."""
+    """Lines outside the plot area: the title, the two borders, and the ticks of the x axis."""
 
     _heights: tuple[float, float] | None = None
 
     def clear(self) -> None:
-        """Draw nothing of what was drawn."""
+        """Remove everything that was drawn."""
         self._heights = None
         self.plt.clear_figure()
 
     def show_heights(self, low: float, high: float) -> None:
-        """Have the lowest row stand for one value, and the highest for another."""
+        """Set the values of the lowest and the highest row."""
         self._heights = low, high
         self.plt.ylim(low, high)
 
     def render(self) -> RenderResult:
-        """The plot, with the rows that it has now."""
+        """Draw the plot, with ticks for its current height."""
         if self._heights is not None:
             ticks = row_ticks(*self._heights, self.size.height - self.LINES_AROUND)
             self.plt.yticks(list(ticks), list(ticks.values()))
@@ -36,10 +36,11 @@ class TickPlot(PlotextPlot):
 
 
 def row_ticks(low: float, high: float, rows: int) -> dict[float, str]:
-    """The values of some rows, from the lowest on, each as it is written: with as many digits as tell rows apart.
+    """Return the values of some rows and their labels, from the lowest on, with enough digits to tell rows apart.
 
     Args:
-        low, high: the values of the lowest row and of the highest.
+        low: the value of the lowest row.
+        high: the value of the highest row.
     """
     if rows < 2 or high <= low:
         return {}

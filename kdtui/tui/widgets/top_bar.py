@@ -1,4 +1,4 @@
-"""The line at the top: the name of the program, the places to go to, and what is at work."""
+"""The top line: the name of the program, the places, and the running tasks."""
 
 from collections.abc import Sequence
 
@@ -10,17 +10,17 @@ from textual.style import Style
 from textual.widget import Widget
 
 from kdtui.text import one_line
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 
 _ROOM_FOR_NAME = 120
-"""Cells from which on the name of the program has room, too."""
+"""The width from which on the name of the program is shown."""
 
 
 class TopBar(Widget):
-    """The places, one of which this is: a mark, and a colour, tells which. A click goes there, as does its number.
+    """The places; a mark and a colour show the current one. A click goes to a place, like its number.
 
     Attributes:
-        work: what is at work, in words; what there is no room for is left out.
+        work: the running tasks in words; cut where there is no room.
     """
 
     ALLOW_SELECT = False
@@ -28,22 +28,22 @@ class TopBar(Widget):
 
     work: reactive[str] = reactive("")
 
-    def __init__(self, here: str) -> None:
+    def __init__(self, current: str) -> None:
         super().__init__()
-        self._here = here
+        self._current = current
 
     def render(self) -> Content:
-        """The line."""
+        """Draw the line."""
         line = Content()
         if self.size.width >= _ROOM_FOR_NAME:
             line += Content.assemble((" kdtui", self.get_visual_style("top-bar--name")), "  ")
         titles, gap = shortened(
-            [title for title, _ in PLACES.values()], list(PLACES).index(self._here), self.size.width
+            [title for title, _ in PLACES.values()], list(PLACES).index(self._current), self.size.width
         )
         for number, (place, title) in enumerate(zip(PLACES, titles, strict=True), start=1):
             style, mark = Style.from_meta({"place": place}), " "
-            if place == self._here:
-                style, mark = style + self._here_style, "▸"
+            if place == self._current:
+                style, mark = style + self._current_style, "▸"
             line += Content.assemble((_entry(mark, number, title, gap), style))
         if not gap:
             line += Content(" ")
@@ -53,13 +53,13 @@ class TopBar(Widget):
         return line
 
     @property
-    def _here_style(self) -> Style:
-        # Textual leaves out whether colours are reversed.
+    def _current_style(self) -> Style:
+        # The visual style lacks the text style `reverse`.
         is_reversed = self.get_component_styles("top-bar--here").text_style.reverse
         return self.get_visual_style("top-bar--here") + Style(reverse=is_reversed)
 
     async def on_click(self, event: Click) -> None:
-        """Go to the place that was clicked at."""
+        """Go to the clicked place."""
         if place := event.style.meta.get("place"):
             await self.run_action(f"app.show({place!r})")
 
@@ -68,18 +68,22 @@ def _entry(mark: str, number: int, title: str, gap: str) -> str:
     return f"{mark}{number} {title}{gap}" if title else f"{mark}{number}{gap}"
 
 
-def shortened(titles: Sequence[str], here: int, room: int) -> tuple[list[str], str]:
-    """Titles that fit into so many cells with their numbers, and what is between two of them.
+def shortened(titles: Sequence[str], current: int, room: int) -> tuple[list[str], str]:
+    """Return titles that fit into the room with their numbers, and the gap between two of them.
 
-    Where there is little room, two titles stand closer together; then the others are cut before that of this place.
+    Where there is little room, the gap goes first; then the other titles are cut, and the current one last.
+
+    Args:
+        current: the index of the current place.
+        room: the width in cells.
     """
     longest = max(map(len, titles))
-    # How many letters the others have, and this one.
+    # The letters of the other titles, and of the current one.
     lengths = [(most, longest) for most in range(longest, -1, -1)] + [(0, most) for most in range(longest, -1, -1)]
     for others, own in lengths:
-        cut = [title[: own if at == here else others] for at, title in enumerate(titles)]
+        cut = [title[: own if at == current else others] for at, title in enumerate(titles)]
         for gap in (" ", ""):
-            # The space behind the last one is not needed.
+            # The gap after the last title is not needed.
             if sum(len(_entry(" ", number, title, gap)) for number, title in enumerate(cut, 1)) <= room + len(gap):
                 return cut, gap
     return cut, gap

@@ -1,4 +1,4 @@
-"""Stores to look at, a process to be taken for a trainer, and ways to wait for an app that works in threads."""
+"""Fixtures for tests of the app: stores, a process that stands in for a trainer, and ways to wait for threads."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from store.dataset_writer import write_dataset
 from store.records import Session
 from tests.acting import rest
 from tests.kdtui.tui.event_loop import watched
-from tests.kdtui.tui.runs_place import evaluated
+from tests.kdtui.tui.runs_place import add_run
 from tests.waiting import PATIENCE
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
@@ -38,29 +38,29 @@ Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def faults(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Faults of the program in its threads, which the app survives; a test does not."""
-    found: list[str] = []
-    really_told = store_worker.fault
+    """Collect faults in threads, which the app survives, and fail the test."""
+    faults_in_threads: list[str] = []
+    real_fault = store_worker.fault
 
-    def tell(error: BaseException) -> tuple[str, str]:
-        sentence, details = really_told(error)
-        found.append(details)
+    def collect(error: BaseException) -> tuple[str, str]:
+        sentence, details = real_fault(error)
+        faults_in_threads.append(details)
         return sentence, details
 
-    monkeypatch.setattr(store_worker, "fault", tell)
-    yield found
-    assert not found, "\n".join(found)
+    monkeypatch.setattr(store_worker, "fault", collect)
+    yield faults_in_threads
+    assert not faults_in_threads, "\n".join(faults_in_threads)
 
 
 @pytest.fixture(autouse=True)
 def lasting_notifications(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is said for some seconds is still known when a busy machine comes to looking for it."""
+    """Keep notifications, so that a test on a busy machine finds them."""
     monkeypatch.setattr(Notification, "has_expired", False)
 
 
 @pytest.fixture(autouse=True)
 def quick_steps() -> Iterator[None]:
-    """No step of the app keeps it from looking at keys for longer than a person notices."""
+    """Fail a test if a step of the event loop delays keys for longer than a person notices."""
     with watched() as slow:
         yield
     assert not slow, "\n".join(slow)
@@ -68,14 +68,14 @@ def quick_steps() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def styles_parsed_once() -> Iterator[None]:
-    """The same styles are parsed for all apps of a run: a tenth of what the tests of the app take."""
+    """Parse the styles once for all apps of a run, which saves a tenth of the time of the tests."""
     parsed: dict[object, Any] = {}
-    really_parse = Stylesheet._parse_rules
+    real_parse = Stylesheet._parse_rules
 
     def parse(self: Stylesheet, css: str, *what: object, **named: object) -> Any:
         key = css, what, tuple(named.items()), tuple(self._variables.items())
         if key not in parsed:
-            parsed[key] = really_parse(self, css, *what, **named)  # type: ignore[arg-type]
+            parsed[key] = real_parse(self, css, *what, **named)  # type: ignore[arg-type]
         return parsed[key]
 
     with pytest.MonkeyPatch.context() as patch:
@@ -85,7 +85,7 @@ def styles_parsed_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_naps() -> Iterator[None]:
-    """Behind each key, Textual sleeps until the process computes nothing, threads and all: half of what tests took."""
+    """Skip the sleep after each key, in which Textual waits until no thread computes: half of the time of the tests."""
 
     async def idle(*arguments: float) -> None:  # noqa: ARG001
         loop: Any = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ def no_naps() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def mined_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the outdoor demo and its patterns, to be copied."""
+    """A store with the outdoor demo and its patterns, for copies."""
     path = tmp_path_factory.mktemp("mined") / "kdtui.db"
     db = open_database(path)
     list(import_dataset(db, OUTDOOR, "demo-outdoor"))
@@ -113,7 +113,7 @@ def mined_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the app looks for its store by itself, so that commands need no --db. There is none yet."""
+    """The path of the default store, so that commands need no --db. There is no store yet."""
     path = tmp_path / "kdtui.db"
     monkeypatch.setenv("KDTUI_DB", str(path))
     return path
@@ -121,20 +121,20 @@ def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def demo_store(empty_store: Path, mined_store: Path) -> Path:
-    """A store of its own with the outdoor demo and its patterns."""
+    """A copy of the store with the outdoor demo and its patterns."""
     copy_store(mined_store, empty_store)
     return empty_store
 
 
 @pytest.fixture(scope="session")
 def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store to be copied: run 1 is whole; run 2 has answered three sessions, one of them with an error, and nothing
-    right; run 3 is over another split."""
+    """A store for copies. Run 1 is complete. Run 2 has three wrong answers, one of them an error. Run 3 is on another
+    split."""
     path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
     copy_store(mined_store, path)
-    evaluated(path)
-    evaluated(path, name="quick + rule", keep=3)
-    evaluated(path, split="valid")
+    add_run(path)
+    add_run(path, name="quick + rule", keep=3)
+    add_run(path, split="valid")
     db = open_database(path)
     db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
     db.execute(
@@ -149,21 +149,21 @@ def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def store(evaluated_store: Path, empty_store: Path) -> Path:
-    """A store of its own with these runs."""
+    """A copy of the store with these runs."""
     copy_store(evaluated_store, empty_store)
     return empty_store
 
 
 @pytest.fixture
 def sleeper() -> Iterator[str]:
-    """A process to be taken for a trainer; what identifies it."""
+    """Start a process that stands in for a trainer; return its identity."""
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         yield json.dumps(identity(process.pid))
         process.kill()
 
 
 def copy_store(source: Path, target: Path) -> None:
-    """Copy a store that nobody has open."""
+    """Copy a store that is not open."""
     for suffix in ("", "-wal"):
         if (part := Path(f"{source}{suffix}")).exists():
             shutil.copy(part, f"{target}{suffix}")
@@ -171,7 +171,7 @@ def copy_store(source: Path, target: Path) -> None:
 
 @pytest.fixture
 def make_store(empty_store: Path) -> MakeStore:
-    """A store with these sessions as dataset "made"."""
+    """Make a store with these sessions as dataset "made"."""
 
     def make(sessions: Sequence[Session]) -> Path:
         db = open_database(empty_store)
@@ -184,7 +184,7 @@ def make_store(empty_store: Path) -> MakeStore:
 
 @pytest.fixture
 def settle() -> Settle:
-    """Wait until the app has nothing more to ask the store."""
+    """Wait until the app asks the store nothing more."""
 
     async def wait(pilot: Pilot[None]) -> None:
         deadline = monotonic() + PATIENCE
@@ -202,14 +202,14 @@ def settle() -> Settle:
 
 @pytest.fixture
 def until() -> Until:
-    """Wait for what the generation thread brings about."""
+    """Wait for an effect of the generation thread."""
 
     async def wait(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
         deadline = monotonic() + PATIENCE
         while not condition():
             assert monotonic() < deadline, "it never came true"
             await pilot.pause(0.01)
-        # A screen that has just come is not made yet.
+        # A new screen is not composed yet.
         await rest(pilot)
 
     return wait

@@ -1,4 +1,4 @@
-"""A watch on the event loop: what keeps it from looking at keys for longer than a person notices is a fault."""
+"""A watch on the event loop: a step that delays keys for longer than a person notices is a fault."""
 
 import asyncio
 import gc
@@ -22,16 +22,16 @@ _TESTS = Path(__file__).parents[2]
 _IS_ALONE = "PYTEST_XDIST_WORKER" not in os.environ
 
 LIMIT, SHARED_LIMIT = 0.05, 0.15
-"""Seconds that one step may take; the second where others compute on the same processors, which makes each slower."""
+"""Seconds that a step can take; the second number while other processes use the processors."""
 
 _WAITING, _SHARED_WAITING = 0.5, 10.0
-"""Seconds that a step may take in which the thread does not compute: others take some of them, a lock more."""
+"""Seconds that a step can wait without computing: for other threads, or for a lock."""
 
 _PRESSURE = Path("/proc/pressure/cpu")
-"""Where Linux says how long there was somebody who waited for a processor, in all."""
+"""Where Linux reports the total time in which a process waited for a processor."""
 
 _OLD = 0.1
-"""Seconds after which the pressure is looked at again: not before each step, of which there are thousands."""
+"""Seconds between two checks of the pressure: not before each of thousands of steps."""
 
 _WHOLE_SCREENS = (
     (App, "_register"),
@@ -40,12 +40,12 @@ _WHOLE_SCREENS = (
     (Stylesheet, "parse"),
     (Stylesheet, "update_nodes"),
 )
-"""How Textual makes a screen, lays it out anew, and paints it whole. On a slow processor one of these takes longer than
-a step may, whatever is on the screen; their time is left out, and what is left is that of the program."""
+"""The methods with which Textual builds, lays out and paints a screen. On a slow processor each takes longer than a
+step can take, for any screen. Their time is left out; the rest is the time of the program."""
 
 
 class _Apart:
-    """Seconds of computing that are left out: each counted once, however they are nested."""
+    """Seconds of computing that are left out; nested calls count once."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -74,25 +74,25 @@ class _Apart:
         return apart
 
     def collecting(self, phase: str, _: object) -> None:
-        """Looking for garbage: there is much in a run of tests that the program does not have."""
+        """Garbage collection: a run of tests has much more garbage than the program."""
         (self.begin if phase == "start" else self.end)()
 
 
 class _Others:
-    """Whether others compute on the processors: then a step takes longer, through no fault of its own."""
+    """Whether other processes use the processors, which makes steps slower."""
 
     def __init__(self) -> None:
         self._seen = self._look()
 
     def look(self) -> None:
-        """Look before a step, where the last look was long ago."""
+        """Check before a step, if the last check was long ago."""
         if perf_counter() - self._seen[0] > _OLD:
             self._seen = self._look()
 
     @property
     def are_computing(self) -> bool:
-        """Since the last look, for a quarter of the time or more; they always may, where this is one of several workers
-        or the system does not say."""
+        """Whether they used a quarter of the time since the last check; always true with several test workers, or
+        if the system does not report it."""
         if not _IS_ALONE:
             return True
         (then, waited_before), (now, waited) = self._seen, self._look()
@@ -102,7 +102,7 @@ class _Others:
 
     @staticmethod
     def _look() -> tuple[float, float | None]:
-        """The time, and the seconds until now in which somebody waited for a processor."""
+        """Return the time, and the total seconds in which a process waited for a processor."""
         try:
             some = _PRESSURE.read_text().splitlines()[0]
             return perf_counter(), int(some.rpartition("total=")[2]) / 1e6
@@ -112,21 +112,21 @@ class _Others:
 
 @contextmanager
 def watched() -> Iterator[list[str]]:
-    """Steps of the event loop that took too long, each in words.
+    """Collect the steps of the event loop that take too long, in words.
 
-    Computing is measured in time of the thread, waiting by the clock; where others compute too, more is allowed.
+    Computing is measured in thread time, waiting in wall time. The limits are higher while other processes compute.
     """
     slow: list[str] = []
     apart, others = _Apart(), _Others()
-    really_run = asyncio.events.Handle._run
+    real_run = asyncio.events.Handle._run
 
     def run(handle: asyncio.Handle) -> None:
-        # Other threads have loops of their own, which no key waits for; and what a test does itself is its affair.
+        # Other threads have their own loops, which delay no key; and the test itself can take its time.
         if current_thread() is not main_thread() or _is_of_test(handle):
-            return really_run(handle)
+            return real_run(handle)
         others.look()
         before, computed_before, apart_before = perf_counter(), thread_time(), apart.seconds
-        really_run(handle)
+        real_run(handle)
         computed = thread_time() - computed_before
         waited = perf_counter() - before - computed
         own = computed - (apart.seconds - apart_before)
@@ -158,10 +158,10 @@ def _is_of_test(handle: asyncio.Handle) -> bool:
     if frame is None:
         return False
     match frame.f_code.co_name:
-        case "run_app":  # The app's own messages, the keys among them, come between those that begin and end it.
+        case "run_app":  # The messages of the app, with its keys, come between its first and its last message.
             app = frame.f_locals.get("app") or frame.f_locals["self"]
             return not (app._is_mounted and app._running)
-        case "run_auto_pilot":  # It presses the keys.
+        case "run_auto_pilot":  # The pilot presses the keys.
             return True
     return _is_in_tests(frame.f_code.co_filename)
 

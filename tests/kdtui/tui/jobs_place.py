@@ -1,4 +1,4 @@
-"""What tests of the jobs share: trainings and hosts to look at, and what the screens of them show."""
+"""Helpers for tests of the place Jobs: trainings and hosts, and the contents of their screens."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202ertl\u202c 日本語 e\u0301"
 LONG = f"{HOSTILE} {'long ' * 2000}"
 
 
-def hand_made(
+def make_job(
     store: Path,
     name: str,
     files: dict[str, str],
@@ -35,7 +35,7 @@ def hand_made(
     host: str | None = None,
     status: JobStatus | None = None,
 ) -> Path:
-    """A job directory that says what a trainer would have left in it."""
+    """Make the directory of a training, with files as a trainer leaves them."""
     folder = store.parent / "jobs" / name
     folder.mkdir(parents=True)
     for file, content in {"job.json": '{"base": "x"}', **files}.items():
@@ -48,7 +48,7 @@ def hand_made(
     return folder
 
 
-def with_host(store: Path, name: str, ssh: str | None = None, workdir: Path | None = None) -> None:
+def register_host(store: Path, name: str, ssh: str | None = None, workdir: Path | None = None) -> None:
     db = open_database(store)
     place = workdir or store.parent / "there"
     add_host(db, Host(name, ssh, str(place), HostSettings(python=sys.executable)))
@@ -76,16 +76,16 @@ def shown(app: KdtuiApp, selector: str) -> str:
 
 
 def toasts(app: KdtuiApp) -> str:
-    """What has been said, and what keys have answered just now."""
-    return "\n".join([*(said.sentence for said in app.said), *(note.message for note in app._notifications)])
+    """Return all messages of the app, and the current notifications."""
+    return "\n".join([*(said.sentence for said in app.past_messages), *(note.message for note in app._notifications)])
 
 
 def log(app: KdtuiApp) -> LogView:
     return app.screen.query_one(LogView)
 
 
-async def patiently(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 180) -> None:
-    """Wait for what a real training brings about."""
+async def wait_for(pilot: Pilot[None], condition: Callable[[], bool], seconds: float = 180) -> None:
+    """Wait for a condition that a real training fulfils."""
     deadline = monotonic() + seconds
     while not condition():
         assert monotonic() < deadline, f"it never came true; {toasts(pilot.app)}"  # type: ignore[arg-type]
@@ -93,12 +93,12 @@ async def patiently(pilot: Pilot[None], condition: Callable[[], bool], seconds: 
 
 
 def opened(store: Path) -> KdtuiApp:
-    """The app, at the place where it was left."""
+    """Return the app at the place Jobs."""
     memory = Memory(None, store)
     memory.place = "jobs"
     return KdtuiApp(store, memory=memory)
 
 
-def alone(app: KdtuiApp) -> bool:
-    """Whether nothing goes on in the background."""
+def is_idle(app: KdtuiApp) -> bool:
+    """Return whether no work runs in the background."""
     return not any(activity.is_running for activity in app.activities)

@@ -1,4 +1,4 @@
-"""A real terminal that the app runs in, driven by tmux."""
+"""The app in a real terminal, driven by tmux."""
 
 import os
 import subprocess
@@ -17,26 +17,26 @@ _numbers = count()
 
 
 class Terminal:
-    """A tmux server of its own, with one window that runs the app, in a shell that says how it ended.
+    """A tmux server with one window, which runs the app in a shell that reports its exit code.
 
     Args:
-        shell: one that takes a command, or commands; none for the app alone.
+        shell: a shell that gets a command, or commands; none to run only the app.
     """
 
     def __init__(self, database: Path, width: int, height: int, variables: str = "", *, shell: str = "sh -c") -> None:
-        # The server of the last one may still be ending.
+        # The last server can still be ending.
         self._socket = f"kdtui-test-{os.getpid()}-{next(_numbers)}"
         command = f"{variables} {sys.executable} -m kdtui --db {database}; echo ended with $?"
         takes_commands = shell.endswith("-i")
         if takes_commands:
             arguments = shell.split()
         elif shell:
-            # It stays until the test has read what it says.
+            # The window stays until the test has read it.
             arguments = [*shell.split(), f"{command}; sleep 60"]
         else:
             arguments = [sys.executable, "-m", "kdtui", "--db", str(database)]
         self._tmux("new-session", "-d", "-x", str(width), "-y", str(height), *arguments)
-        # What a program copies is kept.
+        # tmux keeps what a program copies.
         self._tmux("set-option", "-g", "set-clipboard", "on")
         if takes_commands:
             self.type(f"{command}\n")
@@ -48,11 +48,11 @@ class Terminal:
         self._tmux("send-keys", "-l", text)
 
     def send(self, data: bytes) -> None:
-        """Send these bytes, whatever they are."""
+        """Send raw bytes."""
         self._tmux("send-keys", "-H", *(f"{byte:02x}" for byte in data))
 
     def click(self, column: int, row: int) -> None:
-        """Press and release the button of a mouse; the first column and row are 0."""
+        """Click; the first column and row are 0."""
         for end in "Mm":
             self.type(f"\x1b[<0;{column + 1};{row + 1}{end}")
 
@@ -60,7 +60,7 @@ class Terminal:
         self._tmux("resize-window", "-x", str(width), "-y", str(height))
 
     def wait_for(self, text: str, seconds: float = PATIENCE) -> str:
-        """The screen once it shows the text."""
+        """Wait until the screen shows the text; return the screen."""
         deadline = monotonic() + seconds
         while text not in (screen := self.screen()):
             assert monotonic() < deadline, screen
@@ -72,13 +72,13 @@ class Terminal:
 
     @property
     def process(self) -> psutil.Process:
-        """The app."""
+        """The process of the app."""
         [shell] = self._tmux("display-message", "-p", "#{pane_pid}").split()
         return next(each for each in psutil.Process(int(shell)).children() if "kdtui" in each.cmdline())
 
     @property
     def is_given_back(self) -> bool:
-        """Whether it is as a shell expects it: one screen, a cursor, lines that wrap, no mouse that reports."""
+        """Whether the terminal is in the state of a shell: main screen, cursor, line wrap, no mouse reports."""
         names = ("alternate_on", "mouse_any_flag", "mouse_sgr_flag", "cursor_flag", "wrap_flag")
         return self._tmux("display-message", "-p", " ".join(f"#{{{name}}}" for name in names)).split() == list("00011")
 
@@ -86,7 +86,7 @@ class Terminal:
         until(lambda: self.is_given_back)
 
     def copied(self) -> str:
-        """What was copied last."""
+        """The clipboard."""
         return self._tmux("show-buffer")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What tests of the runs share: runs to look at, and what the place of them shows."""
+"""Helpers for tests of the place Runs: runs, and the contents of the screen."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,9 +9,9 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.places.runs.compared import ComparedRunsScreen
+from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
 from kdtui.tui.places.runs.rows import COLUMNS
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.runs import evaluate
@@ -23,8 +23,8 @@ from tests.waiting import PATIENCE
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 
 
-def evaluated(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
-    """A run of the pattern student; it has answered `keep` sessions, or all."""
+def add_run(path: Path, split: str = "test", name: str | None = None, keep: int | None = None) -> None:
+    """Store a run of the pattern student with answers to `keep` sessions, or to all."""
     db = open_database(path)
     sessions = evaluate.split_to_score(db, "demo-outdoor", split, None)  # type: ignore[arg-type]
     list(evaluate.evaluate_split(db, "demo-outdoor", split, RunSettings("patterns"), sessions))  # type: ignore[arg-type]
@@ -44,7 +44,7 @@ def evaluated(path: Path, split: str = "test", name: str | None = None, keep: in
 
 
 STATE = [column.label for column in COLUMNS].index("State")
-"""The place of the state in a row."""
+"""The index of the state in a row."""
 
 
 def table(app: KdtuiApp) -> RowTable:
@@ -86,18 +86,18 @@ def shown(app: KdtuiApp, what: str) -> str:
     return capture.get()
 
 
-async def at_runs(pilot: Pilot[None], settle: Settle) -> None:
+async def open_runs(pilot: Pilot[None], settle: Settle) -> None:
     await settle(pilot)
     await pilot.press("6")
-    await rested(pilot, settle)
+    await wait_until_computed(pilot, settle)
 
 
-async def rested(pilot: Pilot[None], settle: Settle) -> None:
-    """Nothing is asked for, all numbers are computed, and the table shows them."""
+async def wait_until_computed(pilot: Pilot[None], settle: Settle) -> None:
+    """Wait until all numbers are computed and shown."""
     await settle(pilot)
     screen = pilot.app.screen
     deadline = monotonic() + PATIENCE
-    while isinstance(screen, RunsScreen) and any((screen._numbers, screen._redraw, screen._replot)):
+    while isinstance(screen, RunsScreen) and (screen.is_computing or screen.is_redrawing):
         assert monotonic() < deadline, "the numbers never come"
         await pilot.pause(0.01)
     await settle(pilot)

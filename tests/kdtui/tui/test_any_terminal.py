@@ -1,4 +1,4 @@
-"""What is shown can be read in any theme, without colours, and in a small terminal."""
+"""Screens are readable in any theme, without colours, and in a small terminal."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import chain
@@ -11,7 +11,7 @@ from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES, Config
 from kdtui.tui.memory import Memory
@@ -25,11 +25,11 @@ COLOURED = [theme for theme in THEMES if not theme.startswith("ansi")]
 ANSI = [theme for theme in THEMES if theme.startswith("ansi")]
 
 LEAST = 3.0
-"""The contrast that large text needs to be read, by the WCAG."""
+"""The minimum contrast of large text in the WCAG."""
 
 
 def painted(app: KdtuiApp) -> list[list[Segment]]:
-    """What the terminal is sent, line by line."""
+    """Return the lines that the terminal gets."""
     return [list(line) for line in app.screen._compositor.render_strips()]
 
 
@@ -64,7 +64,7 @@ def segments_with(app: KdtuiApp, text: str) -> Iterator[Segment]:
 
 
 @pytest.mark.parametrize("theme", COLOURED)
-async def test_the_row_under_the_cursor_and_the_letters_to_jump_by_can_be_read(
+async def test_the_row_under_the_cursor_and_the_jump_letters_are_readable(
     demo_store: Path, settle: Settle, theme: str
 ) -> None:
     app = KdtuiApp(demo_store, config=Config(theme=theme))
@@ -88,7 +88,7 @@ async def test_jumping_leaves_the_screen_in_sight(demo_store: Path, settle: Sett
 
 
 @pytest.mark.parametrize("theme", THEMES)
-async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
+async def test_without_colours_no_text_has_the_colour_of_its_background(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch, theme: str
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -98,7 +98,7 @@ async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
         for text, style, _ in chain.from_iterable(painted(app)):
             if text.strip() and style is not None and style.color is not None:
                 assert style.color.is_default or style.color != style.bgcolor, text
-                # A theme of the terminal's own colours has none at all.
+                # A theme with the colours of the terminal has none.
                 assert theme not in ANSI or style.color.is_default, (text, style)
         if theme in ANSI:
             for text in ("▸1 Knowledge", "0.475"):
@@ -107,7 +107,7 @@ async def test_without_colours_no_text_is_in_the_colour_of_what_is_behind_it(
                 assert style.reverse, text
 
 
-async def test_a_place_has_rows_in_sight_in_a_terminal_of_ten_lines(demo_store: Path, settle: Settle) -> None:
+async def test_a_place_shows_rows_in_a_terminal_of_ten_lines(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(40, 10)) as pilot:
         for place in ("knowledge", "workbench", "models"):
@@ -118,7 +118,7 @@ async def test_a_place_has_rows_in_sight_in_a_terminal_of_ten_lines(demo_store: 
         await act(pilot, "table.select")
         await settle(pilot)
         assert rows_in_sight(app) >= 2, "the products of a session"
-        # With more room, what is below comes back.
+        # With more room, the parts below come back.
         await pilot.resize_terminal(80, 24)
         await act(pilot, "app.knowledge")
         await settle(pilot)
@@ -137,16 +137,16 @@ async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path,
         assert "▸6" in line
         if width >= 31:
             assert "▸6 Runs" in line
-        # The number is where the click goes.
+        # A click on the number works.
         await pilot.click(bar, offset=(line.index("7"), 0))
         await settle(pilot)
         assert app.current_mode == "models"
 
 
-def test_titles_are_no_shorter_than_they_have_to_be() -> None:
+def test_titles_are_only_as_short_as_necessary() -> None:
     titles = [title for title, _ in PLACES.values()]
     assert shortened(titles, 0, 90) == (titles, " ")
-    # Where there is less room, they stand closer together first.
+    # With less room, the gaps go first.
     assert shortened(titles, 0, 80) == (titles, "")
     assert shortened(titles, 1, 60)[0] == ["Kno", "Workbench", "Dis", "Sam", "Job", "Run", "Mod", "Stu"]
     assert shortened(titles, 1, 31)[0] == ["", "Workbench", "", "", "", "", "", ""]
@@ -154,9 +154,7 @@ def test_titles_are_no_shorter_than_they_have_to_be() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_escape_says_nothing_where_there_is_nothing_to_leave(
-    demo_store: Path, settle: Settle, place: str
-) -> None:
+async def test_escape_without_anything_to_leave_gives_no_message(demo_store: Path, settle: Settle, place: str) -> None:
     memory = Memory(None, demo_store)
     memory.place = place
     app = KdtuiApp(demo_store, memory=memory)
@@ -167,9 +165,7 @@ async def test_escape_says_nothing_where_there_is_nothing_to_leave(
         assert len(app._notifications) == 0
 
 
-async def test_of_a_long_text_that_is_pasted_into_a_line_the_beginning_is_taken(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_a_long_text_pasted_into_a_line_is_cut(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -182,7 +178,7 @@ async def test_of_a_long_text_that_is_pasted_into_a_line_the_beginning_is_taken(
         ]
 
 
-async def test_where_there_is_no_shell_it_cannot_be_gone_back_to(demo_store: Path, settle: Settle) -> None:
+async def test_without_a_shell_the_app_cannot_be_suspended(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -1,8 +1,8 @@
-"""What works everywhere in the app: places, help, palette, jumping, themes, messages."""
+"""What works everywhere in the app: places, help, palette, jumping, themes, messages, dialogs and forms."""
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.core import idle_gc
-from kdtui.tui.core.dialogs import ConfirmDialog, Field, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.find import FindScreen
+from kdtui.tui.core.forms import Field, Form, FormDialog
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.screen import Failed, StoreScreen
@@ -32,8 +33,31 @@ Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
+class PlainForm(Form[dict[str, str]]):
+    """A form whose result is its values.
+
+    Args:
+        required: a field that has to be filled in.
+    """
+
+    title, verb = "A form", "Do it"
+    fields: Sequence[Field] = ()
+
+    def __init__(self, fields: Sequence[Field], *, required: str | None = None) -> None:
+        self.fields, self._required = fields, required
+
+    def parse(self, values: Mapping[str, str]) -> dict[str, str]:
+        return dict(values)
+
+    def problem(self, parsed: dict[str, str]) -> str | None:
+        return f"{self._required} is missing" if self._required and not parsed[self._required] else None
+
+    def command(self, parsed: dict[str, str]) -> str:
+        return " ".join(["kdtui thing", *(f"--{name} {value}" for name, value in parsed.items() if value)])
+
+
 def help_lines(app: KdtuiApp) -> dict[str, str]:
-    """What the help says: keys by their purposes."""
+    """Return the keys in the help by their purposes."""
     assert isinstance(app.screen, HelpScreen)
     grid = next(each.content for each in app.screen.query(Static) if isinstance(each.content, Table))
     assert isinstance(grid, Table)
@@ -45,7 +69,7 @@ async def test_each_place_is_a_key_away(demo_store: Path, settle: Settle) -> Non
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        # The app begins in the first.
+        # The app starts in the first place.
         for place in [*list(PLACES)[1:], next(iter(PLACES))]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
@@ -66,36 +90,36 @@ async def test_each_place_is_a_click_away(demo_store: Path, settle: Settle) -> N
             assert app.current_mode == place
 
 
-async def test_garbage_is_looked_for_while_nobody_waits_for_a_key(
+async def test_garbage_is_collected_in_pauses(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found: list[int] = []
+    generations: list[int] = []
 
     def note(phase: str, about: dict[str, int]) -> None:
         if phase == "start":
-            found.append(about["generation"])
+            generations.append(about["generation"])
 
     usual = gc.get_threshold()
-    monkeypatch.setattr(idle_gc, "_REST", 0.1)
+    monkeypatch.setattr(idle_gc, "_PAUSE", 0.1)
     app = KdtuiApp(demo_store)
     try:
         async with app.run_test() as pilot:
             await settle(pilot)
             idle_gc.collect_at_rest(app)
             gc.callbacks.append(note)
-            # So much is new that Python would look through all of it.
-            kept = [[number] for number in range(2_000_000)]
-            assert found
-            assert 2 not in found
-            del kept
-            await until(pilot, lambda: 2 in found)
+            # This allocates so much that Python would start a full collection.
+            objects = [[number] for number in range(2_000_000)]
+            assert generations
+            assert 2 not in generations
+            del objects
+            await until(pilot, lambda: 2 in generations)
     finally:
         gc.callbacks.remove(note)
         gc.set_threshold(*usual)
 
 
 @pytest.mark.parametrize("leave", ["escape", "enter"])
-async def test_what_is_typed_at_once_goes_where_the_first_key_leads(
+async def test_fast_keys_go_to_the_screen_that_the_first_key_opens(
     demo_store: Path, settle: Settle, leave: str
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -111,7 +135,7 @@ async def test_what_is_typed_at_once_goes_where_the_first_key_leads(
 
 
 @pytest.mark.parametrize("where", ["a list", "a text", "the help"])
-async def test_what_is_typed_at_once_is_found(demo_store: Path, settle: Settle, where: str) -> None:
+async def test_fast_keys_are_searched(demo_store: Path, settle: Settle, where: str) -> None:
     memory = Memory(None, demo_store)
     memory.place = "models"
     app = KdtuiApp(demo_store, memory=memory)
@@ -127,7 +151,7 @@ async def test_what_is_typed_at_once_is_found(demo_store: Path, settle: Settle, 
         assert app.screen.query_one(Input).value == "line"
 
 
-async def test_what_cannot_be_done_now_is_said_once(demo_store: Path, settle: Settle) -> None:
+async def test_an_impossible_action_gives_one_message(demo_store: Path, settle: Settle) -> None:
     memory = Memory(None, demo_store)
     memory.place = "models"
     app = KdtuiApp(demo_store, memory=memory)
@@ -138,28 +162,28 @@ async def test_what_cannot_be_done_now_is_said_once(demo_store: Path, settle: Se
         assert [note.title for note in app._notifications] == ["Not now"]
 
 
-async def test_a_key_that_comes_before_the_fields_of_a_form_ends_nothing(empty_store: Path, settle: Settle) -> None:
+async def test_a_key_before_the_fields_of_a_form_exist_does_not_accept_it(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        found: list[Mapping[str, str] | None] = []
-        form = FormDialog("A form", [Field("name", "Name", "text", "camping")], verb="Do it")
-        shown = app.push_screen(form, found.append)
+        results: list[Mapping[str, str] | None] = []
+        form = FormDialog(PlainForm([Field("name", "Name", "text", "camping")]))
+        shown = app.push_screen(form, results.append)
         form.action_done()
         await shown
         await rest(pilot)
         assert app.screen is form
         await act(pilot, "form.done")
-        assert found == [{"name": "camping"}]
+        assert results == [{"name": "camping"}]
 
 
-async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_store: Path, settle: Settle) -> None:
+async def test_a_form_gets_all_fast_keys(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     done: list[Mapping[str, str] | None] = []
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         fields = [Field("one", "One"), Field("on", "On", "switch"), Field("two", "Two")]
-        app.push_screen(FormDialog("A form", fields, verb="Do it"), done.append)
+        app.push_screen(FormDialog(PlainForm(fields)), done.append)
         await settle(pilot)
         for key in (*"first", "tab", "tab", *"second", "ctrl+s"):
             app.post_message(Key(key, key if len(key) == 1 else None))
@@ -180,28 +204,26 @@ async def test_a_form_that_is_filled_in_at_once_has_all_that_was_typed(demo_stor
     ids=" ".join,
 )
 @pytest.mark.parametrize("at_once", [False, True], ids=["one by one", "at once"])
-async def test_what_is_chosen_by_keys_is_chosen_however_fast_they_come(
+async def test_a_choice_by_keys_works_at_any_speed(
     demo_store: Path, settle: Settle, keys: list[str], done: dict[str, str], at_once: bool
 ) -> None:
     app = KdtuiApp(demo_store)
-    found: list[Mapping[str, str] | None] = []
+    results: list[Mapping[str, str] | None] = []
     fruit = [("an apple", "A"), ("a lemon", "L"), ("a pear", "P")]
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         fields = [Field("fruit", "Fruit", "choice", "A", options=fruit), Field("two", "Two")]
-        app.push_screen(FormDialog("A form", fields, verb="Do it"), found.append)
+        app.push_screen(FormDialog(PlainForm(fields)), results.append)
         await settle(pilot)
         for key in keys:
             app.post_message(Key(key, key if len(key) == 1 else None))
             if not at_once:
                 await settle(pilot)
         await settle(pilot)
-        assert found == [done]
+        assert results == [done]
 
 
-async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does_what_the_key_does(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_the_footer_shows_the_keys_that_fit_and_a_click_presses_them(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(50, 24)) as pilot:
         await settle(pilot)
@@ -221,21 +243,21 @@ async def test_the_footer_names_the_keys_that_there_is_room_for_and_a_click_does
         assert isinstance(app.screen, HelpScreen)
 
 
-async def test_where_there_is_no_room_the_footer_names_what_can_be_done_now(demo_store: Path, settle: Settle) -> None:
+async def test_a_narrow_footer_shows_possible_actions_first(demo_store: Path, settle: Settle) -> None:
     memory = Memory(None, demo_store)
     memory.place = "jobs"
     app = KdtuiApp(demo_store, memory=memory)
     async with app.run_test(size=(30, 24)) as pilot:
         await settle(pilot)
         footer = app.screen.query_one(Footer)
-        # There is no training to do anything with, and no host to check.
+        # There is no training to act on, and no host to check.
         assert str(footer.render()).split() == ["n", "New", "c", "Copy", "?", "Help", "q", "Quit"]
         await pilot.resize_terminal(120, 24)
         await settle(pilot)
-        assert str(footer.render()).startswith("n New h Check x Stop R Go on ")
+        assert str(footer.render()).startswith("n New h Check x Stop R Resume ")
 
 
-async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
+async def test_the_help_has_every_key_of_a_place_and_says_which_do_nothing_now(
     empty_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(empty_store)
@@ -255,7 +277,7 @@ async def test_the_help_has_every_key_of_a_place_and_says_what_cannot_be_done(
             assert isinstance(app.screen, StoreScreen)
 
 
-async def test_a_key_that_can_do_nothing_now_says_why(empty_store: Path, settle: Settle) -> None:
+async def test_a_key_without_effect_says_why(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -280,7 +302,7 @@ async def test_the_help_scrolls_by_keys(demo_store: Path, settle: Settle) -> Non
         assert text.scroll_y == 0
 
 
-async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, settle: Settle) -> None:
+async def test_the_palette_finds_an_action_by_its_name(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -296,7 +318,7 @@ async def test_the_palette_finds_what_can_be_done_by_its_name(demo_store: Path, 
         assert app.current_mode == "runs"
 
 
-async def test_the_palette_names_each_thing_once(demo_store: Path, settle: Settle) -> None:
+async def test_the_palette_names_each_action_once(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -307,7 +329,7 @@ async def test_the_palette_names_each_thing_once(demo_store: Path, settle: Settl
             assert len(names) == len(set(names)), (place, sorted(names))
 
 
-async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store: Path, settle: Settle) -> None:
+async def test_the_palette_finds_an_impossible_action_and_says_why(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -316,21 +338,22 @@ async def test_the_palette_finds_what_cannot_be_done_now_and_says_why(demo_store
         await settle(pilot)
         await pilot.pause(0.3)
         [option] = app.screen.query_one(CommandList).options
-        why = "nothing was deleted here since the program began"
-        assert str(option.prompt).splitlines() == ["Undo", f"Put back what was deleted last (not now: {why})"]
+        why = "nothing was deleted since the program started"
+        purpose = "Restore the pieces that were deleted last"
+        assert str(option.prompt).splitlines() == ["Undo", f"{purpose} (not now: {why})"]
         await pilot.press("enter", "enter")
         await settle(pilot)
         assert not isinstance(app.screen, CommandPalette)
         assert [(note.title, str(note.message)) for note in app._notifications] == [("Not now", why)]
 
 
-async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settle: Settle) -> None:
+async def test_a_letter_moves_the_focus_to_each_part_of_the_screen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         parts = list(app.screen.focus_chain)
         for letter, part in zip("asd", parts, strict=False):
-            # Keys go into a line of text while it has the focus.
+            # Keys go into an input while it has the focus.
             app.screen.query_one("RowTable").focus()
             await act(pilot, "app.jump")
             await rest(pilot)
@@ -341,14 +364,14 @@ async def test_a_letter_leads_to_each_part_of_the_screen(demo_store: Path, settl
         app.screen.query_one("RowTable").focus()
         await act(pilot, "app.jump")
         hint = app.screen.query_one("#hint", Static)
-        assert str(hint.render()) == "A letter goes there  esc stays here"
+        assert str(hint.render()) == "A letter moves the focus there  esc stays here"
         assert hint.region == app.screen_stack[0].query_one(Footer).region, "the keys of the footer do nothing now"
         await act(pilot, "jump.close")
         await rest(pilot)
         assert app.screen.focused is app.screen.query_one("RowTable")
 
 
-async def test_letters_go_where_their_parts_go_in_another_size(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_letters_follow_their_parts_after_a_resize(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -359,7 +382,7 @@ async def test_letters_go_where_their_parts_go_in_another_size(demo_store: Path,
         for size in ((200, 50), (80, 24)):
             await pilot.resize_terminal(*size)
             is_large = size == (200, 50)
-            # Facets are in sight where there is room, which comes a moment after the size.
+            # Facets are visible on a wide screen, a moment after the resize.
             await until(pilot, lambda: (len(below.focus_chain) > few) == is_large)  # noqa: B023
             await settle(pilot)
             letters = [letter.region.offset for letter in app.screen.query(".letter")]
@@ -369,7 +392,7 @@ async def test_letters_go_where_their_parts_go_in_another_size(demo_store: Path,
         assert below.focused is below.focus_chain[1]
 
 
-async def test_themes_follow_each_other_and_the_last_is_remembered(demo_store: Path, settle: Settle) -> None:
+async def test_a_key_cycles_through_the_themes_and_the_last_is_remembered(demo_store: Path, settle: Settle) -> None:
     memory = Memory(demo_store.with_name("memory.json"), demo_store)
     app = KdtuiApp(demo_store, memory=memory)
     async with app.run_test() as pilot:
@@ -384,13 +407,11 @@ async def test_themes_follow_each_other_and_the_last_is_remembered(demo_store: P
     assert again.theme == seen[-1]
 
 
-async def test_a_theme_that_is_chosen_in_the_palette_is_remembered(
-    demo_store: Path, settle: Settle, tmp_path: Path
-) -> None:
+async def test_a_theme_chosen_in_the_palette_is_remembered(demo_store: Path, settle: Settle, tmp_path: Path) -> None:
     app = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with app.run_test() as pilot:
         await settle(pilot)
-        # What Textual's own command for it does.
+        # Textual's own command does this.
         app.theme = "nord"
         await rest(pilot)
     assert KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store)).theme == "nord"
@@ -410,7 +431,7 @@ async def test_the_place_survives_a_restart(demo_store: Path, settle: Settle) ->
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"stores": 3, "theme": 7}', '{"stores": {"x": []}}', "\0"])
-async def test_a_memory_that_makes_no_sense_is_none(content: str, demo_store: Path, settle: Settle) -> None:
+async def test_a_damaged_memory_is_ignored(content: str, demo_store: Path, settle: Settle) -> None:
     path = demo_store.with_name("memory.json")
     path.write_text(content)
     app = KdtuiApp(demo_store, memory=Memory(path, demo_store))
@@ -419,13 +440,13 @@ async def test_a_memory_that_makes_no_sense_is_none(content: str, demo_store: Pa
         assert app.current_mode == next(iter(PLACES))
 
 
-async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path, settle: Settle) -> None:
+async def test_past_messages_can_be_read_again_with_their_details(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(100, 30)) as pilot:
         await settle(pilot)
         app.say("the [red]host[/red] is \x1b[31mdown", details="line one\nline two " + "x" * 10_000)
         await rest(pilot)
-        assert "! tells more" in str(next(iter(app._notifications)).message)
+        assert "! shows details" in str(next(iter(app._notifications)).message)
         await act(pilot, "app.messages")
         await rest(pilot)
         assert isinstance(app.screen, TextDialog)
@@ -445,7 +466,7 @@ async def test_what_was_said_can_be_read_again_with_its_details(demo_store: Path
         assert isinstance(app.screen, StoreScreen)
 
 
-async def test_the_same_is_not_shown_twice_at_once(demo_store: Path, settle: Settle) -> None:
+async def test_the_same_message_is_not_shown_twice_at_once(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -455,7 +476,7 @@ async def test_the_same_is_not_shown_twice_at_once(demo_store: Path, settle: Set
         assert [each.message for each in app._notifications] == ["it is down", "so is another"]
 
 
-async def test_a_key_of_ones_own_takes_the_place_of_the_usual_one(demo_store: Path, settle: Settle) -> None:
+async def test_a_configured_key_replaces_the_default_one(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, config=Config(keymap={"app.runs": "R", "app.help": "f1"}))
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -470,7 +491,7 @@ async def test_a_key_of_ones_own_takes_the_place_of_the_usual_one(demo_store: Pa
         assert help_lines(app)["List the keys"] == "f1"
 
 
-async def test_what_cannot_be_undone_is_confirmed(demo_store: Path, settle: Settle) -> None:
+async def test_an_irreversible_action_is_confirmed(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     answers: list[bool | None] = []
     async with app.run_test() as pilot:
@@ -482,22 +503,20 @@ async def test_what_cannot_be_undone_is_confirmed(demo_store: Path, settle: Sett
             await rest(pilot)
         app.push_screen(ConfirmDialog("Delete?", "All of it is lost.", "Delete"), answers.append)
         await rest(pilot)
-        # What does no harm has the focus.
+        # The harmless button has the focus.
         await pilot.press("enter")
         await rest(pilot)
     assert answers == [True, False, False]
 
 
-async def test_the_command_that_does_what_a_dialog_asks_is_shown_and_copied(demo_store: Path, settle: Settle) -> None:
+async def test_the_command_of_a_dialog_is_shown_and_copied(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        form = FormDialog(
-            "New", [Field("name", "Name")], verb="Make", command=lambda values: f"kdtui x {values['name']}"
-        )
+        form = FormDialog(PlainForm([Field("name", "Name")]))
         for dialog, action, command in (
             (ConfirmDialog("Delete [b]it[/b]?", "It is lost.", "Delete", "kdtui x rm '[b]it[/b]'"), "confirm.copy", ""),
-            (form, "form.copy", "kdtui x it"),
+            (form, "form.copy", "kdtui thing --name it"),
         ):
             app.push_screen(dialog)
             await rest(pilot)
@@ -533,40 +552,36 @@ async def test_a_form_shows_its_command_and_what_is_wrong(demo_store: Path, sett
     app = KdtuiApp(demo_store)
     results: list[Any] = []
 
-    def form() -> FormDialog:
-        return FormDialog(
-            "New thing",
-            [
-                Field("name", "Name"),
-                Field("kind", "Kind", "choice", "b", options=[("An [a]", "a"), ("A b", "b")]),
-                Field("notes", "Notes", "lines"),
-                Field("big", "Big", "switch", "yes"),
-            ],
-            verb="Make",
-            check=lambda values: None if values["name"] else "a thing needs a name",
-            command=lambda values: f"kdtui thing {values['name']} --kind {values['kind']}",
-        )
+    form = PlainForm(
+        [
+            Field("name", "Name"),
+            Field("kind", "Kind", "choice", "b", options=[("An [a]", "a"), ("A b", "b")]),
+            Field("notes", "Notes", "lines"),
+            Field("big", "Big", "switch", "yes"),
+        ],
+        required="name",
+    )
 
     async with app.run_test() as pilot:
         await settle(pilot)
-        app.push_screen(form(), results.append)
+        app.push_screen(FormDialog(form), results.append)
         await rest(pilot)
-        assert "needs a name" in str(app.screen.query_one("#form-problem", Static).content)
+        assert "name is missing" in str(app.screen.query_one("#form-problem", Static).content)
         await act(pilot, "form.done")
         await rest(pilot)
         assert results == []
         await pilot.press(*"x y")
-        assert "kdtui thing x y --kind b" in str(app.screen.query_one("#dialog-command", Static).content)
+        assert "kdtui thing --name x y --kind b" in str(app.screen.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await rest(pilot)
-        app.push_screen(form(), results.append)
+        app.push_screen(FormDialog(form), results.append)
         await rest(pilot)
         await act(pilot, "form.close")
         await rest(pilot)
     assert results == [{"name": "x y", "kind": "b", "notes": "", "big": "yes"}, None]
 
 
-async def test_the_app_is_left_by_a_key(demo_store: Path, settle: Settle) -> None:
+async def test_a_key_quits_the_app(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -584,7 +599,7 @@ async def test_the_command_is_copied(demo_store: Path, settle: Settle) -> None:
         assert app.clipboard.startswith("kdtui knowledge")
 
 
-async def test_a_search_is_left_for_the_list(demo_store: Path, settle: Settle) -> None:
+async def test_keys_lead_from_a_search_to_the_list(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -595,7 +610,7 @@ async def test_a_search_is_left_for_the_list(demo_store: Path, settle: Settle) -
 
 
 @pytest.mark.parametrize("theme", ["textual-dark", "high-contrast", "ansi-dark"])
-async def test_no_color_leaves_signs(
+async def test_without_colours_signs_remain(
     theme: str, demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -606,7 +621,7 @@ async def test_no_color_leaves_signs(
         assert "▸1&#160;Knowledge" in screenshot
 
 
-async def test_a_fault_of_the_program_is_a_sentence_and_a_file(
+async def test_a_fault_of_the_program_gives_a_message_and_a_file(
     demo_store: Path, settle: Settle, tmp_path: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Fault(Exception):
@@ -630,7 +645,7 @@ async def test_a_fault_of_the_program_is_a_sentence_and_a_file(
     faults.clear()
 
 
-async def test_a_fault_in_the_background_leaves_the_app_as_it_is(
+async def test_a_fault_in_the_background_does_not_end_the_app(
     demo_store: Path, settle: Settle, faults: list[str]
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -650,7 +665,7 @@ async def test_a_fault_in_the_background_leaves_the_app_as_it_is(
     faults.clear()
 
 
-async def test_a_hidden_table_is_given_no_keys(demo_store: Path, settle: Settle) -> None:
+async def test_a_hidden_table_gets_no_focus(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -658,7 +673,7 @@ async def test_a_hidden_table_is_given_no_keys(demo_store: Path, settle: Settle)
         assert app.screen.focused is table
         app.screen.query_one("#search", Input).value = "nothing is called so"
         await settle(pilot)
-        # What is laid over a screen gives the keys back when it goes.
+        # A screen over another returns the focus when it closes.
         await act(pilot, "app.help")
         await act(pilot, "help.close")
         await settle(pilot)
@@ -668,7 +683,7 @@ async def test_a_hidden_table_is_given_no_keys(demo_store: Path, settle: Settle)
         assert app.screen.focused is table
 
 
-async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: Path, settle: Settle) -> None:
+async def test_closing_a_dialog_twice_closes_nothing_else(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     answers: list[bool | None] = []
     async with app.run_test() as pilot:
@@ -677,7 +692,7 @@ async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: 
         app.push_screen(below)
         app.push_screen(above, answers.append)
         await rest(pilot)
-        # Before it is gone, as two clicks are.
+        # Before the dialog is gone, like a double click.
         above.action_answer(True)
         above.action_answer(True)
         await rest(pilot)
@@ -686,9 +701,9 @@ async def test_a_dialog_that_is_left_twice_takes_nothing_else_along(demo_store: 
 
 
 @pytest.mark.parametrize("turns", range(5))
-async def test_the_app_is_left_while_a_dialog_is_on_its_way(empty_store: Path, turns: int) -> None:
+async def test_the_app_quits_while_a_dialog_opens(empty_store: Path, turns: int) -> None:
     for make in (
-        lambda: FormDialog("A form", [Field("a", "A")], verb="Go", check=lambda _: None, command=lambda _: ""),
+        lambda: FormDialog(PlainForm([Field("a", "A")])),
         lambda: TextDialog("A text", "to be read"),
         lambda: ConfirmDialog("Sure?", "It is gone then.", "Delete", "kdtui rm"),
     ):
@@ -702,7 +717,7 @@ async def test_the_app_is_left_while_a_dialog_is_on_its_way(empty_store: Path, t
         assert app.return_code == 0
 
 
-async def test_a_key_that_comes_when_the_app_has_been_left_is_no_fault(demo_store: Path, settle: Settle) -> None:
+async def test_a_key_after_the_app_has_quit_is_ignored(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

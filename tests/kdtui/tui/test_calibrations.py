@@ -1,4 +1,4 @@
-"""A student is calibrated in the app: which strategies, on which dataset, how far it is, and what came of it."""
+"""Calibrations in the app: the form, the progress and the result."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -11,11 +11,11 @@ from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.task_form import TaskDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.calibration import CalibrationTask
-from kdtui.tui.student.calibration_form import CalibrationForm
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -27,7 +27,7 @@ from store.models import NamedModel, add_model
 from store.records import RunSettings
 from tests.acting import act, rest
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import patiently, shown, toasts
+from tests.kdtui.tui.jobs_place import shown, toasts, wait_for
 from tests.models.tiny import make_model
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -63,7 +63,7 @@ async def form_of(pilot: Pilot[None], until: Until, settle: Settle) -> None:
     """Open the form for the model under the cursor."""
     await settle(pilot)
     await act(pilot, "models.calibrate")
-    await until(pilot, lambda: isinstance(pilot.app.screen, CalibrationForm))
+    await until(pilot, lambda: isinstance(pilot.app.screen, TaskDialog))
 
 
 async def fill(pilot: Pilot[None], **values: str) -> None:
@@ -83,7 +83,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
         command = "$ kdtui calibrate --dataset judged --student tiny --strategy list --strategy pairs"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")
-        await patiently(pilot, lambda: isinstance(app.screen, TextDialog))
+        await wait_for(pilot, lambda: isinstance(app.screen, TextDialog))
         assert "calibrating tiny on judged:" in toasts(app)
         assert "is chosen, with a pair F1 of " in toasts(app)
         await act(pilot, "text.copy")
@@ -101,7 +101,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
     assert {name: each.chosen for name, each in stored.items()} == {row[0]: row[4] == "chosen" for row in rows[1:3]}
 
 
-async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
+async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "workbench", "tiny")
     async with app.run_test(size=(120, 50)) as pilot:
         await settle(pilot)
@@ -109,7 +109,7 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
         await act(pilot, "session.calibrate")
-        await until(pilot, lambda: isinstance(app.screen, CalibrationForm))
+        await until(pilot, lambda: isinstance(app.screen, TaskDialog))
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student tiny"
         await fill(pilot, student="smollm2", limit="20")
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student smollm2 --limit 20"
@@ -120,7 +120,7 @@ async def test_the_settings_of_a_session_are_what_is_calibrated(to_judge: Path, 
             ({"student": "shipped"}, "the shipped student names the bundles of the pattern student"),
             ({"other": "http://host/v1#m"}, "an endpoint answers in its own way"),
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
-            ({"limit": "", "seed": "3"}, "the seed draws sessions; say how many"),
+            ({"limit": "", "seed": "3"}, "the seed samples sessions; say how many"),
             ({"limit": "20", "seed": "x"}, "seed: a whole number"),
             ({"limit": "", "seed": "", "try_list": "", "try_drafts": "", "try_pairs": ""}, "choose a strategy to try"),
         ):
@@ -161,9 +161,7 @@ async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, 
         assert "the shipped student names the bundles of the pattern student" in toasts(app)
 
 
-async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
-    to_judge: Path, settle: Settle, until: Until
-) -> None:
+async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
     async with app.run_test(size=(120, 50)) as pilot:
         await form_of(pilot, until, settle)
@@ -172,7 +170,7 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         await until(pilot, lambda: "validation sessions to calibrate on; 20 are needed" in shown(app, "#form-problem"))
         assert app.screen.query_one("#field-limit", Input).value == "20"
         await act(pilot, "form.close")
-        # For the same student it is filled in again, and for another it begins anew.
+        # For the same student, the form keeps its values; for another, it starts empty.
         await form_of(pilot, until, settle)
         assert app.screen.query_one("#field-dataset", Select).value == "demo-outdoor"
         await act(pilot, "form.close")
@@ -182,25 +180,25 @@ async def test_too_few_sessions_leave_the_form_as_it_was_filled_in(
         assert shown(app, "#form-problem") == ""
 
 
-def test_a_calibration_shows_how_far_its_student_has_learned(tmp_path: Path) -> None:
+def test_a_calibration_shows_the_progress_of_learning(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
-    calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, {}, lambda _: None)
+    calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, lambda _: None)
     calibration.note(LearningProgress("judged", 600, 1024, 3400))
     assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
     calibration.note(LearningProgress("judged", 600, 3400, 3400))
     assert "learning" not in calibration.state
 
 
-async def test_a_calibration_goes_on_when_its_form_is_left_and_can_be_stopped(
+async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     to_judge: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from threading import Event
 
     goes_on = Event()
-    really_answer = Student.answer
+    real_answer = Student.answer
 
     def answer(self: Student, *arguments: Any) -> Any:
-        for event in really_answer(self, *arguments):
+        for event in real_answer(self, *arguments):
             yield event
             assert goes_on.wait(60)
 

@@ -1,4 +1,4 @@
-"""Whom the workbench asks: as an option of a command, and from one start to the next."""
+"""The choice of a student: as options of a command, and in the memory."""
 
 import json
 
@@ -21,13 +21,13 @@ FULL = RunSettings(
 )
 
 
-def test_settings_survive_being_a_choice_and_being_remembered() -> None:
+def test_settings_survive_a_choice_and_the_memory() -> None:
     choice = StudentChoice.of(FULL)
     assert choice.settings == FULL
     assert StudentChoice.from_memory(json.loads(json.dumps(choice.to_memory()))) == choice
 
 
-def test_of_a_run_its_limit_is_no_part_of_the_choice() -> None:
+def test_the_limit_of_a_run_is_not_part_of_the_choice() -> None:
     assert StudentChoice.of(RunSettings("smollm2", limit=3)) == StudentChoice.of(RunSettings("smollm2"))
 
 
@@ -47,7 +47,7 @@ def test_all_settings_are_options() -> None:
     assert not any(StudentChoice.of(None).options.values())
 
 
-def test_its_words_say_what_is_unusual() -> None:
+def test_the_words_of_a_choice_name_unusual_settings() -> None:
     assert StudentChoice.of(None).in_words == "shipped"
     assert (
         StudentChoice.of(RunSettings("smollm2", ("thought",), neighbours=3)).in_words
@@ -68,7 +68,7 @@ def test_its_words_say_what_is_unusual() -> None:
         {"student": "http://me:secret@host/v1#m"},
     ],
 )
-def test_what_nobody_could_have_chosen_is_not_remembered(value: object) -> None:
+def test_an_impossible_choice_is_not_remembered(value: object) -> None:
     assert StudentChoice.from_memory(value) is None
 
 
@@ -85,7 +85,7 @@ def test_another_student_keeps_what_it_can_use(student: str, settings: RunSettin
     assert choice.with_student(student).settings == settings
 
 
-def test_a_format_comes_and_goes_and_takes_with_it_what_is_about_knowledge() -> None:
+def test_removing_the_last_format_removes_the_settings_for_knowledge() -> None:
     choice = StudentChoice.of(RunSettings("smollm2", neighbours=None)).with_format("pattern").with_format("rule")
     assert choice.settings.knowledge == ("pattern", "rule")
     choice = StudentChoice.of(RunSettings("smollm2", ("rule",), sample="s", neighbours=2, budget=9, near="m"))

@@ -1,4 +1,4 @@
-"""The command that does what the screen does."""
+"""The shell command that does the same as a screen."""
 
 import shlex
 from pathlib import Path
@@ -16,12 +16,12 @@ def test_a_plain_command_has_no_quotes() -> None:
 
 
 @pytest.mark.parametrize("text", ["a b", "$(reboot)", "it's", "`x`", "a\nb", "", "\x1b[31m", "*"])
-def test_a_shell_reads_what_was_meant(text: str) -> None:
+def test_a_shell_reads_the_same_words(text: str) -> None:
     line = command_line(("generate",), text, {"--dataset": text}, database=Path("/tmp/my db"))
     assert shlex.split(line) == ["kdtui", "generate", text, "--dataset", text, "--db", "/tmp/my db"]
 
 
-def test_what_begins_with_a_dash_is_no_option() -> None:
+def test_a_value_with_a_dash_is_not_an_option() -> None:
     line = command_line(("data", "show"), "-rf", {"--dataset": "-d"})
     assert line == "kdtui data show --dataset=-d -- -rf"
 

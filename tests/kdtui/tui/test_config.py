@@ -1,4 +1,4 @@
-"""The user's configuration: a theme and keys of their own."""
+"""The configuration of the user: a theme, own themes and keys."""
 
 from pathlib import Path
 
@@ -9,32 +9,32 @@ from kdtui.errors import BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
 from kdtui.tui.app import KdtuiApp, run_app
 from kdtui.tui.config import CONFIG, THEMES, Config, config_path, read_config
-from kdtui.tui.themes import NAMES
+from kdtui.tui.themes import THEME_NAMES
 
 
-def test_there_need_not_be_one(tmp_path: Path) -> None:
-    assert read_config(tmp_path / "none.toml", NAMES) == Config()
+def test_the_file_is_optional(tmp_path: Path) -> None:
+    assert read_config(tmp_path / "none.toml", THEME_NAMES) == Config()
 
 
 def test_a_theme_and_keys_are_read(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "nord"\n[keys]\n"app.quit" = "ctrl+d,Q"\n"table.down" = "j,down,ctrl+n"\n')
-    assert read_config(path, NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
+    assert read_config(path, THEME_NAMES) == Config("nord", {"app.quit": "ctrl+d,Q", "table.down": "j,down,ctrl+n"})
 
 
-def test_an_editor_may_write_a_byte_order_mark(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "nord"', encoding="utf-8-sig")
-    assert read_config(path, NAMES).theme == "nord"
+    assert read_config(path, THEME_NAMES).theme == "nord"
     path.write_text('theme = "nord"', encoding="utf-16")
     with pytest.raises(BadFile, match="it is UTF-16 text; save the file as UTF-8"):
-        read_config(path, NAMES)
+        read_config(path, THEME_NAMES)
 
 
-async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path: Path) -> None:
+async def test_an_own_theme_is_used_and_the_theme_key_cycles_back_to_it(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text('theme = "mine"\n[themes.mine]\nprimary = "#ff8800"\nbackground = "#101018"\n')
-    app = KdtuiApp(tmp_path / "kdtui.db", config=read_config(path, NAMES))
+    app = KdtuiApp(tmp_path / "kdtui.db", config=read_config(path, THEME_NAMES))
     async with app.run_test():
         assert app.theme == "mine"
         assert app.screen.styles.background == Color.parse("#101018")
@@ -47,7 +47,7 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("theme = ", "Invalid value"),
         ("\0", "config.toml"),
@@ -65,13 +65,11 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ("[themes.mine]\nprimary = 3", "theme mine: primary is a colour in quotes"),
         ("[themes.mine]\nprimary = ['red']", "here it is a list"),
         ("[[themes.mine]]\nprimary = 'red'", "theme mine is a table of colours"),
-        pytest.param(
-            "a = " + "[" * 100_000, "docs/app.md says under 'Configuration' what the file may contain", id="too deep"
-        ),
+        pytest.param("a = " + "[" * 100_000, "docs/app.md describes the file under 'Configuration'", id="too deep"),
         ("[themes.mine]", "theme mine needs a colour primary"),
-        ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; there is one"),
-        ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; it has letters"),
-        ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is no colour ('[red]')"),
+        ('[themes.nord]\nprimary = "red"', "a theme cannot be called 'nord'; this name is taken"),
+        ('[themes."a b"]\nprimary = "red"', "a theme cannot be called 'a b'; use letters"),
+        ('[themes.mine]\nprimary = "[red]"', "theme mine: primary is not a colour ('[red]')"),
         ('[themes.mine]\nprimary = "red"\nlight = true', "theme mine has no 'light'"),
         (
             '[themes.mine]\nprimary = "red"\ndark = 3',
@@ -85,16 +83,16 @@ async def test_a_theme_of_ones_own_is_used_and_its_key_leads_back_to_it(tmp_path
         ('[keys]\n"app.quit" = "j"', "'j' is given to app.quit and to table.down"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(text: str, said: str, tmp_path: Path) -> None:
+def test_a_wrong_setting_gives_a_message(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
     path.write_text(text)
     with pytest.raises(BadFile) as caught:
-        read_config(path, NAMES)
-    assert said in str(caught.value)
+        read_config(path, THEME_NAMES)
+    assert message in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_the_app_does_not_start_with_what_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_app_does_not_start_with_a_wrong_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "my config.toml"
     path.write_text('theme = "pink"')
     monkeypatch.setenv(CONFIG, str(path))
@@ -102,21 +100,21 @@ def test_the_app_does_not_start_with_what_cannot_be(tmp_path: Path, monkeypatch:
         run_app(tmp_path / "kdtui.db")
 
 
-def test_it_is_where_programs_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_in_the_configuration_folder_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(CONFIG, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert config_path() == tmp_path / "kdtui" / "config.toml"
 
 
-def test_themes_that_keys_go_through_are_there() -> None:
-    assert set(THEMES) <= NAMES
+def test_the_themes_of_the_theme_key_exist() -> None:
+    assert set(THEMES) <= THEME_NAMES
 
 
 def test_names_of_actions_are_unique_and_their_keys_are_keys(tmp_path: Path) -> None:
     names = [action.id for action in ACTIONS]
     assert len(names) == len(set(names))
     path = tmp_path / "config.toml"
-    # As they are, they can be configured.
+    # The default keys are valid in a configuration.
     lines = [f'"{name}" = "{",".join(keys)}"' for name, keys in keys_of({}).items()]
     path.write_text("[keys]\n" + "\n".join(lines))
-    assert len(read_config(path, NAMES).keymap) == len(names)
+    assert len(read_config(path, THEME_NAMES).keymap) == len(names)

@@ -1,4 +1,4 @@
-"""The workbench asks the default adapter of a dataset until somebody chooses another student."""
+"""The default adapter of a dataset answers until the user chooses another student."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from textual.pilot import Pilot
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.training.outcomes import conclude
 from models.embedded import embedded_student
@@ -24,7 +24,7 @@ def command(app: KdtuiApp) -> str:
     return app.screen.command
 
 
-async def test_it_is_asked_until_somebody_chooses_and_commands_say_so(
+async def test_the_default_adapter_answers_until_the_user_chooses_and_commands_say_so(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     db = open_database(demo_store)
@@ -42,7 +42,7 @@ async def test_it_is_asked_until_somebody_chooses_and_commands_say_so(
         await until(pilot, lambda: shown(app, "#asks") == "asks smollm2 + good")
         asked = "kdtui generate o01 --dataset demo-outdoor --student"
         assert command(app) == f"{asked} smollm2 --adapter good --knowledge none"
-        # The students come one after the other, the shipped one first.
+        # The students come in turn, the shipped one first.
         await act(pilot, "session.next_student")
         await until(pilot, lambda: command(app) == f"{asked} shipped")
         await pilot.press("escape", "down", "enter")

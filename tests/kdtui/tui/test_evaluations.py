@@ -1,4 +1,4 @@
-"""Evaluations that are started among the runs, stopped, and gone on with."""
+"""Evaluations in the place Runs: start, stop and resume."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -25,23 +25,23 @@ from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (
     STATE,
     Settle,
-    at_runs,
     command,
     notice,
     numbers,
-    rested,
+    open_runs,
     row_of,
     rows,
     shown,
     table,
     toasts,
+    wait_until_computed,
 )
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
 class Stubborn:
-    """Stands in for `open_student`: answers two sessions, and then writes until it is stopped. Floors are as ever."""
+    """A fake `open_student` that answers two sessions, and then writes until it is stopped. It leaves floors alone."""
 
     def __init__(self) -> None:
         self.closed = Event()
@@ -84,10 +84,10 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
     return student
 
 
-async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_an_evaluation_starts_and_shows_its_scores(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert "No student has been evaluated yet" in notice(app)
         assert "kdtui evaluate --dataset demo-outdoor --limit 20" in notice(app)
         await act(pilot, "runs.new")
@@ -101,7 +101,7 @@ async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, se
         assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#dialog-command")
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "5"]
         assert row_of(app, 1)[7] != "–"
         await act(pilot, "runs.new")
@@ -115,39 +115,39 @@ async def test_an_evaluation_is_started_and_its_scores_come(demo_store: Path, se
         )
 
 
-async def begun(pilot: Pilot[None], settle: Settle, until: Until) -> None:
+async def begin(pilot: Pilot[None], settle: Settle, until: Until) -> None:
     """Begin an evaluation, and wait until two sessions are answered."""
     app = cast("KdtuiApp", pilot.app)
-    await at_runs(pilot, settle)
+    await open_runs(pilot, settle)
     await act(pilot, "runs.new")
     await settle(pilot)
     await act(pilot, "form.done")
     await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
 
 
-async def test_an_evaluation_is_stopped_and_gone_on_with(
+async def test_an_evaluation_is_stopped_and_resumed(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await begun(pilot, settle, until)
-        assert row_of(app, 1)[STATE] == "at work"
+        await begin(pilot, settle, until)
+        assert row_of(app, 1)[STATE] == "running"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
         await rest(pilot)
-        assert "an evaluation is at work; x stops it" in toasts(app)
-        assert "the run is at work; x stops it" in toasts(app)
+        assert "an evaluation is running; x stops it" in toasts(app)
+        assert "the run is being evaluated; x stops it" in toasts(app)
         await pilot.press("1", "6")
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert stubborn.closed.is_set()
         assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[STATE] == "R goes on"
+        assert row_of(app, 1)[STATE] == "R resumes"
         await act(pilot, "runs.cancel")
         await rest(pilot)
-        assert "no evaluation is at work" in toasts(app)
+        assert "no evaluation is running" in toasts(app)
         monkeypatch.undo()
         monkeypatch.setenv("KDTUI_DB", str(demo_store))
         db = open_database(demo_store)
@@ -156,10 +156,10 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
         db.conn.commit()
         db.close()
         await act(pilot, "screen.reload")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         await act(pilot, "runs.resume")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert row_of(app, 1)[4] == "7"
         await act(pilot, "runs.resume")
         await rest(pilot)
@@ -167,49 +167,49 @@ async def test_an_evaluation_is_stopped_and_gone_on_with(
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 45)])
-async def test_before_it_answers_a_student_shows_how_far_it_has_learned(
+async def test_a_student_that_learns_shows_its_progress_before_it_answers(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, size: tuple[int, int]
 ) -> None:
     stubborn.tells = ["titles are [b]not[/b] read", LearningProgress("demo-outdoor", 600, 1024, 3400)]
     stubborn.may_answer.clear()
     app = KdtuiApp(demo_store)
     async with app.run_test(size=size) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.new")
         await settle(pilot)
         await act(pilot, "form.done")
         await until(pilot, lambda: "learning… 30%" in table(app).render_line(1).text)
         assert "titles are [b]not[/b] read" in toasts(app)
         stubborn.may_answer.set()
-        await until(pilot, lambda: ("1", "at work") in [(row[0], row[STATE]) for row in rows(app)])
+        await until(pilot, lambda: ("1", "running") in [(row[0], row[STATE]) for row in rows(app)])
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
 
 
-async def test_a_run_that_is_at_work_says_so_and_not_how_to_go_on(
+async def test_a_running_run_says_so_and_not_how_to_resume_it(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await begun(pilot, settle, until)
+        await begin(pilot, settle, until)
         await pilot.press("enter")
         await settle(pilot)
         text = shown(app, "#everything")
         assert "2 of 7 answered" in text
-        assert "not yet: it is at work here; r shows how far it is by now" in text
+        assert "not yet: this app is evaluating it; r updates these numbers" in text
         assert "--resume" not in text
         assert command(app) == "kdtui run show 1"
         await act(pilot, "run.resume")
         await rest(pilot)
-        assert "the run is at work here already" in toasts(app)
+        assert "this app is evaluating the run already" in toasts(app)
         for each in app.activities:
             each.cancel()
         await until(pilot, lambda: command(app) == "kdtui evaluate --resume 1")
-        assert "to go on with it" in shown(app, "#everything")
+        assert "to resume it" in shown(app, "#everything")
     assert stubborn.closed.is_set()
 
 
-async def test_an_evaluation_that_cannot_be_made_is_one_sentence(
+async def test_an_impossible_evaluation_is_reported_in_one_sentence(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn
 ) -> None:
     from models.errors import ModelError
@@ -217,12 +217,12 @@ async def test_an_evaluation_that_cannot_be_made_is_one_sentence(
     stubborn.problem = ModelError("the weights are [b]broken[/b]")
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.new")
         await settle(pilot)
         await act(pilot, "form.done")
         await until(pilot, lambda: "the weights are [b]broken[/b]" in toasts(app))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert "No student has been evaluated yet" in notice(app)
 
 
@@ -231,7 +231,7 @@ async def test_leaving_the_program_stops_the_evaluation(
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.new")
         await settle(pilot)
         await act(pilot, "form.done")

@@ -1,4 +1,4 @@
-"""Finding a row of a short list by its words, a line of a text, and a place in a log however long."""
+"""The find line: a row of a list, a line of a text, and a place in a log of any length."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from kdtui.tui.core.find import FindScreen
 from kdtui.tui.core.help import HelpScreen
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.jobs.log_view import LogView
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from models.sft.job_files import EXIT_CODE, JOB, LOG
@@ -35,7 +35,7 @@ NAMES = ("few rules", "half of it", "many rules", "red [b]Rules[/]")
 
 @pytest.fixture
 def app(demo_store: Path) -> KdtuiApp:
-    """The app in the place Samples, with four samples."""
+    """Open the app in the place Samples, with four samples."""
     db = open_database(demo_store)
     for name in NAMES:
         save_sample(db, name, [], [1], replace=False)
@@ -45,47 +45,45 @@ def app(demo_store: Path) -> KdtuiApp:
     return KdtuiApp(demo_store, memory=memory)
 
 
-def found(app: KdtuiApp) -> str | None:
-    """The sample under the cursor."""
+def sample_under_cursor(app: KdtuiApp) -> str | None:
+    """Return the sample under the cursor."""
     return app.screen_stack[0].query_one(RowTable).cursor_key
 
 
-async def test_the_cursor_goes_to_the_rows_that_have_the_words(app: KdtuiApp, settle: Settle) -> None:
+async def test_the_cursor_moves_to_the_matching_rows(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        first = found(app)
+        first = sample_under_cursor(app)
         await act(pilot, "rows.find_row")
         await pilot.press(*"RULES")
         with_words = []
         for _ in range(4):
-            with_words.append(found(app))
+            with_words.append(sample_under_cursor(app))
             await act(pilot, "find.next")
         assert sorted(map(str, with_words[:3])) == ["few rules", "many rules", "red [b]Rules[/]"]
         assert with_words[3] == with_words[0], "behind the last comes the first"
         await act(pilot, "find.previous")
-        assert found(app) == with_words[0]
+        assert sample_under_cursor(app) == with_words[0]
         await act(pilot, "find.close")
         assert not isinstance(app.screen, FindScreen)
-        assert found(app) == first
+        assert sample_under_cursor(app) == first
 
 
-async def test_the_cursor_stays_where_it_was_found_and_where_nothing_is_that_is_said(
-    app: KdtuiApp, settle: Settle
-) -> None:
+async def test_the_cursor_stays_at_a_match_and_a_missing_match_gives_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "rows.find_row")
         await pilot.press(*"half it")
-        assert found(app) == "half of it"
+        assert sample_under_cursor(app) == "half of it"
         await pilot.press("x")
-        assert "no row has that" in str(app.screen.query_one("#found").render())
+        assert "no row matches" in str(app.screen.query_one("#found").render())
         app.screen.query_one(Input).value = "many"
         await pilot.press("enter")
         assert not isinstance(app.screen, FindScreen)
-        assert found(app) == "many rules"
+        assert sample_under_cursor(app) == "many rules"
 
 
-async def test_where_there_are_no_rows_it_is_said(demo_store: Path, settle: Settle) -> None:
+async def test_a_list_without_rows_gives_a_message(demo_store: Path, settle: Settle) -> None:
     memory = Memory(None, demo_store)
     memory.place = "samples"
     app = KdtuiApp(demo_store, memory=memory)
@@ -97,7 +95,7 @@ async def test_where_there_are_no_rows_it_is_said(demo_store: Path, settle: Sett
 
 
 def reversed_rows(widget: Readable | LogView) -> list[str]:
-    """The rows that are shown the other way round."""
+    """Return the reversed rows."""
     strips = [widget.render_line(number) for number in range(widget.size.height)]
     return [
         strip.text.strip().removesuffix("│").strip()
@@ -133,9 +131,7 @@ async def test_a_line_of_a_text_is_found_and_shown(app: KdtuiApp, settle: Settle
         assert reversed_rows(text) == ["line 199"]
 
 
-async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_left(
-    app: KdtuiApp, settle: Settle
-) -> None:
+async def test_the_last_words_are_found_again_after_the_line_closes(app: KdtuiApp, settle: Settle) -> None:
     lines = [f"line {number}" for number in range(200)]
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -143,8 +139,8 @@ async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_lef
         await settle(pilot)
         text = app.screen.query_one(Readable)
         await act(pilot, "text.find_next")
-        assert "nothing was looked for here yet" in [str(each.message) for each in app._notifications]
-        # However fast it is typed.
+        assert "nothing was searched here yet" in [str(each.message) for each in app._notifications]
+        # At any typing speed.
         for key in ("slash", *"7 9", "enter", "n"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
@@ -154,7 +150,7 @@ async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_lef
         assert reversed_rows(text) == ["line 179"]
         await act(pilot, "text.find_previous")
         assert reversed_rows(text) == ["line 97"]
-        # What was found is not shown any more behind a line that was left for where one was; it can be looked for.
+        # After the line is closed by going back, the match is not highlighted, but can be found again.
         await act(pilot, "text.find")
         await pilot.press(*"line 12")
         await act(pilot, "find.close")
@@ -166,7 +162,7 @@ async def test_what_was_looked_for_in_a_text_is_found_again_when_the_line_is_lef
         assert reversed_rows(text)[0].startswith("line 1"), "an empty line leaves it as it was"
 
 
-async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp, settle: Settle) -> None:
+async def test_finding_again_without_a_match_gives_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         app.push_screen(TextDialog("little to read", "a line"))
@@ -174,29 +170,29 @@ async def test_what_is_nowhere_is_said_when_it_is_looked_for_again(app: KdtuiApp
         await act(pilot, "text.find")
         await pilot.press(*"words", "enter")
         await act(pilot, "text.find_next")
-        assert [str(each.message) for each in app._notifications] == ["no line has that"]
+        assert [str(each.message) for each in app._notifications] == ["no line matches"]
 
 
-async def test_the_line_names_its_keys_until_there_is_something_else_to_say(app: KdtuiApp, settle: Settle) -> None:
+async def test_the_line_shows_its_keys_until_there_is_a_message(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "rows.find_row")
-        said = app.screen.query_one("#found", Static)
+        keys_or_message = app.screen.query_one("#found", Static)
         keys = "↓ next  ↑ previous  enter stay  esc back"
-        assert str(said.render()) == keys
+        assert str(keys_or_message.render()) == keys
         await pilot.press(*"half")
-        assert str(said.render()) == keys
+        assert str(keys_or_message.render()) == keys
         await pilot.press("x")
-        assert str(said.render()) == "no row has that"
+        assert str(keys_or_message.render()) == "no row matches"
 
 
 async def resize(pilot: Pilot[None], until: Until, width: int, height: int) -> None:
-    """Textual waits a moment for the last of many sizes."""
+    """Resize the terminal; Textual waits a moment for the last of many sizes."""
     await pilot.resize_terminal(width, height)
     await until(pilot, lambda: pilot.app.screen.size == (width, height))
 
 
-async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, settle: Settle, until: Until) -> None:
+async def test_a_matching_line_stays_after_a_resize(app: KdtuiApp, settle: Settle, until: Until) -> None:
     lines = [f"line {number} {'and so on ' * 20}" for number in range(40)]
     lines[30] = "WORDS"
     async with app.run_test(size=(200, 50)) as pilot:
@@ -216,17 +212,17 @@ async def test_a_line_that_was_found_is_the_same_in_another_size(app: KdtuiApp, 
             await until(pilot, lambda: text.region.y + text.cursor_row in scrolled.region.line_range)
 
 
-async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> None:
+async def test_a_key_is_found_by_its_purpose(app: KdtuiApp, settle: Settle) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "app.help")
         await act(pilot, "help.find")
-        await pilot.press(*"program leave")
+        await pilot.press(*"program quit")
         await settle(pilot)
         help_screen = app.screen_stack[-2]
         assert isinstance(help_screen, HelpScreen)
         [row] = reversed_rows(help_screen.query_one(Readable))
-        assert row.split() == ["q", "Leave", "the", "program"]
+        assert row.split() == ["q", "Quit", "the", "program"]
         app.screen.query_one(Input).value = "row"
         await pilot.press("enter")
         first = reversed_rows(help_screen.query_one(Readable))
@@ -238,7 +234,7 @@ async def test_a_key_is_found_by_what_it_does(app: KdtuiApp, settle: Settle) -> 
         assert reversed_rows(help_screen.query_one(Readable)) == first
 
 
-async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Until) -> None:
+async def test_a_match_in_a_log_stays_in_sight_after_a_resize(until: Until) -> None:
     log, data = LogView(id="log"), b"".join(b"line %d\n" % number for number in range(40))
 
     class Logged(App[None]):
@@ -249,7 +245,7 @@ async def test_what_was_found_in_a_log_stays_in_sight_in_another_size(until: Unt
         log.put(0, data, len(data))
         search = Search("line 7", 0)
         log.find(search, lambda _: None)
-        log.show_found(search, data.index(b"line 7"))
+        log.show_match(search, data.index(b"line 7"))
         for size in ((80, 24), (200, 50), (80, 24)):
             await resize(pilot, until, *size)
             assert reversed_rows(log) == ["line 7"]
@@ -278,7 +274,7 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         await settle(pilot)
         await pilot.press("enter")
         await until(
-            pilot, lambda: isinstance(app.screen, JobScreen) and "the end" in app.screen.query_one(LogView).text
+            pilot, lambda: isinstance(app.screen, TrainingScreen) and "the end" in app.screen.query_one(LogView).text
         )
         log = app.screen.query_one(LogView)
         await act(pilot, "job.find")
@@ -292,8 +288,8 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         app.screen.query_one(Input).value = "Warning"
         await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
         app.screen.query_one(Input).value = "waring"
-        said = app.screen.query_one("#found", Static)
-        await until(pilot, lambda: "the log has that nowhere" in str(said.render()))
+        keys_or_message = app.screen.query_one("#found", Static)
+        await until(pilot, lambda: "no line of the log has that" in str(keys_or_message.render()))
         await act(pilot, "find.close")
         await until(pilot, lambda: log.follows and "the end" in log.text)
         assert reversed_rows(log) == []
@@ -301,7 +297,7 @@ async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, 
         app.screen.query_one(Input).value = "warning"
         await until(pilot, lambda: reversed_rows(log) == ["a warning"])
         await pilot.press("enter")
-        assert isinstance(app.screen, JobScreen)
+        assert isinstance(app.screen, TrainingScreen)
         await act(pilot, "job.find_next")
         await until(pilot, lambda: reversed_rows(log) == ["a Warning"])
         await act(pilot, "job.find_previous")

@@ -1,4 +1,4 @@
-"""The first paint does not wait for what only workers need."""
+"""The first paint does not wait for modules that only workers need."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def modules_behind(code: str, *arguments: object) -> list[str]:
-    """What has been imported once a program has done something."""
+    """Return the modules that some code imports."""
     command = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
 
@@ -18,8 +18,8 @@ def test_importing_the_app_loads_nothing_heavy() -> None:
     assert not [name for name in modules if name.startswith("kdtui.cli")]
 
 
-def test_what_there_is_to_ask_where_nothing_was_trained_loads_nothing_heavy(mined_store: Path) -> None:
-    # It is looked for in a thread of the app, which imports would keep from the screen.
+def test_the_options_of_a_student_load_nothing_heavy_without_trainings(mined_store: Path) -> None:
+    # The options are loaded in a thread, and imports would delay the screen.
     code = (
         "from pathlib import Path; from store.database import open_database; "
         "from kdtui.workflows.student.options import student_options; "

@@ -1,4 +1,4 @@
-"""Datasets are imported in the app: from a path, and those of the demo."""
+"""Imports in the app: a dataset from a path, and the demo."""
 
 import json
 import shutil
@@ -11,10 +11,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.task_form import TaskForm
-from kdtui.tui.datasets.import_form import ImportForm
+from kdtui.tui.core.task_form import TaskDialog
+from kdtui.tui.datasets.import_form import ImportDialog
 from kdtui.tui.widgets.path_input import completions
 from kdtui.tui.widgets.top_bar import TopBar
 from kdtui.workflows.data import import_dataset as workflow
@@ -33,28 +33,28 @@ Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
-class Held:
-    """Stands in for an import that takes long: it waits behind its first step until it is told to go on."""
+class SlowImport:
+    """A stand-in for a slow import: it waits after its first step until it is released."""
 
     def __init__(self) -> None:
-        self.steps, self.begins, self.goes_on = 0, Event(), Event()
-        self.begins.set()
+        self.steps, self.may_start, self.released = 0, Event(), Event()
+        self.may_start.set()
         self._really_import = workflow.import_dataset
 
     def __call__(self, *arguments: Any, **options: Any) -> Iterator[Any]:
-        assert self.begins.wait(60)
+        assert self.may_start.wait(60)
         for written in self._really_import(*arguments, **options):
             self.steps += 1
             yield written
-            assert self.goes_on.wait(60)
+            assert self.released.wait(60)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Held:
-    found = Held()
+def slow_import(monkeypatch: pytest.MonkeyPatch) -> SlowImport:
+    stand_in = SlowImport()
     monkeypatch.setattr("store.dataset_writer._BATCH", 20)
-    monkeypatch.setattr(workflow, "import_dataset", found)
-    return found
+    monkeypatch.setattr(workflow, "import_dataset", stand_in)
+    return stand_in
 
 
 def field(app: KdtuiApp, name: str) -> Input:
@@ -63,16 +63,16 @@ def field(app: KdtuiApp, name: str) -> Input:
 
 def names(store: Path) -> list[str]:
     db = open_database(store)
-    found = dataset_names(db)
+    dataset_list = dataset_names(db)
     db.close()
-    return found
+    return dataset_list
 
 
 async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: str) -> None:
-    """Open the form, and write into it."""
+    """Open the form, and fill it in."""
     await act(pilot, "screen.import_dataset")
     app: Any = pilot.app
-    await until(pilot, lambda: isinstance(app.screen, ImportForm))
+    await until(pilot, lambda: isinstance(app.screen, ImportDialog))
     field(app, "path").value = str(path)
     await rest(pilot)
     for name, value in values.items():
@@ -90,7 +90,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
             assert "Press D for the demo" in shown(app, "#notice"), place
             assert "or i to import your own sessions" in shown(app, "#notice"), place
         await act(pilot, "screen.import_demo")
-        assert isinstance(app.screen, TaskForm)
+        assert isinstance(app.screen, TaskDialog)
         assert shown(app, "#dialog-command") == "$ kdtui demo --data-only"
         await act(pilot, "form.copy")
         assert app.clipboard == "kdtui demo --data-only"
@@ -98,8 +98,8 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
         assert app.screen.query_one("#sessions").row_count == 36  # type: ignore[attr-defined]
-        assert "the demo is here" in toasts(app)
-        # Nobody has to look again.
+        assert "the demo is imported" in toasts(app)
+        # Places reload by themselves.
         for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
             await settle(pilot)
@@ -110,7 +110,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
     db.close()
 
 
-async def test_the_demo_leaves_what_is_there_of_it(empty_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_demo_keeps_its_existing_parts(empty_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(empty_store)
     list(import_demo(db))
     renew_knowledge(db, "demo-outdoor", "pattern", "mine", [NewKnowledge("tents and mats", "{}")], replace=True)
@@ -142,7 +142,7 @@ async def test_a_dataset_is_imported_and_shown(
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         await pilot.press("m", "y")
         await until(pilot, lambda: "my data/" in shown(app, "#help-path"))
         await act(pilot, "path.complete")
@@ -150,37 +150,37 @@ async def test_a_dataset_is_imported_and_shown(
         await act(pilot, "path.complete")
         assert field(app, "path").value == "my data/trail.jsonl"
         assert app.focused is field(app, "path")
-        await until(pilot, lambda: "JSON Lines; it says which splits its sessions are in" in shown(app, "#form-note"))
+        await until(pilot, lambda: "JSON Lines; it names the splits of its sessions" in shown(app, "#form-note"))
         # The name follows the path.
         assert shown(app, "#dialog-command") == "$ kdtui data import 'my data/trail.jsonl' --dataset trail"
-        # Where nothing is left to complete, the next line is gone to.
+        # With nothing to complete, the next field gets the focus.
         await act(pilot, "path.complete")
         assert app.focused is field(app, "name")
         await act(pilot, "form.done")
         await until(pilot, lambda: app.current_mode == "workbench")
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "trail"
-        assert app.datasets_here == ("trail",)
+        assert app.current_datasets == ("trail",)
         assert "imported 36 sessions" in toasts(app)
-        # What has been imported is not in the form again.
+        # After an import, the form is empty.
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "path").value == ""
     assert names(demo_store) == ["demo-outdoor", "trail"]
 
 
-async def test_a_bundlerec_directory_is_told_by_its_files(
+async def test_a_bundlerec_directory_is_recognized_by_its_files(
     empty_store: Path, settle: Settle, until: Until, real_dataset: Path
 ) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await filled_in(pilot, until, real_dataset)
-        await until(pilot, lambda: "BundleRec directory; it says which splits" in shown(app, "#form-note"))
+        await until(pilot, lambda: "BundleRec directory; it names the splits" in shown(app, "#form-note"))
         assert field(app, "name").value == real_dataset.name
 
 
-async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
+async def test_a_failed_import_keeps_the_values_of_the_form(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.jsonl"
@@ -192,14 +192,14 @@ async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
         await filled_in(pilot, until, path, name="mine", seed="7")
         await act(pilot, "form.done")
         await until(pilot, lambda: "own.jsonl, line 4: a session is not as expected" in shown(app, "#form-problem"))
-        assert isinstance(app.screen, ImportForm)
+        assert isinstance(app.screen, ImportDialog)
         assert (field(app, "name").value, field(app, "seed").value) == ("mine", "7")
         assert not field(app, "name").disabled
         assert not app.screen.query_one("#done", Button).disabled
-        # Who leaves the form finds it again as it was.
+        # Closed and opened again, the form has the same values.
         await act(pilot, "form.close")
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert (field(app, "name").value, field(app, "seed").value) == ("mine", "7")
         assert "line 4" in shown(app, "#form-problem")
         path.write_text("".join(lines[:3]), encoding="utf-8")
@@ -216,10 +216,10 @@ async def test_a_mistake_leaves_the_form_as_it_was_filled_in(
         ({"path": "x", "name": " "}, "give the dataset a name"),
         ({"path": "x", "seed": "1.5"}, "a seed is a whole number"),
         ({"path": "x", "name": "demo-outdoor"}, "there is a dataset 'demo-outdoor' already"),
-        ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to be replaced"),
+        ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to replace"),
     ],
 )
-async def test_what_will_not_do_is_said(
+async def test_the_form_shows_what_is_wrong(
     values: dict[str, str], problem: str, demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -231,7 +231,7 @@ async def test_what_will_not_do_is_said(
 
 
 @pytest.mark.parametrize("kind", ["nothing", "a folder without sessions", "an empty file", "no JSON", "a pipe"])
-async def test_what_cannot_be_imported_is_said_before_and_after_it_is_tried(
+async def test_a_wrong_file_gives_a_message_before_and_after_the_import(
     kind: str, demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     import os
@@ -248,7 +248,7 @@ async def test_what_cannot_be_imported_is_said_before_and_after_it_is_tried(
             os.mkfifo(path)
     reason = {
         "nothing": "No such file or directory; give a BundleRec directory or a JSON Lines file",
-        "a folder without sessions": "this is not a dataset: a BundleRec directory contains session_item.csv",
+        "a folder without sessions": "dataset: a BundleRec directory ",
         "an empty file": "the file is empty",
         "no JSON": "this is not JSON",
         "a pipe": "this is neither a directory nor a file",
@@ -263,7 +263,9 @@ async def test_what_cannot_be_imported_is_said_before_and_after_it_is_tried(
     assert names(demo_store) == ["demo-outdoor"]
 
 
-async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_contents_of_the_replaced_dataset_are_shown_before(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
     db = open_database(demo_store)
     pieces = db.execute("SELECT count(*) FROM knowledge").fetchone()[0]
     start_run(db, "demo-outdoor", "test", "patterns", RunSettings("patterns"))
@@ -275,9 +277,7 @@ async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle
         counts = f"36 sessions, {pieces} pieces of knowledge, 1 run"
         await until(pilot, lambda: f"demo-outdoor has {counts}" in shown(app, "#form-note"))
         app.screen.query_one("#field-replace", Checkbox).value = True
-        await until(
-            pilot, lambda: f"It takes the place of demo-outdoor, which has {counts}" in shown(app, "#form-note")
-        )
+        await until(pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-note"))
         command = f"$ kdtui data import --replace {OUTDOOR} --dataset demo-outdoor"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")
@@ -285,12 +285,12 @@ async def test_what_would_be_replaced_is_counted_before(demo_store: Path, settle
         await settle(pilot)
         await act(pilot, "app.knowledge")
         await settle(pilot)
-        # Its knowledge is gone with it, and nobody has to look again to see that.
+        # Its knowledge is gone too, and the place reloads by itself.
         assert "There is no knowledge yet" in shown(app, "#notice")
 
 
-async def test_an_import_goes_on_when_its_form_is_left(
-    demo_store: Path, settle: Settle, until: Until, held: Held
+async def test_an_import_continues_after_its_form_closes(
+    demo_store: Path, settle: Settle, until: Until, slow_import: SlowImport
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(160, 40)) as pilot:
@@ -300,30 +300,30 @@ async def test_an_import_goes_on_when_its_form_is_left(
         await until(pilot, lambda: "importing trail: 20 sessions so far" in shown(app, "#form-note"))
         assert field(app, "name").disabled
         await act(pilot, "form.done")
-        assert "it is at work already" in toasts(app)
+        assert "the task is already running" in toasts(app)
         await act(pilot, "form.close")
         assert "⏳ importing trail: 20 sessions so far" in str(app.screen.query_one(TopBar).render())
         await act(pilot, "app.runs")
         await settle(pilot)
         assert "⏳ importing trail" in str(app.screen.query_one(TopBar).render())
-        # There is one at a time; its form shows how far it is.
+        # One import runs at a time; its form shows the progress.
         await act(pilot, "screen.import_dataset")
-        await until(pilot, lambda: isinstance(app.screen, ImportForm))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "name").value == "trail"
         assert "importing trail" in shown(app, "#form-note")
         await act(pilot, "form.close")
-        held.goes_on.set()
+        slow_import.released.set()
         await until(pilot, lambda: "imported 36 sessions" in toasts(app))
-        # Who is somewhere else stays there.
+        # A user in another place stays there.
         assert app.current_mode == "runs"
         assert "⏳" not in str(app.screen.query_one(TopBar).render())
-        assert held.steps == 2
+        assert slow_import.steps == 2
     assert names(demo_store) == ["demo-outdoor", "trail"]
 
 
 @pytest.mark.parametrize("by", ["a key", "a button"])
-async def test_an_import_that_is_stopped_leaves_nothing(
-    by: str, demo_store: Path, settle: Settle, until: Until, held: Held
+async def test_a_stopped_import_leaves_nothing(
+    by: str, demo_store: Path, settle: Settle, until: Until, slow_import: SlowImport
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -336,15 +336,15 @@ async def test_an_import_that_is_stopped_leaves_nothing(
         else:
             await pilot.click("#stop")
         await until(pilot, lambda: "importing trail: stopping" in shown(app, "#form-note"))
-        held.goes_on.set()
+        slow_import.released.set()
         await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-note"))
         assert not field(app, "name").disabled
         assert field(app, "name").value == "trail"
     assert names(demo_store) == ["demo-outdoor"]
 
 
-async def test_an_import_that_fails_unseen_is_told(
-    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, held: Held
+async def test_an_import_that_fails_without_its_form_gives_a_message(
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, slow_import: SlowImport
 ) -> None:
     path = tmp_path / "own.jsonl"
     shutil.copy(OUTDOOR, path)
@@ -354,11 +354,11 @@ async def test_an_import_that_fails_unseen_is_told(
         await filled_in(pilot, until, path)
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"session": "x"}))
-        held.begins.clear()
+        slow_import.may_start.clear()
         await act(pilot, "form.done")
         await act(pilot, "form.close")
-        held.goes_on.set()
-        held.begins.set()
+        slow_import.released.set()
+        slow_import.may_start.set()
         await until(pilot, lambda: "importing own" in toasts(app))
         assert "a session is not as expected" in toasts(app)
         assert "i shows the form again" in toasts(app)
@@ -375,7 +375,7 @@ def test_a_path_is_completed_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.M
     assert completions("~/electro") == ["~/electronic/"]
     assert completions(f"{tmp_path}/d") == [f"{tmp_path}/données.jsonl"]
     assert completions("~") == ["~/"]
-    # What a terminal cannot show is not offered, and what is hidden only to who asks for it.
+    # Names that a terminal cannot show are not offered; hidden files only after a dot.
     assert completions("") == ["[b]bold", "donn\u00e9es.jsonl", "electric/", "electronic/"]
     assert completions(".") == [".hidden/"]
     assert completions("nowhere/x") == []

@@ -1,4 +1,4 @@
-"""Trainings and hosts: how they are, and what can be done with them."""
+"""The place Jobs: trainings and hosts, their states, and the actions on them."""
 
 import json
 import os
@@ -11,8 +11,9 @@ from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.places.jobs.screen import HostDialog, JobsScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.host_dialog import HostDialog
+from kdtui.tui.places.jobs.screen import JobsScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
@@ -26,16 +27,16 @@ from tests.kdtui.tui.jobs_place import (
     HOSTILE,
     LONG,
     SIZES,
-    alone,
-    hand_made,
+    is_idle,
     log,
+    make_job,
     metrics,
     opened,
-    patiently,
+    register_host,
     rows,
     shown,
     toasts,
-    with_host,
+    wait_for,
 )
 from tests.models.test_processes import stubborn
 from tests.models.tiny import make_model
@@ -62,10 +63,10 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         await act(pilot, "training.cancel")
         await settle(pilot)
         assert "there is no host; kdtui host add" in toasts(app)
-        assert "there is no training here" in toasts(app)
+        assert "there is no training" in toasts(app)
 
 
-async def test_where_there_is_a_dataset_a_key_starts_the_first_training(demo_store: Path, settle: Settle) -> None:
+async def test_with_a_dataset_a_key_starts_the_first_training(demo_store: Path, settle: Settle) -> None:
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -76,13 +77,13 @@ async def test_where_there_is_a_dataset_a_key_starts_the_first_training(demo_sto
 async def test_trainings_are_listed_in_all_their_states(
     demo_store: Path, settle: Settle, until: Until, sleeper: str, size: tuple[int, int]
 ) -> None:
-    hand_made(demo_store, "fresh", {})
-    hand_made(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40)})
-    hand_made(demo_store, "halted", {EXIT_CODE: "143", METRICS: metrics(7)})
-    hand_made(demo_store, "wild", {EXIT_CODE: "1", LOG: f"step 1\n{HOSTILE}\n"})
-    quiet = hand_made(demo_store, "quiet", {PID: sleeper, METRICS: metrics(3)})
+    make_job(demo_store, "fresh", {})
+    make_job(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40)})
+    make_job(demo_store, "halted", {EXIT_CODE: "143", METRICS: metrics(7)})
+    make_job(demo_store, "wild", {EXIT_CODE: "1", LOG: f"step 1\n{HOSTILE}\n"})
+    quiet = make_job(demo_store, "quiet", {PID: sleeper, METRICS: metrics(3)})
     os.utime(quiet / PID, (0, 0))
-    hand_made(
+    make_job(
         demo_store, "busy", {PID: sleeper, METRICS: metrics(10)}, TrainingSettings(("a", LONG), "pairs", ("rule",))
     )
     app = opened(demo_store)
@@ -106,11 +107,11 @@ async def test_trainings_are_listed_in_all_their_states(
         assert "\x1b" not in about
         assert app.screen.query_one("#aside").display == (size[0] >= 120)
         await pilot.resize_terminal(*SIZES[1 - SIZES.index(size)])
-        # Textual waits a moment for the last of many sizes.
+        # Textual waits a moment for the last of several sizes.
         await until(pilot, lambda: app.screen.query_one("#aside").display == (size[0] < 120))
 
 
-async def test_a_store_that_cannot_be_read_is_said(empty_store: Path, settle: Settle) -> None:
+async def test_an_unreadable_store_is_reported(empty_store: Path, settle: Settle) -> None:
     empty_store.write_text("this is no database, whatever its name says. " * 100)
     app = opened(empty_store)
     async with app.run_test() as pilot:
@@ -118,17 +119,17 @@ async def test_a_store_that_cannot_be_read_is_said(empty_store: Path, settle: Se
         assert "kdtui.db" in shown(app, "#notice")
 
 
-async def test_what_runs_here_is_looked_at_again_and_again(
+async def test_trainings_on_this_machine_are_watched_while_the_screen_is_visible(
     demo_store: Path, settle: Settle, sleeper: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.02)
-    folder = hand_made(demo_store, "busy", {PID: sleeper, METRICS: metrics(3)})
+    folder = make_job(demo_store, "busy", {PID: sleeper, METRICS: metrics(3)})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await until(pilot, lambda: isinstance(app.screen, JobsScreen) and bool(rows(app)) and rows(app)[0][3] == "3/40")
         (folder / METRICS).write_text(metrics(20))
         await until(pilot, lambda: rows(app)[0][3] == "20/40")
-        # Nobody looks, and so nothing is asked.
+        # The screen is not visible, so nothing is read.
         await act(pilot, "app.models")
         await until(pilot, lambda: not isinstance(app.screen, JobsScreen))
         await settle(pilot)
@@ -142,15 +143,15 @@ async def test_what_runs_here_is_looked_at_again_and_again(
         await until(pilot, lambda: rows(app)[0][2] == "✓ done")
 
 
-# What can be done with a training
+# Actions on a training
 
 
-async def test_what_cannot_be_done_says_why(demo_store: Path, settle: Settle, sleeper: str) -> None:
-    with_host(demo_store, "far")
+async def test_unavailable_actions_say_why(demo_store: Path, settle: Settle, sleeper: str) -> None:
+    register_host(demo_store, "far")
     status = JobStatus("done", 40, 40)
-    hand_made(demo_store, "away", {}, host="far", status=status)
-    hand_made(demo_store, "ended", {EXIT_CODE: "0"})
-    hand_made(demo_store, "busy", {PID: sleeper})
+    make_job(demo_store, "away", {}, host="far", status=status)
+    make_job(demo_store, "ended", {EXIT_CODE: "0"})
+    make_job(demo_store, "busy", {PID: sleeper})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -161,9 +162,9 @@ async def test_what_cannot_be_done_says_why(demo_store: Path, settle: Settle, sl
             await act(pilot, f"training.{action}")
         await settle(pilot)
         for why in (
-            "training busy is at work already; it is running",
+            "training busy is running already",
             "training busy has no adapter yet; it is running",
-            "training busy runs on no host; what it makes is here",
+            "training busy does not run on a host; its adapter is written on this machine",
             "training busy is running; stop it first",
             "training ended is not running; it is done",
             "training ended is done",
@@ -171,10 +172,10 @@ async def test_what_cannot_be_done_says_why(demo_store: Path, settle: Settle, sl
             assert why in toasts(app)
 
 
-async def test_a_training_is_stopped_and_deleted_when_that_is_confirmed(
+async def test_a_training_is_stopped_and_deleted_after_confirmation(
     demo_store: Path, settle: Settle, sleeper: str, until: Until
 ) -> None:
-    folder = hand_made(demo_store, "busy", {PID: sleeper, LOG: "hello\n"})
+    folder = make_job(demo_store, "busy", {PID: sleeper, LOG: "hello\n"})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -186,17 +187,17 @@ async def test_a_training_is_stopped_and_deleted_when_that_is_confirmed(
         await pilot.press("y")
         await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
         assert "training busy has stopped" in toasts(app)
-        await until(pilot, lambda: alone(app) and not shown(app, "#doing"))
+        await until(pilot, lambda: is_idle(app) and not shown(app, "#doing"))
         await act(pilot, "training.remove")
         await pilot.press("y")
         await until(pilot, lambda: not folder.exists() and "deleted training busy" in toasts(app))
         await until(pilot, lambda: "There is no training yet" in shown(app, "#notice"))
 
 
-async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_by_the_same_key(
+async def test_the_wait_for_a_stopping_training_is_shown_and_the_same_key_kills_it(
     demo_store: Path, until: Until, tmp_path: Path
 ) -> None:
-    folder = hand_made(demo_store, "busy", {LOG: "step 3 of 40\n"})
+    folder = make_job(demo_store, "busy", {LOG: "step 3 of 40\n"})
     start_trainer(folder, python=str(stubborn(tmp_path)))
     app = opened(demo_store)
     async with app.run_test() as pilot:
@@ -206,7 +207,7 @@ async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_b
         await until(pilot, lambda: "waiting for busy to stop: 1 s of 120, then it is killed" in shown(app, "#doing"))
         assert "step 3 of 40" in shown(app, "#doing")
         await act(pilot, "training.remove")
-        assert "something is being done with it already" in toasts(app)
+        assert "the training is busy: " in toasts(app)
         await act(pilot, "training.cancel")
         assert isinstance(app.screen, ConfirmDialog)
         assert "kdtui sft cancel --now busy" in app.screen.command
@@ -216,11 +217,11 @@ async def test_a_training_that_does_not_stop_is_waited_for_in_sight_and_killed_b
         await until(pilot, lambda: not shown(app, "#doing"))
 
 
-async def test_a_trainer_that_does_not_start_is_a_sentence(
+async def test_a_trainer_that_does_not_start_is_reported_in_one_sentence(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.sft.processes.sys.executable", "/bin/false")
-    hand_made(demo_store, "halted", {EXIT_CODE: "143"})
+    make_job(demo_store, "halted", {EXIT_CODE: "143"})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -228,8 +229,8 @@ async def test_a_trainer_that_does_not_start_is_a_sentence(
         await until(pilot, lambda: "the trainer did not start" in toasts(app))
 
 
-async def test_the_manifest_says_what_a_training_is_made_of(demo_store: Path, settle: Settle, until: Until) -> None:
-    hand_made(demo_store, "fresh", {"job.json": json.dumps({"base": f"here {LONG}", "seed": 7})})
+async def test_the_manifest_shows_the_files_of_a_training(demo_store: Path, settle: Settle, until: Until) -> None:
+    make_job(demo_store, "fresh", {"job.json": json.dumps({"base": f"here {LONG}", "seed": 7})})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -252,15 +253,15 @@ BUSY, BEGUN = "somebody is at work", {METRICS: metrics(10)}
             "no adapter yet: the training is running, at step 10 of 40, and writes it at its end",
         ),
         ({PID: BUSY}, "no adapter yet: the training is running, and writes it at its end"),
-        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R goes on with it"),
-        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R goes on with it"),
+        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R resumes it"),
+        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R resumes it"),
         ({EXIT_CODE: "0"}, "No such file or directory"),
     ],
 )
-async def test_where_there_is_no_adapter_the_manifest_says_why_and_what_to_do(
+async def test_without_an_adapter_the_manifest_says_why_and_what_to_do(
     demo_store: Path, settle: Settle, until: Until, sleeper: str, files: dict[str, str], says: str
 ) -> None:
-    hand_made(demo_store, "mine", {name: sleeper if text == BUSY else text for name, text in files.items()})
+    make_job(demo_store, "mine", {name: sleeper if text == BUSY else text for name, text in files.items()})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -274,24 +275,24 @@ async def test_where_there_is_no_adapter_the_manifest_says_why_and_what_to_do(
 async def test_the_manifest_says_that_an_adapter_is_still_on_its_host(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
-    with_host(demo_store, "far", "nowhere.invalid")
-    hand_made(demo_store, "away", {}, host="far", status=JobStatus("done", 40, 40))
+    register_host(demo_store, "far", "nowhere.invalid")
+    make_job(demo_store, "away", {}, host="far", status=JobStatus("done", 40, 40))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.manifest")
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
-        assert "the adapter is on far still; F brings it home" in str(app.screen.query_one(Readable).content)
+        assert "the adapter is still on far; F fetches it" in str(app.screen.query_one(Readable).content)
 
 
 # Hosts
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_host_is_checked_and_its_findings_come_as_they_are_found(
+async def test_the_findings_of_a_host_are_shown_as_they_come(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    with_host(demo_store, "login", workdir=tmp_path / "work")
+    register_host(demo_store, "login", workdir=tmp_path / "work")
     app = opened(demo_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
@@ -300,7 +301,7 @@ async def test_a_host_is_checked_and_its_findings_come_as_they_are_found(
         assert isinstance(jobs, JobsScreen)
         await act(pilot, "jobs.check")
         assert isinstance(app.screen, HostDialog) == (size[0] < 120)
-        await until(pilot, lambda: "✓ clock" in jobs._about_host("login").plain)
+        await until(pilot, lambda: "✓ clock" in jobs.host_details("login").plain)
         if size[0] < 120:
             await until(
                 pilot, lambda: "GB free below" in str(app.screen.query_one("VerticalScroll Static", Static).content)
@@ -312,19 +313,19 @@ async def test_a_host_is_checked_and_its_findings_come_as_they_are_found(
             assert jobs.command == "kdtui host check login"
         await until(pilot, lambda: rows(app, "#hosts")[0][3] == "✓ reachable")
         assert "GB free" in rows(app, "#hosts")[0][4]
-    # It is known still when the program is started anew.
+    # It is remembered when the program starts again.
     app = KdtuiApp(demo_store, memory=app.memory)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         assert "GB free" in rows(app, "#hosts")[0][4]
 
 
-async def test_a_host_that_does_not_answer_keeps_nothing_from_being_seen(
+async def test_a_host_that_does_not_answer_blocks_nothing(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_host(demo_store, "dead", ssh="nobody-there.invalid")
+    register_host(demo_store, "dead", ssh="nobody-there.invalid")
     status = JobStatus("running", 5, 40, 1.5)
-    hand_made(demo_store, "far", {}, host="dead", status=status)
+    make_job(demo_store, "far", {}, host="dead", status=status)
     monkeypatch.setenv("KDTUI_SSH_COMMAND", "ssh -F none -o ConnectTimeout=1")
     app = opened(demo_store)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -339,50 +340,50 @@ async def test_a_host_that_does_not_answer_keeps_nothing_from_being_seen(
         assert "✗ host dead" in str(app.screen.query_one("VerticalScroll Static", Static).content)
 
 
-async def test_a_host_that_hangs_does_not_keep_the_program_from_ending(
+async def test_a_hanging_host_does_not_keep_the_program_from_ending(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hanging = tmp_path / "hanging"
     hanging.write_text("#!/bin/sh\nexec sleep 600\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("KDTUI_SSH_COMMAND", str(hanging))
-    with_host(demo_store, "slow", ssh="slow")
-    hand_made(demo_store, "far", {}, host="slow", status=JobStatus("running", 5, 40, 1.5))
+    register_host(demo_store, "slow", ssh="slow")
+    make_job(demo_store, "far", {}, host="slow", status=JobStatus("running", 5, 40, 1.5))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await until(pilot, lambda: rows(app, "#hosts")[0][3] == "… asking slow")
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         running = list(app.activities)
         assert len(running) == 2
         await act(pilot, "job.back")
-        # Following ends with the screen, and the question with the program.
+        # Following stops with the screen, and the question to the host with the program.
         await until(pilot, lambda: sum(activity.is_running for activity in running) == 1)
     assert not any(activity.is_running for activity in running)
 
 
-# On a host
+# Trainings on a host
 
 
 @pytest.fixture
 def workdir(demo_store: Path, server: sshd.Sshd, tmp_path: Path) -> Path:
-    """The folder of a host `far`, behind a real sshd."""
+    """Return the folder of a host `far` with a real sshd."""
     assert server.process is not None
     folder = tmp_path / "there is space"
-    with_host(demo_store, "far", ssh="gpu", workdir=folder)
+    register_host(demo_store, "far", ssh="gpu", workdir=folder)
     return folder
 
 
 @needs_sshd
 @pytest.mark.usefixtures("workdir")
-async def test_a_training_on_a_host_is_watched_and_its_adapter_comes_home(
+async def test_a_training_on_a_host_is_watched_and_its_adapter_is_fetched(
     demo_store: Path, settle: Settle, tmp_path: Path
 ) -> None:
     base = make_model(tmp_path / "tiny.gguf")
     settings = TrainingSettings(("demo-outdoor",), epochs=1)
     db = open_database(demo_store)
-    # A step takes the whole epoch.
+    # One step is a whole epoch.
     plan = TrainingPlan("away", settings, str(base), learning_rate=0.003, batch_tokens=30000, host="far")
     prepare_training(db, plan, jobs_folder(demo_store))
     db.close()
@@ -392,23 +393,23 @@ async def test_a_training_on_a_host_is_watched_and_its_adapter_comes_home(
         assert rows(app)[0][2] == "○ created"
         await act(pilot, "training.resume")
         assert "starting away (asking far)" in shown(app, "#doing")
-        await patiently(pilot, lambda: "training away runs on far as process" in toasts(app))
+        await wait_for(pilot, lambda: "training away runs on far as process" in toasts(app))
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "✓ done" in shown(app, "#title"))
-        await patiently(pilot, lambda: "evaluation at step" in log(app).text)
-        assert "its adapter is on far still" in shown(app, "#title")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
+        await wait_for(pilot, lambda: "evaluation at step" in log(app).text)
+        assert "its adapter is still on far" in shown(app, "#title")
         await act(pilot, "training.adapter")
         await settle(pilot)
         assert "fetch it first" in toasts(app)
         await act(pilot, "training.fetch")
         assert "fetching away from far" in shown(app, "#doing")
-        await patiently(pilot, lambda: "files of training away from far" in toasts(app))
-        await patiently(pilot, lambda: "its adapter is on far still" not in shown(app, "#title"))
+        await wait_for(pilot, lambda: "files of training away from far" in toasts(app))
+        await wait_for(pilot, lambda: "its adapter is still on far" not in shown(app, "#title"))
         assert (demo_store.parent / "jobs" / "away" / "away.gguf").is_file()
 
 
 @needs_sshd
-async def test_a_lost_connection_is_said_and_comes_back(
+async def test_a_lost_connection_is_reported_and_restored(
     demo_store: Path,
     workdir: Path,
     server: sshd.Sshd,
@@ -418,32 +419,32 @@ async def test_a_lost_connection_is_said_and_comes_back(
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
     monkeypatch.setattr("kdtui.workflows.training.watch._HostSource.growth", 0.1)
-    there = workdir / "jobs" / "long"
-    there.mkdir(parents=True)
-    (there / "id").write_text("long")
-    (there / LAUNCH).write_text(sleeper)
-    (there / LOG).write_text("x" * 200_000 + "\nbefore\n")
-    hand_made(demo_store, "long", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
+    folder = workdir / "jobs" / "long"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("long")
+    (folder / LAUNCH).write_text(sleeper)
+    (folder / LOG).write_text("x" * 200_000 + "\nbefore\n")
+    make_job(demo_store, "long", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "before" in log(app).text)
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "before" in log(app).text)
         server.stop()
-        await patiently(pilot, lambda: "trying again" in shown(app, "#title"))
-        with (there / LOG).open("a") as file:
+        await wait_for(pilot, lambda: "retrying" in shown(app, "#title"))
+        with (folder / LOG).open("a") as file:
             file.write("meanwhile\n")
         server.start()
-        await patiently(pilot, lambda: "meanwhile" in log(app).text and "trying again" not in shown(app, "#title"))
+        await wait_for(pilot, lambda: "meanwhile" in log(app).text and "retrying" not in shown(app, "#title"))
         await pilot.press("home")
-        await patiently(pilot, lambda: log(app).text.startswith("xxx"))
+        await wait_for(pilot, lambda: log(app).text.startswith("xxx"))
         await act(pilot, "screen.reload")
         await pilot.press("escape")
-        await patiently(pilot, lambda: alone(app))
+        await wait_for(pilot, lambda: is_idle(app))
 
 
 @needs_sshd
-async def test_a_host_is_asked_only_about_what_may_change_and_while_it_is_looked_at(
+async def test_a_host_is_asked_only_about_active_trainings_and_while_the_screen_is_visible(
     demo_store: Path,
     workdir: Path,
     server: sshd.Sshd,
@@ -452,19 +453,19 @@ async def test_a_host_is_asked_only_about_what_may_change_and_while_it_is_looked
 ) -> None:
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.05)
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._ASK", 0.1)
-    there = workdir / "jobs" / "old"
-    there.mkdir(parents=True)
-    (there / "id").write_text("old")
-    (there / EXIT_CODE).write_text("1")
-    hand_made(demo_store, "old", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
+    folder = workdir / "jobs" / "old"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("old")
+    (folder / EXIT_CODE).write_text("1")
+    make_job(demo_store, "old", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        await patiently(pilot, lambda: rows(app)[0][2] == "✗ failed" and rows(app, "#hosts")[0][3] == "✓ reachable")
-        await patiently(pilot, lambda: alone(app))
+        await wait_for(pilot, lambda: rows(app)[0][2] == "✗ failed" and rows(app, "#hosts")[0][3] == "✓ reachable")
+        await wait_for(pilot, lambda: is_idle(app))
         asked = server.commands
         for _ in range(20):
             await pilot.pause(0.05)
         assert server.commands == asked
         await act(pilot, "screen.reload")
-        await patiently(pilot, lambda: server.commands > asked)
+        await wait_for(pilot, lambda: server.commands > asked)

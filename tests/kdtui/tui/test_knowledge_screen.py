@@ -1,4 +1,4 @@
-"""What is known: searched while one types, narrowed down, looked into, and done something with."""
+"""The place Knowledge: search, facets, pieces, marks and changes."""
 
 import asyncio
 import json
@@ -16,14 +16,16 @@ from textual.widgets import Input, Static
 from benchmarks.large_store import make_store
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.knowledge import tasks
+from kdtui.tui.places.knowledge import store_queries
 from kdtui.tui.places.knowledge.facet_list import FacetList
+from kdtui.tui.places.knowledge.messages import PieceSearch
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.steady import Pane
 from kdtui.workflows.knowledge.distill import distil_annotations
 from store.calls import record_call
@@ -46,7 +48,7 @@ HOSTILE = "[red]x[/red] [/] \x1b[31m\u202eturned\u202c two\nlines e\u0301\u0301\
 
 @pytest.fixture
 def full_store(demo_store: Path) -> Path:
-    """The demo with patterns, rules and thoughts, some of them rejected, one of them by a model."""
+    """A store with the demo, its patterns, rules and thoughts, some rejected, and one written by a model."""
     db = open_database(demo_store)
     list(distil_annotations(db, "demo-outdoor", ["rule", "thought"]))
     call = record_call(
@@ -125,7 +127,7 @@ async def search(pilot: Pilot[None], words: str, settle: Settle) -> None:
 # The list
 
 
-async def test_all_knowledge_is_listed_with_what_is_known_of_it(full_store: Path, settle: Settle) -> None:
+async def test_all_knowledge_is_listed_with_its_measures(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
@@ -148,7 +150,7 @@ async def test_all_knowledge_is_listed_with_what_is_known_of_it(full_store: Path
         assert command(app) == "kdtui knowledge ls --all"
 
 
-async def test_the_search_goes_with_the_typing(demo_store: Path, settle: Settle) -> None:
+async def test_the_search_follows_the_typing(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -164,7 +166,7 @@ async def test_the_search_goes_with_the_typing(demo_store: Path, settle: Settle)
         assert command(app) == "kdtui knowledge ls --all"
 
 
-async def test_filters_stand_among_the_words(full_store: Path, settle: Settle) -> None:
+async def test_filters_can_stand_between_words(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -182,7 +184,7 @@ async def test_filters_stand_among_the_words(full_store: Path, settle: Settle) -
         ("dataset:nowhere", "there is no dataset 'nowhere'"),
     ],
 )
-async def test_what_means_nothing_is_said_and_the_last_result_stays(
+async def test_a_wrong_query_gives_a_message_and_keeps_the_last_result(
     full_store: Path, settle: Settle, words: str, problem: str
 ) -> None:
     app = KdtuiApp(full_store)
@@ -199,14 +201,14 @@ async def test_what_means_nothing_is_said_and_the_last_result_stays(
         assert len(statements(app)) == 1
 
 
-async def test_what_matches_nothing_says_so(demo_store: Path, settle: Settle) -> None:
+async def test_a_search_without_matches_says_so(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         app.screen.query_one("#search", Input).value = "[zz"
         await settle(pilot)
         assert app.screen.query_one("#notice").display
-        assert "Nothing that is known matches “[zz”." in text(app, "#notice")
+        assert "No knowledge matches “[zz”." in text(app, "#notice")
         await act(pilot, "knowledge.clear_search")
         await settle(pilot)
         assert not app.screen.query_one("#notice").display
@@ -242,7 +244,7 @@ async def test_the_order_is_chosen_by_key_and_by_title(full_store: Path, settle:
         assert "newest first, reversed" in state(app)
 
 
-async def test_what_was_searched_and_sorted_by_is_there_again(full_store: Path, tmp_path: Path, settle: Settle) -> None:
+async def test_search_and_order_are_remembered(full_store: Path, tmp_path: Path, settle: Settle) -> None:
     memory = tmp_path / "memory.json"
     app = KdtuiApp(full_store, memory=Memory(memory, full_store))
     async with app.run_test() as pilot:
@@ -268,7 +270,7 @@ async def test_a_memory_that_was_edited_does_no_harm(demo_store: Path, tmp_path:
         assert table(app).row_count == 39
 
 
-async def test_far_more_than_is_in_sight_can_be_gone_through(empty_store: Path, settle: Settle) -> None:
+async def test_a_list_longer_than_the_screen_can_be_scrolled(empty_store: Path, settle: Settle) -> None:
     make_store(empty_store, 3_000, 100)
     app = KdtuiApp(empty_store)
     async with app.run_test(size=(80, 24)) as pilot:
@@ -280,7 +282,7 @@ async def test_far_more_than_is_in_sight_can_be_gone_through(empty_store: Path, 
         last = table(app).cursor_key
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
-        # Those without a support are last both ways, in the other order.
+        # Pieces without a support are last in both directions, in reverse order.
         assert table(app).cursor_row == 0
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
@@ -296,7 +298,7 @@ async def test_far_more_than_is_in_sight_can_be_gone_through(empty_store: Path, 
 # Facets
 
 
-async def test_facets_count_what_is_found_and_narrow_it_down(full_store: Path, settle: Settle, until: Until) -> None:
+async def test_facets_count_the_matches_and_filter_them(full_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
@@ -329,7 +331,7 @@ async def test_facets_count_what_is_found_and_narrow_it_down(full_store: Path, s
         await until(pilot, lambda: app.focused is table(app))
 
 
-async def test_a_narrow_screen_shows_facets_when_they_are_asked_for(full_store: Path, settle: Settle) -> None:
+async def test_a_narrow_screen_shows_facets_on_demand(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
@@ -350,7 +352,7 @@ async def test_a_narrow_screen_shows_facets_when_they_are_asked_for(full_store: 
 # One piece
 
 
-async def test_the_piece_under_the_cursor_is_shown_with_where_it_comes_from(full_store: Path, settle: Settle) -> None:
+async def test_the_piece_under_the_cursor_is_shown_with_its_origin(full_store: Path, settle: Settle) -> None:
     db = open_database(full_store)
     number = next(piece.id for piece in find_knowledge(db) if piece.statement.startswith("Zebra"))
     save_sample(db, "few", [], [number], replace=False)
@@ -377,7 +379,7 @@ async def test_the_piece_under_the_cursor_is_shown_with_where_it_comes_from(full
         assert statements(app)[1] in " ".join(app.screen.query_one(Pane).text.split())
 
 
-async def test_a_measure_that_is_zero_is_told_from_a_small_one_and_from_none(full_store: Path, settle: Settle) -> None:
+async def test_zero_small_and_missing_measures_look_different(full_store: Path, settle: Settle) -> None:
     db = open_database(full_store)
     rules = [NewKnowledge(f"Xylo {support}", "{}", support) for support in (0.0, 0.0002, None)]
     add_knowledge(db, "demo-outdoor", "rule", "large model", rules)
@@ -395,9 +397,7 @@ async def test_a_measure_that_is_zero_is_told_from_a_small_one_and_from_none(ful
         assert "kept · support 0, as no other session has such products" in app.screen.query_one(Pane).text
 
 
-async def test_a_piece_is_opened_in_full_with_what_the_runs_scored(
-    full_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_piece_is_opened_with_the_scores_of_its_runs(full_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(full_store)
     run = start_run(db, "demo-outdoor", "test", "someone", RunSettings("x", ("rule",)))
     session = db.execute("SELECT session FROM sessions WHERE split = 'test'").fetchone()[0]
@@ -416,7 +416,7 @@ async def test_a_piece_is_opened_in_full_with_what_the_runs_scored(
         assert isinstance(app.screen, KnowledgeScreen)
 
 
-async def test_a_session_that_a_piece_comes_from_is_opened(full_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_session_of_a_piece_is_opened(full_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -425,7 +425,7 @@ async def test_a_session_that_a_piece_comes_from_is_opened(full_store: Path, set
         await act(pilot, "piece.open_session")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         assert app.current_mode == "workbench"
-        # Who leaves it is where it was opened, and one that is opened by hand leads back to its list.
+        # Closing the session leads back to the piece; a session opened by hand leads back to its list.
         await act(pilot, "session.back")
         await until(pilot, lambda: isinstance(app.screen, KnowledgeScreen))
         await act(pilot, "app.workbench")
@@ -437,7 +437,7 @@ async def test_a_session_that_a_piece_comes_from_is_opened(full_store: Path, set
         assert app.current_mode == "workbench"
 
 
-async def test_a_piece_is_tried_on_a_session_without_it_and_with_it_alone(
+async def test_a_piece_is_tried_by_comparing_a_student_without_it_and_with_only_it(
     full_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(full_store)
@@ -454,7 +454,7 @@ async def test_a_piece_is_tried_on_a_session_without_it_and_with_it_alone(
         assert text(app, "#asks").splitlines()[0].split()[-1] == "smollm2"
         assert isinstance(screen, SessionScreen)
         assert screen._sides[1].choice.settings.sample == f"only-{number}"
-        # Both are asked at once; what they answer is for other tests.
+        # Both students are asked at once; other tests check the answers.
         assert all(side.request is not None or side.is_done for side in screen._sides)
 
 
@@ -504,7 +504,7 @@ async def test_marked_pieces_become_a_sample(full_store: Path, settle: Settle) -
 
 
 @pytest.mark.parametrize(("query", "flags"), [("format:rule", ""), ("format:rule status:rejected", "--all ")])
-async def test_rejected_pieces_are_in_a_sample_only_when_they_are_asked_for(
+async def test_a_sample_has_rejected_pieces_only_on_demand(
     full_store: Path, settle: Settle, query: str, flags: str
 ) -> None:
     app = KdtuiApp(full_store)
@@ -519,15 +519,15 @@ async def test_rejected_pieces_are_in_a_sample_only_when_they_are_asked_for(
         assert shown.startswith(f"$ kdtui sample create {flags}r --query ")
         await act(pilot, "form.done")
         await settle(pilot)
-        said = " ".join(note.message for note in app._notifications)
-        assert ("rejected pieces are left out" in said) == (not flags)
+        messages = " ".join(note.message for note in app._notifications)
+        assert ("rejected pieces are left out" in messages) == (not flags)
     db = open_database(full_store)
     statuses = {piece.status for status in STATUSES for piece in find_knowledge(db, sample="r", status=status)}
     assert statuses == ({"rejected"} if flags else {"kept"})
     db.close()
 
 
-async def test_all_that_was_found_is_marked_and_named_by_the_search(full_store: Path, settle: Settle) -> None:
+async def test_all_matches_are_marked_and_named_by_the_query(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -547,7 +547,7 @@ async def test_all_that_was_found_is_marked_and_named_by_the_search(full_store: 
         assert "marked" not in state(app)
 
 
-async def test_hits_that_are_not_known_yet_are_marked_too(empty_store: Path, settle: Settle) -> None:
+async def test_matches_that_are_not_loaded_yet_are_marked_too(empty_store: Path, settle: Settle) -> None:
     make_store(empty_store, 1_000, 50)
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
@@ -558,7 +558,7 @@ async def test_hits_that_are_not_known_yet_are_marked_too(empty_store: Path, set
         assert state(app).endswith("· 1,000 marked")
 
 
-async def test_a_name_that_is_taken_is_said(full_store: Path, settle: Settle) -> None:
+async def test_a_taken_name_gives_a_message(full_store: Path, settle: Settle) -> None:
     db = open_database(full_store)
     save_sample(db, "few", [], [], replace=False)
     db.close()
@@ -590,7 +590,7 @@ async def test_marked_pieces_are_exported(full_store: Path, tmp_path: Path, sett
     assert json.loads(line)["statement"] == "Zebra tents go with mats"
 
 
-async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looked_for(
+async def test_a_wrong_filter_gives_a_message_even_after_a_search_for_its_first_word(
     full_store: Path, settle: Settle
 ) -> None:
     app = KdtuiApp(full_store)
@@ -599,27 +599,27 @@ async def test_what_is_wrong_with_a_filter_is_said_though_a_word_of_it_was_looke
         notice = app.screen.query_one("#notice", Static)
         await pilot.press("slash", *"support")
         await settle(pilot)
-        assert str(notice.content).startswith("Nothing that is known matches “support”.")
+        assert str(notice.content).startswith("No knowledge matches “support”.")
         await pilot.press(*":abc")
         await settle(pilot)
         assert str(notice.content) == f"{state(app)}\n\nesc shows all knowledge again."
         assert "support: needs a number" in state(app)
 
 
-async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
+async def test_keys_typed_right_after_a_search_act_on_its_results(
     full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    really_find = tasks.find_pieces
+    real_find = store_queries.find_pieces
 
-    def find_slowly(question: tasks.PieceSearch, db: Database) -> Iterator[Hits]:
+    def find_slowly(question: PieceSearch, db: Database) -> Iterator[Hits]:
         time.sleep(0.2)
-        yield from really_find(question, db)
+        yield from real_find(question, db)
 
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         first = table(app).ids[0]
-        monkeypatch.setattr(tasks, "find_pieces", find_slowly)
+        monkeypatch.setattr(store_queries, "find_pieces", find_slowly)
         for key in ("slash", *"stove", "enter", "d"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
@@ -627,32 +627,32 @@ async def test_what_is_typed_at_once_behind_a_search_is_done_with_what_it_finds(
         asked = " ".join(str(each.content) for each in app.screen.query(Static))
         below = app.screen_stack[-2]
         assert isinstance(below, KnowledgeScreen)
-        found = below.query_one("#knowledge", HitsTable)
-        assert found.ids[0] != first
-        assert f"kdtui knowledge rm {found.ids[0]}" in asked
-        assert found.row_at(0) is not None
-        assert str(found.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
-        # Nor is it a fault where nothing is found, and the list goes away that the key was for.
+        results = below.query_one("#knowledge", HitsTable)
+        assert results.ids[0] != first
+        assert f"kdtui knowledge rm {results.ids[0]}" in asked
+        assert results.row_at(0) is not None
+        assert str(results.row_at(0).cells[2]) in asked  # type: ignore[union-attr]
+        # It is no fault either if nothing matches and the list disappears.
         await act(pilot, "confirm.no")
         await settle(pilot)
         for key in ("slash", *"nothing", "enter", "j"):
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
-        assert str(below.query_one("#notice", Static).content).startswith("Nothing that is known matches")
+        assert str(below.query_one("#notice", Static).content).startswith("No knowledge matches")
 
 
-async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle, until: Until) -> None:
+async def test_deleted_pieces_can_be_restored(full_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         assert isinstance(app.screen, KnowledgeScreen)
-        assert app.screen.why_not("undo") == "nothing was deleted here since the program began"
+        assert app.screen.why_not("undo") == "nothing was deleted since the program started"
         before = list(table(app).ids)
         await act(pilot, "knowledge.delete")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         asked = " ".join(str(each.content) for each in app.screen.query(Static))
         assert "Delete 1 piece of knowledge?" in asked
-        assert "2 links to training sessions go too. u puts them back" in asked
+        assert "2 links to training sessions go too. u restores them" in asked
         await act(pilot, "confirm.no")
         await settle(pilot)
         assert list(table(app).ids) == before
@@ -673,7 +673,7 @@ async def test_what_is_deleted_can_be_put_back(full_store: Path, settle: Settle,
 # What can go wrong
 
 
-async def test_text_from_outside_is_only_text(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_untrusted_text_is_shown_as_plain_text(demo_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(demo_store)
     content = json.dumps({"products": [HOSTILE], "steps": [{"positions": [1, 2], "intent": HOSTILE, "why": HOSTILE}]})
     pieces = [NewKnowledge(HOSTILE, content, 1.0, rejected=HOSTILE)]
@@ -706,7 +706,7 @@ async def test_text_from_outside_is_only_text(demo_store: Path, settle: Settle, 
         await settle(pilot)
 
 
-async def test_a_piece_that_was_imported_says_where_from(demo_store: Path, settle: Settle) -> None:
+async def test_an_imported_piece_names_its_source(demo_store: Path, settle: Settle) -> None:
     db = open_database(demo_store)
     with db.atomic():
         number = record_import(db, "demo-outdoor", "[b]far\x1b[31m away", "/exports/far")
@@ -717,12 +717,12 @@ async def test_a_piece_that_was_imported_says_where_from(demo_store: Path, settl
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
         await search(pilot, "zebras", settle)
-        told = app.screen.query_one(Pane).text
-        assert "imported from dataset [b]far away (/exports/far) at 20" in told
-        assert "not found in this store: its measures are the imported ones" in told
+        details = app.screen.query_one(Pane).text
+        assert "imported from dataset [b]far away (/exports/far) at 20" in details
+        assert "not found in this store: its measures are the imported ones" in details
 
 
-async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_piece_without_sessions_says_so(demo_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(demo_store)
     add_knowledge(db, "demo-outdoor", "rule", "someone", [NewKnowledge("Tents first", "{}", 0.99)])
     db.close()
@@ -733,7 +733,7 @@ async def test_a_piece_that_comes_from_no_session_says_so(demo_store: Path, sett
         await until(pilot, lambda: isinstance(app.screen, PieceDialog))
         await act(pilot, "piece.open_session")
         assert isinstance(app.screen, PieceDialog)
-        assert [*app._notifications][-1].message == "no session is named that this comes from"
+        assert [*app._notifications][-1].message == "the piece names no session that it comes from"
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:
@@ -757,7 +757,7 @@ async def test_a_dataset_without_knowledge_says_how_to_mine_it(demo_store: Path,
         assert "kdtui knowledge mine --dataset demo-outdoor" in text(app, "#notice")
 
 
-async def test_a_file_that_is_no_store_is_one_sentence(empty_store: Path, settle: Settle) -> None:
+async def test_a_file_that_is_not_a_store_gives_a_message(empty_store: Path, settle: Settle) -> None:
     empty_store.write_text("dear diary")
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
@@ -765,7 +765,7 @@ async def test_a_file_that_is_no_store_is_one_sentence(empty_store: Path, settle
         assert "not an SQLite database" in text(app, "#notice")
 
 
-async def test_what_another_program_writes_is_there_after_looking_again(full_store: Path, settle: Settle) -> None:
+async def test_reloading_shows_what_another_program_writes(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -779,7 +779,7 @@ async def test_what_another_program_writes_is_there_after_looking_again(full_sto
         assert table(app).cursor_row == 2
 
 
-async def test_keys_of_the_user_do_what_they_are_for(full_store: Path, settle: Settle) -> None:
+async def test_configured_keys_work(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store, config=Config(keymap={"knowledge.mark": "x"}))
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -787,7 +787,7 @@ async def test_keys_of_the_user_do_what_they_are_for(full_store: Path, settle: S
         assert state(app).endswith("· 1 marked")
 
 
-async def test_the_list_takes_the_keys_whenever_it_comes_to_be_shown(full_store: Path, settle: Settle) -> None:
+async def test_the_list_has_the_focus_whenever_it_appears(full_store: Path, settle: Settle) -> None:
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -797,7 +797,7 @@ async def test_the_list_takes_the_keys_whenever_it_comes_to_be_shown(full_store:
         assert app.focused is table
         for steps in range(6):
             screen.show_content(browse, unless="nothing", focus=table)
-            # Textual hides it and takes the focus away in steps of its own.
+            # Textual hides the list and moves the focus in separate steps.
             for _ in range(steps):
                 await asyncio.sleep(0.005)
             assert app.focused is None

@@ -1,4 +1,4 @@
-"""The place Models: what is there, what there is to know of it, and what can be done with it."""
+"""The place Models: the list, details of a model, and the actions on it."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.widgets.row_table import RowTable
@@ -33,7 +34,7 @@ HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 
 
 @pytest.fixture
 def model_store(empty_store: Path, tmp_path: Path) -> Path:
-    """A store with two bases, and an adapter for one of them, from a training."""
+    """Return a store with two bases, and an adapter that was trained for one of them."""
     db = open_database(empty_store)
     right = make_model(tmp_path / "right.gguf")
     for path in (right, make_model(tmp_path / "other.gguf", norm=2.0)):
@@ -65,7 +66,7 @@ def cells(app: KdtuiApp, name: str) -> list[str]:
 
 
 def shown(widget: Static, width: int = 200) -> str:
-    """What a widget shows, as text."""
+    """Return the content of a widget as text."""
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(widget.content, markup=False)
@@ -81,7 +82,7 @@ def toasts(app: KdtuiApp) -> list[str]:
 
 
 def is_idle(app: KdtuiApp) -> bool:
-    """Whether what was begun here is over, and it was said how."""
+    """Return whether all work has ended, and its outcome was reported."""
     return isinstance(app.screen, ModelsScreen) and not app.screen.query_one("#work").display and bool(toasts(app))
 
 
@@ -91,7 +92,7 @@ def command(app: KdtuiApp) -> str:
 
 
 async def go(pilot: Pilot[None], settle: Settle, model: str = "smollm2") -> None:
-    """Go to the place, and there to a model."""
+    """Go to a model in the place Models."""
     await settle(pilot)
     await pilot.press("7")
     await settle(pilot)
@@ -100,9 +101,7 @@ async def go(pilot: Pilot[None], settle: Settle, model: str = "smollm2") -> None
     await settle(pilot)
 
 
-async def test_a_store_without_models_shows_those_that_come_along_and_what_to_do(
-    empty_store: Path, settle: Settle
-) -> None:
+async def test_a_store_without_models_shows_the_shipped_ones_and_what_to_do(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await go(pilot, settle)
@@ -115,7 +114,7 @@ async def test_a_store_without_models_shows_those_that_come_along_and_what_to_do
         await act(pilot, "models.remove")
         assert "smollm2 comes with kdtui" in toasts(app)[-1]
         await act(pilot, "models.stop")
-        assert "nothing is at work here" in toasts(app)[-1]
+        assert "nothing is running" in toasts(app)[-1]
 
 
 async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
@@ -140,7 +139,9 @@ async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
 
 
 @pytest.mark.parametrize("key", ["v", "enter"])
-async def test_all_of_a_model_is_shown_over_the_list_and_copied(model_store: Path, settle: Settle, key: str) -> None:
+async def test_the_details_of_a_model_open_over_the_list_and_are_copied(
+    model_store: Path, settle: Settle, key: str
+) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
         await go(pilot, settle, "tuned")
@@ -162,7 +163,7 @@ async def test_the_path_of_a_model_is_copied(model_store: Path, settle: Settle, 
         assert app.clipboard == str(tmp_path / "right.gguf")
 
 
-async def test_a_file_gets_a_name_by_a_form_that_shows_the_command(
+async def test_a_form_gives_a_file_a_name_and_shows_the_command(
     empty_store: Path, settle: Settle, tmp_path: Path
 ) -> None:
     path = make_model(tmp_path / "My Model.gguf")
@@ -183,7 +184,7 @@ async def test_a_file_gets_a_name_by_a_form_that_shows_the_command(
         assert cells(app, "my-model")[1] == "base"
 
 
-async def test_what_cannot_be_added_is_a_sentence(model_store: Path, settle: Settle, tmp_path: Path) -> None:
+async def test_an_unusable_file_is_reported_in_one_sentence(model_store: Path, settle: Settle, tmp_path: Path) -> None:
     model = str(tmp_path / "right.gguf")
     app = KdtuiApp(model_store)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -227,9 +228,7 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         assert (model_store.parent / "models" / "small.gguf").exists()
 
 
-async def test_the_writing_of_a_model_can_be_stopped_and_leaves_nothing(
-    model_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_stopped_quantization_leaves_nothing(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
         await go(pilot, settle)
@@ -247,7 +246,9 @@ async def test_the_writing_of_a_model_can_be_stopped_and_leaves_nothing(
         assert not list((model_store.parent / "models").iterdir())
 
 
-async def test_what_cannot_be_written_is_a_sentence(model_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_failed_quantization_is_reported_in_one_sentence(
+    model_store: Path, settle: Settle, until: Until
+) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
         await go(pilot, settle, "right")
@@ -258,14 +259,12 @@ async def test_what_cannot_be_written_is_a_sentence(model_store: Path, settle: S
         await until(pilot, lambda: any("cannot be written: there is a model 'other'" in each for each in toasts(app)))
 
 
-async def test_adapters_are_merged_by_a_form_that_shows_the_command(
-    model_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "right")
         await act(pilot, "models.merge")
-        assert "right is no adapter" in toasts(app)[-1]
+        assert "right is not an adapter" in toasts(app)[-1]
         await go(pilot, settle, "tuned")
         await act(pilot, "models.merge")
         form = app.screen
@@ -298,7 +297,7 @@ async def test_adapters_are_merged_by_a_form_that_shows_the_command(
         assert not app.screen.query_one("#work").display
 
 
-async def test_what_cannot_be_merged_is_a_sentence(model_store: Path, settle: Settle, until: Until) -> None:
+async def test_an_impossible_merge_is_reported_in_one_sentence(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "tuned")
@@ -311,7 +310,7 @@ async def test_what_cannot_be_merged_is_a_sentence(model_store: Path, settle: Se
         assert names(model_store) == ["other", "right", "tuned"]
 
 
-async def test_an_adapter_is_exported_and_taken_in_again(
+async def test_an_adapter_is_exported_and_imported_again(
     model_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     app = KdtuiApp(model_store)
@@ -319,7 +318,7 @@ async def test_an_adapter_is_exported_and_taken_in_again(
     async with app.run_test(size=(160, 50)) as pilot:
         await go(pilot, settle, "other")
         await act(pilot, "models.export")
-        assert "other is no adapter" in toasts(app)[-1]
+        assert "other is not an adapter" in toasts(app)[-1]
         await go(pilot, settle, "tuned")
         await act(pilot, "models.export")
         form = app.screen
@@ -346,7 +345,7 @@ async def test_an_adapter_is_exported_and_taken_in_again(
         )
         await act(pilot, "form.done")
         await until(pilot, lambda: is_idle(app))
-        assert "again is there" in toasts(app)[-1]
+        assert "again is added" in toasts(app)[-1]
         await settle(pilot)
         assert table(app).cursor_key == "again"
         assert "fits right: yes" in details(app)
@@ -360,7 +359,7 @@ async def test_an_adapter_is_exported_and_taken_in_again(
         assert not own.exists()
 
 
-async def test_forgetting_a_model_says_what_becomes_of_its_file(
+async def test_forgetting_a_model_says_what_happens_to_its_file(
     model_store: Path, settle: Settle, tmp_path: Path
 ) -> None:
     mine = make_model(tmp_path / "mine.gguf")
@@ -368,7 +367,7 @@ async def test_forgetting_a_model_says_what_becomes_of_its_file(
     add_model(db, NamedModel("made", mine, "right as Q4_0", made=True))
     db.close()
     app = KdtuiApp(model_store)
-    for name, told, there in (
+    for name, consequence, remaining in (
         ("tuned", "kdtui sft rm tuned", ["made", "other", "right"]),
         ("right", "the file stays", ["made", "other"]),
         ("made", "The file is deleted", ["other"]),
@@ -379,15 +378,15 @@ async def test_forgetting_a_model_says_what_becomes_of_its_file(
             await act(pilot, "models.remove")
             assert isinstance(app.screen, ConfirmDialog)
             question = " ".join(shown(each) for each in app.screen.query(Static))
-            assert told in " ".join(question.split())
+            assert consequence in " ".join(question.split())
             await act(pilot, "confirm.no")
             await settle(pilot)
             assert name in names(model_store)
             await act(pilot, "models.remove")
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
-            assert names(model_store) == there
-            assert table(app).row_count == len(there) + 3
+            assert names(model_store) == remaining
+            assert table(app).row_count == len(remaining) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
 
@@ -435,7 +434,7 @@ async def test_an_adapter_without_its_base_cannot_be_used(model_store: Path, set
         assert app.current_mode == "models"
 
 
-async def test_a_file_that_has_gone_is_shown_as_such(model_store: Path, settle: Settle, tmp_path: Path) -> None:
+async def test_a_missing_file_is_shown_as_such(model_store: Path, settle: Settle, tmp_path: Path) -> None:
     (tmp_path / "right.gguf").unlink()
     app = KdtuiApp(model_store)
     async with app.run_test(size=(200, 60)) as pilot:
@@ -451,7 +450,7 @@ async def test_a_file_that_has_gone_is_shown_as_such(model_store: Path, settle: 
         assert "No such file" not in details(app)
 
 
-async def test_models_that_come_meanwhile_are_seen_and_the_cursor_stays(
+async def test_models_added_by_other_programs_appear_and_the_cursor_stays(
     model_store: Path, settle: Settle, tmp_path: Path
 ) -> None:
     app = KdtuiApp(model_store, memory=Memory(tmp_path / "memory.json", model_store))
@@ -471,7 +470,7 @@ async def test_models_that_come_meanwhile_are_seen_and_the_cursor_stays(
         assert table(app).cursor_key == "right"
 
 
-async def test_a_store_that_breaks_is_a_sentence(model_store: Path, settle: Settle) -> None:
+async def test_a_broken_store_is_reported_in_one_sentence(model_store: Path, settle: Settle) -> None:
     with sqlite3.connect(model_store) as db:
         db.execute("DROP TABLE models")
     app = KdtuiApp(model_store)
@@ -511,7 +510,7 @@ async def test_hostile_manifests_and_names_are_text(
         assert not any(character in line for line in lines for character in "\x1b\u202e")
 
 
-async def test_it_can_be_resized_at_any_time(model_store: Path, settle: Settle) -> None:
+async def test_the_screen_can_be_resized_at_any_time(model_store: Path, settle: Settle) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await go(pilot, settle)
@@ -521,9 +520,7 @@ async def test_it_can_be_resized_at_any_time(model_store: Path, settle: Settle) 
             assert table(app).row_count == 6
 
 
-async def test_a_file_that_is_no_store_is_one_sentence_in_place_of_a_list_without_rows(
-    tmp_path: Path, settle: Settle
-) -> None:
+async def test_a_file_that_is_not_a_store_is_reported_in_place_of_the_list(tmp_path: Path, settle: Settle) -> None:
     path = tmp_path / "other.db"
     path.write_text("this is not a database, however long it may be\n" * 100)
     app = KdtuiApp(path)

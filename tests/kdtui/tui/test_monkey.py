@@ -1,4 +1,4 @@
-"""Someone who presses, clicks and resizes at random breaks nothing."""
+"""Random keys, clicks and sizes cause no fault."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -19,32 +19,32 @@ Settle = Callable[[Pilot[None]], Awaitable[None]]
 
 STEPS = 5000
 PARTS = 4
-"""Monkeys that share the steps, each with a temper of its own."""
+"""The number of monkeys that share the steps, each with a different seed."""
 
 _BETWEEN = 0.005
 """Seconds between two keys."""
 
-# They would leave.
+# These quit the app.
 _LEAVES = {"q", "ctrl+q", "ctrl+c"}
 _KEYS = sorted({key for keys in keys_of({}).values() for key in keys} - _LEAVES)
 _TEXT = [*"ab:>.5 \"'[]{}\\", "日", "e", "tab", "shift+tab", "backspace", "left", "right", "delete", "space"]
-# From 120 columns on parts stand side by side, from 36 lines on forms show more.
+# From 120 columns on, parts are side by side; from 36 lines on, forms show more.
 _SIZES = [(80, 24), (200, 60), (80, 36), (130, 24), (120, 36), (40, 12), (20, 5), (3, 2), (1, 1)]
 
 
 @pytest.mark.parametrize("seed", range(PARTS))
-async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
+async def test_random_keys_clicks_and_sizes_cause_no_fault(
     seed: int, demo_store: Path, settle: Settle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise KdtuiError("no training for monkeys")
 
-    # It exports to wherever it is.
+    # An export writes to the current folder.
     monkeypatch.chdir(tmp_path)
-    # What would outlive the test.
+    # These would outlive the test.
     monkeypatch.setattr("models.sft.processes.start_trainer", refuse)
     monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", refuse)
-    # By its key, by a click on the footer, or by the palette.
+    # By key, by a click on the footer, or by the palette.
     monkeypatch.setattr(KdtuiApp, "exit", lambda *_, **__: None)
     random = Random(seed)
     app = KdtuiApp(demo_store, memory=Memory(demo_store.with_name("memory.json"), demo_store))
@@ -55,13 +55,13 @@ async def test_nothing_that_is_pressed_clicked_or_resized_is_a_fault(
             what = random.random()
             if what < 0.93:
                 done.append(key := random.choice(_KEYS if what < 0.75 else _TEXT))
-                # It does not wait until the app is at rest, which it need not be for a long time.
+                # The monkey does not wait for the app to rest, which can take long.
                 app.simulate_key(key)
                 await asyncio.sleep(_BETWEEN)
             elif what < 0.98:
                 spot = random.randrange(app.size.width), random.randrange(app.size.height)
                 done.append(spot)
-                # A screen that has just come has nothing on it yet, and the pilot wants to know what it clicks on.
+                # A new screen is empty, and the pilot has to know what it clicks on.
                 with suppress(NoWidget):
                     await pilot.click(offset=spot, times=random.choice((1, 1, 2)))
             else:

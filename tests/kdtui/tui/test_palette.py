@@ -1,4 +1,4 @@
-"""The palette finds what the store has by its names, and does what can be done in other places."""
+"""The palette finds names in the store, and runs actions of other places."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,13 +9,14 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog
+from kdtui.tui.core.dialogs import ConfirmDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.help import HelpScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.models.screen import ModelsScreen
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.samples.screen import SamplesScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
@@ -24,7 +25,7 @@ from store.records import TrainingSettings
 from store.samples import list_samples, save_sample
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -41,12 +42,12 @@ def named_store(store: Path) -> Path:
     save_sample(db, HOSTILE, [], [3], replace=False)
     add_model(db, NamedModel("camper", store, "a test", False, "adapter"))
     db.close()
-    hand_made(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
+    make_job(store, "camping", {"exit_code": "0", "log": "done\n"}, TrainingSettings(("trail",)))
     return store
 
 
-async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list[list[str]]:
-    """What the palette lists for a text, each as lines; it is waited for one of this title."""
+async def listed_options(pilot: Pilot[None], until: Until, text: str, title: str) -> list[list[str]]:
+    """Return the lines of the options that the palette lists for a text, after one with this title appears."""
     app = pilot.app
     await act(pilot, "app.palette")
     await until(pilot, lambda: isinstance(app.screen, CommandPalette))
@@ -60,8 +61,8 @@ async def found(pilot: Pilot[None], until: Until, text: str, title: str) -> list
 
 
 async def choose(pilot: Pilot[None], until: Until, text: str, title: str) -> None:
-    """Choose what has this title."""
-    titles = [each[0] for each in await found(pilot, until, text, title)]
+    """Choose the option with this title."""
+    titles = [each[0] for each in await listed_options(pilot, until, text, title)]
     pilot.app.screen.query_one(CommandList).highlighted = titles.index(title)
     await pilot.press("enter")
     await until(pilot, lambda: not isinstance(pilot.app.screen, CommandPalette))
@@ -88,7 +89,7 @@ async def test_a_dataset_is_found_and_its_sessions_are_listed(named_store: Path,
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
 
 
-async def test_a_run_is_found_and_opened_though_a_filter_hides_it(
+async def test_a_run_is_found_and_opened_even_if_a_filter_hides_it(
     named_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(named_store)
@@ -106,7 +107,7 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for name in (HOSTILE, "half"):
-            # Names are no markup.
+            # Names are not markup.
             await choose(pilot, until, name, f"Sample {name}")
             await settle(pilot)
             assert isinstance(app.screen, SamplesScreen)
@@ -116,11 +117,11 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         assert isinstance(app.screen, ModelsScreen)
         assert app.screen.query_one(RowTable).cursor_key == "camper"
         await choose(pilot, until, "camping", "Training camping")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
-        assert app.screen.name_of_training == "camping"  # type: ignore[attr-defined]
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        assert app.screen.training_name == "camping"  # type: ignore[attr-defined]
 
 
-async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_deleted_row_gives_a_message(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -132,11 +133,11 @@ async def test_what_is_gone_since_it_was_found_issaid(named_store: Path, settle:
             ("jobs", "gone", "there is no training 'gone' any more"),
         ):
             app.show_in_place(place, key)
-            await until(pilot, lambda sentence=sentence: sentence in [said.sentence for said in app.said])  # type: ignore[misc]
+            await until(pilot, lambda sentence=sentence: sentence in [each.sentence for each in app.past_messages])  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("visited", [False, True])
-async def test_a_command_of_another_place_is_done_there(
+async def test_a_command_of_another_place_runs_there(
     visited: bool, named_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(named_store)
@@ -148,15 +149,13 @@ async def test_a_command_of_another_place_is_done_there(
             await act(pilot, "table.select")
             await until(pilot, lambda: isinstance(app.screen, RunScreen))
             await act(pilot, "app.knowledge")
-        # It is found by what it is for, too.
+        # It is also found by its purpose.
         await choose(pilot, until, "evaluate a student", "Runs: New")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert app.current_mode == "runs"
 
 
-async def test_what_is_about_a_row_is_offered_where_the_row_can_be_seen(
-    named_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_an_action_on_a_row_is_only_offered(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
@@ -169,13 +168,13 @@ async def test_what_is_about_a_row_is_offered_where_the_row_can_be_seen(
     db.close()
 
 
-async def test_what_cannot_be_done_elsewhere_says_why(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     why = f"mark two samples first, with {app.key_of('samples.mark')}"
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        # Nobody has been there, so it is known as soon as somebody is.
-        assert ["Samples: Overlap", "Show which pieces the two marked samples share"] in await found(
+        # The place is not loaded, so this is known only after the user opens it.
+        assert ["Samples: Overlap", "Show which pieces the two marked samples share"] in await listed_options(
             pilot, until, "overlap", "Samples: Overlap"
         )
         await pilot.press("escape")
@@ -187,16 +186,16 @@ async def test_what_cannot_be_done_elsewhere_says_why(demo_store: Path, settle: 
         assert [
             "Samples: Overlap",
             f"Show which pieces the two marked samples share (not now: {why})",
-        ] in await found(pilot, until, "overlap", "Samples: Overlap")
+        ] in await listed_options(pilot, until, "overlap", "Samples: Overlap")
 
 
-async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
+async def test_an_action_on_a_session_runs_in_it_or_says_how_to_open_one(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await choose(pilot, until, "how it is asked", "Workbench: Settings")
+        await choose(pilot, until, "knowledge and its strategy", "Workbench: Settings")
         await until(pilot, lambda: "Open a session first, with ⏎" in [title for title, _ in notices(app)])
         assert app.current_mode == "workbench"
         await settle(pilot)
@@ -204,18 +203,16 @@ async def test_what_needs_an_open_session_is_done_in_it_or_says_how_to_open_one(
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
         await act(pilot, "app.knowledge")
-        await choose(pilot, until, "how it is asked", "Workbench: Settings")
+        await choose(pilot, until, "knowledge and its strategy", "Workbench: Settings")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         assert app.current_mode == "workbench"
 
 
-async def test_scattered_letters_of_what_a_command_is_for_find_nothing(
-    named_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_scattered_letters_of_a_purpose_find_nothing(named_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(named_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        assert [each[0] for each in await found(pilot, until, "half", "Sample half")] == ["Sample half"]
+        assert [each[0] for each in await listed_options(pilot, until, "half", "Sample half")] == ["Sample half"]
 
 
 async def test_the_palette_names_no_command_twice(demo_store: Path, settle: Settle, until: Until) -> None:
@@ -223,7 +220,7 @@ async def test_the_palette_names_no_command_twice(demo_store: Path, settle: Sett
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         for text, title in (("", "Workbench: Search"), ("help", "Help")):
-            listed = await found(pilot, until, text, title)
+            listed = await listed_options(pilot, until, text, title)
             purposes = [purpose.partition(" (not now")[0] for _, purpose in listed]
             assert len(purposes) == len(set(purposes)), sorted(purposes)
             await pilot.press("escape")

@@ -18,11 +18,11 @@ pytestmark = needs_tmux
 
 @pytest.fixture(params=[(80, 24), (200, 50)], ids=["80x24", "200x50"])
 def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Terminal]:
-    with opened(demo_store, *request.param) as found:
-        yield found
+    with opened(demo_store, *request.param) as terminal:
+        yield terminal
 
 
-def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal) -> None:
+def test_a_session_is_opened_and_answered_and_the_app_quits(terminal: Terminal) -> None:
     terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
@@ -36,7 +36,7 @@ def test_a_session_is_opened_and_answered_and_the_app_is_left(terminal: Terminal
 
 
 def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) -> None:
-    """The walk of docs/tour.md, with a tiny base and a few sessions, from which soon is learned what can be."""
+    """Follow docs/tour.md, with a tiny base and few sessions, so that the training is short."""
     db = open_database(demo_store)
     list(import_dataset(db, few, "few"))
     list(distil_annotations(db, "demo-outdoor", ["rule"]))
@@ -74,8 +74,8 @@ def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) 
         terminal.wait_for("ended with 0")
 
 
-def test_the_command_is_copied_and_the_mouse_and_other_sizes_work(demo_store: Path) -> None:
-    # What a shell has exported is not how large the terminal is.
+def test_copying_the_mouse_and_resizing_work(demo_store: Path) -> None:
+    # The size that a shell has exported is not the size of the terminal.
     with opened(demo_store, 80, 24, "COLUMNS=80 LINES=24") as terminal:
         terminal.press("c")
         terminal.wait_for("copied:")
@@ -93,14 +93,14 @@ def test_the_command_is_copied_and_the_mouse_and_other_sizes_work(demo_store: Pa
 
 
 @pytest.mark.parametrize("variables", ["NO_COLOR=1", "TERM=xterm-16color COLORTERM="], ids=["none", "16"])
-def test_with_few_colours_one_sees_where_one_is(demo_store: Path, variables: str) -> None:
+def test_with_few_colours_the_cursor_is_visible(demo_store: Path, variables: str) -> None:
     with opened(demo_store, 80, 24, variables) as terminal:
         assert "▸1 Knowledge" in terminal.screen()
         if variables.startswith("NO_COLOR"):
             colours = re.findall(r"[34]8[;:]5[;:](\d+)", terminal.screen("-e"))
-            # Black, white, and the greys between them.
+            # Black, white, and greys.
             assert all(int(each) in (0, 7, 8, 15, 16, 59, 102, 145, 188, 231, *range(232, 256)) for each in colours)
-            # The row under the cursor is told by more than a colour.
-            # The piece below the list has the number too.
+            # The row under the cursor differs by more than a colour.
+            # The piece below the list shows the number too.
             row = next(line for line in terminal.screen("-e").splitlines() if "0.475" in line)
             assert re.search(r"\x1b\[(?:\d+;)*[17]m", row), repr(row)

@@ -1,4 +1,4 @@
-"""A router is chosen like an adapter, and the session shows which adapter it chose, and why."""
+"""A router is chosen like an adapter, and the session shows its choice and the reason."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +10,8 @@ from textual.widgets import Select, Static
 
 from kdtui.distill.routing import fit_router, make_router
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog, TextDialog
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.workflows.adapters.routers import routes_of
 from store.database import open_database
 from store.models import NamedModel, add_model

@@ -1,4 +1,4 @@
-"""A table of any number of rows, of which a few are in memory."""
+"""A table with any number of rows, of which a few are in memory."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -9,7 +9,8 @@ from textual import on
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
-from kdtui.tui.widgets.row_table import PAGE, Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import PAGE, Column, Row
 from tests.acting import act, rest
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -27,7 +28,7 @@ def row(number: int) -> Row:
 
 
 class TableApp(App[None]):
-    """An app with a table of so many rows, which come when they are asked for."""
+    """An app with a table of this number of rows, which are delivered on request."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class TableApp(App[None]):
 
     @on(RowTable.RowHighlighted)
     def note(self, event: RowTable.RowHighlighted) -> None:
-        # A message for one that opens a row is of its own kind.
+        # `RowSelected` derives from `RowHighlighted`.
         if not isinstance(event, RowTable.RowSelected):
             self.highlighted.append(event.key)
 
@@ -73,7 +74,7 @@ class TableApp(App[None]):
         self.sorts.append(event.sort)
 
 
-async def test_the_last_of_a_million_rows_is_a_key_away_and_few_are_asked_for() -> None:
+async def test_the_last_of_a_million_rows_is_a_key_away_and_few_rows_are_requested() -> None:
     app = TableApp(MILLION)
     async with app.run_test(size=(60, 20)) as pilot:
         await rest(pilot)
@@ -88,7 +89,7 @@ async def test_the_last_of_a_million_rows_is_a_key_away_and_few_are_asked_for() 
         assert len(app.asked) <= 6
 
 
-async def test_the_cursor_goes_by_rows_and_pages_and_stays_in_sight() -> None:
+async def test_the_cursor_moves_by_rows_and_pages_and_stays_in_sight() -> None:
     app = TableApp(1000)
     async with app.run_test(size=(60, 11)) as pilot:
         await rest(pilot)
@@ -113,12 +114,12 @@ async def test_only_pages_near_the_cursor_stay_in_memory() -> None:
         for number in range(0, 200 * PAGE, PAGE):
             app.table.move_to(number)
             await rest(pilot)
-        held = sum(len(page) for page in app.table._pages.values())
-        assert held <= 85 * PAGE
+        rows_in_memory = sum(len(page) for page in app.table._cache._pages.values())
+        assert rows_in_memory <= 85 * PAGE
         assert app.table.cursor_key == str(199 * PAGE)
 
 
-async def test_a_click_puts_the_cursor_two_open_and_one_on_a_title_sorts() -> None:
+async def test_a_click_moves_the_cursor_a_double_click_opens_and_a_click_on_a_title_sorts() -> None:
     app = TableApp(50)
     async with app.run_test(size=(60, 20)) as pilot:
         await rest(pilot)
@@ -143,7 +144,7 @@ async def test_marks_are_signs_and_not_only_colours() -> None:
         assert [line.startswith("✓row") for line in app.lines[1:6]] == [False, True, False, True, False]
 
 
-async def test_a_mark_takes_no_place_of_a_number() -> None:
+async def test_a_mark_does_not_cover_a_number() -> None:
     class Numbered(TableApp):
         def compose(self) -> ComposeResult:
             yield RowTable((Column("Run", 4, right=True), Column("Name", 8, share=1)), id="table")
@@ -159,7 +160,7 @@ async def test_a_mark_takes_no_place_of_a_number() -> None:
 
 
 @pytest.mark.parametrize("width", [12, 30, 60, 119, 120, 200])
-async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width: int) -> None:
+async def test_columns_share_the_room_and_wide_ones_need_a_wide_table(width: int) -> None:
     app = TableApp(5)
     async with app.run_test(size=(width, 10)) as pilot:
         await rest(pilot)
@@ -167,7 +168,7 @@ async def test_columns_share_the_room_and_those_that_need_much_wait_for_it(width
         assert ("Remark" in app.lines[0]) == (width >= 120)
 
 
-async def test_a_text_that_is_too_long_loses_its_middle_where_many_begin_alike() -> None:
+async def test_a_long_text_of_a_middle_column_loses_its_middle() -> None:
     class Paths(App[None]):
         def compose(self) -> ComposeResult:
             yield RowTable((Column("Path", 15, middle=True),), id="table")
@@ -194,7 +195,7 @@ async def test_a_text_that_is_too_long_loses_its_middle_where_many_begin_alike()
                 ]
 
 
-async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() -> None:
+async def test_new_rows_keep_the_cursor_on_the_row_of_its_key() -> None:
     app = TableApp(0)
     async with app.run_test(size=(60, 20)) as pilot:
         await rest(pilot)
@@ -211,7 +212,7 @@ async def test_rows_that_are_shown_anew_keep_the_cursor_on_the_row_of_its_key() 
         assert app.opened == []
 
 
-async def test_a_table_that_grows_or_shrinks_shows_the_rows_that_there_are() -> None:
+async def test_a_table_that_grows_or_shrinks_shows_its_rows() -> None:
     app = TableApp(150)
     async with app.run_test(size=(60, 20)) as pilot:
         await rest(pilot)
@@ -248,7 +249,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", [*HOSTILE, "long " * 2000])
-async def test_any_text_is_one_line_of_just_so_many_cells(text: str) -> None:
+async def test_any_text_fits_exactly_into_one_line(text: str) -> None:
     app = TableApp(0)
     async with app.run_test(size=(60, 5)) as pilot:
         await rest(pilot)
@@ -259,7 +260,7 @@ async def test_any_text_is_one_line_of_just_so_many_cells(text: str) -> None:
         assert not set(strip.text) & set("\x1b\t\n\r\u202e")
 
 
-async def test_it_can_be_resized_at_any_time(until: Until) -> None:
+async def test_a_table_can_be_resized_at_any_time(until: Until) -> None:
     app = TableApp(MILLION)
     async with app.run_test(size=(60, 20)) as pilot:
         await act(pilot, "table.bottom")

@@ -1,4 +1,4 @@
-"""The place of runs, where they are over different sessions: floors and plots of each, and tags to find runs by."""
+"""The place Runs with runs over different sessions: their floors and plots, and tags."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -20,26 +20,26 @@ from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (
     STATE,
     Settle,
-    at_runs,
     command,
     notice,
     numbers,
-    rested,
+    open_runs,
     row_of,
     rows,
     shown,
     toasts,
+    wait_until_computed,
 )
 
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 SUBSETS: list[tuple[int | None, int | None]] = [(None, None), (3, 0), (3, 0), (3, 1), (3, None)]
-"""Limit and seed of the runs 1 to 5; the last one is of an earlier version."""
+"""Limit and seed of the runs 1 to 5; an earlier version made the last one."""
 
 
 @pytest.fixture
 def subsets(demo_store: Path) -> Path:
-    """Runs of the pattern student over the test split, and parts of it."""
+    """Return a store with runs of the pattern student over the test split, and over parts of it."""
     db = open_database(demo_store)
     for limit, seed in SUBSETS:
         sessions = evaluate.split_to_score(db, "demo-outdoor", "test", limit, seed)
@@ -49,10 +49,10 @@ def subsets(demo_store: Path) -> Path:
     return demo_store
 
 
-async def test_each_subset_has_one_row_of_floors_that_says_which_it_is(subsets: Path, settle: Settle) -> None:
+async def test_each_subset_has_one_row_of_floors_that_names_it(subsets: Path, settle: Settle) -> None:
     app = KdtuiApp(subsets)
     async with app.run_test(size=(200, 40)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         blocks = [row for row in rows(app) if row[STATE] == "floors"]
         assert [(row[4], row[-2]) for row in blocks] == [
             ("3", "7, the first"),
@@ -78,14 +78,14 @@ async def test_each_subset_has_one_row_of_floors_that_says_which_it_is(subsets: 
         assert "the first 3 of 7 test sessions, in import order" in shown(app, "#everything")
 
 
-async def test_runs_over_the_same_sessions_alone_are_plotted_together(subsets: Path, settle: Settle) -> None:
+async def test_only_runs_over_the_same_sessions_are_plotted_together(subsets: Path, settle: Settle) -> None:
     app = KdtuiApp(subsets)
     async with app.run_test(size=(100, 40)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.plot")
         for steps, plotted in ((0, {5}), (2, {2, 3})):
             await pilot.press(*["down"] * steps)
-            await rested(pilot, settle)
+            await wait_until_computed(pilot, settle)
             content: Any = app.screen.query_one(QualityPlot)._content
             points, _, _, title, _ = content
             assert {point.number for point in points} == plotted
@@ -115,14 +115,16 @@ async def test_a_row_says_that_floors_are_being_computed(
             assert "these floors are still being computed" in toasts(app)
         finally:
             may_go_on.set()
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert [row[STATE] for row in rows(app)].count("floors") == 4
 
 
-async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, settle: Settle, until: Until) -> None:
+async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
+    subsets: Path, settle: Settle, until: Until
+) -> None:
     app = KdtuiApp(subsets)
     async with app.run_test(size=(200, 40)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         for tags, note, does_it in (
             ("paper two", "it's new", "kdtui run tag 5 paper two && kdtui run note 5 'it'\"'\"'s new'"),
             ("two", "it's new", "kdtui run tag --remove 5 paper"),
@@ -136,13 +138,13 @@ async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, se
             await rest(pilot)
             assert does_it in shown(app, "#dialog-command")
             await act(pilot, "form.done")
-            await until(pilot, lambda: "tags and note of run 5 are kept" in toasts(app))
-            await rested(pilot, settle)
+            await until(pilot, lambda: "tags and note of run 5 are saved" in toasts(app))
+            await wait_until_computed(pilot, settle)
         assert row_of(app, 5)[-1] == "two"
         for text in ("two", "it's new"):
             await act(pilot, "runs.search")
             app.screen.query_one("#filter", Input).value = text
-            await rested(pilot, settle)
+            await wait_until_computed(pilot, settle)
             assert numbers(app) == ["5"]
         await pilot.press("enter", "enter")
         await settle(pilot)
@@ -152,12 +154,10 @@ async def test_a_run_gets_tags_and_a_note_and_is_found_by_them(subsets: Path, se
     db.close()
 
 
-async def test_an_evaluation_of_a_drawn_subset_under_tags_is_started(
-    demo_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_an_evaluation_of_a_drawn_subset_starts_with_tags(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert "No student has been evaluated yet" in notice(app)
         await act(pilot, "runs.new")
         await settle(pilot)
@@ -176,7 +176,7 @@ async def test_an_evaluation_of_a_drawn_subset_under_tags_is_started(
         assert does_it in shown(app, "#dialog-command")
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
     db = open_database(demo_store)
     [run] = [summary.run for summary in list_runs(db)]
     assert (run.settings, run.tags) == (RunSettings("patterns", limit=4, seed=2), ("a", "b"))

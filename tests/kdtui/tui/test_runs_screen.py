@@ -1,4 +1,4 @@
-"""The runs: the table beside the floors, plots, one run in full, and what is deleted or goes wrong."""
+"""The place Runs: the table with floors, plots, a run in full, deletion and errors."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,7 +10,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.quality_plot import QualityPlot
 from kdtui.tui.places.runs.rows import share
@@ -26,17 +27,17 @@ from tests.acting import act, rest
 from tests.kdtui.tui.runs_place import (
     STATE,
     Settle,
-    at_runs,
+    add_run,
     command,
-    evaluated,
     notice,
     numbers,
-    rested,
+    open_runs,
     row_of,
     rows,
     shown,
     table,
     toasts,
+    wait_until_computed,
 )
 
 MakeStore = Callable[[Sequence[Session]], Path]
@@ -51,13 +52,13 @@ INTENT_HEADINGS = ["matched", "token", "F1", "ROUGE-L", "cosine"]
 async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "7"]
         assert row_of(app, 1)[STATE] == "finished"
         assert row_of(app, 2)[1:8] == ["quick + rule", "demo-outdoor", "test", "3/7", ".000", ".000", ".000"]
         assert row_of(app, 2)[9] == "2.00"
-        assert row_of(app, 2)[STATE] == "R goes on, 1 failed"
+        assert row_of(app, 2)[STATE] == "R resumes, 1 failed"
         floors = [row for row in rows(app) if row[STATE] == "floors"]
         assert [row[1:4] for row in floors] == [
             ["floors: best is category 3", "demo-outdoor", "valid"],
@@ -66,7 +67,7 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
         assert floors[1][7] == ".807"
 
 
-async def test_scores_that_are_known_are_not_computed_again(
+async def test_known_scores_are_not_computed_again(
     store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kdtui.workflows.runs import runs
@@ -80,31 +81,31 @@ async def test_scores_that_are_known_are_not_computed_again(
     monkeypatch.setattr(runs, "score_run", score)
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert sorted(asked) == [1, 2, 3]
         await pilot.press("1", "6")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert sorted(asked) == [1, 2, 3]
         await act(pilot, "screen.reload")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert sorted(asked) == [1, 2, 3], "they are kept in the store"
 
 
-async def test_a_run_of_another_program_appears_when_the_place_is_come_back_to(store: Path, settle: Settle) -> None:
+async def test_a_run_of_another_program_appears_when_the_user_returns(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("1")
-        evaluated(store)
+        add_run(store)
         await pilot.press("6")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["4", "3", "2", "1"]
 
 
-async def test_a_key_sorts_by_the_next_column_and_another_turns_it(store: Path, settle: Settle) -> None:
+async def test_a_key_sorts_by_the_next_column_and_another_reverses_the_order(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.sort")
         await rest(pilot)
         assert [row[1] for row in rows(app)] == sorted((row[1] for row in rows(app)), key=str.casefold)
@@ -118,44 +119,44 @@ async def test_a_key_sorts_by_the_next_column_and_another_turns_it(store: Path, 
         assert qualities == sorted(qualities, key=float, reverse=True)
 
 
-async def test_what_is_not_known_comes_last_in_both_directions(store: Path, settle: Settle) -> None:
+async def test_unknown_values_come_last_in_both_directions(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         for expected in (["3", "2", "1"], ["1", "2", "3"]):
             assert [row[0] for row in rows(app)][:3] == expected
             await act(pilot, "runs.reverse")
             await rest(pilot)
 
 
-async def test_a_click_on_a_title_sorts_and_a_second_one_turns_it(store: Path, settle: Settle) -> None:
+async def test_a_click_on_a_title_sorts_and_a_second_click_reverses_the_order(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         for expected in (["1", "2", "3"], ["3", "2", "1"]):
             await pilot.click(RowTable, offset=(2, 0))
             await rest(pilot)
             assert numbers(app) == expected
 
 
-async def test_words_of_names_datasets_and_splits_filter(store: Path, settle: Settle) -> None:
+async def test_the_filter_matches_words_of_names_datasets_and_splits(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.search")
         await pilot.press(*"RULE test")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["2"]
         await pilot.press(*"zzz")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert "No run matches “RULE testzzz”" in notice(app)
         app.screen.query_one(Input).value = "floor valid"
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert {row[3] for row in rows(app)} == {"valid"}
         assert not numbers(app)
         app.screen.query_one(Input).clear()
         await act(pilot, "search.leave_search")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert app.focused is table(app)
         assert numbers(app) == ["3", "2", "1"]
 
@@ -163,30 +164,30 @@ async def test_words_of_names_datasets_and_splits_filter(store: Path, settle: Se
 async def test_escape_shows_all_runs_again(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("slash", *"qqq", "enter")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert notice(app) == "No run matches “qqq”.\n\nesc shows all runs again."
         await act(pilot, "runs.clear_search")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         assert app.focused is table(app)
         assert not app.screen.query_one("#find").display
         await pilot.press("slash", *"rule", "enter", "escape")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"], "where something was found, too"
         await pilot.press("slash", *"qqq")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         await act(pilot, "search.leave_search")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"], "from the filter itself, where nothing was found"
         assert app.focused is table(app)
 
 
-async def test_floors_can_be_left_out(store: Path, settle: Settle) -> None:
+async def test_floors_can_be_hidden(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.floors")
         await rest(pilot)
         assert len(rows(app)) == 3
@@ -195,35 +196,35 @@ async def test_floors_can_be_left_out(store: Path, settle: Settle) -> None:
         assert len(rows(app)) > 3
 
 
-async def test_what_was_chosen_is_remembered_and_nonsense_is_not(store: Path, settle: Settle, tmp_path: Path) -> None:
+async def test_choices_are_remembered_and_invalid_ones_ignored(store: Path, settle: Settle, tmp_path: Path) -> None:
     app = KdtuiApp(store, memory=Memory(tmp_path / "tui.json", store))
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         for action in ("runs.sort", "runs.reverse", "runs.floors", "runs.plot"):
             await act(pilot, action)
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         before = rows(app)
     memory = Memory(tmp_path / "tui.json", store)
     app = KdtuiApp(store, memory=memory)
     async with app.run_test() as pilot:
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert isinstance(app.screen, RunsScreen)
         assert rows(app) == before
         assert app.screen.query(QualityPlot)
         memory.of("runs").update(sort=3, descending="x", floors=None, plot=["y"], filter=4, form={"settings": 7})
     app = KdtuiApp(store, memory=memory)
     async with app.run_test() as pilot:
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         await act(pilot, "runs.new")
         await settle(pilot)
         assert isinstance(app.screen, FormDialog)
 
 
-async def test_the_command_is_that_of_the_row(store: Path, settle: Settle) -> None:
+async def test_the_command_is_for_the_selected_row(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert command(app) == "kdtui run show 3"
         await pilot.press("end")
         await rest(pilot)
@@ -236,35 +237,35 @@ async def test_the_command_is_that_of_the_row(store: Path, settle: Settle) -> No
 async def test_runs_are_plotted_by_their_numbers(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test(size=(80, 30)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("j")
         await act(pilot, "runs.plot")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         plot = str(app.screen.query_one(QualityPlot).render())
         assert "pair F1 · demo-outdoor test · numbers are runs" in plot
         assert "[2]" in plot
         assert "1" in plot
         assert "seconds a session · line: " in plot
         await act(pilot, "runs.plot")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert "tokens a prompt, about" in str(app.screen.query_one(QualityPlot).render())
         await act(pilot, "runs.plot")
         await rest(pilot)
         assert not app.screen.query_one("#plot").display
 
 
-async def test_there_is_a_plot_beside_the_table_where_there_is_room(store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_a_plot_next_to_the_table(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test(size=(200, 60)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.plot")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         plot = app.screen.query_one("#plot")
         assert plot.region.x == table(app).region.right
         assert plot.region.height == table(app).region.height
         assert row_of(app, 1)[11] == "0"
         await pilot.resize_terminal(80, 24)
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert plot.region.y == table(app).region.bottom
 
 
@@ -274,9 +275,9 @@ async def test_without_scores_the_plot_says_so(demo_store: Path, settle: Settle)
     db.close()
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.plot")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert "no run has a score" in str(app.screen.query_one(QualityPlot).render())
 
 
@@ -286,27 +287,27 @@ async def test_without_scores_the_plot_says_so(demo_store: Path, settle: Settle)
 async def test_a_run_is_shown_in_full(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("j", "enter")
         await settle(pilot)
         text = shown(app, "#everything")
         assert "3 of 7 answered, 1 of them without bundles" in text
         assert "quick + rule (this run)" in text
         assert "does not beat whole session" in text
-        assert "It has answered 3 sessions only" in text
+        assert "It has answered only 3 sessions" in text
         assert "too long" in text
         assert "kdtui evaluate --dataset demo-outdoor --student patterns" in text
         assert command(app) == "kdtui evaluate --resume 2"
         await act(pilot, "run.back")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert isinstance(app.screen, RunsScreen)
         assert row_of(app, 2)
 
 
-async def test_a_run_in_full_has_what_it_cost_and_what_its_intents_are_worth(store: Path, settle: Settle) -> None:
+async def test_a_run_in_full_shows_its_cost_and_the_scores_of_its_intents(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("end", "home", "j", "j", "enter")
         await settle(pilot)
         assert str(app.screen.query_one("#title", Static).content) == "Run 1  patterns on demo-outdoor test"
@@ -318,7 +319,7 @@ async def test_a_run_in_full_has_what_it_cost_and_what_its_intents_are_worth(sto
         named = [line.split() for line in (lines[run], *lines[run + 1 : run + 3])]
         assert named[1][:4] == ["·", "named", "by", "category"]
         assert named[2][:3] == ["·", "named", "as"]
-        # The pattern student names its bundles by their category itself.
+        # The pattern student itself names bundles by their category.
         assert named[0][-4:] == named[1][-4:]
         assert named[0][-1].startswith(".")
 
@@ -326,7 +327,7 @@ async def test_a_run_in_full_has_what_it_cost_and_what_its_intents_are_worth(sto
 async def test_a_run_in_full_scrolls(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("enter")
         await settle(pilot)
         text = app.screen.query_one("#full")
@@ -339,10 +340,10 @@ async def test_a_run_in_full_scrolls(store: Path, settle: Settle) -> None:
         assert seen[5] == text.max_scroll_y > 0 == seen[6]
 
 
-async def test_a_run_is_gone_on_with_from_where_it_is_shown(store: Path, settle: Settle, until: Until) -> None:
+async def test_a_run_is_resumed_from_its_own_screen(store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("enter")
         await settle(pilot)
         await act(pilot, "run.resume")
@@ -353,14 +354,14 @@ async def test_a_run_is_gone_on_with_from_where_it_is_shown(store: Path, settle:
         await settle(pilot)
         await act(pilot, "run.resume")
         await until(pilot, lambda: "run 2 is finished" in toasts(app))
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert row_of(app, 2)[4] == "7"
 
 
 async def test_floors_are_shown_with_all_metrics(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test(size=(100, 30)) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("end", "enter")
         await rest(pilot)
         assert isinstance(app.screen, TextDialog)
@@ -369,10 +370,10 @@ async def test_floors_are_shown_with_all_metrics(store: Path, settle: Settle) ->
         assert app.clipboard.splitlines()[-1].startswith("truth\t1.00")
 
 
-async def test_a_run_that_is_gone_is_one_sentence(store: Path, settle: Settle) -> None:
+async def test_a_deleted_run_is_reported_in_one_sentence(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         db = open_database(store)
         delete_run(db, 3)
         db.close()
@@ -384,39 +385,39 @@ async def test_a_run_that_is_gone_is_one_sentence(store: Path, settle: Settle) -
 # Deleting
 
 
-async def test_a_run_is_deleted_once_that_is_confirmed(store: Path, settle: Settle) -> None:
+async def test_a_run_is_deleted_after_confirmation(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await pilot.press("j")
         await act(pilot, "runs.delete")
         await rest(pilot)
         assert isinstance(app.screen, ConfirmDialog)
-        said = app.export_screenshot().replace("&#160;", " ")
-        assert "Its 3 answers" in said
-        assert "kdtui run rm 2" in said
+        screenshot = app.export_screenshot().replace("&#160;", " ")
+        assert "Its 3 answers" in screenshot
+        assert "kdtui run rm 2" in screenshot
         await act(pilot, "confirm.no")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
         await act(pilot, "runs.delete")
         await rest(pilot)
         await act(pilot, "confirm.yes")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert numbers(app) == ["3", "1"]
         assert "run 2 is deleted" in toasts(app)
         await pilot.press("end")
         await act(pilot, "runs.delete")
         await rest(pilot)
-        assert "the cursor is on no run" in toasts(app)
+        assert "the cursor is not on a run" in toasts(app)
 
 
-# What goes wrong
+# Errors
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert "kdtui demo" in notice(app)
         for key in ("n", "s", "S", "p", "v", "x", "R", "d", "F", "space", "slash", "enter"):
             await pilot.press(key)
@@ -426,30 +427,30 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         assert "there are no runs yet" in toasts(app)
 
 
-async def test_a_store_that_breaks_is_one_sentence(store: Path, settle: Settle) -> None:
+async def test_a_broken_store_is_reported_in_one_sentence(store: Path, settle: Settle) -> None:
     app = KdtuiApp(store)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         with sqlite3.connect(store) as connection:
             connection.execute("PRAGMA foreign_keys = OFF")
             connection.execute("DROP TABLE predictions")
         await act(pilot, "screen.reload")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         assert any("no such table" in toast for toast in toasts(app))
         assert numbers(app) == ["3", "2", "1"]
 
 
-async def test_a_file_that_is_no_store_is_one_sentence(tmp_path: Path, settle: Settle) -> None:
+async def test_a_file_that_is_not_a_store_is_reported_in_one_sentence(tmp_path: Path, settle: Settle) -> None:
     path = tmp_path / "other.db"
     path.write_text("this is not a database, however long it may be\n" * 100)
     app = KdtuiApp(path)
     async with app.run_test() as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         assert "not an SQLite database" in notice(app)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
-async def test_text_from_outside_is_only_text(make_store: MakeStore, settle: Settle, size: tuple[int, int]) -> None:
+async def test_hostile_text_is_shown_as_text(make_store: MakeStore, settle: Settle, size: tuple[int, int]) -> None:
     hostile = "[red]x[/] \x1b[31mred \u202egnorw שלום 青い e\u0301 " + "y" * 10_000
     session = Session(
         hostile, (Item("a", hostile, ((hostile,),)), Item("b", hostile)), (Bundle((1, 2), hostile),), "test"
@@ -465,9 +466,9 @@ async def test_text_from_outside_is_only_text(make_store: MakeStore, settle: Set
     db.close()
     app = KdtuiApp(path)
     async with app.run_test(size=size) as pilot:
-        await at_runs(pilot, settle)
+        await open_runs(pilot, settle)
         await act(pilot, "runs.plot")
-        await rested(pilot, settle)
+        await wait_until_computed(pilot, settle)
         pictures = [app.export_screenshot()]
         await pilot.press("enter")
         await settle(pilot)

@@ -1,4 +1,4 @@
-"""The place Samples: what is in each, and what two have in common."""
+"""The place Samples: the contents of a sample, and the overlap of two."""
 
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -12,7 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.samples.screen import SamplesScreen
 from kdtui.tui.widgets.row_table import RowTable
@@ -36,7 +37,7 @@ HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 
 
 @pytest.fixture
 def known_store(demo_store: Path) -> Path:
-    """The outdoor demo with knowledge of all formats."""
+    """Return a store of the outdoor demo with knowledge of all formats."""
     db = open_database(demo_store)
     list(distil_annotations(db, DATASET, ["rule", "thought"]))
     db.close()
@@ -54,7 +55,7 @@ def draw(store: Path, name: str, ratio: float) -> int:
 
 @pytest.fixture
 def sampled_store(known_store: Path) -> Path:
-    """The same with two samples, one of which holds the other."""
+    """Return that store with two samples, one of which contains the other."""
     draw(known_store, "half", 0.5)
     draw(known_store, "whole", 1.0)
     return known_store
@@ -78,7 +79,7 @@ def cells(app: KdtuiApp, number: int) -> list[str]:
 
 
 def shown(widget: Static, width: int = 100) -> str:
-    """What a widget shows, as text."""
+    """Return the content of a widget as text."""
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(widget.content, markup=False)
@@ -119,7 +120,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
             assert why in toasts(app)[-1]
 
 
-async def test_a_store_without_knowledge_says_where_it_comes_from(known_store: Path, settle: Settle) -> None:
+async def test_a_store_without_knowledge_says_how_to_get_some(known_store: Path, settle: Settle) -> None:
     with sqlite3.connect(known_store) as db:
         db.execute("DELETE FROM knowledge")
     app = KdtuiApp(known_store)
@@ -129,11 +130,11 @@ async def test_a_store_without_knowledge_says_where_it_comes_from(known_store: P
 
 
 @pytest.mark.parametrize("has_knowledge", [True, False])
-async def test_with_several_datasets_the_command_names_one_that_it_can_be_done_with(
+async def test_with_several_datasets_the_command_names_one_with_knowledge(
     known_store: Path, outdoor: Path, settle: Settle, has_knowledge: bool
 ) -> None:
     db = open_database(known_store)
-    # The first by name, and without knowledge.
+    # This dataset is the first by name, and has no knowledge.
     list(import_dataset(db, outdoor, "a-bare one"))
     if not has_knowledge:
         db.execute("DELETE FROM knowledge")
@@ -158,7 +159,7 @@ async def test_a_store_without_samples_says_how_to_draw_one(known_store: Path, s
         assert "kdtui sample create NAME" in notice(app)
 
 
-async def test_samples_are_listed_with_what_is_in_them(sampled_store: Path, settle: Settle) -> None:
+async def test_samples_are_listed_with_their_contents(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await go(pilot, settle)
@@ -176,7 +177,7 @@ async def test_samples_are_listed_with_what_is_in_them(sampled_store: Path, sett
         assert thought.split()[1] == cells(app, 0)[4]
 
 
-async def test_two_marked_samples_are_compared_and_a_third_takes_the_place_of_the_first(
+async def test_two_marked_samples_are_compared_and_a_third_mark_replaces_the_first(
     sampled_store: Path, settle: Settle
 ) -> None:
     small = draw(sampled_store, "a-small", 0.2)
@@ -213,9 +214,7 @@ async def test_two_marked_samples_are_compared_and_a_third_takes_the_place_of_th
         assert "Overlap" not in inside(app)
 
 
-async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
-    known_store: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_form_draws_a_sample_and_shows_the_command(known_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await go(pilot, settle)
@@ -232,7 +231,7 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
             await rest(pilot)
             assert why in str(problem.content)
             field.value = before
-        # As for the command, all that the dataset has is usual.
+        # Like the command, the form begins with all formats of the dataset.
         assert all(form.query_one(f"#field-{each}", Checkbox).value for each in ("pattern", "rule", "thought"))
         for format in ("pattern", "thought"):
             form.query_one(f"#field-{format}", Checkbox).value = False
@@ -248,7 +247,7 @@ async def test_a_sample_is_drawn_by_a_form_that_shows_the_command(
         assert cells(app, 0)[5] == f"0.5 of {DATASET} by diversity, seed 0: rules"
 
 
-async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_why_a_sample_cannot_be_drawn(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await go(pilot, settle)
@@ -263,7 +262,7 @@ async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: 
         assert not str(problem.content)
         assert "kdtui sample create --replace half" in str(app.screen.query_one("#dialog-command", Static).content)
         await pilot.press("x")
-        assert "there is no sample 'halfx' to be replaced" in str(problem.content)
+        assert "there is no sample 'halfx' to replace" in str(problem.content)
         app.screen.query_one("#field-replace", Checkbox).value = False
         app.screen.query_one("#field-dataset-0", Checkbox).value = False
         await rest(pilot)
@@ -272,7 +271,7 @@ async def test_a_form_refuses_what_cannot_be_drawn(sampled_store: Path, settle: 
         assert samples(sampled_store) == ["half", "whole"]
 
 
-async def test_what_cannot_be_drawn_is_a_sentence(known_store: Path, settle: Settle, until: Until) -> None:
+async def test_a_failed_draw_is_reported_in_one_sentence(known_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await go(pilot, settle)
@@ -289,7 +288,7 @@ async def test_what_cannot_be_drawn_is_a_sentence(known_store: Path, settle: Set
         assert samples(known_store) == []
 
 
-async def test_a_sample_is_deleted_after_it_is_told_what_names_it(sampled_store: Path, settle: Settle) -> None:
+async def test_the_uses_of_a_sample_are_shown_before_it_is_deleted(sampled_store: Path, settle: Settle) -> None:
     db = open_database(sampled_store)
     run = start_run(db, DATASET, "test", "someone", RunSettings("smollm2", ("rule",), sample="half"))
     add_job(db, "a-training", sampled_store.parent, TrainingSettings((DATASET,), sample="half"), "key")
@@ -301,8 +300,8 @@ async def test_a_sample_is_deleted_after_it_is_told_what_names_it(sampled_store:
         await act(pilot, "samples.delete")
         await settle(pilot)
         assert isinstance(app.screen, ConfirmDialog)
-        told = " ".join(shown(each) for each in app.screen.query(Static))
-        assert f"It is named by run {run.id}, training a-training" in " ".join(told.split())
+        question_text = " ".join(shown(each) for each in app.screen.query(Static))
+        assert f"It is used by run {run.id}, training a-training" in " ".join(question_text.split())
         await act(pilot, "confirm.no")
         await settle(pilot)
         assert samples(sampled_store) == ["half", "whole"]
@@ -315,7 +314,7 @@ async def test_a_sample_is_deleted_after_it_is_told_what_names_it(sampled_store:
 
 
 @pytest.mark.parametrize("key", ["p", "enter"])
-async def test_the_pieces_of_a_sample_are_shown_in_the_place_of_knowledge(
+async def test_the_pieces_of_a_sample_are_shown_in_the_place_knowledge(
     sampled_store: Path, settle: Settle, key: str
 ) -> None:
     app = KdtuiApp(sampled_store)
@@ -330,7 +329,7 @@ async def test_the_pieces_of_a_sample_are_shown_in_the_place_of_knowledge(
         assert app.screen.query_one("#search", Input).value == "sample:half"
 
 
-async def test_what_other_programs_have_changed_is_seen(sampled_store: Path, settle: Settle) -> None:
+async def test_changes_of_other_programs_appear(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
         await go(pilot, settle)
@@ -346,9 +345,7 @@ async def test_what_other_programs_have_changed_is_seen(sampled_store: Path, set
         assert table(app).row_count == 4
 
 
-async def test_knowledge_that_another_program_has_deleted_is_not_drawn_from(
-    sampled_store: Path, settle: Settle
-) -> None:
+async def test_no_sample_is_drawn_from_deleted_knowledge(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
         await go(pilot, settle)
@@ -360,7 +357,7 @@ async def test_knowledge_that_another_program_has_deleted_is_not_drawn_from(
         assert not isinstance(app.screen, FormDialog)
 
 
-async def test_the_cursor_is_where_it_was_after_a_restart(sampled_store: Path, settle: Settle, tmp_path: Path) -> None:
+async def test_the_position_of_the_cursor_is_remembered(sampled_store: Path, settle: Settle, tmp_path: Path) -> None:
     for remembered in ("whole", "gone", 7):
         memory = Memory(tmp_path / "memory.json", sampled_store)
         memory.of("samples")["sample"] = remembered
@@ -370,7 +367,7 @@ async def test_the_cursor_is_where_it_was_after_a_restart(sampled_store: Path, s
             assert table(app).cursor_key == ("whole" if remembered == "whole" else "half")
 
 
-async def test_a_store_that_breaks_is_a_sentence(sampled_store: Path, settle: Settle) -> None:
+async def test_a_broken_store_is_reported_in_one_sentence(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
         await go(pilot, settle)
@@ -413,7 +410,7 @@ async def test_hostile_names_and_statements_are_text(known_store: Path, settle: 
         assert len(samples(known_store)) == len(HOSTILE) - 1
 
 
-async def test_it_can_be_resized_at_any_time(sampled_store: Path, settle: Settle) -> None:
+async def test_the_screen_can_be_resized_at_any_time(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await go(pilot, settle)

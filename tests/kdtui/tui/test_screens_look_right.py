@@ -1,4 +1,4 @@
-"""Screens as they look, in a small terminal and in a large one, dark and light: each place empty, full, and failing."""
+"""Pictures of screens, small and large, dark and light: each place empty, full, and failing."""
 
 import json
 import pickle
@@ -16,7 +16,7 @@ from textual.notifications import Notification
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from kdtui.tui.actions import PLACES
+from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
@@ -53,10 +53,10 @@ LOOKS: Looks = {
     "large-light": (LARGE, LIGHT),
     "small-light": (SMALL, LIGHT),
 }
-"""How an app is looked at, one after the other, by what its picture is called. It becomes larger, and smaller again."""
+"""The variants of a picture in turn, by their names: the app becomes larger, and smaller again."""
 
 MIDDLE: Looks = {"middle-dark": ((120, 36), DARK), "middle-light": ((120, 36), LIGHT)}
-"""In the smallest terminal in which parts stand side by side."""
+"""The smallest terminal in which parts are side by side."""
 
 METRICS = "".join(
     json.dumps({"step": step, "steps": 40, "loss": round(1 + 4 / step, 3), "tokens_per_second": 350.0}) + "\n"
@@ -73,12 +73,12 @@ TRAININGS = {
     "halted": {"exit_code": "143", "metrics.jsonl": "".join(METRICS.splitlines(keepends=True)[:7])},
     "too-large": {"exit_code": "1", "log": "out of memory: take fewer --batch-tokens\n"},
 }
-"""Trainings, by what their trainers have left."""
+"""Trainings, by the files that their trainers left."""
 
 
 @pytest.fixture(autouse=True)
 def same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Models that come along are at the same place for everyone, and it is the same time of the day."""
+    """Give shipped models the same path everywhere, and stop the clock."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
@@ -94,7 +94,7 @@ def same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 @pytest.fixture(scope="module")
 def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store to be copied, with something in it for each place, all of it made at the same time."""
+    """A store for copies, with rows for each place, all made at the same time."""
     path = tmp_path_factory.mktemp("filled") / "kdtui.db"
     copy_store(mined_store, path)
     db = open_database(path)
@@ -138,7 +138,7 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 def studied_store(full_store: Path) -> Path:
-    """The same, and a study that is half done."""
+    """The same store with a study that is half done."""
     db = open_database(full_store)
     spec = preset("rq1", ["demo-outdoor"])
     save_study(db, spec.name, to_toml(spec), "rq1")
@@ -148,7 +148,7 @@ def studied_store(full_store: Path) -> Path:
 
 
 def _half_done(db: Database, plan: StudyPlan) -> None:
-    """Some cells of a study are done; one was begun, one failed, and one waits for a training that failed."""
+    """Finish some cells of a study; one is started, one failed, and one waits for a failed training."""
     look = StoreContents(db)
     for number, cell in enumerate(plan.cells[:5]):
         step = cell.step
@@ -160,10 +160,10 @@ def _half_done(db: Database, plan: StudyPlan) -> None:
             continue
         for at, session in enumerate(iter_sessions(db, step.dataset, split=step.split)):
             if at < 3 or number < 3:
-                # Each finds more of the pairs than the one before.
+                # Each run finds more pairs than the one before.
                 whole = tuple(range(1, len(session.items) + 1))
-                found = (PredictedBundle(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
-                add_prediction(db, run, Prediction(session.id, found, None, 0.5))
+                bundles = (PredictedBundle(("a", "b"), whole, "camp", 0.5),) if at <= 2 * number else ()
+                add_prediction(db, run, Prediction(session.id, bundles, None, 0.5))
         if number < 3:
             finish_run(db, run)
             finish_step(db, cell.key, str(run.id))
@@ -174,38 +174,38 @@ def _half_done(db: Database, plan: StudyPlan) -> None:
 
 @pytest.fixture
 def full_store(filled_store: Path, empty_store: Path) -> Path:
-    """A store of its own with all of that."""
+    """A copy of that store."""
     copy_store(filled_store, empty_store)
     return empty_store
 
 
 @pytest.fixture
 def failing_store(empty_store: Path) -> Path:
-    """A file that is no database, named as it is from where the test runs."""
+    """A file that is not a database, with a relative path."""
     empty_store.write_bytes(b"this is not a database, whatever its name says" * 100)
     return Path(empty_store.name)
 
 
 _DRAWN = 0.22
-"""Seconds in which everything is drawn that has come; screens wait for .2 at most."""
+"""Seconds in which everything is drawn; screens wait for 0.2 at most."""
 
 
 @pytest.fixture
 def looks_right(
     settle: Settle, snapshot: SnapshotAssertion, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> LooksRight:
-    """Open an app at a place, press keys there, and compare its pictures with those that are stored.
+    """Open an app at a place, press keys, and compare its pictures with the stored ones.
 
-    All are of one app, which takes longest to come there; so it is tried, too, what becomes of it in another size.
+    One app makes all pictures, because opening it takes longest; this also tests resizing.
     """
-    # The first picture and the last show the same sentences.
+    # The first and the last picture show the same notifications.
     monkeypatch.setattr(Notification, "time_left", 600)
 
     async def rest(pilot: Pilot[None]) -> None:
         app = cast("KdtuiApp", pilot.app)
-        # What has come from the store may begin something, which brings more.
+        # An answer of the store can lead to another question.
         await settle(pilot)
-        while (isinstance(app.screen, RunsScreen) and app.screen._redraw is not None) or any(
+        while (isinstance(app.screen, RunsScreen) and app.screen.is_redrawing) or any(
             each.is_running and not each.name.startswith("following") for each in app.activities
         ):
             await pilot.pause(0.01)
@@ -213,7 +213,7 @@ def looks_right(
 
     async def drawn(pilot: Pilot[None]) -> None:
         await rest(pilot)
-        # What comes bit by bit is drawn a moment later, all at once.
+        # Results in parts are drawn together, a moment later.
         await pilot.pause(_DRAWN)
         await rest(pilot)
 
@@ -223,7 +223,7 @@ def looks_right(
             app.theme = theme
             await settle(pilot)
             if isinstance(app.screen, CommandPalette):
-                # Textual leaves it out; nobody can change the theme while it is there.
+                # Textual does not restyle it; a user cannot change the theme while it is open.
                 app.stylesheet.update(app.screen)
                 await settle(pilot)
         if app.size != size:
@@ -244,7 +244,7 @@ def looks_right(
             for key in keys:
                 await pilot.press(*([key] if isinstance(key, str) else key))
                 await rest(pilot)
-            # A picture is not of the moment in which a cursor is not there.
+            # No picture shows the moment in which the cursor is invisible.
             for line in app.screen.query("Input, TextArea"):
                 assert isinstance(line, Input | TextArea)
                 line.cursor_blink = False
@@ -260,13 +260,13 @@ def looks_right(
 
 
 def _is_stored(picture: str, name: str, snapshot: SnapshotAssertion, test: pytest.Item) -> bool:
-    """Whether a picture is as it is stored, under a name that it has among those of the test."""
+    """Return whether a picture equals the stored one of this name."""
     svg = snapshot.use_extension(SVGImageExtension)
     is_stored = svg(name=name) == picture
     stored = svg.executions[0].final_data
     file, line, title = test.reportinfo()
     console = Console(legacy_windows=False, force_terminal=True)
-    # What `snap_compare` leaves for its report; by itself, that compares a single picture in a test.
+    # `snap_compare` compares only one picture in a test; this is what it leaves for its report.
     path = node_to_report_path(test)
     path.with_name(f"{path.name}_{name}").write_bytes(
         pickle.dumps(
@@ -326,7 +326,7 @@ OPENED: dict[str, tuple[str | list[str], ...]] = {
     "parts to jump to": ("knowledge", "f"),
     "a calibration": ("models", "C"),
 }
-"""What is opened from a place, by its keys; those in a list are pressed one right after the other."""
+"""Screens that a place opens, by their keys; keys in a list are pressed without a pause."""
 
 
 @pytest.mark.parametrize("kind", ["what is there", "a mistake"])

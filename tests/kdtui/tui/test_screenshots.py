@@ -1,4 +1,4 @@
-"""The pictures of the documentation show the app as it is."""
+"""The pictures in the documentation are up to date."""
 
 import re
 from pathlib import Path
@@ -29,20 +29,18 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def at_home(store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The store where commands find it by themselves."""
+    """The default store of commands."""
     monkeypatch.setenv("KDTUI_DB", str(store))
     return store
 
 
 def lasting(path: Path) -> str:
-    """What stands in a picture, but for days and for seconds that something took."""
+    """Return the text of a picture without dates and durations."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d", "DAY", words_of(path.read_text(encoding="utf-8")))
     return re.sub(r"done in [\d.]+ s", "done in some time", text)
 
 
-async def test_pictures_that_need_no_language_model_are_as_they_would_be_made_now(
-    at_home: Path, tmp_path: Path
-) -> None:
+async def test_pictures_without_a_language_model_are_up_to_date(at_home: Path, tmp_path: Path) -> None:
     await photograph_session(at_home, tmp_path)
     async with opened(at_home, tmp_path, TOUR_SIZE, "shipped") as camera:
         await photograph_knowledge(camera)
@@ -54,14 +52,14 @@ async def test_pictures_that_need_no_language_model_are_as_they_would_be_made_no
         assert lasting(FOLDER / path.name) == lasting(path), "make it anew with: python -m docs.screenshots"
 
 
-def test_the_keys_in_a_picture_that_takes_a_student_are_those_of_today() -> None:
+def test_the_keys_in_a_picture_with_a_student_are_up_to_date() -> None:
     words = words_of((FOLDER / "tour-tried.svg").read_text(encoding="utf-8"))
     footer = words[words.rindex("$ kdtui") :]
     shown = [each for each in ACTIONS if each.place == "session" and each.footer and f" {each.label}" in footer]
     assert len(shown) > 4, footer
 
 
-def test_every_picture_is_shown_and_every_one_that_is_shown_is_there() -> None:
+def test_every_picture_is_used_and_every_used_picture_exists() -> None:
     shown = {
         (page.parent / name).resolve()
         for page in PAGES

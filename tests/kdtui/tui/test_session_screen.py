@@ -1,4 +1,4 @@
-"""One session, and generating bundles for it."""
+"""The session screen: a session, generated bundles, settings and comparisons."""
 
 import json
 import os
@@ -21,12 +21,13 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core import generation
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.dialogs import FormDialog, TextDialog
+from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.generation import GenerationRequest, GenerationStopped, GenerationThread
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.workbench import session
+from kdtui.tui.places.workbench import session_view
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
@@ -43,7 +44,7 @@ from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
 from tests.acting import act, rest
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -55,7 +56,7 @@ EMBEDDED = RunSettings("smollm2")
 
 @asynccontextmanager
 async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app on the first session of its store."""
+    """Open the app on the first session of its store."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "app.workbench")
@@ -65,7 +66,7 @@ async def opened(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)
         yield pilot
 
 
-async def test_a_small_terminal_names_the_keys_that_one_begins_with(demo_store: Path, settle: Settle) -> None:
+async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         keys = str(app.screen.query_one(Footer).render())
@@ -93,7 +94,7 @@ def heading(app: KdtuiApp, panel: str = "#generated") -> str:
 
 
 def bundles(app: KdtuiApp, panel: str = "#generated") -> list[str]:
-    """The rows of a panel, cells joined by a bar."""
+    """Return the rows of a panel, cells joined by a bar."""
     content = screen(app).query_one(panel, BundlePanel).query_one(".bundles", Static).content
     if not isinstance(content, Table):
         return []
@@ -112,17 +113,17 @@ def toasts(app: KdtuiApp) -> list[str]:
 
 
 def command(app: KdtuiApp) -> str:
-    """The command of a form."""
+    """Return the command of a form."""
     return str(app.screen.query_one("#dialog-command", Static).content)
 
 
-def said(app: KdtuiApp, part: str) -> str:
-    """The note of a form, or its problem."""
+def form_text(app: KdtuiApp, part: str) -> str:
+    """Return the note of a form, or its problem."""
     return str(app.screen.query_one(f"#form-{part}", Static).content)
 
 
 async def fill(pilot: Pilot[None], **values: str) -> None:
-    """Change fields of a form, one after the other."""
+    """Change fields of a form in turn."""
     for name, value in values.items():
         widget: Any = pilot.app.screen.query_one(f"#field-{name}")
         widget.value = value == "yes" if isinstance(widget, Checkbox) else value
@@ -130,9 +131,9 @@ async def fill(pilot: Pilot[None], **values: str) -> None:
 
 
 def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
-    """A training that is done, and has left an adapter."""
+    """Make a finished training with an adapter."""
     job = json.dumps({"base": base or str(embedded_student())})
-    (hand_made(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
+    (make_job(store, name, {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
 
 
 def generation_threads() -> list[threading.Thread]:
@@ -140,7 +141,7 @@ def generation_threads() -> list[threading.Thread]:
 
 
 class Student:
-    """Stands in for `open_student`: what it answers, and how often it was opened and closed."""
+    """A stand-in for `open_student`: its answers, and how often it was opened and closed."""
 
     def __init__(self) -> None:
         self.opened = self.closed = self.steps = 0
@@ -166,7 +167,7 @@ class Student:
     def answer(
         self, sessions: Iterable[Session | None], answers: list[tuple[int, ...]] | None
     ) -> Iterator[StudentEvent]:
-        """Those bundles that were told; without such, one that never comes to an end."""
+        """Yield the given bundles; without any, a bundle that never ends."""
         [session] = sessions
         if isinstance(self.problem, PromptTooLong):
             yield Refused(session, str(self.problem), 0.0)
@@ -174,10 +175,10 @@ class Student:
         if self.problem is not None:
             raise self.problem
         if answers is not None:
-            found = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
-            for bundle in found:
+            bundles = [WrittenBundle(at, each, f"intent {at}", 0.5, complete=True) for at, each in enumerate(answers)]
+            for bundle in bundles:
                 yield Grew(session, bundle)
-            yield Answered(session, found, 1.25)
+            yield Answered(session, bundles, 1.25)
             return
         wait = threading.Event()
         while True:
@@ -195,10 +196,10 @@ class Student:
 
 @pytest.fixture
 def student(monkeypatch: pytest.MonkeyPatch) -> Student:
-    """Answers in place of all students; endlessly, where it is told no answers."""
-    found = Student()
-    monkeypatch.setattr(student_open, "open_student", found)
-    return found
+    """Install a stand-in for all students; without answers, it writes endlessly."""
+    student = Student()
+    monkeypatch.setattr(student_open, "open_student", student)
+    return student
 
 
 # The session
@@ -216,7 +217,7 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
         assert bundles(app, "#truth") == ["A | 2 4 | tent and matching footprint", "B | 2 5 6 | weekend tent camping"]
 
 
-async def test_a_wide_screen_shows_whole_categories_also_when_it_becomes_wide(demo_store: Path, settle: Settle) -> None:
+async def test_a_wide_screen_shows_whole_categories_even_after_a_resize(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle, size=(200, 60)) as pilot:
         assert column(app, 4)[1] == "Outdoor > Camping > Shelter > Tents"
@@ -234,7 +235,7 @@ async def test_only_minimal_bundles_are_true(make_store: MakeStore, settle: Sett
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path, student: Student) -> None:
+def test_the_student_has_a_lower_priority_than_the_app(demo_store: Path, student: Student) -> None:
     student.answers["fake"] = []
     answered = threading.Event()
 
@@ -250,7 +251,7 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
         answered.wait(60)
         thread.close()
 
-    # A thread has the priority of the one that starts it.
+    # A thread inherits the priority of the thread that starts it.
     app = threading.Thread(target=begin)
     app.start()
     app.join()
@@ -258,21 +259,21 @@ def test_the_student_gives_way_to_the_app_that_gives_way_itself(demo_store: Path
     assert student.niceness == [own + 12]
 
 
-async def test_a_session_is_shown_before_what_else_there_is_to_ask_is_looked_for(
+async def test_a_session_is_shown_before_the_options_are_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = KdtuiApp(demo_store)
-    titles, really = [], options.student_options
+    titles, real_options = [], options.student_options
 
     def noted(*arguments: Any, **named: Any) -> options.StudentOptions:
         titles.append(shown(app, "#title"))
-        return really(*arguments, **named)
+        return real_options(*arguments, **named)
 
     monkeypatch.setattr(options, "student_options", noted)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.next")
         await settle(pilot)
-        # Once for all sessions of a list, and anew where one looks again.
+        # Once for all sessions of a list, and again after a reload.
         await act(pilot, "screen.reload")
         await settle(pilot)
     assert [title.split(" · ")[0] for title in titles] == ["Session o01", "Session o02"]
@@ -291,7 +292,7 @@ async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path
         assert "Session o01" in shown(app, "#title")
 
 
-async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path, settle: Settle) -> None:
+async def test_the_cursor_returns_to_the_last_session(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("right_square_bracket", "right_square_bracket")
@@ -302,7 +303,7 @@ async def test_the_cursor_comes_back_to_the_session_shown_last(demo_store: Path,
         assert app.screen.query_one(RowTable).cursor_row == 2
 
 
-async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         with sqlite3.connect(demo_store) as connection:
@@ -314,7 +315,7 @@ async def test_a_session_that_is_gone_is_a_sentence(demo_store: Path, settle: Se
         assert "no longer exists" in shown(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
-        assert any("the session is not there" in toast for toast in toasts(app))
+        assert any("the session is not loaded" in toast for toast in toasts(app))
         await pilot.press("right_square_bracket")
         await settle(pilot)
         assert "Session o03" in shown(app, "#title")
@@ -335,7 +336,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
     assert not generation_threads()
 
 
-async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_bundles_appear_while_the_embedded_student_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:
         await pilot.press("g")
@@ -346,7 +347,7 @@ async def test_the_embedded_student_generates_as_it_writes(demo_store: Path, set
     assert not generation_threads()
 
 
-async def test_what_is_right_too_much_lacking_and_missing_is_said(
+async def test_right_extra_and_missing_products_are_shown(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(2, 4), (1, 3)]
@@ -378,7 +379,7 @@ async def test_what_is_right_too_much_lacking_and_missing_is_said(
         ]
 
 
-async def test_without_a_truth_nothing_is_right_or_wrong(
+async def test_without_true_bundles_nothing_is_right_or_wrong(
     make_store: MakeStore, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["shipped"] = [(1, 2)]
@@ -399,7 +400,7 @@ async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: 
         assert "the student found none" in str(content)
 
 
-async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_without_patterns_a_message_says_how_to_mine_them(demo_store: Path, settle: Settle, until: Until) -> None:
     with sqlite3.connect(demo_store) as connection:
         connection.execute("DELETE FROM knowledge")
     connection.close()
@@ -414,7 +415,7 @@ async def test_without_patterns_a_sentence_says_how_to_get_them(demo_store: Path
     ("problem", "state"),
     [(ModelError("the model [b]broke"), "failed"), (PromptTooLong("the session is too long"), "no answer")],
 )
-async def test_what_goes_wrong_is_a_sentence(
+async def test_an_error_gives_a_message(
     problem: Exception, state: str, demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.problem = problem
@@ -425,7 +426,7 @@ async def test_what_goes_wrong_is_a_sentence(
         assert any(str(problem) in toast for toast in toasts(app))
 
 
-async def test_a_fault_of_the_program_is_a_sentence_too(
+async def test_a_fault_of_the_program_gives_a_message(
     demo_store: Path, student: Student, settle: Settle, until: Until, faults: list[str]
 ) -> None:
     student.problem = ValueError("a fault")
@@ -510,7 +511,7 @@ async def test_an_answer_to_an_earlier_request_is_ignored(demo_store: Path, sett
         assert not toasts(app)
 
 
-async def test_generating_goes_on_while_another_place_is_looked_at(
+async def test_generation_continues_in_another_place(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -544,19 +545,19 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert shown(app, "#asks") == "asks smollm2 + pattern"
         await pilot.press("escape", "down", "enter")
         await settle(pilot)
-        wanted = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
-        assert screen(app).command == wanted
+        command_line = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
+        assert screen(app).command == command_line
     again = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with opened(again, settle) as pilot:
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert screen(again).command == wanted
+        assert screen(again).command == command_line
         await pilot.press("a", "p")
         assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
-        assert any("made of patterns already" in toast for toast in toasts(again))
+        assert any("always uses patterns" in toast for toast in toasts(again))
 
 
-async def test_models_and_adapters_that_have_names_are_students_too(demo_store: Path, settle: Settle) -> None:
+async def test_named_models_and_adapters_are_students(demo_store: Path, settle: Settle) -> None:
     db = open_database(demo_store)
     add_model(db, NamedModel("large", Path("/l.gguf"), "a test", made=False))
     add_model(db, NamedModel("[b]mine", Path("/a.gguf"), "a test", made=False, kind="adapter"))
@@ -574,9 +575,9 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         select = app.screen.query_one("#field-adapter", Select)
         select.value = "[b]mine"
         await rest(pilot)
-        # Its file is not there: the student is one that it can go with.
+        # The file of the adapter is missing: any student that takes adapters is kept.
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
-        assert "what [b]mine was trained with is not known" in str(app.screen.query_one("#form-note", Static).content)
+        assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-note", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
         await rest(pilot)
@@ -586,7 +587,7 @@ async def test_models_and_adapters_that_have_names_are_students_too(demo_store: 
         assert app.choice.settings == RunSettings("large", adapters=(("[b]mine", 0.5),))
 
 
-async def test_the_form_sets_all_that_the_command_can_and_shows_it(
+async def test_the_form_has_all_options_of_the_command(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers["smollm2"] = [(2, 4)]
@@ -615,7 +616,7 @@ async def test_the_form_sets_all_that_the_command_can_and_shows_it(
         ]
 
 
-async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_after_that(
+async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes_it(
     demo_store: Path, settle: Settle
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -637,7 +638,7 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
         await fill(pilot, adapter="plain")
         assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
-        # What is above is not meant then, and says so.
+        # The choice above is unused then, and shows that.
         assert app.screen.query_one("#field-student", Select).value == ""
         await fill(pilot, student="smollm2")
         assert command(app).endswith("--student smollm2 --adapter plain --knowledge none")
@@ -647,7 +648,7 @@ async def test_an_adapter_is_asked_as_it_was_trained_unless_the_form_is_changed_
 
 
 @pytest.mark.parametrize("other", ["shipped", "patterns", "http://host/v1#m"])
-async def test_a_student_that_takes_no_adapter_is_asked_without_one(
+async def test_choosing_a_student_without_adapters_removes_the_adapter(
     demo_store: Path, settle: Settle, other: str
 ) -> None:
     with_adapter(demo_store, "camping", TrainingSettings(("demo-outdoor",), knowledge=("pattern",), budget=50))
@@ -659,14 +660,14 @@ async def test_a_student_that_takes_no_adapter_is_asked_without_one(
         await fill(pilot, **{"other" if "/" in other else "student": other})
         assert app.screen.query_one("#field-adapter", Select).value == ""
         note = str(app.screen.query_one("#form-note", Static).content)
-        assert note == f"{other} goes with no adapter of yours: adapter camping is taken away"
+        assert note == f"{other} takes no adapter of yours: adapter camping is removed"
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.choice.settings == RunSettings(other)
 
 
 @pytest.mark.parametrize("student", ["shipped", "patterns"])
-async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
+async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
     demo_store: Path, settle: Settle, student: str
 ) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",), neighbours=3, budget=50))
@@ -674,34 +675,32 @@ async def test_knowledge_is_taken_away_from_a_student_that_is_shown_none(
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student=student)
-        assert said(app, "note") == f"{student} is shown no knowledge: it is taken away"
-        assert said(app, "problem") == ""
+        assert form_text(app, "note") == f"{student} is shown no knowledge: it is removed"
+        assert form_text(app, "problem") == ""
         await fill(pilot, pattern="yes")
         refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, pattern="", budget="7")
-        assert said(app, "problem") == refused
+        assert form_text(app, "problem") == refused
         await fill(pilot, budget="")
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.choice.settings == RunSettings(student)
 
 
-async def test_adapters_that_the_form_cannot_name_do_not_go_with_the_shipped_student(
-    demo_store: Path, settle: Settle
-) -> None:
+async def test_choosing_the_shipped_student_removes_several_adapters(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     app.use_choice(StudentChoice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="shipped")
-        assert "the adapters are taken away" in str(app.screen.query_one("#form-note", Static).content)
+        assert "the adapters are removed" in str(app.screen.query_one("#form-note", Static).content)
         await fill(pilot, adapter="=")
         assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, settle: Settle) -> None:
+async def test_a_student_is_typed_or_chosen(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("/tiny.gguf"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -713,10 +712,10 @@ async def test_another_student_is_named_by_hand_or_chosen(demo_store: Path, sett
         await fill(pilot, other="/small.gguf")
         assert command(app).endswith("--student /small.gguf")
         await fill(pilot, other="")
-        assert "say which other student" in str(app.screen.query_one("#form-problem", Static).content)
+        assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
-async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_what_is_wrong(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         await pilot.press("s")
@@ -745,16 +744,16 @@ async def test_what_cannot_be_is_said_in_the_form(demo_store: Path, settle: Sett
         assert app.choice == StudentChoice.of(RunSettings("smollm2"))
 
 
-async def test_a_format_that_there_is_nothing_of_is_said_in_the_form(demo_store: Path, settle: Settle) -> None:
+async def test_the_form_shows_which_format_is_missing(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="smollm2", rule="yes")
-        assert "the dataset has no rules yet" in said(app, "problem")
+        assert "the dataset has no rules yet" in form_text(app, "problem")
 
 
-async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, settle: Settle) -> None:
+async def test_a_choice_of_another_place_is_shown(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("1")
@@ -768,15 +767,13 @@ async def test_a_choice_that_another_place_has_made_is_shown(demo_store: Path, s
 # Why
 
 
-async def test_why_shows_what_is_asked_word_for_word(
-    demo_store: Path, student: Student, settle: Settle, until: Until
-) -> None:
+async def test_why_shows_the_exact_prompt(demo_store: Path, student: Student, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await act(pilot, "session.why")
         await until(pilot, lambda: isinstance(app.screen, TextDialog))
         text = "\n".join(str(each.content) for each in app.screen.query(Static) if isinstance(each.content, Text))
-        for part in ("goes by for session o01", "--show-prompt o01", "how it is", "rule 7: a rule", "1,2?"):
+        for part in ("is given for session o01", "--show-prompt o01", "how it is", "rule 7: a rule", "1,2?"):
             assert part in text
         assert "<|im_start|> [b]o01" in text
         await act(pilot, "text.copy")
@@ -789,16 +786,16 @@ async def test_why_shows_what_is_asked_word_for_word(
 
 
 @pytest.mark.usefixtures("student")
-async def test_why_can_be_stopped_while_the_student_is_at_work(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_why_can_be_stopped_while_the_student_runs(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("w", "w")
-        assert heading(app) == "Generated  looking up what is asked…"
+        assert heading(app) == "Generated  looking up the prompt…"
         await act(pilot, "screen.reload")
-        assert any("the student is at work" in toast for toast in toasts(app))
-        assert any("looked up already" in toast for toast in toasts(app))
+        assert any("the student is running" in toast for toast in toasts(app))
+        assert any("already being looked up" in toast for toast in toasts(app))
         await pilot.press("escape")
         await until(pilot, lambda: "cancelled" in heading(app) and screen(app).why_not("why") is None)
         assert isinstance(app.screen, SessionScreen)
@@ -864,7 +861,7 @@ async def test_two_settings_are_compared_on_one_session(
         assert isinstance(app.screen, WorkbenchScreen)
 
 
-async def test_what_was_compared_with_is_offered_again(
+async def test_the_last_compared_settings_are_offered_again(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4)], "smollm2": [(2, 4)]}
@@ -880,7 +877,7 @@ async def test_what_was_compared_with_is_offered_again(
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
 
 
-async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
+async def test_a_compared_answer_disappears_when_its_settings_change(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4)]}
@@ -900,7 +897,7 @@ async def test_an_answer_that_is_compared_is_gone_when_its_settings_change(
         assert score.startswith("2nd  pair F1")
 
 
-async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
+async def test_the_next_session_shows_nothing_of_the_last(
     demo_store: Path, student: Student, settle: Settle, until: Until
 ) -> None:
     student.answers = {"shipped": [(2, 4), (1, 3)]}
@@ -912,7 +909,7 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
         await until(pilot, lambda: "done" in heading(app))
         await pilot.press("down", "escape", "escape", "escape")
         await until(pilot, lambda: isinstance(app.screen, WorkbenchScreen))
-        # The other student has not come to an end: nobody waits for it any more.
+        # The other student still writes: its request is cancelled.
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in shown(app, "#title"))
         await settle(pilot)
@@ -926,7 +923,7 @@ async def test_a_session_that_is_opened_next_shows_nothing_of_the_last(
 
 
 @pytest.mark.usefixtures("student")
-async def test_a_session_that_another_place_has_closed_is_answered_no_further(
+async def test_closing_a_session_from_another_place_stops_its_answer(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = KdtuiApp(demo_store)
@@ -940,17 +937,17 @@ async def test_a_session_that_another_place_has_closed_is_answered_no_further(
         assert left.why_not("generate") is None
 
 
-async def test_a_session_that_is_opened_is_painted_once_it_is_there(
+async def test_a_session_is_painted_only_after_it_is_loaded(
     demo_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_HELD", 20.0)
+    monkeypatch.setattr(session_view, "_LONGEST_HOLD", 20.0)
     painted: list[str] = []
-    really_display = KdtuiApp._display
+    real_display = KdtuiApp._display
 
     def display(app: KdtuiApp, below: Screen[object], content: RenderableType | None) -> None:
         if isinstance(below, SessionScreen):
             painted.append(shown(app, "#title").split(" · ")[0])
-        really_display(app, below, content)
+        real_display(app, below, content)
 
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:

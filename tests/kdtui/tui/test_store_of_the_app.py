@@ -1,4 +1,4 @@
-"""The app on a store that is not there, or that another process is writing to."""
+"""The app on a missing store, and on one that another process writes to."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.kdtui.tui.runs_place import toasts
 from tests.locking import writing
 
 
-async def test_looking_around_makes_no_store(empty_store: Path, settle: Settle) -> None:
+async def test_browsing_creates_no_store(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -26,7 +26,7 @@ async def test_looking_around_makes_no_store(empty_store: Path, settle: Settle) 
 
 
 @pytest.mark.parametrize("place", ["/dev/null", "."])
-def test_a_store_that_can_be_none_is_told_before_the_app_opens(place: str) -> None:
+def test_an_impossible_store_gives_a_message_before_the_app_opens(place: str) -> None:
     with pytest.raises(StoreError, match="a database is a file"):
         run_app(Path(place))
 

@@ -1,4 +1,4 @@
-"""Studies in the app: the list, the matrix that fills while one runs, its cells, and what can be done with it."""
+"""The place Studies: the list, the matrix of a running study, its cells, and the actions on a study."""
 
 import fcntl
 from collections.abc import Awaitable, Callable
@@ -12,14 +12,15 @@ from textual.widgets import Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES
-from kdtui.tui.core.dialogs import ConfirmDialog, FormDialog, TextDialog
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.jobs.training_screen import JobScreen
-from kdtui.tui.places.runs.compared import ComparedRunsScreen
-from kdtui.tui.places.runs.run import RunScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
+from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
+from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.studies.screen import StudiesScreen
-from kdtui.tui.places.studies.study import StudyScreen
 from kdtui.tui.places.studies.study_run import StudyRun
+from kdtui.tui.places.studies.study_screen import StudyScreen
 from kdtui.tui.widgets.matrix import Matrix
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
@@ -47,7 +48,7 @@ STUDY = "rq3-outdoor"
 
 @pytest.fixture
 def store(finished: Database) -> Path:
-    """A store of its own with a study that is done, and one of the same sessions that has most left to do."""
+    """Return a store with a finished study, and an unfinished one over the same sessions."""
     assert finished.path is not None
     stored = get_study(finished, STUDY)
     save_study(finished, "wider", stored.spec.replace(f'name = "{STUDY}"', 'name = "wider"', 1), "wider.toml")
@@ -56,7 +57,7 @@ def store(finished: Database) -> Path:
 
 @pytest.fixture
 def unrun(db: Database, data: Path, study_base: Path) -> Path:
-    """A store with the sessions, and a study of which nothing is done."""
+    """Return a store with sessions, and a study that has not begun."""
     list(import_dataset(db, data, "outdoor"))
     spec = small("rq3", study_base)
     save_study(db, spec.name, to_toml(spec), "rq3")
@@ -66,7 +67,7 @@ def unrun(db: Database, data: Path, study_base: Path) -> Path:
 
 @pytest.fixture
 def unanswered(finished: Database) -> Path:
-    """A store in which all has been trained for the study, and its runs are gone."""
+    """Return a store in which all trainings of a study are done, and its runs are deleted."""
     for number in range(1, 6):
         delete_run(finished, number)
     assert finished.path is not None
@@ -80,13 +81,13 @@ def opened(path: Path, **form: str) -> KdtuiApp:
     return KdtuiApp(path, memory=memory)
 
 
-async def at_study(pilot: Pilot[None], settle: Settle, until: Until, name: str = STUDY) -> None:
-    """The study is on the screen, and its cells are scored."""
+async def open_study_screen(pilot: Pilot[None], settle: Settle, until: Until, name: str = STUDY) -> None:
+    """Open a study, and wait until its cells are scored."""
     await settle(pilot)
     app: Any = pilot.app
     app.show_in_place("studies", name)
     await until(pilot, lambda: isinstance(app.screen, StudyScreen))
-    await until(pilot, lambda: study(app)._study is not None and study(app)._numbers is None)
+    await until(pilot, lambda: study(app).snapshot is not None and not study(app).is_computing)
     await settle(pilot)
 
 
@@ -116,7 +117,7 @@ def rows(app: Any) -> list[list[str]]:
 
 
 def cells(app: Any) -> list[str]:
-    """What is shown in the cells of the matrices, row by row."""
+    """Return the contents of the cells, row by row."""
     shown = matrix(app)
     return [shown.text_of(key) for block in shown._blocks for row in block.keys for key in row if key is not None]
 
@@ -133,7 +134,7 @@ def work(app: Any) -> StudyRun | None:
 # The list
 
 
-async def test_studies_are_listed_with_how_far_they_are_and_what_they_ask(store: Path, settle: Settle) -> None:
+async def test_studies_are_listed_with_their_progress_and_questions(store: Path, settle: Settle) -> None:
     app = opened(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -146,7 +147,7 @@ async def test_studies_are_listed_with_how_far_they_are_and_what_they_ask(store:
         assert app.screen.command == "kdtui study show wider"  # type: ignore[attr-defined]
 
 
-async def test_a_study_whose_dataset_is_gone_says_so_and_can_be_deleted(
+async def test_a_study_without_its_dataset_says_so_and_can_be_deleted(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
@@ -167,7 +168,7 @@ async def test_a_study_whose_dataset_is_gone_says_so_and_can_be_deleted(
     assert list_studies(finished) == []
 
 
-async def test_where_there_is_no_study_the_place_says_how_to_begin(unrun: Path, settle: Settle) -> None:
+async def test_without_a_study_the_place_says_how_to_begin(unrun: Path, settle: Settle) -> None:
     db = open_database(unrun)
     db.execute("DELETE FROM studies")
     assert db.conn is not None
@@ -178,7 +179,7 @@ async def test_where_there_is_no_study_the_place_says_how_to_begin(unrun: Path, 
         await settle(pilot)
         assert "kdtui study run rq3 --dataset outdoor" in text(app, "#notice")
         await act(pilot, "study.run")
-        assert toasts(app) == ["the cursor is on no study"]
+        assert toasts(app) == ["the cursor is not on a study"]
 
 
 # The form
@@ -192,16 +193,16 @@ async def test_the_form_shows_the_plan_and_the_command_before_anything_begins(
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: "5 cells, each over 2 of outdoor (test)" in text(app, "#form-told"))
-        assert "in place of the one of this name" in text(app, "#form-told")
-        assert "trainings 0 of 2 done" in text(app, "#form-told")
+        await until(pilot, lambda: "5 cells, each over 2 of outdoor (test)" in text(app, "#form-description"))
+        assert "replacing the one of this name" in text(app, "#form-description")
+        assert "trainings 0 of 2 done" in text(app, "#form-description")
         app.screen.query_one("#field-seeds", Input).value = "2"
         app.screen.query_one("#field-split", Select).value = "valid"
-        await until(pilot, lambda: "of outdoor (valid)" in text(app, "#form-told"))
+        await until(pilot, lambda: "of outdoor (valid)" in text(app, "#form-description"))
         expected = f"kdtui study run rq3 --dataset outdoor --student {study_base} --seeds 2 --split valid"
         assert app.screen.command == expected  # type: ignore[attr-defined]
         for name, value, problem in (
-            ("seeds", "0", "seeds are a whole number: 1 or more"),
+            ("seeds", "0", "seeds: a whole number between 1 and 1,000"),
             ("datasets", "indoor", "there is no dataset 'indoor'; there are: outdoor"),
             ("hosts", "far", "there is no host 'far'; there are: local"),
         ):
@@ -216,7 +217,7 @@ async def test_the_form_shows_the_plan_and_the_command_before_anything_begins(
     db.close()
 
 
-async def test_a_file_that_describes_no_study_is_told_in_the_form(
+async def test_the_form_says_that_a_file_does_not_describe_a_study(
     unrun: Path, tmp_path: Path, settle: Settle, until: Until
 ) -> None:
     (tmp_path / "mine.toml").write_text('name = "mine"\nfromats = 1\n')
@@ -225,13 +226,13 @@ async def test_a_file_that_describes_no_study_is_told_in_the_form(
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: "there is no field 'fromats' here" in text(app, "#form-told"))
+        await until(pilot, lambda: "there is no field 'fromats' here" in text(app, "#form-description"))
         await act(pilot, "form.done")
         await until(pilot, lambda: any("there is no field 'fromats' here" in each for each in toasts(app)))
         assert isinstance(app.screen, StudiesScreen)
 
 
-async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_confirmed(
+async def test_another_study_of_the_same_name_is_replaced_only_after_confirmation(
     finished: Database, study_base: Path, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
@@ -241,7 +242,7 @@ async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_conf
         await settle(pilot)
         await act(pilot, "studies.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        await until(pilot, lambda: f"study {STUDY} is another one, from rq3" in text(app, "#form-told"))
+        await until(pilot, lambda: f"study {STUDY} is another one, from rq3" in text(app, "#form-description"))
         await act(pilot, "form.done")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "study run --replace rq3 --dataset outdoor" in app.screen.command  # type: ignore[attr-defined]
@@ -254,7 +255,7 @@ async def test_another_study_of_the_same_name_is_replaced_only_when_that_is_conf
 # Running
 
 
-async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
+async def test_a_study_from_the_form_runs_and_its_matrix_fills(
     unanswered: Path, study_base: Path, tmp_path: Path, settle: Settle, until: Until
 ) -> None:
     spec = changed_spec(small("rq3", study_base), name="mine")
@@ -269,7 +270,7 @@ async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
         await until(pilot, lambda: any(row[0] == "mine" for row in rows(app)))
         app.show_in_place("studies", "mine")
         await until(pilot, lambda: isinstance(app.screen, StudyScreen))
-        # It is shown in every place.
+        # Its progress is shown in every place.
         await act(pilot, "app.runs")
         await until(pilot, lambda: "study mine: " in str(app.screen.query_one("TopBar").render()))
         await act(pilot, "app.studies")
@@ -282,30 +283,28 @@ async def test_a_study_from_the_form_is_run_and_its_matrix_fills(
     db.close()
 
 
-async def test_a_study_is_paused_resumed_and_stopped_and_goes_on_where_it_was(
-    unanswered: Path, settle: Settle, until: Until
-) -> None:
+async def test_a_study_is_paused_resumed_stopped_and_continued(unanswered: Path, settle: Settle, until: Until) -> None:
     app = opened(unanswered)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         assert set(cells(app)) == {"○ again"}
         await act(pilot, "study.run")
         await until(pilot, lambda: work(app) is not None)
         await act(pilot, "study.pause")
-        held = work(app)
-        assert held is not None
-        await until(pilot, lambda: "paused" in held.state)
+        study_run = work(app)
+        assert study_run is not None
+        await until(pilot, lambda: "paused" in study_run.state)
         assert "‖ paused" in text(app, "#title")
-        done = held.changes
-        # What it is paused for does not go on meanwhile.
+        done = study_run.changes
+        # No other study starts while this one is paused.
         await act(pilot, "study.run")
-        assert any("is at work" in each for each in toasts(app))
-        assert held.changes == done
+        assert any("is running" in each for each in toasts(app))
+        assert study_run.changes == done
         await act(pilot, "study.resume")
         await until(pilot, lambda: any(each.startswith(".") for each in cells(app)))
         await act(pilot, "study.cancel")
         await until(pilot, lambda: work(app) is None)
-        assert any("was stopped; what is done is kept" in each for each in toasts(app))
+        assert any("was stopped; finished work is kept" in each for each in toasts(app))
         await until(pilot, lambda: "unfinished" in text(app, "#title"))
         await act(pilot, "study.run")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
@@ -315,7 +314,7 @@ async def test_a_study_is_paused_resumed_and_stopped_and_goes_on_where_it_was(
     db.close()
 
 
-async def test_what_fails_is_told_at_once_and_in_full_and_is_tried_again_by_a_key(
+async def test_failures_are_reported_at_once_and_in_full_and_a_key_retries_them(
     unanswered: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     really_open = student_open.open_student
@@ -327,25 +326,25 @@ async def test_what_fails_is_told_at_once_and_in_full_and_is_tried_again_by_a_ke
 
     app = opened(unanswered)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         with monkeypatch.context() as broken:
             broken.setattr(student_open, "open_student", full)
             await act(pilot, "study.run")
             await until(pilot, lambda: any("no room on the disk, [red]not[/] at all" in each for each in toasts(app)))
             await until(pilot, lambda: work(app) is None)
-        assert any("2 steps failed, and what needs them was left out" in each for each in toasts(app))
+        assert any("2 steps failed, and the steps that need them were left out" in each for each in toasts(app))
         await until(pilot, lambda: cells(app)[2] == "✗ failed")
         await pilot.press("l", "l")
         await settle(pilot)
         assert "failed: no room on the disk, [red]not[/] at all" in " ".join(about(app).split())
         await act(pilot, "study.run")
-        assert any("only what has failed is left; F tries it again" in each for each in toasts(app))
+        assert any("only failed steps are left; F retries them" in each for each in toasts(app))
         await act(pilot, "study.retry")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
         await until(pilot, lambda: all(each.startswith((".", "0")) for each in cells(app)))
 
 
-async def test_a_cell_whose_training_failed_is_blocked_and_says_by_what(
+async def test_a_cell_with_a_failed_training_is_blocked_and_names_the_training(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
@@ -356,7 +355,7 @@ async def test_a_cell_whose_training_failed_is_blocked_and_says_by_what(
     fail_step(finished, training, "no room on the disk")
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         assert cells(app)[2] == "■ blocked"
         await pilot.press("l", "l")
         await settle(pilot)
@@ -365,7 +364,7 @@ async def test_a_cell_whose_training_failed_is_blocked_and_says_by_what(
         assert app.screen.command.startswith("kdtui sft logs study-")  # type: ignore[attr-defined]
 
 
-async def test_a_cell_that_waits_for_a_training_says_how_far_that_is(
+async def test_a_cell_that_waits_for_a_training_shows_its_progress(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
@@ -374,16 +373,16 @@ async def test_a_cell_that_waits_for_a_training_says_how_far_that_is(
     begin_step(finished, training.key, training.kind, training.settings, training.basis, training.made)
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         sign, amount = cells(app)[2].split(" ")
         done, of = amount.split("/")
         assert sign == "◔"
         assert int(done) == int(of) > 0
-        # Another cell of the same training is done, and stays so.
+        # Another cell of the same training stays done.
         assert cells(app)[3].startswith((".", "0"))
 
 
-async def test_a_study_that_another_process_runs_is_shown_as_such_and_refused(unrun: Path, settle: Settle) -> None:
+async def test_a_study_that_another_process_runs_is_shown_as_such_and_not_run(unrun: Path, settle: Settle) -> None:
     lock = unrun.with_name(f"{unrun.name}.study-lock")
     app = opened(unrun)
     with lock.open("w") as file:
@@ -397,7 +396,9 @@ async def test_a_study_that_another_process_runs_is_shown_as_such_and_refused(un
             assert toasts(app) == ["process 4711 runs the study; stop it there"]
 
 
-async def test_a_study_is_refused_while_another_process_runs_another(unrun: Path, settle: Settle, until: Until) -> None:
+async def test_a_study_does_not_run_while_another_process_runs_another_study(
+    unrun: Path, settle: Settle, until: Until
+) -> None:
     app = opened(unrun)
     with unrun.with_name(f"{unrun.name}.study-lock").open("w") as file:
         file.write("4711\nanother\n")
@@ -412,7 +413,7 @@ async def test_a_study_is_refused_while_another_process_runs_another(unrun: Path
             assert "(process 4711)" in toasts(app)[-1]
 
 
-def test_who_runs_a_study_is_known_as_long_as_it_runs(db: Database) -> None:
+def test_the_process_that_runs_a_study_is_known_while_it_runs(db: Database) -> None:
     assert runner_of(db) is None
     with study_lock(db, "mine"):
         runner = runner_of(db)
@@ -421,10 +422,12 @@ def test_who_runs_a_study_is_known_as_long_as_it_runs(db: Database) -> None:
     assert runner_of(db) is None
 
 
-async def test_who_leaves_the_app_is_told_what_becomes_of_the_study(unrun: Path, settle: Settle, until: Until) -> None:
+async def test_a_user_who_leaves_the_app_learns_what_happens_to_the_study(
+    unrun: Path, settle: Settle, until: Until
+) -> None:
     app = opened(unrun)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await act(pilot, "study.run")
         await until(pilot, lambda: work(app) is not None)
         await act(pilot, "study.pause")
@@ -433,9 +436,7 @@ async def test_who_leaves_the_app_is_told_what_becomes_of_the_study(unrun: Path,
 
 
 @needs_tmux
-def test_a_study_that_is_left_in_a_terminal_is_resumed_by_the_command_that_it_tells(
-    unanswered: Path, kdtui: Callable[..., Any]
-) -> None:
+def test_the_command_shown_when_leaving_resumes_the_study(unanswered: Path, kdtui: Callable[..., Any]) -> None:
     with opened_in_a_terminal(unanswered, 160, 40) as terminal:
         terminal.press("8")
         terminal.wait_for("How is knowledge best used?")
@@ -455,12 +456,12 @@ def test_a_study_that_is_left_in_a_terminal_is_resumed_by_the_command_that_it_te
 # The matrix
 
 
-async def test_the_matrix_has_formats_and_utilizations_and_a_question_at_a_time(
+async def test_the_matrix_shows_formats_and_utilizations_of_one_question_at_a_time(
     store: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         shown = matrix(app)
         [block] = shown._blocks
         assert (block.rows, block.columns) == (("pattern+rule+thought",), ("zero-shot", "icl", "sft", "sft+icl"))
@@ -473,10 +474,10 @@ async def test_the_matrix_has_formats_and_utilizations_and_a_question_at_a_time(
         assert "1/2 How is" in text(app, "#title")
 
 
-async def test_the_cursor_goes_through_the_cells_by_keys(store: Path, settle: Settle, until: Until) -> None:
+async def test_keys_move_the_cursor_through_the_cells(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.next_question")
         shown = matrix(app)
         assert shown.at == (0, 0, 0)
@@ -509,13 +510,15 @@ ACTS: dict[str, Callable[[Pilot[Any]], Awaitable[None]]] = {
 async def test_a_key_changes_the_metric_of_the_heat_map(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         seen = []
         for _ in range(4):
             seen.append((text(app, "#title").splitlines()[2].split(" ▁")[0], cells(app)[0][:4]))
             await act(pilot, "cell.metric")
         assert [name for name, _ in seen] == ["pair F1", "strict precision", "strict recall", "exact"]
-        row = study(app)._scores_of(matrix(app).cursor_key or "")
+        snapshot = study(app).snapshot
+        assert snapshot is not None
+        row = study(app).scores.of(snapshot, matrix(app).cursor_key or "")
         assert row is not None
         assert row.scores is not None
         assert seen[0][1] == f"{row.scores.pair_f1:.3f}"[1:]
@@ -523,11 +526,11 @@ async def test_a_key_changes_the_metric_of_the_heat_map(store: Path, settle: Set
 
 
 @pytest.mark.parametrize("theme", THEMES)
-async def test_the_heat_can_be_read_in_every_theme(store: Path, settle: Settle, until: Until, theme: str) -> None:
+async def test_the_heat_map_is_readable_in_every_theme(store: Path, settle: Settle, until: Until, theme: str) -> None:
     app = opened(store)
     app.theme = theme
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         found = [
             segment
             for line in app.screen._compositor.render_strips()
@@ -549,10 +552,10 @@ def contrast(segment: Segment) -> float:
 # A cell
 
 
-async def test_a_cell_opens_its_run_and_leads_back(store: Path, settle: Settle, until: Until) -> None:
+async def test_a_cell_opens_its_run_which_leads_back(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         assert app.screen.command == "kdtui run show 1"  # type: ignore[attr-defined]
         await act(pilot, "matrix.select")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
@@ -566,14 +569,14 @@ async def test_a_cell_opens_its_run_and_leads_back(store: Path, settle: Settle, 
 async def test_a_cell_opens_its_training_in_the_place_jobs(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.training")
         assert toasts(app) == ["the cell has no training, or none yet"]
         await pilot.press("l", "l")
         await act(pilot, "cell.training")
-        await until(pilot, lambda: isinstance(app.screen, JobScreen))
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.current_mode == "jobs"
-        # The study is as it was left.
+        # The study is still open.
         await act(pilot, "app.studies")
         assert isinstance(app.screen, StudyScreen)
 
@@ -581,7 +584,7 @@ async def test_a_cell_opens_its_training_in_the_place_jobs(store: Path, settle: 
 async def test_two_marked_cells_are_compared_session_by_session(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.compare")
         assert "mark two cells first" in toasts(app)[-1]
         await act(pilot, "cell.mark")
@@ -597,30 +600,30 @@ async def test_two_marked_cells_are_compared_session_by_session(store: Path, set
         assert isinstance(app.screen, StudiesScreen)
 
 
-async def test_a_cell_that_is_to_be_done_again_says_why(finished: Database, settle: Settle, until: Until) -> None:
+async def test_a_cell_to_run_again_says_why(finished: Database, settle: Settle, until: Until) -> None:
     assert finished.path is not None
     delete_run(finished, 1)
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         assert cells(app)[0] == "○ again"
         assert "to do again: run 1 has been deleted" in about(app)
         await act(pilot, "matrix.select")
         assert "there is no run of this cell yet" in toasts(app)[-1]
 
 
-async def test_what_another_process_does_is_seen_without_a_key(
+async def test_changes_of_another_process_appear_without_a_key(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
     app = opened(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         delete_run(finished, 2)
         await until(pilot, lambda: cells(app)[1] == "○ again")
 
 
-async def test_a_study_is_found_by_its_name(store: Path, settle: Settle, until: Until) -> None:
+async def test_a_study_is_found_by_name(store: Path, settle: Settle, until: Until) -> None:
     app = opened(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -635,7 +638,7 @@ async def test_a_study_is_found_by_its_name(store: Path, settle: Settle, until: 
         assert app.current_mode == "studies"
 
 
-# What has come of it
+# Results
 
 
 async def test_a_key_answers_the_questions_of_a_study(store: Path, settle: Settle, until: Until) -> None:
@@ -673,7 +676,7 @@ async def test_a_report_or_a_table_is_written_to_a_folder(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
 
 
-async def test_nothing_is_written_of_a_study_of_which_no_cell_is_done(unrun: Path, settle: Settle) -> None:
+async def test_no_report_is_written_without_a_finished_cell(unrun: Path, settle: Settle) -> None:
     app = opened(unrun)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -681,7 +684,7 @@ async def test_nothing_is_written_of_a_study_of_which_no_cell_is_done(unrun: Pat
         assert toasts(app) == ["no cell of the study is done yet"]
 
 
-async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_key_that_retries(
+async def test_the_key_for_retries_retries_failed_sessions_of_a_finished_cell(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
@@ -692,15 +695,15 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
         await settle(pilot)
         assert rows(app)[0][-1] == "✓ complete except 2 sessions"
         await act(pilot, "study.run")
-        assert toasts(app)[-1] == "the study is complete except 2 sessions; F tries those again"
-        await at_study(pilot, settle, until)
+        assert toasts(app)[-1] == "the study is complete except 2 sessions; F retries those"
+        await open_study_screen(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)
-        assert "no answer to 2 sessions; o tries 2 of them again" in " ".join(about(app).split())
+        assert "no answer to 2 sessions; o retries 2 of them" in " ".join(about(app).split())
         before = cells(app)[1]
         await act(pilot, "study.retry")
         await until(pilot, lambda: f"study {STUDY} is complete" in toasts(app))
-        assert f"study {STUDY}: trying again 2 sessions" in toasts(app)
+        assert f"study {STUDY}: retrying 2 sessions" in toasts(app)
         await until(pilot, lambda: "✓ complete, 5 of 5 cells" in text(app, "#title"))
         await until(pilot, lambda: "no answer" not in about(app))
         await until(pilot, lambda: cells(app)[1] != before)
@@ -709,14 +712,14 @@ async def test_sessions_that_failed_in_a_finished_cell_are_tried_again_by_the_ke
     assert failures(finished, get_run(finished, 2)) == []
 
 
-async def test_a_key_does_the_cell_under_the_cursor_alone(unanswered: Path, settle: Settle, until: Until) -> None:
+async def test_a_key_runs_only_the_selected_cell(unanswered: Path, settle: Settle, until: Until) -> None:
     app = opened(unanswered)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await pilot.press("l")
         await settle(pilot)
         await act(pilot, "cell.only")
-        await until(pilot, lambda: f"study {STUDY}: done with tiny icl pattern+rule+thought" in toasts(app))
+        await until(pilot, lambda: f"study {STUDY}: finished tiny icl pattern+rule+thought" in toasts(app))
         await until(pilot, lambda: cells(app)[1].startswith((".", "0")))
         assert [each for at, each in enumerate(cells(app)) if at != 1] == ["○ again"] * 3
         await act(pilot, "cell.only")
@@ -729,7 +732,7 @@ async def test_a_key_does_the_cell_under_the_cursor_alone(unanswered: Path, sett
 async def test_the_command_that_resumes_a_cell_names_it(unanswered: Path, settle: Settle, until: Until) -> None:
     app = opened(unanswered)
     async with app.run_test(size=(120, 36)) as pilot:
-        await at_study(pilot, settle, until)
+        await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.only")
         await until(pilot, lambda: work(app) is not None)
         begun = work(app)

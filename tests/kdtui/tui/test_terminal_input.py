@@ -1,4 +1,4 @@
-"""Whatever a terminal sends becomes keys and pasted text, and never a fault."""
+"""Any bytes from a terminal become keys and pasted text, and never a fault."""
 
 import pytest
 from hypothesis import given, settings
@@ -10,13 +10,13 @@ from kdtui.tui.terminal_input import TerminalInput
 
 
 def read(*parts: bytes) -> list[Message]:
-    """The messages of bytes that come in these parts."""
+    """Return the messages of bytes that arrive in these parts."""
     terminal_input = TerminalInput()
     return [message for part in parts for message in terminal_input.feed(part)]
 
 
 def typed(*parts: bytes) -> list[str]:
-    """What is typed, as characters where the keys have such."""
+    """Return the keys, as characters where possible."""
     return [message.character or message.key for message in read(*parts) if isinstance(message, Key)]
 
 
@@ -27,13 +27,13 @@ def pasted(*parts: bytes) -> list[str]:
 START, END = b"\x1b[200~", b"\x1b[201~"
 
 
-def test_bytes_that_are_no_text_are_replacement_characters() -> None:
+def test_invalid_bytes_become_replacement_characters() -> None:
     assert typed(b"a\xffb") == ["a", "\ufffd", "b"]
     assert typed(b"\xc3", b"q") == ["\ufffd", "q"]
     assert pasted(START + b"a\xffb" + END) == ["a\ufffdb"]
 
 
-def test_a_character_may_come_in_two_parts() -> None:
+def test_a_character_can_arrive_in_two_parts() -> None:
     assert typed(b"\xc3", b"\xa9") == ["é"]
 
 
@@ -42,12 +42,12 @@ def test_a_character_may_come_in_two_parts() -> None:
     [b"\x1b[1114112;1u", b"\x1b[99999999999;1u", b"\x1b[1;1::2u", b"\x1b[3:1A", b"\x1b[48;0;0;0;0t\x1b[<0;1;1M"],
     ids=["no character", "no number", "no text", "no code", "a screen without pixels"],
 )
-def test_a_sequence_that_means_nothing_does_not_swallow_what_follows(sequence: bytes) -> None:
+def test_an_invalid_sequence_does_not_swallow_the_next_keys(sequence: bytes) -> None:
     assert typed(sequence + b"q")[-1] == "q"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
-def test_a_pasted_text_comes_whole_in_whatever_parts_it_is_read(size: int) -> None:
+def test_a_pasted_text_arrives_whole_for_any_split(size: int) -> None:
     text = "tent, stove & 1–2 mats\n[31m" * 40
     data = b"x" + START + text.encode() + END + b"y"
     parts = [data[at : at + size] for at in range(0, len(data), size)]
@@ -55,7 +55,7 @@ def test_a_pasted_text_comes_whole_in_whatever_parts_it_is_read(size: int) -> No
     assert typed(*parts) == ["x", "y"]
 
 
-def test_control_characters_in_a_pasted_text_are_no_keys() -> None:
+def test_control_characters_in_a_pasted_text_are_not_keys() -> None:
     text = b"red \x1b[31mtent\x1b[0m\x07\x9b\x00 q\x03\x1b[200~\r\none\rtwo\tthree"
     messages = read(START + text + END)
     assert [message for message in messages if not isinstance(message, Paste)] == []
@@ -63,16 +63,16 @@ def test_control_characters_in_a_pasted_text_are_no_keys() -> None:
     assert whole == "red [31mtent[0m\ufffd q[200~\none\ntwo\tthree"
 
 
-def test_an_escape_character_alone_is_a_key_when_nothing_follows() -> None:
+def test_a_single_escape_character_is_a_key() -> None:
     terminal_input = TerminalInput()
     assert list(terminal_input.feed(b"\x1b")) == []
-    found: list[Message] = []
-    while not found:
-        found = list(terminal_input.tick())
-    assert [message.key for message in found if isinstance(message, Key)] == ["escape"]
+    messages: list[Message] = []
+    while not messages:
+        messages = list(terminal_input.tick())
+    assert [message.key for message in messages if isinstance(message, Key)] == ["escape"]
 
 
-def test_keys_clicks_and_the_focus_come_as_ever() -> None:
+def test_keys_clicks_and_the_focus_arrive_unchanged() -> None:
     assert typed(b"\x1b[A\t") == ["up", "\t"]
     assert any(isinstance(message, MouseDown) for message in read(b"\x1b[<0;3;4M"))
     assert any(isinstance(message, AppFocus) for message in read(b"\x1b[I"))
@@ -85,12 +85,12 @@ ODD = st.sampled_from(
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(ODD | st.binary(max_size=6), max_size=30))
-def test_nothing_that_is_sent_ends_it(parts: list[bytes]) -> None:
+def test_no_input_ends_the_app(parts: list[bytes]) -> None:
     terminal_input = TerminalInput()
     for part in parts:
         list(terminal_input.feed(part))
         list(terminal_input.tick())
-    # What was begun is ended, and then keys are keys again.
+    # After the end of the paste, keys are keys again.
     list(terminal_input.feed(END + b"\x1b\x1b"))
     while not list(terminal_input.tick()):
         pass

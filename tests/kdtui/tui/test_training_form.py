@@ -1,4 +1,4 @@
-"""The form of a new training: what will not do, the command, and a training that was started by it."""
+"""The form for a new training: problems, the command, and a training that it starts."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,17 +9,19 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
-from kdtui.tui.places.jobs.form import Offer, form
+from kdtui.tui.core.forms import FormDialog
+from kdtui.tui.places.jobs.form import TrainingForm
 from kdtui.tui.places.jobs.screen import JobsScreen
-from kdtui.tui.places.jobs.training_screen import JobScreen
+from kdtui.tui.places.jobs.training_choices import TrainingChoices
+from kdtui.tui.places.jobs.training_request import TrainingRequest
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
 from store.database import open_database
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made, log, opened, patiently, rows, shown, toasts, with_host
+from tests.kdtui.tui.jobs_place import log, make_job, opened, register_host, rows, shown, toasts, wait_for
 from tests.models.tiny import make_model
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
@@ -32,7 +34,7 @@ async def fill(app: KdtuiApp, **values: str) -> None:
         widget.value = value == "yes" if isinstance(widget, Checkbox) else value
 
 
-async def test_a_missing_package_is_a_sentence_with_what_to_do(
+async def test_a_missing_package_is_reported_with_what_to_do(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.prepare.find_spec", lambda name: None if name == "peft" else name)
@@ -47,11 +49,11 @@ async def test_a_missing_package_is_a_sentence_with_what_to_do(
         assert app.screen.query_one("#done", Button).disabled
 
 
-async def test_the_form_says_what_will_not_do_and_shows_the_command(
+async def test_the_form_shows_problems_and_the_command(
     demo_store: Path, settle: Settle, until: Until, sleeper: str
 ) -> None:
-    with_host(demo_store, "far")
-    hand_made(demo_store, "busy", {PID: sleeper})
+    register_host(demo_store, "far")
+    make_job(demo_store, "busy", {PID: sleeper})
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -63,10 +65,10 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             ({"name": ""}, "needs a name"),
             ({"name": "busy"}, "there is a training or a model 'busy' already"),
             ({"name": "x", "datasets": "demo-outdoor, none"}, "there is no dataset 'none'"),
-            ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts alone"),
+            ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts, and nothing else"),
             ({"as": "context", "epochs": "0"}, "epochs are a number"),
             ({"epochs": "3", "learning_rate": "fast"}, "the learning rate is a number"),
-            ({"learning_rate": "0.001", "base": " "}, "begins with a base"),
+            ({"learning_rate": "0.001", "base": " "}, "needs a base"),
             ({"base": "abc"}, "there is no base 'abc'; there are: smollm2, files, and ids of transformers"),
             ({"base": "shipped"}, "shipped is a student that cannot be trained; choose a base: smollm2"),
             ({"base": "patterns"}, "patterns is a student that cannot be trained"),
@@ -86,7 +88,7 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
             "$ kdtui sft launch --follow --evaluate --name x --dataset demo-outdoor --form list --knowledge rule "
             "--epochs 3 --learning-rate 0.001 --after busy"
         )
-        # What only the store knows is said when it is tried, and need not be typed again.
+        # A problem that only the store knows is reported after the start; the form keeps the values.
         await fill(app, after="", evaluate="", sample="", form="pairs", thought="yes", host="")
         await until(pilot, lambda: shown(app, "#form-problem") == "")
         await pilot.press("ctrl+s")
@@ -102,7 +104,7 @@ async def test_the_form_says_what_will_not_do_and_shows_the_command(
         assert len(rows(app)) == 1
 
 
-async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
+async def test_the_form_estimates_the_training_while_it_is_filled_in(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     base = make_model(tmp_path / "tiny.gguf")
@@ -112,24 +114,24 @@ async def test_the_form_tells_what_a_training_would_take_while_it_is_filled_in(
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await fill(app, base=str(base), epochs="2")
-        await until(pilot, lambda: " in 34 steps" in shown(app, "#form-told"))
-        assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-told")
-        assert "unknown: no training of tiny.gguf was measured on this machine" in shown(app, "#form-told")
-        # Nobody waits for it: what is typed meanwhile is there at once.
+        await until(pilot, lambda: " in 34 steps" in shown(app, "#form-description"))
+        assert "22 sessions an epoch, 4 to validate on; " in shown(app, "#form-description")
+        assert "unknown: no training of tiny.gguf was measured on this machine" in shown(app, "#form-description")
+        # The estimate does not block typing.
         await fill(app, epochs="30")
         await until(pilot, lambda: "--epochs 30" in shown(app, "#dialog-command"))
-        await until(pilot, lambda: " in 510 steps" in shown(app, "#form-told"))
+        await until(pilot, lambda: " in 510 steps" in shown(app, "#form-description"))
         await fill(app, epochs="none")
-        await until(pilot, lambda: shown(app, "#form-told") == "")
+        await until(pilot, lambda: shown(app, "#form-description") == "")
         await fill(app, epochs="1", thought="yes")
-        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-told"))
+        await until(pilot, lambda: "has no thoughts yet" in shown(app, "#form-description"))
 
 
-async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: Settle, until: Until) -> None:
+async def test_the_form_proposes_free_names(demo_store: Path, settle: Settle, until: Until) -> None:
     db = open_database(demo_store)
     list(import_dataset(db, OUTDOOR, "trail mix!"))
     db.close()
-    hand_made(demo_store, "demo-outdoor-1", {})
+    make_job(demo_store, "demo-outdoor-1", {})
     (demo_store.parent / "jobs" / "demo-outdoor-2").mkdir()
     app = opened(demo_store)
     async with app.run_test() as pilot:
@@ -145,10 +147,10 @@ async def test_the_form_proposes_names_that_are_free(demo_store: Path, settle: S
         await until(pilot, lambda: "--name mine --dataset demo-outdoor" in shown(app, "#dialog-command"))
 
 
-def test_a_training_that_was_made_and_not_started_gets_another_name() -> None:
-    found = Offer(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
-    before = {"name": "mine-7", "datasets": "one"}
-    [name] = [field.value for field in form(found, ("one",), before)._fields if field.name == "name"]
+def test_a_training_that_could_not_start_gets_another_name() -> None:
+    options = TrainingChoices(("one",), (), ("smollm2",), (), (), frozenset({"mine-7", "mine-1", "one-1"}), None, None)
+    form = TrainingForm(options, ("one",), Path("store.db"), TrainingRequest("mine-7", ("one",)))
+    [name] = [field.value for field in form.fields if field.name == "name"]
     assert name == "mine-2"
 
 
@@ -171,7 +173,7 @@ async def test_the_form_begins_with_the_dataset_that_the_workbench_shows(
         assert app.screen.query_one("#field-name", Input).value == f"{begins_with}-1"
 
 
-async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked(
+async def test_a_training_starts_is_watched_to_its_end_and_its_adapter_is_asked(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     base = make_model(tmp_path / "tiny.gguf")
@@ -182,15 +184,15 @@ async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
         await fill(app, name="first", base=str(base), epochs="1", learning_rate="0.003", evaluate="yes")
         await pilot.press("ctrl+s")
-        await patiently(pilot, lambda: isinstance(app.screen, JobsScreen) and "first" in str(rows(app)))
-        await patiently(pilot, lambda: "training first runs as process" in toasts(app) or rows(app)[0][2] == "✓ done")
+        await wait_for(pilot, lambda: isinstance(app.screen, JobsScreen) and "first" in str(rows(app)))
+        await wait_for(pilot, lambda: "training first runs as process" in toasts(app) or rows(app)[0][2] == "✓ done")
         await pilot.press("enter")
-        await patiently(pilot, lambda: isinstance(app.screen, JobScreen) and "✓ done" in shown(app, "#title"))
-        await patiently(pilot, lambda: "evaluation at step" in log(app).text)
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
+        await wait_for(pilot, lambda: "evaluation at step" in log(app).text)
         assert "checkpoint" in shown(app, "#title")
-        await patiently(pilot, lambda: "first has a pair F1 of" in toasts(app))
+        await wait_for(pilot, lambda: "first has a pair F1 of" in toasts(app))
         await act(pilot, "training.adapter")
-        await patiently(pilot, lambda: app.current_mode == "workbench")
+        await wait_for(pilot, lambda: app.current_mode == "workbench")
         assert app.choice.settings.adapters == (("first", 1.0),)
         assert app.choice.settings.student == str(base)
     db = open_database(demo_store)
@@ -199,17 +201,18 @@ async def test_a_training_is_started_watched_to_its_end_and_its_adapter_is_asked
     assert split == "valid"
 
 
-async def test_what_is_not_offered_any_more_is_not_tried_again(demo_store: Path, settle: Settle) -> None:
-    found = Offer(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
+async def test_values_that_are_no_longer_options_are_dropped(demo_store: Path, settle: Settle) -> None:
+    options = TrainingChoices(("one",), (), ("smollm2",), (), (), frozenset(), None, None)
     app = opened(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        app.push_screen(form(found, ["one"], {"name": "again", "sample": "deleted", "host": "gone"}))
+        before = TrainingRequest("again", ("one",), sample="deleted", host="gone")
+        app.push_screen(FormDialog(TrainingForm(options, ["one"], demo_store, before)))
         await settle(pilot)
         assert shown(app, "#dialog-command") == "$ kdtui sft launch --name again --dataset one"
 
 
-async def test_an_adapter_to_begin_from_brings_its_form_and_its_knowledge(
+async def test_an_adapter_to_begin_from_sets_its_form_and_its_knowledge(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(demo_store)
@@ -217,15 +220,15 @@ async def test_an_adapter_to_begin_from_brings_its_form_and_its_knowledge(
         await settle(pilot)
         await act(pilot, "jobs.new")
         await until(pilot, lambda: isinstance(app.screen, FormDialog))
-        told = "22 training sessions teach little from the base alone: choose an adapter to begin from"
-        await until(pilot, lambda: told in shown(app, "#form-told"))
+        hint = "22 training sessions teach the base little: choose an adapter to begin from"
+        await until(pilot, lambda: hint in shown(app, "#form-description"))
         begins = "$ kdtui sft launch --name demo-outdoor-1 --dataset demo-outdoor"
         await fill(app, **{"from": "shipped"})
         await until(pilot, lambda: shown(app, "#dialog-command") == f"{begins} --from shipped")
         assert app.screen.values["form"] == "intents"  # type: ignore[attr-defined]
         assert app.screen.query_one("#field-pattern", Checkbox).value
         assert float(app.screen.query_one("#field-learning_rate", Input).value) == CONTINUED_LEARNING_RATE
-        await until(pilot, lambda: told not in shown(app, "#form-told") and " in " in shown(app, "#form-told"))
+        await until(pilot, lambda: hint not in (text := shown(app, "#form-description")) and " in " in text)
         await fill(app, form="list")
         await until(pilot, lambda: "shipped was trained in another form" in shown(app, "#form-problem"))
         await fill(app, **{"from": ""})

@@ -1,4 +1,4 @@
-"""The list of sessions."""
+"""The place Workbench: the list of sessions."""
 
 import sqlite3
 import subprocess
@@ -15,11 +15,11 @@ from textual.widgets import Input, OptionList, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.choice import StudentChoice
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -39,7 +39,7 @@ SIZES = [(80, 24), (200, 60)]
 
 @asynccontextmanager
 async def workbench(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """The app at the workbench."""
+    """Open the app at the workbench."""
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "app.workbench")
@@ -52,13 +52,13 @@ def table(app: KdtuiApp) -> HitsTable:
 
 
 def cells(app: KdtuiApp, row: int) -> list[str]:
-    found = table(app).row_at(row)
-    assert found is not None
-    return [str(cell) for cell in found.cells]
+    cells = table(app).row_at(row)
+    assert cells is not None
+    return [str(cell) for cell in cells.cells]
 
 
 def ids(app: KdtuiApp) -> list[str]:
-    """Of all sessions of the list, or as many as are in memory."""
+    """Return the cells of the sessions that are in memory."""
     return [str(row.cells[0]) for number in range(table(app).row_count) if (row := table(app).row_at(number))]
 
 
@@ -67,8 +67,8 @@ def notice(app: KdtuiApp) -> str:
     return str(widget.content) if widget.display else ""
 
 
-def texts_of(app: KdtuiApp) -> str:
-    """What there is to read on the screen."""
+def visible_text(app: KdtuiApp) -> str:
+    """Return the notice."""
     readable = app.screen.query_one(Readable)
     return "\n".join(readable.text_at(number) for number in range(readable.row_count))
 
@@ -79,7 +79,7 @@ def command(app: KdtuiApp) -> str:
 
 
 def opened(app: KdtuiApp) -> str:
-    """The title of the session that is open."""
+    """Return the title of the open session."""
     assert isinstance(app.screen, SessionScreen)
     return str(app.screen.query_one("#title", Static).content)
 
@@ -124,7 +124,7 @@ async def test_escape_shows_all_sessions_again(demo_store: Path, settle: Settle)
         await settle(pilot)
         assert notice(app) == "No session of this dataset matches “qqq”.\n\nesc shows all sessions again."
         await act(pilot, "app.help")
-        assert "Show all sessions again" in texts_of(app)
+        assert "Show all sessions again" in visible_text(app)
         await act(pilot, "help.close")
         await act(pilot, "workbench.clear_search")
         await settle(pilot)
@@ -141,7 +141,7 @@ async def test_escape_shows_all_sessions_again(demo_store: Path, settle: Settle)
         assert app.focused is table(app)
 
 
-async def test_keys_are_text_in_the_filter_and_escape_leaves_it(demo_store: Path, settle: Settle) -> None:
+async def test_keys_are_text_in_the_filter_and_escape_goes_to_the_list(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await pilot.press("slash", *"q12d?")
@@ -167,7 +167,7 @@ async def test_end_goes_to_the_last_of_all_sessions(make_store: MakeStore, settl
         assert "1,450 of 1,450" in opened(app)
 
 
-async def test_an_answer_that_comes_late_is_ignored(make_store: MakeStore, settle: Settle) -> None:
+async def test_a_late_answer_is_ignored(make_store: MakeStore, settle: Settle) -> None:
     app = KdtuiApp(make_store(short(30)))
     async with workbench(app, settle) as pilot:
         await pilot.press("slash", "s", "0", "0", "0", "7")
@@ -217,7 +217,7 @@ async def test_a_dataset_is_chosen_by_its_letters_and_its_sessions_filtered_at_o
         assert ids(app) == ["o01"]
 
 
-async def test_what_was_remembered_may_be_anything(demo_store: Path, settle: Settle) -> None:
+async def test_any_memory_is_accepted(demo_store: Path, settle: Settle) -> None:
     memory = Memory(None, demo_store)
     memory.of("workbench").update({"dataset": ["no", "name"], "filter": 3, "choice": {"student": 1}})
     app = KdtuiApp(demo_store, memory=memory)
@@ -244,7 +244,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         assert not notice(app)
 
 
-async def test_a_file_that_is_no_store_is_one_sentence(tmp_path: Path, settle: Settle) -> None:
+async def test_a_file_that_is_not_a_store_gives_a_message(tmp_path: Path, settle: Settle) -> None:
     path = tmp_path / "other.db"
     path.write_text("this is not a database, however long it may be\n" * 100)
     app = KdtuiApp(path)
@@ -253,7 +253,7 @@ async def test_a_file_that_is_no_store_is_one_sentence(tmp_path: Path, settle: S
         assert any("not an SQLite database" in toast for toast in toasts(app))
 
 
-async def test_a_store_that_breaks_meanwhile_is_one_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_store_that_breaks_later_gives_a_message(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         with sqlite3.connect(demo_store) as connection:
@@ -284,7 +284,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_text_from_outside_is_only_text(make_store: MakeStore, settle: Settle, size: tuple[int, int]) -> None:
+async def test_untrusted_text_is_shown_as_plain_text(
+    make_store: MakeStore, settle: Settle, size: tuple[int, int]
+) -> None:
     app = KdtuiApp(make_store([Session(title, (Item(f"a{title}", title), Item("b", title))) for title in HOSTILE]))
     async with workbench(app, settle, size) as pilot:
         assert "\x1b" not in app.export_screenshot()
@@ -317,11 +319,11 @@ async def test_a_store_at_another_place_is_named_in_the_command(
         assert command(app) == f"kdtui data show o01 --dataset demo-outdoor --db {demo_store}"
 
 
-# Sessions that are typed
+# Typed sessions
 
 
 async def type_session(pilot: Pilot[None], settle: Settle, text: str) -> None:
-    """Fill in the form, and end it."""
+    """Fill in the form, and accept it."""
     await act(pilot, "workbench.type_session")
     await settle(pilot)
     pilot.app.screen.query_one(TextArea).text = text
@@ -330,7 +332,7 @@ async def type_session(pilot: Pilot[None], settle: Settle, text: str) -> None:
     await settle(pilot)
 
 
-async def test_a_typed_session_opens_like_any_other_and_lasts(demo_store: Path, settle: Settle) -> None:
+async def test_a_typed_session_opens_like_any_other_and_stays(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await type_session(pilot, settle, "Tent | Outdoor > Shelter\nSleeping bag\n")
@@ -349,7 +351,7 @@ async def test_a_typed_session_opens_like_any_other_and_lasts(demo_store: Path, 
         assert ids(app)[0] == "typed 2"
 
 
-async def test_several_sessions_of_titles_are_pasted_with_empty_lines_between(demo_store: Path, settle: Settle) -> None:
+async def test_several_sessions_are_pasted_with_empty_lines_between(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await act(pilot, "workbench.type_session")
@@ -372,7 +374,7 @@ async def test_several_sessions_of_titles_are_pasted_with_empty_lines_between(de
         assert app.screen.query_one(TextArea).text == "Kettle\nMug"
 
 
-async def test_what_was_typed_can_be_typed_on(demo_store: Path, settle: Settle) -> None:
+async def test_a_typed_session_can_be_edited(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await type_session(pilot, settle, "Tent\nPegs")
@@ -387,7 +389,7 @@ async def test_what_was_typed_can_be_typed_on(demo_store: Path, settle: Settle) 
         assert not app.screen.query_one(TextArea).text
 
 
-async def test_what_is_no_session_cannot_be_opened(demo_store: Path, settle: Settle) -> None:
+async def test_text_without_a_session_cannot_be_opened(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await type_session(pilot, settle, '{"session": "s"}')
@@ -443,7 +445,7 @@ else:
 
 
 @pytest.mark.parametrize("before", [[], ["2"], ["2", "down", "enter", "g"], ["2", "n"], ["2", "slash", "x"]])
-async def test_other_places_can_open_a_session_here(demo_store: Path, settle: Settle, before: list[str]) -> None:
+async def test_other_places_can_open_a_session(demo_store: Path, settle: Settle, before: list[str]) -> None:
     app = KdtuiApp(demo_store, RunSettings("patterns"))
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -457,14 +459,14 @@ async def test_other_places_can_open_a_session_here(demo_store: Path, settle: Se
         assert app.screen.command == "kdtui generate o30 --dataset demo-outdoor --student smollm2 --knowledge pattern"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await settle(pilot)
-        # What leaves it leads back to where it was opened; here is its place all the same.
+        # Closing it leads back to the other place; its place is the workbench all the same.
         assert app.current_mode == ("workbench" if before else "knowledge")
         app.action_show("workbench")
         await settle(pilot)
         assert table(app).cursor_row == 29
 
 
-async def test_a_session_that_is_not_there_is_a_sentence(demo_store: Path, settle: Settle) -> None:
+async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -1,4 +1,4 @@
-"""The ledger of all calls to teachers, to search through."""
+"""The list of all calls to teachers, with its search."""
 
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from textual.widgets import Input, Label, Static
 
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING
-from kdtui.tui.places.distill.call_rows import COLUMNS, read_rows
+from kdtui.tui.places.distill.call_rows import COLUMNS, read_call_rows
 
 if TYPE_CHECKING:
     from store.hits import Hits
@@ -20,28 +20,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
-    """Which calls are looked for."""
+class CallQuery:
+    """A search for calls."""
 
     text: str
     failed: bool
 
 
 class CallLedger(Vertical):
-    """The calls, the newest first, and a line to search them. What its table tells goes on to the screen.
+    """The calls, newest first, and a line to search them. The messages of its table bubble up to the screen.
 
     Args:
         database: the store.
-        memory: what is remembered of the search; it may have been edited by anyone.
+        memory: the remembered search; the user may have edited it.
     """
 
     def __init__(self, database: Path, memory: MutableMapping[str, Any], *, id: str) -> None:
         super().__init__(id=id)
         self._database, self._memory = database, memory
-        self._query: Query | None = None
+        self._query: CallQuery | None = None
 
     def compose(self) -> ComposeResult:
-        """The search, the calls, and what to say where there are none."""
         with Horizontal(id="ledger-find"):
             yield Label("Calls")
             text = self._memory.get("search")
@@ -58,32 +57,32 @@ class CallLedger(Vertical):
 
     @property
     def table(self) -> HitsTable:
-        """The calls that were found."""
+        """The table of calls."""
         return self.query_one("#calls", HitsTable)
 
     @property
-    def query_now(self) -> Query | None:
-        """What is looked for; None before anything is."""
+    def call_query(self) -> CallQuery | None:
+        """The current search; None before the first one."""
         return self._query
 
     @on(Input.Changed, "#search")
     def search_while_typing(self) -> None:
-        """Search when the typing pauses."""
+        """Search when the user stops typing."""
         self.find(after=TYPING)
 
     def toggle_failed(self) -> None:
-        """List the calls that failed, or all."""
+        """List only failed calls, or all."""
         self._memory["failed"] = self._memory.get("failed") is not True
         self.find()
 
     def find(self, *, row: int = 0, after: float = 0.0) -> None:
-        """Look for calls.
+        """Search for calls.
 
         Args:
-            row: where the cursor is to be.
-            after: seconds to wait first, for a later search that makes this one needless.
+            row: the row that the cursor goes to.
+            after: seconds to wait first, in case a later search replaces this one.
         """
-        query = Query(self.query_one("#search", Input).value, self._memory.get("failed") is True)
+        query = CallQuery(self.query_one("#search", Input).value, self._memory.get("failed") is True)
         self._memory["search"] = query.text
         self._query = query
 
@@ -92,39 +91,39 @@ class CallLedger(Vertical):
 
             return call_hits(db, query.text, failed=query.failed)
 
-        self._say("looking…")
-        self.table.search(query, find, read_rows, row=row, after=after)
+        self._show_count("searching…")
+        self.table.search(query, find, read_call_rows, row=row, after=after)
 
     def find_newer(self) -> None:
-        """Look for calls that have come since, where the newest are in sight: others would move under the eyes."""
+        """Add calls that are newer than the list, if the newest are visible; otherwise rows would move."""
         table = self.table
         at_top = not table.cursor_row and not table.scroll_y
-        if self._query != Query("", failed=False) or not at_top or (table.ids and not table.is_whole):
+        if self._query != CallQuery("", failed=False) or not at_top or (table.ids and not table.is_whole):
             return
-        known = table.ids
+        ids = table.ids
 
         def find(db: "Database") -> "Iterator[Hits]":
             from store.calls import calls_after
             from store.hits import Hits
 
-            ids = calls_after(db, known[0] if known else 0) + known
-            yield Hits(0, ids, len(ids))
+            newer = calls_after(db, ids[0] if ids else 0) + ids
+            yield Hits(0, newer, len(newer))
 
-        table.search(self._query, find, read_rows)
+        table.search(self._query, find, read_call_rows)
 
     @on(HitsTable.Found)
-    def count_found(self, message: HitsTable.Found) -> None:
-        """Say how many there are."""
+    def show_found_count(self, message: HitsTable.Found) -> None:
+        """Show the number of calls."""
         if self._query is None or message.question != self._query:
             message.stop()
             return
-        counted = f"{message.count:,} {'failed' if self._query.failed else 'in all'}"
-        self._say(counted if message.done else f"{message.count:,}, looking…")
+        count = f"{message.count:,} {'failed' if self._query.failed else 'in all'}"
+        self._show_count(count if message.done else f"{message.count:,}, searching…")
 
     @on(HitsTable.Failed)
-    def count_nothing(self) -> None:
-        """The search has come to nothing; the screen says why."""
-        self._say("")
+    def clear_count(self) -> None:
+        """Clear the number after a failed search; the screen says why it failed."""
+        self._show_count("")
 
-    def _say(self, text: str) -> None:
+    def _show_count(self, text: str) -> None:
         self.query_one("#found", Static).update(text)

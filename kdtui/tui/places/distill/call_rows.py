@@ -1,4 +1,4 @@
-"""Calls to teachers as rows, and what each teacher was asked in all."""
+"""Calls to teachers as rows of a table, and the totals of each teacher."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdtui.text import one_line
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.workflows.calls.costs import cost_text, tokens_text
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ COLUMNS = (
 )
 
 
-def read_rows(db: "Database", numbers: Sequence[int]) -> list[Row]:
-    """The rows of calls, by their numbers."""
+def read_call_rows(db: "Database", numbers: Sequence[int]) -> list[Row]:
+    """Return the table rows of calls, by their numbers."""
     from store.calls import call_rows
 
     return [_row(row) for row in call_rows(db, numbers)]
@@ -53,7 +53,7 @@ def _row(row: "CallRow") -> Row:
 
 
 def totals_table(totals: "Sequence[TeacherTotals]") -> Table:
-    """What each teacher was asked."""
+    """Return a table of calls, tokens and cost for each teacher."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column()
     for _ in range(4):
@@ -71,13 +71,13 @@ def totals_table(totals: "Sequence[TeacherTotals]") -> Table:
 
 
 def _cost(each: "TeacherTotals") -> str:
-    """Of all calls to a teacher: for some of them it may not be known."""
+    """Return the cost of all calls to a teacher, some of which can be unknown."""
     known = cost_text(each.cost, is_estimated=each.estimated > 0)
     return f"{known} + {each.unknown:,} unknown" if each.unknown and each.cost is not None else known
 
 
 def totals_text(totals: "Sequence[TeacherTotals]") -> str:
-    """The same, to be copied."""
+    """Return the totals as text, to be copied."""
     return "\n".join(
         f"{each.teacher}: {each.answered} answered, {each.failed} failed, {each.prompt_tokens} + "
         f"{each.completion_tokens} tokens, cost {_cost(each)}"

@@ -1,67 +1,67 @@
-"""The distillations that were begun since the program was started, and the one that is looked at."""
+"""The distillations since the program started, and the one that is shown."""
 
 from kdtui.tui.places.distill.distillation import Distillation, State
 from kdtui.tui.places.distill.plan import DistillationPlan
 
 
 class Distillations:
-    """Distillations in the order in which they were begun.
+    """Distillations in the order in which they began.
 
     Attributes:
-        at: the place of the one that is looked at.
+        position: the position of the shown one.
     """
 
     def __init__(self) -> None:
         self._all: list[Distillation] = []
-        self.at = 0
+        self.position = 0
 
     def __len__(self) -> int:
         return len(self._all)
 
     @property
     def current(self) -> Distillation | None:
-        """The one that is looked at."""
-        return self._all[self.at] if self._all else None
+        """The distillation that is shown."""
+        return self._all[self.position] if self._all else None
 
     @property
     def are_active(self) -> bool:
-        """Whether any is not over."""
+        """Whether any distillation is active."""
         return any(each.is_active for each in self._all)
 
     @property
     def waiting(self) -> Distillation | None:
-        """The first that waits for somebody to agree to pay."""
-        return next((each for each in self._all if each.state == "asking"), None)
+        """The first distillation that waits for consent."""
+        return next((each for each in self._all if each.state == "confirming"), None)
 
     def add(self, plan: DistillationPlan) -> Distillation:
-        """A new one, to be looked at, in place of what came of the same plan before."""
+        """Add a distillation and show it; it replaces an ended one of the same plan."""
         distillation = Distillation(plan)
         self._all = [each for each in self._all if each.is_active or each.plan != plan]
         self._all.append(distillation)
-        self.at = len(self._all) - 1
+        self.position = len(self._all) - 1
         return distillation
 
-    def look_at(self, distillation: Distillation) -> None:
-        """Look at one of them."""
-        self.at = self._all.index(distillation)
+    def show(self, distillation: Distillation) -> None:
+        """Show a distillation."""
+        self.position = self._all.index(distillation)
 
-    def look_at_next(self) -> None:
-        """Look at the next; behind the last comes the first."""
-        self.at = (self.at + 1) % len(self._all)
+    def show_next(self) -> None:
+        """Show the next distillation, or the first after the last."""
+        self.position = (self.position + 1) % len(self._all)
 
     def clash(self, plan: DistillationPlan) -> str | None:
-        """Why a plan cannot be carried out now: another one would write the same."""
+        """Return why a plan cannot run now: an active distillation writes the same knowledge."""
         for each in self._all:
             shared = [format for format in each.plan.formats if format in plan.formats]
             if each.is_active and each.plan.dataset == plan.dataset and shared:
                 return f"{shared[0]}s of {plan.dataset} are being distilled already; one at a time"
         return None
 
-    def see_whether_held(self) -> bool:
-        """See whether what is to be held is still at last; whether that has changed for any."""
+    def update_paused(self) -> bool:
+        """Update which pausing distillations have paused; return whether any state has changed."""
         has_changed = False
         for each in self._all:
-            state: State = "pausing" if each.under_way else "paused"
+            state: State = "pausing" if each.pending_calls else "paused"
             if each.state in ("pausing", "paused") and each.state != state:
                 each.state = state
                 has_changed = True

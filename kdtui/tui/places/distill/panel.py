@@ -1,4 +1,4 @@
-"""How far a distillation has come, in a few lines."""
+"""The progress of a distillation, in a few lines."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _STATES: dict[State, str] = {
     "estimating": "… estimating",
-    "asking": "? to be confirmed",
+    "confirming": "? to be confirmed",
     "running": "▶ running",
     "pausing": "‖ pausing",
     "paused": "‖ paused",
@@ -30,33 +30,38 @@ _STATES: dict[State, str] = {
 
 
 class DistillationPanel(Static):
-    """One distillation, or what to say where there is none."""
+    """The progress of one distillation, or a text if there is none."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False)
 
     def show(self, distillation: Distillation, *, of: tuple[int, int], command: str = "") -> None:
-        """Show one: which it is, of how many, and the command that does the same, if there is room for it."""
-        self.update(_picture(distillation, of, command))
+        """Show a distillation.
+
+        Args:
+            of: its number, and the number of all distillations.
+            command: the command that does the same, if there is room for it.
+        """
+        self.update(_progress(distillation, of, command))
 
     def show_text(self, text: str) -> None:
-        """Show a text, which must be fit to be shown."""
+        """Show a text, which must be clean of control characters."""
         self.update(Text(text))
 
 
-def _picture(distillation: Distillation, of: tuple[int, int], command: str) -> RenderableType:
+def _progress(distillation: Distillation, of: tuple[int, int], command: str) -> RenderableType:
     head = Table.grid(expand=True, padding=(0, 1, 0, 0))
     head.add_column(ratio=1, no_wrap=True)
     head.add_column(no_wrap=True, justify="right")
-    which = f"{of[0]} of {of[1]}: " if of[1] > 1 else ""
+    number = f"{of[0]} of {of[1]}: " if of[1] > 1 else ""
     head.add_row(
-        Text(one_line(f"{which}{distillation.plan.title}", 200), style="bold", overflow="ellipsis"),
+        Text(one_line(f"{number}{distillation.plan.title}", 200), style="bold", overflow="ellipsis"),
         Text(_STATES[distillation.state], style="bold"),
     )
     lines: list[RenderableType] = [head, _bar(distillation)]
     lines += [Text(one_line(line, 600)) for line in _lines(distillation)]
     if distillation.lost:
-        # What each server says of it may be long; the app has it in full among what it has said.
+        # The reason from a server can be long; the app keeps it in full among its messages.
         last = f"{counted(distillation.lost, 'session')} gave no knowledge; the last: {distillation.reasons[-1]}"
         lines.append(Text(one_line(last, 300), no_wrap=True, overflow="ellipsis"))
     if command:
@@ -70,7 +75,7 @@ def _bar(distillation: Distillation) -> RenderableType:
     table = Table.grid(expand=True, padding=(0, 1, 0, 0))
     table.add_column(ratio=1)
     table.add_column(no_wrap=True, justify="right")
-    done = "" if step is None else f"  {step.sessions:,} of {step.of:,} {step.what}"
+    done = "" if step is None else f"  {step.sessions:,} of {step.of:,} {step.label}"
     table.add_row(ProgressBar(total=1.0, completed=share), Text(f"{share:>4.0%}{done}"))
     return table
 
@@ -78,13 +83,13 @@ def _bar(distillation: Distillation) -> RenderableType:
 def _lines(distillation: Distillation) -> list[str]:
     step, state = distillation.step, distillation.state
     lines = []
-    if state in ("estimating", "asking"):
+    if state in ("estimating", "confirming"):
         lines += _expected(distillation)
     elif step is not None and step.tally is not None:
         tally = step.tally
         lines += [
             f"calls: {tally.hits:,} answered before · {tally.paid:,} paid · {tally.failed:,} failed"
-            + (f" · {step.asking:,} under way" if distillation.is_active else "")
+            + (f" · {step.pending:,} pending" if distillation.is_active else "")
             + _rate(distillation, tally),
             f"{tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_cost(tally)}"
             + _left(distillation, tally),
@@ -93,11 +98,13 @@ def _lines(distillation: Distillation) -> list[str]:
         free = "; it costs nothing" if distillation.is_free else ""
         lines.append(f"{duration(distillation.seconds)}{free}")
     if state in ("pausing", "stopping"):
-        most = ", for a minute at most" if state == "stopping" and distillation.under_way else ""
-        lines.append(f"nothing more is asked; what is under way is finished and kept{most}")
+        most = ", for a minute at most" if state == "stopping" and distillation.pending_calls else ""
+        lines.append(f"no new calls; pending ones are finished and kept{most}")
     if distillation.results:
-        came = (f"{counted(each.kept, each.format)} kept, {each.rejected:,} rejected" for each in distillation.results)
-        lines.append(" · ".join(came))
+        results = distillation.results
+        lines.append(
+            " · ".join(f"{counted(each.kept, each.format)} kept, {each.rejected:,} rejected" for each in results)
+        )
         lines += [f"{each.format}s: {each.aftermath}" for each in distillation.results if each.aftermath]
     if distillation.problem:
         lines.append(distillation.problem)
@@ -108,7 +115,7 @@ def _expected(distillation: Distillation) -> list[str]:
     tally = distillation.step.tally if distillation.step is not None else None
     if tally is None:
         is_paid = distillation.plan.teacher == "endpoint"
-        return [f"what was {'answered' if is_paid else 'found'} before is looked up"]
+        return [f"looking up what was {'answered' if is_paid else 'found'} before"]
     return [
         f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",
         f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_expected_cost(tally)}",
@@ -121,7 +128,7 @@ def _rate(distillation: Distillation, tally: "Tally") -> str:
 
 
 def _left(distillation: Distillation, tally: "Tally") -> str:
-    """Of time and cost, by what calls have taken so far."""
+    """Return the remaining calls, time and cost, estimated from the calls so far."""
     expected, asked = distillation.expected, tally.paid + tally.failed
     left = expected.paid - asked if expected is not None else 0
     if expected is None or not distillation.is_active or left <= 0 or not asked:

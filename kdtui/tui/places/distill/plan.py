@@ -1,4 +1,4 @@
-"""What is to be distilled, from whom, and for how much at most; and the forms that ask for it."""
+"""A plan for a distillation: dataset, formats, teacher and budget; and the fields that ask for it."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field
+from kdtui.tui.core.forms import Field
 from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 
 PATTERNS = "pattern"
-"""Mined, and not distilled: without a teacher."""
+"""Patterns are mined from bundles, without a teacher."""
 
 _FORMATS = (
     ("rules and thoughts", "rule,thought"),
@@ -33,90 +33,91 @@ _TEACHERS = (
     ("a student, or a GGUF file, of your own", "student"),
 )
 
-_WHAT = (
+_COMMON_FIELDS = (
     Field("dataset", "Dataset", "choice"),
     Field(
         "formats",
         "Knowledge",
         "choice",
         "rule,thought",
-        "What is found is stored beside what this teacher gave before.",
+        "New knowledge is stored along with earlier knowledge of this teacher.",
         _FORMATS,
     ),
-    Field("teacher", "Teacher", "choice", "annotations", "Who is asked. Patterns need no teacher.", _TEACHERS),
-    Field("limit", "Sessions at most", help="Drawn by chance; empty for all training sessions. Patterns take all."),
-    Field("seed", "Seed", help="By which they are drawn; empty for 0."),
+    Field("teacher", "Teacher", "choice", "annotations", "Patterns need no teacher.", _TEACHERS),
+    Field("limit", "Sessions at most", help="Drawn at random; empty for all training sessions. Patterns use all."),
+    Field("seed", "Seed", help="Seed of the draw; empty for 0."),
     Field(
         "replace",
         "Replace",
         "switch",
-        help="Delete what this teacher gave before and is not found again, from samples too; you see how much, and "
-        "are asked. Imported knowledge, and thoughts from an endpoint, stay.",
+        help="Delete earlier knowledge of this teacher that is not found again, also from samples; you see how much "
+        "and are asked first. Imported knowledge, and thoughts from an endpoint, stay.",
     ),
 )
-"""What is asked for first; the fields that follow depend on it."""
+"""The fields of the first form; those of the second form depend on their values."""
 
-_OF_PATTERNS = (
-    Field("levels", "Levels", value="2,3,4", help="Depths of the categories that are mined, with commas between."),
+_PATTERN_FIELDS = (
+    Field("levels", "Levels", value="2,3,4", help="Depths of the categories to mine, separated by commas."),
     Field("min_support", "Least support", value="0.005", help="Least share of training bundles that hold a pattern."),
     Field("max_size", "Most categories", value="3", help="In a pattern: 2 to 6."),
 )
-_OF_STUDENTS = (
+_STUDENT_FIELDS = (
     Field(
         "student",
         "Student",
         value="smollm2",
-        help="shipped, smollm2, patterns, a name that kdtui model ls shows, or a GGUF file: it runs here, for nothing.",
+        help="shipped, smollm2, patterns, a name that kdtui model ls shows, or a GGUF file: it runs here, at no cost.",
     ),
 )
-_OF_ENDPOINTS = (
+_ENDPOINT_FIELDS = (
     Field("url", "Address", help="Of an OpenAI-compatible endpoint: http://HOST:PORT/v1"),
-    Field("model", "Model", help="Empty for the only one that the server has."),
-    Field("key", "Variable of the key", value="OPENAI_API_KEY", help="The name of the environment variable, no key."),
-    Field("prompt_price", "Price of prompts", help="Of a million tokens, in any currency; without, costs are unknown."),
-    Field("answer_price", "Price of answers", help="The same; 0 for what is free."),
-    Field("max_calls", "Calls at most", help="That are paid for; empty for no limit."),
-    Field("max_cost", "Cost at most", help="By these prices; empty for no limit."),
+    Field("model", "Model", help="Empty if the server has only one."),
+    Field("key", "Variable of the key", value="OPENAI_API_KEY", help="The environment variable's name, not the key."),
+    Field("prompt_price", "Price of prompts", help="Of a million tokens, in any currency; if empty, cost is unknown."),
+    Field("answer_price", "Price of answers", help="The same; 0 if it is free."),
+    Field("max_calls", "Calls at most", help="Calls to pay for; empty for no limit."),
+    Field("max_cost", "Cost at most", help="At these prices; empty for no limit."),
     Field("concurrency", "Calls at a time", value="16"),
     Field("per_minute", "Calls a minute", help="At most; empty for no limit."),
     Field("tokens_per_minute", "Tokens a minute", help="At most, by an estimate; empty for no limit."),
     Field("timeout", "Seconds for a call", value="120"),
-    Field("answer_tokens", "Tokens of an answer", help="At most, with its reasoning; empty for 1024."),
-    Field("retry_failed", "Retry failed calls", "switch", help="Pay again for calls whose answer was of no use."),
+    Field("answer_tokens", "Tokens of an answer", help="At most, including reasoning; empty for 1024."),
+    Field("retry_failed", "Retry failed calls", "switch", help="Pay again for calls whose answer was useless."),
 )
 
+_ALL_FIELDS = (*_COMMON_FIELDS, *_PATTERN_FIELDS, *_STUDENT_FIELDS, *_ENDPOINT_FIELDS)
 _LARGEST = 2**63 - 1
-_WHOLE = {"limit": 1, "seed": 0, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1, "answer_tokens": 1}
-"""Whole numbers that may be left out, and the least of each."""
+_WHOLE_NUMBERS = {"limit": 1, "seed": 0, "max_calls": 0, "per_minute": 1, "tokens_per_minute": 1, "answer_tokens": 1}
+"""Optional whole numbers, and the least value of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class DistillationPlan:
-    """What is to be distilled, from whom, and for how much at most: the values of the forms, all of which will do."""
+    """A plan for a distillation: the checked values of both forms."""
 
     values: Mapping[str, str]
 
     @property
     def dataset(self) -> str:
-        """Whose training sessions are distilled."""
+        """The dataset whose training sessions are distilled."""
         return self.values["dataset"]
 
     @property
     def formats(self) -> tuple[str, ...]:
-        """What comes of it."""
+        """The formats of knowledge to distil."""
         return tuple(self.values["formats"].split(","))
 
     @property
     def teacher(self) -> str:
-        """Who is asked, or "patterns" where nobody is."""
+        """The kind of teacher; "patterns" if patterns are mined without one."""
         return "patterns" if self.values["formats"] == PATTERNS else self.values["teacher"]
 
     @property
     def title(self) -> str:
-        """What to call it, in a line."""
-        what = " and ".join(f"{format}s" for format in self.formats)
+        """The plan in a line."""
+        formats = " and ".join(f"{format}s" for format in self.formats)
         return (
-            f"{what} of {self.dataset}"
+            f"{formats} of {self.dataset}"
             + {
                 "patterns": "",
                 "annotations": " from the annotations",
@@ -126,13 +127,13 @@ class DistillationPlan:
         )
 
     @property
-    def heading(self) -> str:
-        """What the second form is about."""
+    def teacher_heading(self) -> str:
+        """The heading of the form for the options of the teacher."""
         return {
             "patterns": "How patterns are mined",
             "annotations": "",
-            "student": "Which student is asked",
-            "endpoint": "Which model is asked, and for how much",
+            "student": "The student to ask",
+            "endpoint": "The model to ask, and its price",
         }[self.teacher]
 
     @property
@@ -142,24 +143,24 @@ class DistillationPlan:
 
     @property
     def has_key(self) -> bool:
-        """Whether the variable that the key is to be in is set."""
+        """Whether the environment variable of the key is set."""
         return bool(os.environ.get(self.values["key"], "").strip())
 
     def command(self, named_database: Path | None) -> str:
-        """The command that does the same."""
+        """Return the command that does the same."""
         values, dataset = self.values, {"--dataset": self.dataset}
-        usual = {each.name: each.value for each in (*_OF_PATTERNS, *_OF_ENDPOINTS)}
+        defaults = {each.name: each.value for each in (*_PATTERN_FIELDS, *_ENDPOINT_FIELDS)}
         flags = ["--replace"] if self.replaces else []
 
-        def given(options: Mapping[str, str]) -> dict[str, str | None]:
+        def changed(options: Mapping[str, str]) -> dict[str, str | None]:
             return {
-                option: values[name] if values[name] not in (usual.get(name), "") else None
+                option: values[name] if values[name] not in (defaults.get(name), "") else None
                 for option, name in options.items()
             }
 
         if self.teacher == "patterns":
-            levels = None if values["levels"] == usual["levels"] else values["levels"].split(",")
-            measures = given({"--min-support": "min_support", "--max-size": "max_size"})
+            levels = None if values["levels"] == defaults["levels"] else values["levels"].split(",")
+            measures = changed({"--min-support": "min_support", "--max-size": "max_size"})
             return command_line(
                 ("knowledge", "mine", *flags), None, {**dataset, "--level": levels, **measures}, database=named_database
             )
@@ -175,15 +176,15 @@ class DistillationPlan:
             "--max-cost": "max_cost",
             "--answer-tokens": "answer_tokens",
         }
-        named = {"annotations": None, "student": values["student"], "endpoint": self.address}[self.teacher]
+        teacher = {"annotations": None, "student": values["student"], "endpoint": self.address}[self.teacher]
         options = {
             **dataset,
             "--format": None if values["formats"] == "rule,thought" else values["formats"],
-            "--teacher": named,
+            "--teacher": teacher,
             "--limit": values["limit"] or None,
-            # As it is typed, which may be a mistake.
+            # As typed, which can be a mistake.
             "--seed": None if values["seed"].strip() in ("", "0") else values["seed"].strip(),
-            **(given(endpoint) if self.teacher == "endpoint" else {}),
+            **(changed(endpoint) if self.teacher == "endpoint" else {}),
         }
         if self.teacher == "endpoint" and values["retry_failed"]:
             flags.append("--retry-failed")
@@ -196,12 +197,12 @@ class DistillationPlan:
 
     @property
     def replaces(self) -> bool:
-        """Whether what is not found again is to be deleted."""
+        """Whether knowledge that is not found again is deleted."""
         return bool(self.values["replace"])
 
     @property
     def budget(self) -> str:
-        """What may be paid for, in words; empty where there is no limit."""
+        """The limits of calls and cost, in words; empty if there are none."""
         calls, cost = self.values["max_calls"], self.values["max_cost"]
         return " and ".join(
             [*([counted(int(calls), "call")] if calls else []), *([f"a cost of {float(cost):g}"] if cost else [])]
@@ -209,16 +210,16 @@ class DistillationPlan:
 
     @property
     def limit(self) -> int | None:
-        """How many sessions at most; None for all."""
-        return _whole(self.values["limit"])
+        """Most sessions to distil; None for all."""
+        return _whole_number(self.values["limit"])
 
     @property
     def seed(self) -> int:
-        """By which these are drawn."""
-        return _whole(self.values["seed"]) or 0
+        """The seed that draws sessions."""
+        return _whole_number(self.values["seed"]) or 0
 
-    def to_job(self) -> "DistillationRequest":
-        """The same for the workflow that asks a model behind an endpoint."""
+    def to_request(self) -> "DistillationRequest":
+        """Return the request for the workflow that asks a model behind an endpoint."""
         from kdtui.workflows.calls.costs import Budget, Prices
         from kdtui.workflows.knowledge.distillation_request import DistillationRequest
         from models.endpoint.chat_server import Endpoint
@@ -231,76 +232,71 @@ class DistillationPlan:
             Endpoint(values["url"], values["model"] or None, values["key"]),
             RequestLimits(
                 int(values["concurrency"]),
-                _whole(values["per_minute"]),
-                _whole(values["tokens_per_minute"]),
+                _whole_number(values["per_minute"]),
+                _whole_number(values["tokens_per_minute"]),
                 float(values["timeout"]),
             ),
-            Prices(_real(values["prompt_price"]), _real(values["answer_price"])),
-            Budget(_whole(values["max_calls"]), _real(values["max_cost"])),
+            Prices(_number(values["prompt_price"]), _number(values["answer_price"])),
+            Budget(_whole_number(values["max_calls"]), _number(values["max_cost"])),
             self.limit,
-            _whole(values["answer_tokens"]),
+            _whole_number(values["answer_tokens"]),
             bool(values["retry_failed"]),
             self.replaces,
             self.seed,
         )
 
 
-def first_form(remembered: Mapping[str, str], datasets: Sequence[str]) -> list[Field]:
-    """What is asked for first, filled in as it was last."""
-    fields = list(_filled(_WHAT, remembered))
+def common_fields(before: Mapping[str, str], datasets: Sequence[str]) -> list[Field]:
+    """Return the fields of the first form, with earlier values."""
+    fields = list(_with_values(_COMMON_FIELDS, before))
     fields[0] = replace(fields[0], options=[(name, name) for name in datasets])
     return fields
 
 
-def told_before(values: Mapping[str, str], there: Mapping[tuple[str, str], int]) -> str:
-    """What becomes of what is there, as far as it is known before anything is looked at; empty where nothing is there.
+def replacement_note(plan: DistillationPlan, replaceable: Mapping[tuple[str, str], int]) -> str:
+    """Return what happens to earlier knowledge, as far as it is known before the estimate; empty if there is none.
 
     Args:
-        there: how many pieces of the annotations could be replaced, by dataset and format.
+        replaceable: number of pieces from the annotations that can be replaced, by dataset and format.
     """
-    plan = planned(values)
     if plan.teacher not in ("patterns", "annotations"):
         return ""
-    counts = [(there.get((plan.dataset, format), 0), format) for format in plan.formats]
-    named = " and ".join(counted(count, format) for count, format in counts if count)
-    if not named:
+    counts = [(replaceable.get((plan.dataset, format), 0), format) for format in plan.formats]
+    pieces = " and ".join(counted(count, format) for count, format in counts if count)
+    if not pieces:
         return ""
     fate = "is deleted once you have agreed" if plan.replaces else "stays"
-    return f"{plan.dataset} has {named} of this teacher; what is not found again {fate}."
+    return f"{plan.dataset} has {pieces} of this teacher; what is not found again {fate}."
 
 
-def second_form(remembered: Mapping[str, str], plan: DistillationPlan) -> list[Field]:
-    """What is asked for then; nothing where all is said."""
-    of = {
-        "patterns": _OF_PATTERNS,
-        "student": _OF_STUDENTS,
-        "endpoint": _OF_ENDPOINTS,
+def teacher_fields(before: Mapping[str, str], plan: DistillationPlan) -> list[Field]:
+    """Return the fields of the second form, with earlier values; empty for teachers without options."""
+    fields = {
+        "patterns": _PATTERN_FIELDS,
+        "student": _STUDENT_FIELDS,
+        "endpoint": _ENDPOINT_FIELDS,
         "annotations": (),
     }
-    return list(_filled(of[plan.teacher], remembered))
+    return list(_with_values(fields[plan.teacher], before))
 
 
-def planned(*values: Mapping[str, str]) -> DistillationPlan:
-    """A plan by what is known of it; the rest is as usual."""
-    usual = {each.name: each.value for each in (*_WHAT, *_OF_PATTERNS, *_OF_STUDENTS, *_OF_ENDPOINTS)}
-    given = {name: value.strip() for each in values for name, value in each.items() if name in usual}
-    return DistillationPlan({**usual, **given})
+def plan_from(*values: Mapping[str, str]) -> DistillationPlan:
+    """Return the plan with these values, later ones first, and defaults for the others."""
+    defaults = {each.name: each.value for each in _ALL_FIELDS}
+    given = {name: value.strip() for each in values for name, value in each.items() if name in defaults}
+    return DistillationPlan({**defaults, **given})
 
 
-def problem_of(values: Mapping[str, str]) -> str | None:
-    """Why values of a form will not do; None where they will. Only fields that are there are looked at."""
-    try:
-        _check(values)
-    except KdtuiError as error:
-        return str(error)
-    return None
+def check_values(values: Mapping[str, str]) -> None:
+    """Check the values of one of the forms; it has only some of the fields.
 
-
-def _check(values: Mapping[str, str]) -> None:
-    labels = {each.name: each.label for each in (*_WHAT, *_OF_PATTERNS, *_OF_STUDENTS, *_OF_ENDPOINTS)}
-    for name, least in _WHOLE.items():
+    Raises:
+        KdtuiError: a value cannot be read, or values do not go together.
+    """
+    labels = {each.name: each.label for each in _ALL_FIELDS}
+    for name, least in _WHOLE_NUMBERS.items():
         if values.get(name, "").strip():
-            _number(values, name, labels[name], least, _LARGEST, whole=True)
+            _check_number(values, name, labels[name], least, _LARGEST, whole=True)
     draws = any(values.get(name, "").strip() for name in ("limit", "max_calls", "max_cost"))
     if values.get("seed", "").strip() and not draws:
         raise KdtuiError("the seed draws sessions; say how many at most")
@@ -308,10 +304,10 @@ def _check(values: Mapping[str, str]) -> None:
         levels = values["levels"].split(",")
         if not all(fullmatch("[1-9][0-9]?", each.strip()) for each in levels):
             raise KdtuiError("levels are whole numbers from 1 to 99, such as 2,3,4")
-        _number(values, "min_support", labels["min_support"], 0, 1)
-        _number(values, "max_size", labels["max_size"], 2, 6, whole=True)
+        _check_number(values, "min_support", labels["min_support"], 0, 1)
+        _check_number(values, "max_size", labels["max_size"], 2, 6, whole=True)
     if "student" in values and not values["student"].strip():
-        raise KdtuiError("say which student is to be asked")
+        raise KdtuiError("say which student to ask")
     if "student" in values and is_endpoint(values["student"].strip()):
         raise KdtuiError("an endpoint is another kind of teacher; choose it in the form before this one")
     if "url" in values:
@@ -327,36 +323,36 @@ def _check(values: Mapping[str, str]) -> None:
             )
         for price in ("prompt_price", "answer_price"):
             if values[price].strip():
-                _number(values, price, labels[price], 0, 1e9)
+                _check_number(values, price, labels[price], 0, 1e9)
         if values["max_cost"].strip():
-            _number(values, "max_cost", labels["max_cost"], 0, 1e12)
+            _check_number(values, "max_cost", labels["max_cost"], 0, 1e12)
             if not (values["prompt_price"].strip() or values["answer_price"].strip()):
-                raise KdtuiError("a limit of the cost needs prices; 0 is the price of what is free")
-        _number(values, "concurrency", labels["concurrency"], 1, 1000, whole=True)
-        _number(values, "timeout", labels["timeout"], 0.1, 1e6)
+                raise KdtuiError("a limit of the cost needs prices; 0 is the price of a free model")
+        _check_number(values, "concurrency", labels["concurrency"], 1, 1000, whole=True)
+        _check_number(values, "timeout", labels["timeout"], 0.1, 1e6)
 
 
-def _number(
+def _check_number(
     values: Mapping[str, str], name: str, label: str, least: float, most: float, *, whole: bool = False
 ) -> None:
     kind = "a whole number" if whole else "a number"
     try:
         number = int(values[name]) if whole else float(values[name])
     except ValueError:
-        raise KdtuiError(f"{label}: {kind} is wanted") from None
+        raise KdtuiError(f"{label}: enter {kind}") from None
     if not (isfinite(number) and least <= number <= most):
         limit = f"of {least:g} or more" if number < least else f"of {most:g} or less"
-        raise KdtuiError(f"{label}: {kind} {limit} is wanted")
+        raise KdtuiError(f"{label}: enter {kind} {limit}")
 
 
-def _whole(value: str) -> int | None:
+def _whole_number(value: str) -> int | None:
     return int(value) if value else None
 
 
-def _real(value: str) -> float | None:
+def _number(value: str) -> float | None:
     return float(value) if value else None
 
 
-def _filled(fields: tuple[Field, ...], values: Mapping[str, str]) -> Iterator[Field]:
+def _with_values(fields: tuple[Field, ...], values: Mapping[str, str]) -> Iterator[Field]:
     for each in fields:
         yield replace(each, value=values.get(each.name, each.value))

@@ -1,4 +1,4 @@
-"""Hosts as rows, and in words: whether they answer, and what checks have found there."""
+"""Hosts as rows of a table and in words: whether they answer, and the findings of checks."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from kdtui.text import ago, one_line
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.workflows.training.hosts import HostFinding
@@ -26,14 +26,14 @@ _FINDING_SIGNS = {"ok": "✓", "note": "–", "missing": "✗"}
 
 
 @dataclass(slots=True)
-class Health:
+class HostHealth:
     """What is known of a host.
 
     Attributes:
         problem: why it did not answer.
-        reached: whether it has answered since the program was started.
-        findings: of its last check.
-        next: when it may be asked again; 0 where it has not been asked.
+        reached: whether it has answered since the program started.
+        findings: of the last check.
+        next_question_at: when it can be asked again, by the monotonic clock; 0 if it was not asked yet.
     """
 
     disk: str = ""
@@ -41,10 +41,10 @@ class Health:
     problem: str | None = None
     reached: bool = False
     findings: "list[HostFinding]" = field(default_factory=list)
-    next: float = 0.0
+    next_question_at: float = 0.0
 
     def note(self, finding: "HostFinding") -> None:
-        """Note what a check has found."""
+        """Note a finding of a check."""
         from kdtui.workflows.training.hosts import finding_in_brief
 
         self.findings.append(finding)
@@ -58,7 +58,7 @@ class Health:
                 self.gpus = finding_in_brief(finding)
 
     def state(self, seen_at: Iterable[str]) -> str:
-        """Whether it answers; where it has not been asked, when it did last.
+        """Return whether the host answers; if it was not asked yet, when it was last seen.
 
         Args:
             seen_at: when trainings were seen there.
@@ -71,8 +71,8 @@ class Health:
         return f"seen {ago(last)}" if last else "not asked yet"
 
 
-def row_of(host: "Host", health: Health, state: str) -> Row:
-    """A host as cells."""
+def host_row(host: "Host", health: HostHealth, state: str) -> Row:
+    """Return the table row of a host."""
     return Row(
         host.name,
         (
@@ -86,11 +86,11 @@ def row_of(host: "Host", health: Health, state: str) -> Row:
     )
 
 
-def host_details(health: Health, state: str, key: str) -> Text:
-    """What is known of a host, on many lines.
+def host_details(health: HostHealth, state: str, key: str) -> Text:
+    """Return what is known of a host, in lines.
 
     Args:
-        key: checks it.
+        key: the key that checks it.
     """
     text = Text()
     text.append(f"{one_line(state, 600)}\n")
@@ -100,20 +100,21 @@ def host_details(health: Health, state: str, key: str) -> Text:
         if finding.advice:
             text.append(f"  do: {one_line(finding.advice, 300)}\n")
     if not health.findings:
-        text.append(f"\n{key} checks what it has for trainings, and what it lacks.\n")
+        text.append(f"\n{key} checks what it has and lacks for trainings.\n")
     return text
 
 
-def to_memory(healths: Mapping[str, Health]) -> dict[str, dict[str, str]]:
-    """What is to be remembered of hosts: plain values."""
+def to_memory(healths: Mapping[str, HostHealth]) -> dict[str, dict[str, str]]:
+    """Return the facts about hosts to remember, as plain values."""
     return {name: {"disk": health.disk, "gpus": health.gpus} for name, health in healths.items()}
 
 
-def from_memory(hosts: object) -> dict[str, Health]:
-    """What was remembered of hosts; anyone may have edited it."""
-    found = {}
-    for name, known in hosts.items() if isinstance(hosts, dict) else ():
-        if isinstance(known, dict):
-            disk, gpus = known.get("disk"), known.get("gpus")
-            found[str(name)] = Health(disk if isinstance(disk, str) else "", gpus if isinstance(gpus, str) else "")
-    return found
+def from_memory(hosts: object) -> dict[str, HostHealth]:
+    """Return the remembered facts about hosts; the user may have edited them."""
+    healths = {}
+    for name, facts in hosts.items() if isinstance(hosts, dict) else ():
+        if isinstance(facts, dict):
+            disk, gpus = facts.get("disk"), facts.get("gpus")
+            disk, gpus = (each if isinstance(each, str) else "" for each in (disk, gpus))
+            healths[str(name)] = HostHealth(disk, gpus)
+    return healths

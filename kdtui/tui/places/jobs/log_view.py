@@ -1,4 +1,4 @@
-"""A log of any size, of which only the parts in sight, and those next to them, are in memory."""
+"""A log of any size; only the visible parts and their neighbours are in memory."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -14,29 +14,29 @@ from textual.widget import Widget
 
 from kdtui.text import log_line
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.finders import Way
+from kdtui.tui.core.finders import Direction
 from models.sft.job_files import LOG_PART as PART
 from models.sft.log_search import Search
 
 _PARTS = 64
-"""Parts that are kept; those that were seen longest ago go first."""
+"""Most parts kept; the parts that were not seen for longest are dropped first."""
 
 _LONGEST = 4096
-"""Bytes of a line; a longer one is shown as several."""
+"""Most bytes of a line; a longer line is shown as several."""
 
-_FOUND = Style(reverse=True)
+_MATCH_STYLE = Style(reverse=True)
 
 _WHEEL = 3
-"""Rows that the wheel of a mouse goes."""
+"""Rows that one step of the mouse wheel scrolls."""
 
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 class LogView(Widget, can_focus=True):
-    """A log, wrapped, which follows its end until one goes up.
+    """A wrapped log, which follows its end until the user scrolls up.
 
-    It asks with `PartsWanted` for what it is about to show, and `put` answers. Lines are found by looking for their
-    ends in the parts in sight: nothing is counted, and so there are no line numbers.
+    It requests the parts that it is about to show with `PartsWanted`, and `put` delivers them. It finds lines by their
+    ends in the visible parts. Lines are not counted, so they have no numbers.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("log")
@@ -57,14 +57,14 @@ class LogView(Widget, can_focus=True):
     """
 
     class PartsWanted(Message):
-        """Parts of the log come into sight that are not there, by their numbers."""
+        """Parts of the log become visible that are not in memory, by their numbers."""
 
         def __init__(self, parts: tuple[int, ...]) -> None:
             super().__init__()
             self.parts = parts
 
     class FindWanted(Message):
-        """A text is to be looked for, with `show_found` for an answer."""
+        """A text is to be found; `show_match` takes the result."""
 
         def __init__(self, search: Search) -> None:
             super().__init__()
@@ -75,24 +75,31 @@ class LogView(Widget, can_focus=True):
         self._parts: dict[int, bytes] = {}
         self._length = 0
         self._missing: dict[int, None] = {}
-        # A line's offset, and the row of it that is the first in sight.
+        # The offset of a line, and the first visible row of that line.
         self._top = (0, 0)
+        # The rows to scroll, or the offset of a line to go to.
         self._goal: int | tuple[int] | None = None
-        # Each row, and the offsets of its line.
-        self._shown: list[tuple[str, int, int]] = []
-        self._finding: tuple[Search, Callable[[bool], None]] | None = None
-        self._found: int | None = None
-        self._asked: tuple[int, ...] = ()
+        # Each visible row, with the offsets of its line.
+        self._visible: list[tuple[str, int, int]] = []
+        self._search: tuple[Search, Callable[[bool], None]] | None = None
+        # The offset of the last match.
+        self._match: int | None = None
+        self._requested: tuple[int, ...] = ()
         self.follows = True
 
-    # What it is given
+    # Data
 
     def put(self, offset: int, data: bytes, size: int) -> None:
-        """The log has so many bytes now, and these from an offset on."""
+        """Take in bytes of the log.
+
+        Args:
+            offset: the offset of the first byte.
+            size: the size of the whole log.
+        """
         if size < self._length:
-            # It was begun anew.
+            # The log was started anew.
             self._parts.clear()
-            self._top, self._goal, self._found, self.follows = (0, 0), None, None, True
+            self._top, self._goal, self._match, self.follows = (0, 0), None, None, True
         self._length = size
         number, at = divmod(offset, PART)
         while data:
@@ -105,130 +112,127 @@ class LogView(Widget, can_focus=True):
             number, at = number + 1, 0
         while len(self._parts) > _PARTS:
             del self._parts[next(iter(self._parts))]
-        self._asked = ()
-        self._look()
+        self._requested = ()
+        self._update()
 
-    # What it tells
+    # State
 
     @property
     def text(self) -> str:
-        """What is in sight."""
-        return "\n".join(row for row, *_ in self._shown)
+        """The visible text."""
+        return "\n".join(row for row, *_ in self._visible)
 
     @property
     def bytes_kept(self) -> int:
-        """How much of the log is in memory."""
+        """Bytes of the log in memory."""
         return sum(map(len, self._parts.values()))
 
-    # What is found in it
+    # Finding
 
     @property
-    def place(self) -> int | None:
-        """The offset of the first line in sight; None where the end is followed."""
+    def position(self) -> int | None:
+        """The offset of the first visible line; None while the end is followed."""
         return None if self.follows else self._top[0]
 
     @property
-    def here(self) -> int:
-        """The offset of what was found last, or else of the first line in sight."""
-        return self._top[0] if self._found is None else self._found
+    def search_start(self) -> int:
+        """The offset of the last match, or else of the first visible line."""
+        return self._top[0] if self._match is None else self._match
 
-    def find(self, search: Search, told: Callable[[bool], None]) -> None:
-        """Go to the nearest line that has a text; around the end, too.
+    def find(self, search: Search, report: Callable[[bool], None]) -> None:
+        """Go to the nearest line with a text, also around the end.
 
         Args:
-            told: is called with whether there is one, unless another text is looked for before that is known.
+            report: is called with whether there is such a line, unless another search begins before.
         """
-        self._finding = search, told
+        self._search = search, report
         self.post_message(self.FindWanted(search))
 
-    def show_found(self, search: Search, offset: int | None) -> None:
-        """Go to what was looked for."""
-        if self._finding is None or self._finding[0] != search:
+    def show_match(self, search: Search, offset: int | None) -> None:
+        """Go to the match of a search, if it is the current search."""
+        if self._search is None or self._search[0] != search:
             return
-        told = self._finding[1]
-        self._finding = None
+        report = self._search[1]
+        self._search = None
         if offset is not None:
-            self._found = offset
+            self._match = offset
             self._go((offset,))
-        told(offset is not None)
+        report(offset is not None)
 
-    def leave_found(self, place: int | None) -> None:
-        """Show nothing as found any more, and go to a place."""
-        self._finding = self._found = None
-        if place is None:
+    def clear_match(self, position: int | None) -> None:
+        """Clear the match, and go to a position; None for the end."""
+        self._search = self._match = None
+        if position is None:
             self.action_scroll("end")
         else:
-            self._go((place,))
+            self._go((position,))
 
-    # How it moves
+    # Scrolling
 
     def action_scroll(self, way: str) -> None:
-        """Go up or down."""
         page = max(1, self._height - 1)
         match way:
             case "home":
                 self._go((0,))
             case "end":
                 self.follows, self._goal = True, None
-                self._look()
+                self._update()
             case _:
                 self._go({"up": -1, "down": 1, "page_up": -page, "page_down": page}[way])
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Go down."""
         event.stop()
         self._go(_WHEEL)
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Go up."""
         event.stop()
         self._go(-_WHEEL)
 
     def on_click(self, event: events.Click) -> None:
-        """Go to a place of the whole log, by its bar."""
+        """Go to the clicked position of the scroll bar."""
         at = event.get_content_offset(self)
         if at is not None and at.x >= self._width:
             self._go((self._length * at.y // max(1, self._height),))
 
     def _go(self, goal: int | tuple[int]) -> None:
-        """So many rows, or to the line at an offset; what is not there yet is waited for."""
+        """Scroll by a number of rows, or go to the line at an offset, as soon as the bytes in between are in memory."""
         if isinstance(goal, int) and isinstance(self._goal, int):
             goal += self._goal
         self._goal = goal
-        self._look()
+        self._update()
 
-    # How it is drawn
+    # Drawing
 
     def on_resize(self) -> None:
-        """Wrap the lines anew; what was found and is in sight stays there."""
-        found = self._found
-        if found is not None and any(begin <= found < end for _, begin, end in self._shown):
-            self._goal = (found,)
+        """Wrap the lines again; a visible match stays visible."""
+        match = self._match
+        if match is not None and any(begin <= match < end for _, begin, end in self._visible):
+            self._goal = (match,)
         self._top = (self._top[0], 0)
-        self._look()
+        self._update()
 
     def render_line(self, y: int) -> Strip:
-        """A row, and a piece of the bar."""
+        """Draw a row, with its part of the scroll bar."""
         style = self.rich_style
-        text, begin, end = self._shown[y] if y < len(self._shown) else ("", 0, 0)
-        if self._found is not None and begin <= self._found < end:
-            style += _FOUND
+        text, begin, end = self._visible[y] if y < len(self._visible) else ("", 0, 0)
+        if self._match is not None and begin <= self._match < end:
+            style += _MATCH_STYLE
         bar = self.get_component_rich_style("log-view--bar", partial=True)
         return Strip(
             [
                 *Strip([Segment(text, style)]).adjust_cell_length(self._width, style),
                 Segment(" ", style),
-                Segment("█" if self._is_here(y) else "│", style + bar),
+                Segment("█" if self._is_thumb(y) else "│", style + bar),
             ]
         )
 
-    def _is_here(self, y: int) -> bool:
-        """Whether the place in sight is at that height of the bar."""
+    def _is_thumb(self, y: int) -> bool:
+        """Return whether the thumb of the scroll bar is in this row."""
         if not self._length:
             return False
         last = self._height - 1
-        here = last if self.follows else min(last, self._top[0] * self._height // self._length)
-        return y == here
+        thumb = last if self.follows else min(last, self._top[0] * self._height // self._length)
+        return y == thumb
 
     @property
     def _width(self) -> int:
@@ -238,25 +242,25 @@ class LogView(Widget, can_focus=True):
     def _height(self) -> int:
         return max(1, self.size.height)
 
-    def _look(self) -> None:
-        """Go where it is to be, as far as what is on the way is there, and show that; ask for what is missing."""
+    def _update(self) -> None:
+        """Scroll towards the goal as far as bytes are in memory, show that, and request missing parts."""
         if not self.size.width:
             return
         self._missing = {}
         self._move()
-        shown, end = self._rows_from(self._top)
-        self._shown = shown[: self._height]
+        visible, end = self._rows_from(self._top)
+        self._visible = visible[: self._height]
         first, last = self._top[0] // PART, min(end, self._length - 1) // PART
         for near in (last + 1, first - 1):
             if 0 <= near * PART < self._length:
                 self._bytes(near * PART, near * PART + PART)
-        wanted = tuple(self._missing)
-        # Asked for once: the answer is under way.
-        if wanted and wanted != self._asked:
-            self._asked = wanted
-            self.post_message(self.PartsWanted(wanted))
-        where = "follows" if self.follows else f"{self._top[0] / max(1, self._length):.0%}"
-        self.border_title = f"log · {_readable(self._length)} · {where}"
+        missing = tuple(self._missing)
+        # Requested once; the answer is on its way.
+        if missing and missing != self._requested:
+            self._requested = missing
+            self.post_message(self.PartsWanted(missing))
+        position = "follows" if self.follows else f"{self._top[0] / max(1, self._length):.0%}"
+        self.border_title = f"log · {_readable(self._length)} · {position}"
         self.refresh()
 
     def _move(self) -> None:
@@ -277,12 +281,12 @@ class LogView(Widget, can_focus=True):
         if place is None:
             return
         self._goal = None
-        # The last page is the last place to go to.
+        # The last page is the lowest position.
         self.follows = end is not None and place >= end
         self._top = end if self.follows and end is not None else place
 
     def _up(self, place: tuple[int, int], rows: int) -> tuple[int, int] | None:
-        """So many rows before a place; None where that is not known yet."""
+        """Return the position some rows above another; None if bytes in between are missing."""
         offset, row = place
         while rows > row:
             if offset == 0:
@@ -295,7 +299,7 @@ class LogView(Widget, can_focus=True):
         return (offset, row - rows)
 
     def _down(self, place: tuple[int, int], rows: int) -> tuple[int, int] | None:
-        """So many rows behind a place; None where that is not known yet."""
+        """Return the position some rows below another; None if bytes in between are missing."""
         offset, row = place
         while offset < self._length:
             end = self._line_end(offset)
@@ -308,7 +312,7 @@ class LogView(Widget, can_focus=True):
         return (offset, row)
 
     def _rows_from(self, place: tuple[int, int]) -> tuple[list[tuple[str, int, int]], int]:
-        """The rows in sight, as far as they are there, and the offset behind them."""
+        """Return the rows below a position that are in memory, and the offset after them."""
         offset, row = place
         rows: list[tuple[str, int, int]] = []
         while offset < self._length and len(rows) < self._height + row:
@@ -321,14 +325,14 @@ class LogView(Widget, can_focus=True):
         return rows[row:], offset
 
     def _wrapped(self, begin: int, end: int) -> list[str] | None:
-        """The rows of a line."""
+        """Return the rows of a line; None if bytes are missing."""
         line = self._bytes(begin, end)
         return None if line is None else chop_cells(log_line(line), self._width) or [""]
 
     def _line_end(self, begin: int) -> int | None:
-        """The offset behind a line."""
+        """Return the offset after a line; None if bytes are missing."""
         limit = min(begin + _LONGEST, self._length)
-        # Most lines end in what is there, even where the part behind it is not.
+        # Most lines end in this part, even if the next part is missing.
         known = self._parts.get(begin // PART, b"")
         at = known.find(b"\n", begin % PART, begin % PART + _LONGEST)
         if at >= 0:
@@ -340,7 +344,7 @@ class LogView(Widget, can_focus=True):
         return begin + at + 1 if at >= 0 else limit
 
     def _line_before(self, end: int) -> int | None:
-        """The offset of the line that ends before an offset."""
+        """Return the offset of the line that ends before an offset; None if bytes are missing."""
         low = max(0, end - 1 - _LONGEST)
         data = self._bytes(low, end - 1)
         if data is None:
@@ -351,9 +355,9 @@ class LogView(Widget, can_focus=True):
         return 0 if low == 0 else end - _LONGEST
 
     def _bytes(self, begin: int, end: int) -> bytes | None:
-        """The bytes between two offsets; where they are not there, it is noted which parts are missing."""
+        """Return the bytes between two offsets, or None; missing parts are noted."""
         end = min(end, self._length)
-        found = []
+        pieces = []
         is_whole = True
         for number in range(begin // PART, (max(begin, end - 1)) // PART + 1):
             base = number * PART
@@ -362,10 +366,10 @@ class LogView(Widget, can_focus=True):
                 self._missing[number] = None
                 is_whole = False
             elif number in self._parts:
-                # The one that was seen last goes last.
+                # Keep the part that was seen last for longest.
                 self._parts[number] = self._parts.pop(number)
-            found.append(known[max(0, begin - base) : end - base])
-        return b"".join(found) if is_whole else None
+            pieces.append(known[max(0, begin - base) : end - base])
+        return b"".join(pieces) if is_whole else None
 
 
 def _readable(size: int) -> str:
@@ -373,22 +377,22 @@ def _readable(size: int) -> str:
 
 
 class LogFinder:
-    """Finds a text in a log, as it stands there; it may take a while."""
+    """Finds text in a log, in the order of its lines; this can take a while."""
 
-    nowhere = "the log has that nowhere"
+    nowhere = "no line of the log has that"
 
     def __init__(self, log: LogView) -> None:
-        self._log, self._before, self._first = log, log.place, log.here
+        self._log, self._before, self._first = log, log.position, log.search_start
 
-    def find(self, words: str, way: Way, told: Callable[[bool], None]) -> None:
-        """Go to a line; behind the last comes the first."""
+    def find(self, words: str, way: Direction, told: Callable[[bool], None]) -> None:
+        """Go to the next or previous line with the words, also around the end."""
         if not words:
             self.go_back()
             told(True)
             return
-        start = {0: self._first, 1: self._log.here + 1, -1: self._log.here}[way]
+        start = {0: self._first, 1: self._log.search_start + 1, -1: self._log.search_start}[way]
         self._log.find(Search(words, start, backwards=way < 0), told)
 
     def go_back(self) -> None:
-        """Go back to the line where one was, or to the end that was followed."""
-        self._log.leave_found(self._before)
+        """Return to the line where the search began, or follow the end again."""
+        self._log.clear_match(self._before)

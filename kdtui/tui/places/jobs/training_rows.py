@@ -1,8 +1,15 @@
-"""Trainings as rows."""
+"""Trainings as rows of a table."""
+
+from typing import ClassVar
+
+from textual.binding import BindingType
 
 from kdtui.text import duration
-from kdtui.tui.places.jobs.training import Training, number, state_text
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.actions import bindings
+from kdtui.tui.places.jobs.training_snapshot import TrainingSnapshot
+from kdtui.tui.places.jobs.training_text import state_text, three_decimals
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 
 COLUMNS = (
     Column("Training", 12, share=3),
@@ -16,10 +23,20 @@ COLUMNS = (
 )
 
 
-def row_of(training: Training) -> Row:
-    """A training as cells."""
+class TrainingTable(RowTable):
+    """The list of trainings. Opening a training is an action of its own, which the footer names."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("trainings")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer to open a training only if there is one."""
+        return super().check_action(action, parameters) if action != "select" or self.row_count else False
+
+
+def training_row(training: TrainingSnapshot) -> Row:
+    """Return the table row of a training."""
     status, settings = training.status, training.job.settings
-    of = ", ".join(settings.datasets)
+    datasets = ", ".join(settings.datasets)
     return Row(
         training.name,
         (
@@ -27,9 +44,9 @@ def row_of(training: Training) -> Row:
             training.where,
             state_text(training),
             "–" if status.step is None else f"{status.step:,}/{status.steps or '?'}",
-            number(status.loss),
-            number(status.pair_f1),
+            three_decimals(status.loss),
+            three_decimals(status.pair_f1),
             duration(status.eta_seconds) or "–",
-            f"{of} · {', '.join(settings.knowledge)}" if settings.knowledge else of,
+            f"{datasets} · {', '.join(settings.knowledge)}" if settings.knowledge else datasets,
         ),
     )

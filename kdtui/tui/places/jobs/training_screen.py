@@ -1,4 +1,4 @@
-"""One training: its log, its curves, and what can be done with it."""
+"""The screen of one training: its log, its curves, and actions on it."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +18,10 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.finders import Finder
 from kdtui.tui.places.jobs.curves import show_loss, show_quality
 from kdtui.tui.places.jobs.log_view import LogFinder, LogView
-from kdtui.tui.places.jobs.training import Asking, Training, TrainingScreen, seen, training_details
+from kdtui.tui.places.jobs.training_actions import TrainingActions
+from kdtui.tui.places.jobs.training_snapshot import TrainingSnapshot, read_training
+from kdtui.tui.places.jobs.training_text import training_details
+from kdtui.tui.places.jobs.training_work import HostActivity
 from kdtui.tui.widgets.curve import Curve
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
@@ -28,28 +31,27 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
-class JobScreen(TrainingScreen):
-    """A training that is followed as long as its screen is open.
+class TrainingScreen(TrainingActions):
+    """A training, followed while its screen is open.
 
     Args:
-        jobs: the list of trainings; what is done in the background is its affair, and outlives this screen.
+        jobs: the list of trainings, which runs work in the background that outlives this screen.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("job", "training", "screen")
     AUTO_FOCUS = "#log"
 
-    def __init__(self, jobs: TrainingScreen, training: Training, named_database: Path | None) -> None:
+    def __init__(self, jobs: TrainingActions, training: TrainingSnapshot, named_database: Path | None) -> None:
         super().__init__(jobs.database)
         self._jobs = jobs
         self._training = training
         self._named_database = named_database
         self._watch: Watch | None = None
-        self._following: Asking | None = None
+        self._following: HostActivity | None = None
         self._problem = ""
         self._with_plots = True
 
     def compose(self) -> ComposeResult:
-        """The numbers, the curves and the log."""
         yield TopBar("jobs")
         yield Static(id="title", markup=False)
         with Container(id="body"):
@@ -62,7 +64,7 @@ class JobScreen(TrainingScreen):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Show what is known, and follow."""
+        """Show the training as last seen, and follow it."""
         self.query_one("#doing").display = False
         self._show()
         self.show_command(
@@ -71,7 +73,7 @@ class JobScreen(TrainingScreen):
         self._follow()
 
     def on_unmount(self) -> None:
-        """End the following, and with it the connection."""
+        """Stop following, which closes the connection."""
         if self._following is not None:
             self._following.cancel()
 
@@ -91,72 +93,69 @@ class JobScreen(TrainingScreen):
                     yield event
                     continue
                 row = finish_job(db, watch.name)
-                yield seen(row, default_adapters(db))
+                yield read_training(row, default_adapters(db))
                 if row.job.outcome is None and conclude(db, row) is not None:
-                    yield seen(finish_job(db, watch.name), default_adapters(db))
+                    yield read_training(finish_job(db, watch.name), default_adapters(db))
 
         self._watch = watch
-        self._following = Asking(f"following {watch.name}", self.database, work, self.post_message)
+        self._following = HostActivity(f"following {watch.name}", self.database, work, self.post_message)
         self.kdtui.begin(self._following)
 
-    def look(self) -> None:
-        """Look at once how it is."""
+    def update_now(self) -> None:
+        """Read the state of the training at once."""
         if self._following is not None and self._following.is_running and self._watch is not None:
             self._watch.look()
         else:
             self._follow()
 
     @property
-    def name_of_training(self) -> str:
-        """Which training it is."""
+    def training_name(self) -> str:
+        """The name of the training."""
         return self._training.name
 
     @property
-    def training(self) -> Training | None:
-        """The one that is followed."""
+    def training(self) -> TrainingSnapshot | None:
+        """The training as last seen."""
         return self._training
 
-    def have_done(
+    def begin_work(
         self,
-        doing: str,
+        label: str,
         work: "Callable[[Database], Iterator[object]]",
         *,
         training: str | None = None,
         stops: bool = False,
     ) -> None:
-        """Have something done in the background."""
-        self._jobs.have_done(doing, work, training=training, stops=stops)
+        self._jobs.begin_work(label, work, training=training, stops=stops)
 
     def is_stopping(self, name: str) -> bool:
-        """Whether it was told to stop from here, and has not stopped yet."""
         return self._jobs.is_stopping(name)
 
-    def doing_with(self, name: str) -> str | None:
-        """What is being done with a training at the moment."""
-        return self._jobs.doing_with(name)
+    def work_on(self, name: str) -> str | None:
+        return self._jobs.work_on(name)
 
     def on_happened(self, message: Happened) -> None:
-        """Show how it is, and what has been read of its log."""
+        """Show the new state, or a new part of the log."""
         from kdtui.workflows.training.follow_on_host import ConnectionLost
         from kdtui.workflows.training.watch import LogRead, TextFound
 
         match message.event:
-            case Training() as training:
+            case TrainingSnapshot() as training:
                 self._training = training
-                # A host that was lost answers again.
+                # A lost host answers again.
                 self._problem = ""
                 self._show()
                 self.show_availability()
             case LogRead(offset, data, size):
                 self.query_one(LogView).put(offset, data, size)
             case TextFound(search, found):
-                self.query_one(LogView).show_found(search, found)
+                self.query_one(LogView).show_match(search, found)
             case ConnectionLost(problem):
                 self._problem = problem
                 self._show()
 
     def on_ended(self, message: Ended) -> None:
-        """It cannot be followed any more, unless that was meant."""
+        """Report why the training cannot be followed any more."""
         if message.activity is self._following and not message.activity.is_cancelled and message.problem is not None:
             self._problem = message.problem
             self._show()
@@ -164,13 +163,13 @@ class JobScreen(TrainingScreen):
 
     @on(LogView.FindWanted)
     def find(self, event: LogView.FindWanted) -> None:
-        """Have a text looked for in the log."""
+        """Find a text in the log."""
         if self._watch is not None:
             self._watch.find(event.search)
 
     @on(LogView.PartsWanted)
     def read(self, event: LogView.PartsWanted) -> None:
-        """Have what comes into sight of the log read."""
+        """Read the parts of the log that become visible."""
         if self._watch is not None:
             self._watch.want(event.parts)
 
@@ -179,7 +178,7 @@ class JobScreen(TrainingScreen):
         text.append_text(training_details(self._training))
         if self._problem:
             text.append("\n✗ ", style="bold")
-            text.append(f"{one_line(self._problem, 300)}; trying again")
+            text.append(f"{one_line(self._problem, 300)}; retrying")
         self.show_text("#title", text)
         show_loss(self.query_one("#loss", Curve), self._training.status)
         show_quality(self.query_one("#quality", Curve), self._training.status)
@@ -190,24 +189,22 @@ class JobScreen(TrainingScreen):
         return any(curve.display for curve in self.query(Curve))
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now."""
         if action == "plots" and not self._has_plots:
             return "there is nothing to plot yet"
         return super().why_not(action)
 
     def action_back(self) -> None:
-        """Go back to the list."""
         self.dismiss(None)
 
     def finder(self) -> Finder:
-        """The log."""
+        """Return what finds text in the log."""
         return LogFinder(self.query_one(LogView))
 
     def action_plots(self) -> None:
-        """Show the plots, or give their room to the log."""
+        """Show or hide the plots; the log gets their room."""
         self._with_plots = not self._with_plots
         self._show()
 
     def action_reload(self) -> None:
-        """Look at once how it is."""
-        self.look()
+        """Read the state of the training at once."""
+        self.update_now()

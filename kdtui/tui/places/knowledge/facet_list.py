@@ -1,4 +1,4 @@
-"""Values by which a list can be narrowed down, each with how many rows have it."""
+"""Facets: values that a list can be filtered by, each with the number of its rows."""
 
 from collections.abc import Collection, Mapping
 from typing import ClassVar
@@ -15,23 +15,23 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.widgets.steady import Steady
 
 _MOST = 20
-"""Values of one facet that are shown."""
+"""The maximum number of values of one facet."""
 
 
 class FacetList(Steady, OptionList):
-    """Facets, one below the other. To choose a value asks for it as a filter, or to leave it out again."""
+    """Facets below each other. Choosing a value adds it as a filter, or removes the filter."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("facets")
 
     class Chosen(Message):
-        """A value was chosen."""
+        """The user chose a value."""
 
         def __init__(self, facet: str, value: str) -> None:
             super().__init__()
             self.facet, self.value = facet, value
 
     class Left(Message):
-        """The list is to be left."""
+        """The user leaves the list."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, compact=True)
@@ -40,18 +40,18 @@ class FacetList(Steady, OptionList):
         self._filters: Mapping[str, Collection[str]] = {}
 
     def show_facets(self, counts: Mapping[str, Mapping[str, int]], filters: Mapping[str, Collection[str]]) -> None:
-        """Show values with their counts; those that are filters already have a mark."""
+        """Show values with their counts; active filters have a mark."""
         self._counts, self._filters = counts, filters
         self._show()
 
     def _show(self) -> None:
-        under = self._values[self.highlighted] if self.highlighted is not None else None
+        highlighted = self._values[self.highlighted] if self.highlighted is not None else None
         options: list[Option] = []
         self._values = []
         room = max(12, self.scrollable_content_region.width - 1)
         for facet, counted in self._counts.items():
             chosen = self._filters.get(facet, ())
-            # A filter that nothing has any more can still be taken away.
+            # A filter without rows can still be removed.
             values = {**dict.fromkeys(chosen, 0), **counted}
             ordered = sorted(values.items(), key=lambda each: (each[0] not in chosen, -each[1], each[0]))
             if not ordered:
@@ -66,29 +66,26 @@ class FacetList(Steady, OptionList):
                 self._values.append(None)
         self.clear_options()
         self.add_options(options)
-        if under in self._values:
-            self.highlighted = self._values.index(under)
+        if highlighted in self._values:
+            self.highlighted = self._values.index(highlighted)
 
     def on_resize(self) -> None:
-        """Put the counts at the right again."""
+        """Align the counts again."""
         self._show()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Ask for the value as a filter."""
+        """Post the chosen value."""
         event.stop()
         if chosen := self._values[event.option_index]:
             self.post_message(self.Chosen(*chosen))
 
     def action_down(self) -> None:
-        """Go to the next value."""
         self.action_cursor_down()
 
     def action_up(self) -> None:
-        """Go to the previous value."""
         self.action_cursor_up()
 
     def action_leave(self) -> None:
-        """Leave the list."""
         self.post_message(self.Left())
 
 

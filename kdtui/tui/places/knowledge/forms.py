@@ -1,70 +1,133 @@
-"""Forms about pieces of knowledge that have been chosen."""
+"""Forms about chosen pieces of knowledge: make a sample of them, export them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.places.knowledge.tasks import so_many
+from kdtui.tui.core.forms import Field, Form
+from kdtui.tui.places.knowledge.store_queries import pieces_in_words
 from kdtui.tui.widgets.path_input import typed_path
 
 
-def sample_form(
-    count: int, chosen: Mapping[str, str | None], named_database: Path | None, *, rejected: bool
-) -> FormDialog:
-    """What a sample of pieces is to be called.
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """A sample that the user wants to make.
 
-    Args:
-        count: how many pieces.
-        chosen: how a command names them.
-        rejected: whether rejected pieces were asked for.
+    Attributes:
+        with_rejected: whether it holds rejected pieces too.
+        replace: whether to replace an existing sample of this name.
     """
 
-    def command(values: Mapping[str, str]) -> str:
-        flags = [f"--{flag}" for flag in ("all", "replace") if values[flag]]
-        name = values["name"].strip() or "NAME"
-        return command_line(("sample", "create", *flags), name, chosen, database=named_database)
+    name: str
+    with_rejected: bool
+    replace: bool
 
-    return FormDialog(
-        f"A sample of {so_many(count)}",
-        [
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """An export that the user wants to make.
+
+    Attributes:
+        folder: where to write; None while the user has named none.
+        replace: whether to replace an export in the folder.
+    """
+
+    folder: Path | None
+    kind: Literal["jsonl", "parquet"]
+    licence: str | None
+    replace: bool
+
+
+class SamplePiecesForm(Form[SampleRequest]):
+    """Asks for the name of a sample of pieces.
+
+    Args:
+        count: the number of pieces.
+        pieces: options that name them in a command.
+        with_rejected: the initial value of the switch.
+    """
+
+    verb = "Make it"
+
+    def __init__(
+        self, count: int, pieces: Mapping[str, str | None], named_database: Path | None, *, with_rejected: bool
+    ) -> None:
+        self.title = f"A sample of {pieces_in_words(count)}"
+        self._pieces, self._named_database, self._with_rejected = pieces, named_database, with_rejected
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The name, and two switches."""
+        return [
             Field("name", "Name"),
             Field(
                 "all",
-                "Rejected too",
+                "With rejected",
                 "switch",
-                "yes" if rejected else "",
-                help="Take what is rejected, too. No student is shown it.",
+                "yes" if self._with_rejected else "",
+                help="Include rejected pieces. No student is shown them.",
             ),
-            Field("replace", "Replace", "switch", help="Take the place of a sample of this name."),
-        ],
-        verb="Make it",
-        check=lambda values: None if values["name"].strip() else "a sample needs a name",
-        command=command,
-    )
+            Field("replace", "Replace", "switch", help="Replace an existing sample of this name."),
+        ]
+
+    def parse(self, values: Mapping[str, str]) -> SampleRequest:
+        """Return the sample that the values describe."""
+        return SampleRequest(values["name"].strip(), bool(values["all"]), bool(values["replace"]))
+
+    def problem(self, parsed: SampleRequest) -> str | None:
+        """Require a name."""
+        return None if parsed.name else "a sample needs a name"
+
+    def command(self, parsed: SampleRequest) -> str:
+        """Return the command that makes the same sample."""
+        flags = ["--all"] * parsed.with_rejected + ["--replace"] * parsed.replace
+        return command_line(
+            ("sample", "create", *flags), parsed.name or "NAME", self._pieces, database=self._named_database
+        )
 
 
-def export_form(count: int, chosen: Mapping[str, str | None], named_database: Path | None) -> FormDialog:
-    """Where pieces are to go, and as what; otherwise as `sample_form`."""
+class ExportPiecesForm(Form[ExportRequest]):
+    """Asks for the folder and the format of an export. The arguments are those of `SamplePiecesForm`."""
 
-    def command(values: Mapping[str, str]) -> str:
+    verb = "Export"
+
+    def __init__(self, count: int, pieces: Mapping[str, str | None], named_database: Path | None) -> None:
+        self.title = f"Export {pieces_in_words(count)}"
+        self._pieces, self._named_database = pieces, named_database
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        """The folder, the format, the licence, and whether to replace an export."""
+        return [
+            Field("folder", "Folder", "path", help="A missing folder is created; load_dataset can read the files."),
+            Field("kind", "Format", "choice", options=(("JSON Lines", "jsonl"), ("Parquet", "parquet"))),
+            Field("licence", "Licence", help="Of the knowledge, for the dataset card; optional."),
+            Field("replace", "Replace", "switch", help="Replace an existing export in the folder."),
+        ]
+
+    def parse(self, values: Mapping[str, str]) -> ExportRequest:
+        """Return the export that the values describe."""
+        return ExportRequest(
+            typed_path(values["folder"]) if values["folder"].strip() else None,
+            "parquet" if values["kind"] == "parquet" else "jsonl",
+            values["licence"].strip() or None,
+            bool(values["replace"]),
+        )
+
+    def problem(self, parsed: ExportRequest) -> str | None:
+        """Require a folder."""
+        return "say which folder to write" if parsed.folder is None else None
+
+    def command(self, parsed: ExportRequest) -> str:
+        """Return the command that writes the same files."""
         options = {
-            "--output": str(typed_path(values["folder"])) if values["folder"].strip() else "FOLDER",
-            "--as": None if values["kind"] == "jsonl" else values["kind"],
-            "--licence": values["licence"].strip() or None,
+            "--output": str(parsed.folder or "FOLDER"),
+            "--as": None if parsed.kind == "jsonl" else parsed.kind,
+            "--licence": parsed.licence,
         }
-        flags = ["--replace"] if values["replace"] else []
-        return command_line(("knowledge", "export", *flags), options={**options, **chosen}, database=named_database)
-
-    return FormDialog(
-        f"Export {so_many(count)}",
-        [
-            Field("folder", "Folder", "path", help="It is made where it is not there; load_dataset can read it."),
-            Field("kind", "Kind", "choice", options=(("JSON Lines", "jsonl"), ("Parquet", "parquet"))),
-            Field("licence", "Licence", help="Of the knowledge, for the dataset card; it may be left out."),
-            Field("replace", "Replace", "switch", help="Take the place of an export that is in the folder."),
-        ],
-        verb="Export",
-        check=lambda values: None if values["folder"].strip() else "say which folder to write",
-        command=command,
-    )
+        flags = ["--replace"] * parsed.replace
+        return command_line(
+            ("knowledge", "export", *flags), options={**options, **self._pieces}, database=self._named_database
+        )

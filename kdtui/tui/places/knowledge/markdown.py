@@ -1,4 +1,4 @@
-"""What teachers write: models write Markdown, and what comes from a dataset is no such thing."""
+"""Render the texts of teachers: models write Markdown, texts from a dataset are plain."""
 
 from markdown_it import MarkdownIt
 from rich.markdown import Markdown
@@ -9,19 +9,23 @@ from kdtui.text import fit_lines
 _PARSER = (
     MarkdownIt().enable(["strikethrough", "table"]).disable(["html_block", "html_inline", "link", "image", "autolink"])
 )
-"""Of what it does not know, every character is shown: nothing can hide in a comment, and no word is a link."""
+"""Unknown markup is shown character by character: nothing can hide in a comment, and no word is a link."""
 
 
 def render_markdown(text: str, limit: int, style: str = "none") -> Markdown:
-    """Emphasis, lists, headings, tables and code as they are meant; no more than so many characters of the text."""
+    """Render emphasis, lists, headings, tables and code.
+
+    Args:
+        limit: the maximum number of characters.
+    """
     shown = Markdown("", style=style, hyperlinks=False)
-    # Rich has no way to say what it is to understand.
+    # Rich has no option for the parser.
     shown.parsed = _PARSER.parse(_cut(text, limit))
     return shown
 
 
-def as_it_is(text: str, limit: int, style: str = "none") -> Text:
-    """The text, whatever characters are in it; no more than so many of them."""
+def plain_text(text: str, limit: int, style: str = "none") -> Text:
+    """Return the text without any markup, at most `limit` characters of it."""
     return Text(_cut(text, limit), style=style)
 
 

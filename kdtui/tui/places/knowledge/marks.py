@@ -1,10 +1,10 @@
-"""Rows that are marked, by their numbers."""
+"""The marked rows of a table."""
 
 from collections.abc import Sequence
 
 
 class Marks:
-    """Numbers of rows. A table asks it with the keys of its rows, which are the numbers as text."""
+    """The numbers of the marked rows. Tables test keys of rows, which are the numbers as text."""
 
     def __init__(self) -> None:
         self._numbers: set[int] = set()
@@ -16,7 +16,7 @@ class Marks:
         return len(self._numbers)
 
     def toggle(self, number: int) -> None:
-        """Mark a row, or take its mark away."""
+        """Mark or unmark a row."""
         self._numbers ^= {number}
 
     def add(self, numbers: Sequence[int]) -> None:
@@ -24,10 +24,10 @@ class Marks:
         self._numbers.update(numbers)
 
     def clear(self) -> None:
-        """Take all marks away."""
+        """Remove all marks."""
         self._numbers = set()
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers, ascending."""
+        """The numbers in ascending order."""
         return sorted(self._numbers)

@@ -1,4 +1,4 @@
-"""A piece of knowledge in full: what it says, where it comes from, where it was used and what was done there."""
+"""A piece of knowledge in full: its content, its origin, and the runs, samples and trainings that used it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +20,7 @@ from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.dialogs import Dialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.store_worker import ask_store, named_database, sentence_of
-from kdtui.tui.places.knowledge.markdown import as_it_is, render_markdown
+from kdtui.tui.places.knowledge.markdown import plain_text, render_markdown
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kdtui.distill.patterns import Pattern
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
-    from kdtui.tui.places.workbench.session import SessionList
+    from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.knowledge.about_piece import PieceDetails, PieceOrigin
     from kdtui.workflows.knowledge.try_piece import PieceTrial
     from kdtui.workflows.runs.runs import RunRow
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _LONGEST = 4_000
-"""Characters of a text that are shown."""
+"""The maximum number of characters of a text."""
 
 _MANY = 12
-"""Of a list, so many are shown."""
+"""The maximum number of items of a list."""
 
 _SCORED = 8
-"""Runs that are scored: each takes some time."""
+"""The maximum number of runs to score: each takes some time."""
 
 _MEASURES = ("support", "confidence", "lift", "precision")
 
 
-class Scored(Message):
-    """Runs that the piece was offered to have been scored."""
+class RunsScored(Message):
+    """The runs that used the piece are scored."""
 
     def __init__(self, rows: "list[RunRow]", problem: str = "") -> None:
         super().__init__()
@@ -56,37 +56,37 @@ class Scored(Message):
 
 
 class TrialFound(Message):
-    """How to try the piece is known: with whom, and on the session at a place of a list."""
+    """A trial of the piece is known: the settings to compare, and the session by its index in a list."""
 
-    def __init__(self, trial: "PieceTrial", sessions: "SessionList", at: int) -> None:
+    def __init__(self, trial: "PieceTrial", sessions: "SessionList", index: int) -> None:
         super().__init__()
-        self.trial, self.sessions, self.at = trial, sessions, at
+        self.trial, self.sessions, self.index = trial, sessions, index
 
 
 class PieceDialog(Dialog[str]):
-    """A piece of knowledge in full. The result is the id of a session to open, if one is to be."""
+    """A piece of knowledge in full. The result is the id of a session to open, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("piece", "text")
 
-    def __init__(self, database: Path, about: "PieceDetails") -> None:
+    def __init__(self, database: Path, details: "PieceDetails") -> None:
         super().__init__()
-        self._database, self._about = database, about
+        self._database, self._details = database, details
         self._is_trying = False
 
     def compose(self) -> ComposeResult:
-        """The piece, to scroll through."""
-        piece = self._about.piece
+        """Lay out the piece in a scrolling box."""
+        piece = self._details.piece
         with Vertical(classes="box -large"):
             title = f"{piece.format.capitalize()} {piece.id} of dataset {piece.dataset}"
             yield Static(Text(one_line(title, 300)), classes="heading", markup=False)
             with VerticalScroll():
-                yield Readable(piece_text(self._about), id="piece-in-full", markup=False)
+                yield Readable(piece_text(self._details), id="piece-in-full", markup=False)
             yield Footer()
 
     def on_mount(self) -> None:
-        """Have the runs scored, while the rest is read."""
+        """Score the runs while the user reads."""
         self.set_focus(self.query_one(VerticalScroll))
-        if self._about.runs:
+        if self._details.runs:
             self.run_worker(self._score, thread=True, name="score")
 
     def _score(self) -> None:
@@ -94,52 +94,52 @@ class PieceDialog(Dialog[str]):
 
         from kdtui.workflows.knowledge.about_piece import scores_of_uses
 
-        some = replace(self._about, runs=self._about.runs[:_SCORED])
+        scored = replace(self._details, runs=self._details.runs[:_SCORED])
 
         def question(db: "Database") -> "list[RunRow]":
-            return list(scores_of_uses(db, some))
+            return list(scores_of_uses(db, scored))
 
         try:
-            message = Scored(ask_store(self._database, question))
+            message = RunsScored(ask_store(self._database, question))
         except Exception as error:
-            message = Scored([], sentence_of(error)[0])
+            message = RunsScored([], sentence_of(error)[0])
         self.post_message(message)
 
-    def on_scored(self, message: Scored) -> None:
-        """Say what the runs scored."""
-        shown = piece_text(self._about, [*message.rows], message.problem)
+    def on_runs_scored(self, message: RunsScored) -> None:
+        """Show the scores of the runs."""
+        shown = piece_text(self._details, [*message.rows], message.problem)
         self.query_one("#piece-in-full", Static).update(shown)
 
     def why_not(self, action: str) -> str | None:
-        """Why there is nothing to open, or to try."""
+        """Return why an action is not possible now."""
         if action == "open_session" and not self._sessions:
-            return "no session is named that this comes from"
-        if action == "try_it" and self._about.piece.reason is not None:
-            return "it was rejected, and no student is shown it"
+            return "the piece names no session that it comes from"
+        if action == "try_it" and self._details.piece.reason is not None:
+            return "the piece was rejected: no student is shown it"
         return super().why_not(action)
 
     @property
     def _sessions(self) -> list[str]:
-        return list(_sessions_of(self._about.origin))
+        return list(_sessions_of(self._details.origin))
 
     def action_open_session(self) -> None:
-        """Leave, and have the first session opened that the piece, or a piece behind it, comes from."""
+        """Close the dialog, and open the first session that the piece or one of its parents comes from."""
         self.dismiss(self._sessions[0])
 
     def action_try_it(self) -> None:
-        """Look for a session that the piece is about."""
+        """Find a session to try the piece on."""
         if not self._is_trying:
             self._is_trying = True
             self.run_worker(self._find_trial, thread=True, name="try")
 
     def _find_trial(self) -> None:
-        from kdtui.tui.places.workbench.session import SessionList
+        from kdtui.tui.places.workbench.session_list import SessionList
         from kdtui.workflows.knowledge.try_piece import trial_of
 
         usual = self.kdtui.choice.settings
 
         def question(db: "Database") -> TrialFound:
-            trial = trial_of(db, self._about.piece.id, usual)
+            trial = trial_of(db, self._details.piece.id, usual)
             named = named_database(self._database)
             return TrialFound(trial, *SessionList.around(db, trial.dataset, trial.session, named))
 
@@ -150,22 +150,23 @@ class PieceDialog(Dialog[str]):
         self.post_message(message)
 
     def on_trial_found(self, message: TrialFound) -> None:
-        """Have the session answered without the piece and with it, over this; what leaves it leads back to here."""
+        """Open the session over this dialog, and compare the student without the piece and with it."""
         self._is_trying = False
         if self.is_active:
-            without, having = StudentChoice.of(message.trial.without), StudentChoice.of(message.trial.having)
-            from kdtui.tui.places.workbench.session import open_beside
+            without = StudentChoice.of(message.trial.without)
+            with_piece = StudentChoice.of(message.trial.having)
+            from kdtui.tui.places.workbench.session_screen import open_session_over
 
-            open_beside(self.kdtui, message.sessions, message.at, without, having)
+            open_session_over(self.kdtui, message.sessions, message.index, without, with_piece)
 
     def on_failed(self, message: Failed) -> None:
-        """Say why it cannot be tried."""
+        """Say why the piece cannot be tried."""
         self._is_trying = False
         self.kdtui.say(message.sentence, details=message.details)
 
     def action_copy(self) -> None:
-        """Copy what the piece says."""
-        self.app.copy_to_clipboard(self._about.piece.statement)
+        """Copy the statement of the piece."""
+        self.app.copy_to_clipboard(self._details.piece.statement)
         self.app.notify("copied the statement", markup=False, timeout=3)
 
 
@@ -175,15 +176,15 @@ def _sessions_of(origin: "PieceOrigin") -> Iterator[str]:
         yield from _sessions_of(parent)
 
 
-def piece_text(about: "PieceDetails", rows: "list[RunRow] | None" = None, problem: str = "") -> RenderableType:
-    """All that is known of a piece.
+def piece_text(details: "PieceDetails", rows: "list[RunRow] | None" = None, problem: str = "") -> RenderableType:
+    """Render all details of a piece.
 
     Args:
-        rows: the runs that it was offered to, scored; None while they are not.
-        problem: why they could not be.
+        rows: the scored runs that used it; None before they are scored.
+        problem: why they could not be scored.
     """
-    piece = about.piece
-    show = render_markdown if about.is_in_words_of_a_model else as_it_is
+    piece = details.piece
+    show = render_markdown if details.is_in_words_of_a_model else plain_text
     parts: list[RenderableType] = [show(piece.statement, _LONGEST, "bold")]
     measures = " · ".join(_measures(piece))
     status = f"rejected: {one_line(piece.reason, 300)}" if piece.reason is not None else "kept"
@@ -192,10 +193,10 @@ def piece_text(about: "PieceDetails", rows: "list[RunRow] | None" = None, proble
         from kdtui.workflows.knowledge.about_piece import origin_in_words
 
         parts.append(Text(one_line(origin_in_words(piece) or "", 600)))
-    parts += _says(about)
-    parts += [Text("\nComes from", style="bold"), _tree(about.origin)]
-    if used := list(_uses(about, rows, problem)):
-        parts.append(Text("\nWas offered to", style="bold"))
+    parts += _content(details)
+    parts += [Text("\nComes from", style="bold"), _tree(details.origin)]
+    if used := list(_uses(details, rows, problem)):
+        parts.append(Text("\nUsed by", style="bold"))
         parts += used
     return Group(*parts)
 
@@ -208,19 +209,19 @@ def _measures(piece: "Knowledge") -> Iterator[str]:
             yield f"{name} {decimals(value)}{', as no other session has such products' if is_untried else ''}"
 
 
-def _says(about: "PieceDetails") -> list[RenderableType]:
-    """What the content of a piece says beyond its statement."""
-    content = about.content
+def _content(details: "PieceDetails") -> list[RenderableType]:
+    """Render the content of a piece beyond its statement."""
+    content = details.content
     if content is None:
-        return [Text("\nIts content", style="bold"), Text(one_line(about.piece.content, _LONGEST))]
-    # By the format, and not by the class: importing the classes takes longer than a first paint may.
-    match about.piece.format:
+        return [Text("\nIts content", style="bold"), Text(one_line(details.piece.content, _LONGEST))]
+    # The format selects, not the class: importing the classes is too slow for the first paint.
+    match details.piece.format:
         case "pattern":
             return list(_pattern(content))  # type: ignore[arg-type]
         case "rule":
             return list(_rule(content))  # type: ignore[arg-type]
         case "thought":
-            return list(_thought(content, render_markdown if about.is_in_words_of_a_model else as_it_is))  # type: ignore[arg-type]
+            return list(_thought(content, render_markdown if details.is_in_words_of_a_model else plain_text))  # type: ignore[arg-type]
 
 
 def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
@@ -230,7 +231,7 @@ def _pattern(pattern: "Pattern") -> Iterator[RenderableType]:
 
 def _rule(rule: "Rule") -> Iterator[RenderableType]:
     if rule.categories:
-        heading = {True: "Put together", False: "Leave apart", None: "PieceDetails"}[rule.together]
+        heading = {True: "Put together", False: "Leave apart", None: "About"}[rule.together]
         yield Text(f"\n{heading}", style="bold")
         yield from _bullets(" › ".join(path) for path in rule.categories)
     if rule.intents:
@@ -280,15 +281,15 @@ def _tree(origin: "PieceOrigin", name: str = "") -> Tree:
     return tree
 
 
-def _uses(about: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
+def _uses(details: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
     from kdtui.workflows.runs.scored import ScoredSessions
 
-    if about.samples:
-        yield _item("•", f"samples {', '.join(about.samples)}")
-    if about.trainings:
-        yield _item("•", f"trainings {', '.join(about.trainings)}")
+    if details.samples:
+        yield _item("•", f"samples {', '.join(details.samples)}")
+    if details.trainings:
+        yield _item("•", f"trainings {', '.join(details.trainings)}")
     if rows is None or problem:
-        for number in about.runs[:_MANY]:
+        for number in details.runs[:_MANY]:
             yield _item("•", f"run {number}" + (f" ({problem})" if problem else ""))
         shown = _MANY
     else:
@@ -298,5 +299,5 @@ def _uses(about: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> I
             where = run.split if run.settings.limit is None else ScoredSessions.by(row.summary).in_words
             yield _item("•", f"run {run.id}: {run.name} on {where}, {score}")
         shown = len(rows)
-    if len(about.runs) > shown:
-        yield _item("•", counted(len(about.runs) - shown, "older run"))
+    if len(details.runs) > shown:
+        yield _item("•", counted(len(details.runs) - shown, "older run"))

@@ -1,4 +1,4 @@
-"""An evaluation that is at work: what is evaluated, and how far it has come."""
+"""A running evaluation and its progress."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from kdtui.tui.core.activity import Activity, Happened
-from kdtui.tui.places.runs.form import Wanted
+from kdtui.tui.places.runs.form import EvaluationRequest
 from kdtui.workflows.student.learning import LearningProgress
 
 if TYPE_CHECKING:
@@ -17,31 +17,32 @@ if TYPE_CHECKING:
 
 
 _REDRAW = 0.1
-"""Seconds between two messages that sessions have been answered."""
+"""Seconds between two messages about answered sessions."""
 
 
 class EvaluationActivity(Activity):
-    """A student answers a split in a new run, or goes on with one.
+    """A student answers a split in a new run, or resumes a run.
 
     Args:
-        post: as for any activity; it gets no message for a bundle that grows, and few for sessions that are answered.
-        before: the run to go on with, as it is wanted; None for a new one.
+        post: as for any activity; it gets no message for a growing bundle, and few for answered sessions.
+        before: the run to resume; None for a new one.
 
     Attributes:
-        wanted: what is evaluated.
+        request: what is evaluated.
         run: the number of the run; None until its student is ready.
-        answered, sessions: how many it has answered, and of how many.
+        answered: number of answered sessions.
+        sessions: number of sessions of the run.
     """
 
     def __init__(
         self,
         database: Path,
-        wanted: Wanted,
+        request: EvaluationRequest,
         post: Callable[[Message], object],
         *,
         before: "RunSummary | None" = None,
     ) -> None:
-        self.wanted = wanted
+        self.request = request
         self.run = None if before is None else before.run.id
         self.answered = 0 if before is None else before.answered
         self.sessions = 0 if before is None else before.sessions
@@ -51,11 +52,11 @@ class EvaluationActivity(Activity):
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.runs.evaluate import evaluate_split, resume_run, split_to_score
 
-            settings = wanted.settings
-            sessions = split_to_score(db, wanted.dataset, wanted.split, settings.limit, settings.seed)
+            settings = request.settings
+            sessions = split_to_score(db, request.dataset, request.split, settings.limit, settings.seed)
             if before is not None:
                 return resume_run(db, before.run, sessions, self.report)
-            return evaluate_split(db, wanted.dataset, wanted.split, settings, sessions, wanted.tags, self.report)
+            return evaluate_split(db, request.dataset, request.split, settings, sessions, request.tags, self.report)
 
         shown = 0.0
 
@@ -65,7 +66,7 @@ class EvaluationActivity(Activity):
             nonlocal shown
             if isinstance(message, Happened):
                 self._note(message.event)
-                # A student writes, and one without a language model answers, more often than anyone can see.
+                # A student can write, and one without a language model answer, faster than anyone reads.
                 if isinstance(message.event, BundleGrew):
                     return
                 if isinstance(message.event, SessionAnswered):
@@ -78,24 +79,24 @@ class EvaluationActivity(Activity):
 
     @property
     def state(self) -> str:
-        """What it is doing, in a word or two."""
+        """The current step, in a word or two."""
         if self.is_cancelled:
             return "stopping"
         if self._learning is not None:
             return self._learning.in_short
-        return "loading…" if self.run is None else "at work"
+        return "loading…" if self.run is None else "running"
 
     @property
     def outcome(self) -> str:
-        """How it ended, where nothing went wrong."""
+        """How it ended, if nothing went wrong."""
         name = "the evaluation" if self.run is None else f"run {self.run}"
         if not self.is_cancelled:
             return f"{name} is finished"
-        kept = "; what was answered is kept" if self.answered < self.sessions else ""
+        kept = "; its answers so far are kept" if self.answered < self.sessions else ""
         return f"{name} has been stopped{kept}"
 
     def _note(self, event: object) -> None:
-        """Note how far it has come, in the thread that it is at work in."""
+        """Note the progress; runs in the thread of the evaluation."""
         from kdtui.workflows.runs.evaluate import RunBegun
         from kdtui.workflows.student.generate import SessionAnswered
 

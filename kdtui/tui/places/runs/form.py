@@ -1,9 +1,7 @@
-"""The form that starts an evaluation, and what it stands for."""
+"""The form that starts an evaluation, and the request that it makes."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,17 +10,16 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
-from kdtui.tui.student.settings_form import chosen, followed, refused, settings_fields, whole_number
+from kdtui.tui.core.forms import Field, FollowUp, Form, whole_number
+from kdtui.tui.student.student_fields import StudentFields
 from kdtui.workflows.student.command_options import evaluate_arguments
 from kdtui.workflows.student.options import StudentOptions, combined
-from store.errors import StoreError
 from store.records import SPLITS, RunSettings, Split
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """An evaluation that is to be made, or gone on with."""
+class EvaluationRequest:
+    """An evaluation to start or to resume."""
 
     dataset: str
     split: Split
@@ -31,11 +28,11 @@ class Wanted:
 
     @property
     def arguments(self) -> list[str]:
-        """The words after `kdtui` that do the same."""
+        """The words after `kdtui` of the command that does the same."""
         return evaluate_arguments(self.dataset, self.split, self.settings, self.tags)
 
     def to_memory(self) -> dict[str, Any]:
-        """Plain values to be remembered."""
+        """Return the request as plain values, to be remembered."""
         return {
             "dataset": self.dataset,
             "split": self.split,
@@ -46,90 +43,74 @@ class Wanted:
         }
 
 
-class EvaluationForm:
+class EvaluationForm(Form[EvaluationRequest]):
     """Asks what to evaluate.
 
     Args:
-        there: what each dataset offers; there is at least one.
-        dataset: the one that the form begins with.
-        before: what was asked for last, as `Wanted.to_memory` gives it; anyone may have edited it.
-        database: how a command names the store.
+        options: the student options of each dataset; at least one.
+        dataset: the dataset that the form begins with.
+        before: the last request, from `EvaluationRequest.to_memory`; the user may have edited it.
+        named_database: the path by which a command names the store, or None for the default.
     """
 
+    title = "Evaluate a student"
+    verb = "Evaluate"
+
     def __init__(
-        self, there: Mapping[str, StudentOptions], dataset: str, before: object, database: Path | None
+        self, options: Mapping[str, StudentOptions], dataset: str, before: object, named_database: Path | None
     ) -> None:
-        self._database = database
-        self._there, self._dataset = there, dataset
+        self._named_database = named_database
+        self._options, self._dataset = options, dataset
         self._before: Mapping[str, Any] = before if isinstance(before, dict) else {}
-        self._choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        choice = StudentChoice.from_memory(self._before.get("settings")) or StudentChoice()
+        self._student = StudentFields(choice, combined(options.values()))
 
-    def dialog(self) -> FormDialog:
-        """The form."""
+    @property
+    def fields(self) -> Sequence[Field]:
+        def remembered(name: str, default: str) -> str:
+            value = self._before.get(name)
+            return default if value is None else str(value)
 
-        def check(values: Mapping[str, str]) -> str | None:
-            try:
-                self.wanted(values)
-            except (KdtuiError, StoreError) as error:
-                return str(error)
-            return None
+        limit, seed, tags = (remembered(name, "") for name in ("limit", "seed", "tags"))
+        return [
+            Field("dataset", "Dataset", "choice", self._dataset, options=_same_labels(self._options)),
+            Field("split", "Split", "choice", remembered("split", "test"), options=_same_labels(SPLITS)),
+            Field("limit", "Sessions", value=limit, help="of the split, drawn at random; all by default"),
+            Field("seed", "Seed", value=seed, help="of the random draw; 0 by default"),
+            Field("tags", "Tags", value=tags, help="words to find the run by, separated by blanks"),
+            *self._student.fields,
+        ]
 
-        def command(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError, StoreError):
-                return command_line(self.wanted(values).arguments, database=self._database)
-            return ""
-
-        offered = combined(self._there.values())
-        return FormDialog(
-            "Evaluate a student",
-            self._fields(),
-            verb="Evaluate",
-            check=check,
-            command=command,
-            follow=partial(followed, offered),
-            refuse=partial(refused, offered),
-        )
-
-    def wanted(self, values: Mapping[str, str]) -> Wanted:
-        """What the form stands for once it is filled in.
+    def parse(self, values: Mapping[str, str]) -> EvaluationRequest:
+        """Return the evaluation that the values describe.
 
         Raises:
-            KdtuiError: it cannot be done.
-            StoreError: a tag is none.
+            KdtuiError: it is not possible.
+            StoreError: a tag is not valid.
         """
         dataset = values["dataset"]
-        settings = chosen(values, self._choice, self._there[dataset], dataset).settings
+        settings = self._student.parse(values, dataset, self._options[dataset]).settings
         limit = whole_number(values["limit"], "sessions", 1)
         seed = whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
             raise KdtuiError("the seed draws sessions; say how many")
         settings = replace(settings, limit=limit, seed=None if limit is None else seed or 0)
-        # Imported here, as all that computes: the form is there before.
+        # Imported here, like all modules that compute, so that the form opens quickly.
         from store.runs import check_tags
 
         tags = tuple(dict.fromkeys(values["tags"].split()))
         check_tags(tags)
-        return Wanted(dataset, cast("Split", values["split"]), settings, tags)
+        return EvaluationRequest(dataset, cast("Split", values["split"]), settings, tags)
 
-    def _fields(self) -> list[Field]:
-        def remembered(name: str, otherwise: str) -> str:
-            value = self._before.get(name)
-            return otherwise if value is None else str(value)
+    def command(self, parsed: EvaluationRequest) -> str:
+        return command_line(parsed.arguments, database=self._named_database)
 
-        return [
-            Field("dataset", "Dataset", "choice", self._dataset, options=_alike(self._there)),
-            Field("split", "Split", "choice", remembered("split", "test"), options=_alike(SPLITS)),
-            Field("limit", "Sessions", value=remembered("limit", ""), help="so many, drawn by chance; usually all"),
-            Field("seed", "Seed", value=remembered("seed", ""), help="by which they are drawn; usually 0"),
-            Field(
-                "tags",
-                "Tags",
-                value=remembered("tags", ""),
-                help="words by which the run is found, with blanks between",
-            ),
-            *settings_fields(self._choice.settings, combined(self._there.values())),
-        ]
+    def follow(self, before: Mapping[str, str], after: Mapping[str, str]) -> FollowUp | None:
+        return self._student.follow(before, after)
+
+    def unused(self, values: Mapping[str, str]) -> Mapping[str, str]:
+        return self._student.unused(values)
 
 
-def _alike(names: Iterable[str]) -> list[tuple[str, str]]:
+def _same_labels(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(name, name) for name in names]

@@ -1,4 +1,4 @@
-"""A plot of quality against what it costs. The marks are the numbers of runs, as in the table beside it."""
+"""A plot of quality against cost. Its marks are the numbers of runs, as in the table next to it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from kdtui.tui.widgets.tick_plot import TickPlot
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """A run: its number, what it costs, and its quality in 0..1."""
+class RunPoint:
+    """A run: its number, its cost, and its quality in 0..1."""
 
     number: int
     cost: float
@@ -17,31 +17,31 @@ class Point:
 
 
 class QualityPlot(TickPlot):
-    """Runs as their numbers, the chosen one in brackets, and a line for the floor that they have to beat."""
+    """Runs as their numbers, the selected one in brackets, and a line for the best floor."""
 
     LINES_AROUND = TickPlot.LINES_AROUND + 1
-    """With the name of what is below."""
+    """Including the label of the axis."""
 
     _content: object = None
-    """What it shows, not to be drawn again."""
+    """The plotted content, so that the same is not drawn again."""
 
     def show_runs(
         self,
-        points: Sequence[Point],
+        points: Sequence[RunPoint],
         *,
-        chosen: int | None,
+        selected: int | None,
         floor: tuple[str, float] | None,
         title: str,
         cost: str,
     ) -> None:
-        """Show runs.
+        """Plot runs.
 
         Args:
-            chosen: number of the run that stands out.
+            selected: number of the run that stands out.
             floor: the name of the best floor, and its quality.
-            cost: what the cost is, for the axis.
+            cost: the name of the cost, for the axis.
         """
-        content = points, chosen, floor, title, cost
+        content = points, selected, floor, title, cost
         if content == self._content:
             return
         self._content = content
@@ -56,19 +56,19 @@ class QualityPlot(TickPlot):
         lowest, highest = min(heights), max(heights)
         room = max(0.02, (highest - lowest) * 0.15)
         self.show_heights(max(0.0, lowest - room), min(1.0, highest + room))
-        # From zero: twice as far is twice as dear. Numbers at an edge would be cut.
+        # The axis begins at zero, so that distances compare costs. Marks at an edge would be cut.
         right = max(point.cost for point in points) or 1.0
         plot.xlim(-right * 0.05, right * 1.1)
         ticks = [right * quarter / 4 for quarter in range(5)]
         plot.xticks(ticks, [f"{tick:,.0f}" if right >= 20 else f"{tick:.2f}" for tick in ticks])
         plot.xlabel(one_line(f"{cost}" + (f" · line: {floor[0]} {floor[1]:.3f}" if floor else "")))
-        # Something has to be drawn for the axes to be there.
+        # The axes appear only if something is drawn.
         plot.scatter([point.cost for point in points], [point.quality for point in points], marker="·", color="default")
         if floor is not None:
             plot.hline(floor[1], color="default")
-        # The chosen one is drawn last: nothing hides it.
-        for point in sorted(points, key=lambda each: (each.number == chosen, each.number)):
-            mark = f"[{point.number}]" if point.number == chosen else str(point.number)
+        # The selected run is drawn last, so that nothing hides it.
+        for point in sorted(points, key=lambda each: (each.number == selected, each.number)):
+            mark = f"[{point.number}]" if point.number == selected else str(point.number)
             plot.text(
                 mark, point.cost, point.quality, alignment="center", color="default", background="default", style="bold"
             )

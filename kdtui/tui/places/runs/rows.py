@@ -1,11 +1,11 @@
-"""Runs and floors as rows: what is shown of them, and how they are sorted and found."""
+"""Runs and floors as rows of a table, with their order and filter."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING
 
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
@@ -23,7 +23,7 @@ COLUMNS = (
     Column("F1", 4, right=True, sort="f1"),
     Column("Exact", 6, right=True, sort="exact", wide=True),
     Column("Sec.", 5, right=True, sort="seconds"),
-    # In sight on screens that have no room for all of the others.
+    # Visible also on screens that have no room for all of the others.
     Column("State", 13, share=1),
     Column("Tokens", 7, right=True, sort="tokens", wide=True),
     Column("When", 16, sort="when", wide=True),
@@ -32,24 +32,25 @@ COLUMNS = (
 )
 
 SORTS = tuple(column.sort for column in COLUMNS if column.sort)
-"""What rows can be sorted by, in the order of the columns."""
+"""Sort keys, in the order of the columns."""
 
-_WORDS = frozenset({"name", "dataset", "split"})
-"""Those that are words: they begin with the first; numbers begin with the largest."""
+_TEXT_SORTS = frozenset({"name", "dataset", "split"})
+"""Sort keys of text, which begin with the first; numbers begin with the largest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run, or the floors over some sessions, with what is known so far.
+    """A run, or the floors over some sessions, with the numbers computed so far.
 
     Attributes:
-        key: tells it from others.
-        scored: the sessions that it is about.
-        summary: of the run; None for a floor, and for a run that has not begun.
-        answered, sessions: how many it has answered, and of how many; None for a floor.
-        scores: None where they are not computed yet, or cannot be.
-        tokens: of a prompt, about.
-        state: finished, or how to go on.
+        key: identifies the row.
+        scored: the sessions of the run or floors.
+        state: finished, or how to resume it.
+        summary: None for a floor, and for a run that has not begun.
+        answered: number of answered sessions; None for a floor.
+        sessions: number of sessions of the run; None for a floor.
+        scores: None if they are not computed yet, or cannot be.
+        tokens: approximate tokens of a prompt.
     """
 
     key: str
@@ -65,27 +66,27 @@ class Entry:
 
     @property
     def number(self) -> int | None:
-        """Of the run."""
+        """The number of the run."""
         return None if self.summary is None else self.summary.run.id
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Of the run."""
+        """The tags of the run."""
         return () if self.summary is None else self.summary.run.tags
 
     @property
     def is_floor(self) -> bool:
-        """Whether it needs no model."""
+        """Whether this is a floor, which needs no model."""
         return self.answered is None
 
     @property
     def f1(self) -> float | None:
-        """Its pair F1, the quality that counts most."""
+        """The pair F1, which counts most."""
         return None if self.scores is None else self.scores.pair_f1
 
     @property
     def when(self) -> str | None:
-        """When it began, in the time of this place."""
+        """When the run began, in local time."""
         from datetime import datetime
 
         if self.summary is None:
@@ -94,7 +95,7 @@ class Entry:
 
 
 def sort_value(entry: Entry, by: str) -> float | str | None:
-    """What an entry is sorted by; None where that is not known."""
+    """Return the value that an entry is sorted by; None if it is not known."""
     scores = entry.scores
     match by:
         case "name":
@@ -122,13 +123,13 @@ def sort_value(entry: Entry, by: str) -> float | str | None:
     return entry.number
 
 
-def begins_with_the_largest(by: str) -> bool:
-    """Whether the largest value is looked for first."""
-    return by not in _WORDS
+def is_largest_first(by: str) -> bool:
+    """Return whether this order begins with the largest value."""
+    return by not in _TEXT_SORTS
 
 
-def in_order(entries: Iterable[Entry], by: str, *, descending: bool) -> list[Entry]:
-    """Entries sorted; those come last of which the value is not known, whatever the direction."""
+def sort_entries(entries: Iterable[Entry], by: str, *, descending: bool) -> list[Entry]:
+    """Return the entries in order; entries without a value come last in both directions."""
     known, unknown = [], []
     for entry in entries:
         value = sort_value(entry, by)
@@ -142,17 +143,17 @@ def in_order(entries: Iterable[Entry], by: str, *, descending: bool) -> list[Ent
 
 
 def matches(entry: Entry, text: str) -> bool:
-    """Whether each word of a text stands in its number, name, dataset, split, tags or note."""
+    """Return whether the number, name, dataset, split, tags and note of an entry contain each word of a text."""
     limit, seed = entry.scored.limit, entry.scored.seed
     subset = "" if limit is None else f"first {limit}" if seed is None else f"{limit} seed {seed}"
     kind = "floor" if entry.is_floor else f"run {entry.number}"
-    said = "" if entry.summary is None else f"{' '.join(entry.tags)} {entry.summary.run.note}"
-    there = f"{kind} {entry.name} {entry.scored.dataset} {entry.scored.split} {subset} {said}".casefold()
-    return all(word in there for word in text.casefold().split())
+    notes = "" if entry.summary is None else f"{' '.join(entry.tags)} {entry.summary.run.note}"
+    searched = f"{kind} {entry.name} {entry.scored.dataset} {entry.scored.split} {subset} {notes}".casefold()
+    return all(word in searched for word in text.casefold().split())
 
 
-def row_of(entry: Entry) -> Row:
-    """An entry as cells."""
+def entry_row(entry: Entry) -> Row:
+    """Return the row of an entry."""
     scores = entry.scores
     return Row(
         entry.key,
@@ -166,7 +167,7 @@ def row_of(entry: Entry) -> Row:
             share(None if scores is None else scores.strict_recall),
             share(entry.f1),
             share(None if scores is None else scores.exact),
-            duration(entry.seconds),
+            short_seconds(entry.seconds),
             entry.state,
             "–" if entry.tokens is None else f"{entry.tokens:,.0f}",
             entry.when or "–",
@@ -177,22 +178,22 @@ def row_of(entry: Entry) -> Row:
 
 
 def share(value: float | None) -> str:
-    """A share or a rate in four cells."""
+    """Format a share or rate in four characters."""
     if value is None or isnan(value):
         return "–"
     # A cosine may be below zero.
     return f"{value:.2f}" if value >= 0.9995 else f"{value:.3f}".replace("0.", ".", 1)
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds in five cells: a pattern student takes less than a thousandth, a large one on a processor minutes."""
+def short_seconds(seconds: float | None) -> str:
+    """Format seconds in five characters, from thousandths (the pattern student) to minutes (a large model)."""
     if seconds is None:
         return "–"
     return f"{seconds:.3f}" if seconds < 1 else f"{seconds:.2f}" if seconds < 100 else f"{seconds:,.0f}"
 
 
 def _subset(entry: Entry) -> str:
-    """Of how many sessions these are, and how they were chosen, in sixteen cells."""
+    """Return, in sixteen characters, the size of the split and how the sessions of a run were chosen."""
     scored = entry.scored
     if scored.limit is None:
         return "all"

@@ -1,4 +1,4 @@
-"""The runs that there are, with all that has been computed of them so far."""
+"""The runs of the store, with the numbers computed so far."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.tui.places.runs.rows import Entry
-from kdtui.tui.places.runs.scoring import Missing
+from kdtui.tui.places.runs.scoring import MissingNumbers
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from kdtui.workflows.runs.scored import ScoredSessions
     from store.runs import RunSummary
 
-COMING = "coming"
+UPCOMING = "coming"
 """The key of a run that has not begun."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """The runs, the oldest first, and the sessions that each is about.
+class RunListing:
+    """The runs, oldest first, and the sessions that each answers.
 
     Attributes:
-        datasets: those that there are.
-        named_database: how a command names the store.
+        datasets: names of all datasets.
+        named_database: the path by which a command names the store, or None for the default.
     """
 
     summaries: "list[RunSummary]"
@@ -36,80 +36,78 @@ class Listing:
 
 
 class KnownRuns:
-    """Runs and floors, as entries of a table that get more numbers as these are computed.
+    """Runs and floors as table entries, whose numbers come in gradually.
 
     Attributes:
-        listing: what the store has.
+        listing: the runs of the store.
     """
 
     def __init__(self) -> None:
-        self.listing = Listing([], {}, [], None)
+        self.listing = RunListing([], {}, [], None)
         self._scores: dict[tuple[int, int, int], RunRow] = {}
         self._floors: dict[ScoredSessions, list[ScoreRow]] = {}
         self._tokens: dict[int, float | None] = {}
-        self._made: dict[str, Entry] = {}
+        self._entries: dict[str, Entry] = {}
 
     def forget_numbers(self) -> None:
-        """Have all of them missing again."""
+        """Discard all numbers, so that they are computed again."""
         self._scores.clear()
         self._floors.clear()
         self._tokens.clear()
 
     def add_scores(self, row: "RunRow") -> None:
-        """Note the scores of a run."""
         self._scores[row.summary.version] = row
 
     def add_floors(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
-        """Note the floors over some sessions."""
         self._floors[scored] = rows
 
     def add_tokens(self, run: int, tokens: float | None) -> None:
-        """Note what a run reads."""
+        """Note the prompt size of a run."""
         self._tokens[run] = tokens
 
     def floors_over(self, scored: "ScoredSessions") -> "list[ScoreRow] | None":
-        """The floors over some sessions; None where they are not computed yet."""
+        """Return the floors over some sessions; None if they are not computed yet."""
         return self._floors.get(scored)
 
-    def missing(self, *, tokens: bool) -> Missing | None:
-        """What is not known yet, of the newest runs first; None where all is known.
+    def missing(self, *, tokens: bool) -> MissingNumbers | None:
+        """Return the numbers still to compute, newest runs first; None if all are known.
 
         Args:
-            tokens: whether the size of prompts is asked for: it takes the longest.
+            tokens: whether to include prompt sizes, which take longest.
         """
         newest_first = self.listing.summaries[::-1]
         unscored = [each for each in newest_first if each.answered and each.version not in self._scores]
         scored = dict.fromkeys(reversed(self.listing.scored.values()))
         floorless = [each for each in scored if each not in self._floors]
         unmeasured = [each.run for each in newest_first if tokens and each.run.id not in self._tokens]
-        return Missing(unscored, floorless, unmeasured) if unscored or floorless or unmeasured else None
+        return MissingNumbers(unscored, floorless, unmeasured) if unscored or floorless or unmeasured else None
 
-    def entries(self, work: "EvaluationActivity | None", *, with_floors: bool, resume: str) -> list[Entry]:
-        """All of them.
+    def entries(self, evaluation: "EvaluationActivity | None", *, with_floors: bool, resume_key: str) -> list[Entry]:
+        """Return all entries.
 
         Args:
-            work: the evaluation that is at work.
-            resume: the key that goes on with a run.
+            evaluation: the running evaluation, if any.
+            resume_key: the key that resumes a run.
         """
-        coming = [_coming(work)] if work is not None and work.run is None else []
-        return [*coming, *self._runs(work, resume), *(self._floor_entries() if with_floors else [])]
+        upcoming = [_upcoming(evaluation)] if evaluation is not None and evaluation.run is None else []
+        floors = self._floor_entries() if with_floors else []
+        return [*upcoming, *self._run_entries(evaluation, resume_key), *floors]
 
-    def _runs(self, work: "EvaluationActivity | None", resume: str) -> Iterator[Entry]:
-        """The runs, with what is known of them."""
+    def _run_entries(self, evaluation: "EvaluationActivity | None", resume_key: str) -> Iterator[Entry]:
         for summary in self.listing.summaries:
             number = summary.run.id
             key = f"run {number}"
             row, tokens = self._scores.get(summary.version), self._tokens.get(number)
-            if work is not None and work.run == number:
-                answered, state = work.answered, work.state
+            if evaluation is not None and evaluation.run == number:
+                answered, state = evaluation.answered, evaluation.state
             else:
-                answered, state = summary.answered, "finished" if summary.is_over else f"{resume} goes on"
+                answered, state = summary.answered, "finished" if summary.is_over else f"{resume_key} resumes"
             if summary.failed:
                 state += f", {summary.failed:,} failed"
-            # There may be a thousand, and while numbers come in few of them change.
-            before = self._made.get(key)
-            known = (summary, row and row.scores, tokens, answered, state)
-            if before is not None and known == (
+            # There can be a thousand runs, and few of them change while numbers come in.
+            before = self._entries.get(key)
+            current = (summary, row and row.scores, tokens, answered, state)
+            if before is not None and current == (
                 before.summary,
                 before.scores,
                 before.tokens,
@@ -118,7 +116,7 @@ class KnownRuns:
             ):
                 yield before
                 continue
-            self._made[key] = Entry(
+            self._entries[key] = Entry(
                 key,
                 summary.run.name,
                 self.listing.scored[number],
@@ -130,39 +128,40 @@ class KnownRuns:
                 summary.seconds_per_session,
                 tokens,
             )
-            yield self._made[key]
+            yield self._entries[key]
 
     def _floor_entries(self) -> Iterator[Entry]:
-        """The floors over the sessions of runs: for all of them together the best, which is the one to beat."""
+        """Yield, for each set of sessions with runs, the best floor, which is the one to beat."""
         for scored in dict.fromkeys(reversed(self.listing.scored.values())):
             rows = self._floors.get(scored)
             key = f"floors {scored.dataset}/{scored.split}/{scored.limit}/{scored.seed}"
             best = best_floor(rows or [])
-            known: tuple[str, Scores | None, str]
+            current: tuple[str, Scores | None, str]
             if best is not None:
-                known = f"floors: best is {best.name}", best.scores, "floors"
+                current = f"floors: best is {best.name}", best.scores, "floors"
             elif rows is None:
-                known = "floors", None, "computing…"
+                current = "floors", None, "computing…"
             else:
-                # They cannot be computed.
+                # The floors cannot be computed.
                 continue
-            before = self._made.get(key)
-            if before is None or (before.name, before.scores, before.state) != known:
-                name, scores, state = known
-                self._made[key] = Entry(key, name, scored, state, scores=scores)
-            yield self._made[key]
+            before = self._entries.get(key)
+            if before is None or (before.name, before.scores, before.state) != current:
+                name, scores, state = current
+                self._entries[key] = Entry(key, name, scored, state, scores=scores)
+            yield self._entries[key]
 
 
 def best_floor(rows: "Sequence[ScoreRow]") -> "ScoreRow | None":
-    """The floor of the best pair F1, which is what a student has to beat; None where there are none."""
+    """Return the floor with the best pair F1, which is the one to beat; None if there are no floors."""
     return max((row for row in rows if row.name != "truth"), key=lambda row: row.scores.pair_f1, default=None)
 
 
-def _coming(work: "EvaluationActivity") -> Entry:
-    """The run that is about to begin."""
+def _upcoming(evaluation: "EvaluationActivity") -> Entry:
+    """Return the entry of a run that is about to begin."""
     from kdtui.workflows.runs.scored import ScoredSessions
     from kdtui.workflows.student.settings import student_name
 
-    wanted = work.wanted
-    scored = ScoredSessions(wanted.dataset, wanted.split, wanted.settings.limit, wanted.settings.seed)
-    return Entry(COMING, student_name(wanted.settings), scored, work.state, answered=0, sessions=0)
+    request = evaluation.request
+    scored = ScoredSessions(request.dataset, request.split, request.settings.limit, request.settings.seed)
+    name = student_name(request.settings)
+    return Entry(UPCOMING, name, scored, evaluation.state, answered=0, sessions=0)

@@ -1,4 +1,4 @@
-"""The work that scores runs, computes the floors beside them, and measures what they read."""
+"""Numbers of runs, computed in the background: scores, floors and prompt sizes."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
-    """What is not computed yet: scores of runs, floors over sessions, and the size of prompts."""
+class MissingNumbers:
+    """Numbers still to compute: scores of runs, floors over sessions, and prompt sizes."""
 
     unscored: "list[RunSummary]"
     floorless: "list[ScoredSessions]"
     unmeasured: "list[Run]"
 
-    def includes(self, other: "Missing") -> bool:
-        """Whether all of another is a part of this."""
+    def includes(self, other: "MissingNumbers") -> bool:
+        """Return whether this contains all of another."""
         return all(
             each in mine
             for mine, theirs in (
@@ -51,7 +51,7 @@ class RunScored(Message):
 
 
 class FloorsFound(Message):
-    """The floors over some sessions are computed; none where they cannot be."""
+    """The floors over some sessions are computed; an empty list if they cannot be."""
 
     def __init__(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
         super().__init__()
@@ -59,21 +59,21 @@ class FloorsFound(Message):
 
 
 class TokensFound(Message):
-    """The size of the prompts of a run is known, or that it cannot be."""
+    """The prompt size of a run is measured; None if it cannot be."""
 
     def __init__(self, run: int, tokens: float | None) -> None:
         super().__init__()
         self.run, self.tokens = run, tokens
 
 
-class RunNumbers(Activity):
-    """Computes what is missing, in this order: scores, floors, sizes. Each is posted as a message of its own.
+class NumbersActivity(Activity):
+    """Computes missing numbers in this order: scores, floors, sizes. Each is posted as its own message.
 
     Attributes:
-        missing: what was missing when it began.
+        missing: the numbers that were missing at the start.
     """
 
-    def __init__(self, database: Path, missing: Missing, post: Callable[[Message], object]) -> None:
+    def __init__(self, database: Path, missing: MissingNumbers, post: Callable[[Message], object]) -> None:
         self.missing = missing
         stop = Event()
 
@@ -92,7 +92,7 @@ class RunNumbers(Activity):
                     try:
                         yield FloorsFound(scored, floors_over(db, scored, check=check))
                     except KdtuiError:
-                        # A split that has become empty has none.
+                        # A split that has become empty has no floors.
                         yield FloorsFound(scored, [])
                 for run in missing.unmeasured:
                     check()

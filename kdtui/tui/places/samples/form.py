@@ -1,13 +1,15 @@
-"""The form that draws a sample, and what it stands for."""
+"""The form that draws a sample, and the request that it makes."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from kdtui.errors import KdtuiError
 from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, Form
 from models.embedded import NAME
 from store.records import FORMATS, Format
 
@@ -16,70 +18,82 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _STRATEGIES = {
-    "random": "by chance",
+    "random": "at random",
     "length": "short and long sessions in proportion",
     "longest": "the longest sessions first",
-    "diversity": "each next session the least like those before",
-    "difficulty": "those first that the student answers worst",
+    "diversity": "always the session least like those before",
+    "difficulty": "the sessions first that the student answers worst",
 }
 
 
-class SampleForm:
-    """Asks how a sample is to be drawn: all that `kdtui sample create` takes.
+@dataclass(frozen=True, slots=True)
+class DrawRequest:
+    """A sample that the user wants to draw.
+
+    Attributes:
+        ratio: share of the pieces of each format, above 0 and at most 1.
+        student: the student whose answers show difficulty.
+        add_to: a sample whose pieces the new one includes; None for none.
+        replace: whether to replace a sample of this name.
+    """
+
+    name: str
+    datasets: tuple[str, ...]
+    formats: tuple[Format, ...]
+    strategy: str
+    ratio: float
+    seed: int
+    student: str
+    add_to: str | None
+    replace: bool
+
+    def draw(self, db: "Database") -> Iterator[int]:
+        """Draw the sample, and yield its number of pieces; for worker threads."""
+        from kdtui.workflows.knowledge.sample import create_sample
+        from kdtui.workflows.student.settings import settings_for
+
+        yield create_sample(
+            db,
+            self.name,
+            list(self.datasets),
+            list(self.formats),
+            strategy=cast("SampleStrategy", self.strategy),
+            ratio=self.ratio,
+            seed=self.seed,
+            student=settings_for(self.student).student,
+            add_to=self.add_to,
+            replace=self.replace,
+        )
+
+
+class DrawForm(Form[DrawRequest]):
+    """Asks how to draw a sample, with all options of `kdtui sample create`.
 
     Args:
-        kept: what there is to draw from: for each dataset the number of pieces of each format.
-        begins_with: the datasets that the form begins with.
-        taken: names that samples have.
-        database: how a command names the store.
+        kept: number of pieces to draw from, by dataset and format.
+        initial_datasets: the datasets that the form begins with.
+        taken: names of existing samples.
+        named_database: the path by which a command names the store, or None for the default.
     """
+
+    title = "Draw a sample"
+    verb = "Draw it"
 
     def __init__(
         self,
         kept: Mapping[str, Mapping[str, int]],
-        begins_with: Collection[str],
+        initial_datasets: Collection[str],
         taken: Iterable[str],
-        database: Path | None,
+        named_database: Path | None,
     ) -> None:
-        self._kept, self._begins_with, self._database = kept, begins_with, database
+        self._kept, self._initial_datasets, self._named_database = kept, initial_datasets, named_database
         self._datasets = list(kept)
         self._taken = set(taken)
 
-    def dialog(self) -> FormDialog:
-        """The form."""
-        return FormDialog("Draw a sample", self._fields(), verb="Draw it", check=self._problem, command=self._command)
-
-    @staticmethod
-    def name_of(values: Mapping[str, str]) -> str:
-        """The name of the sample."""
-        return values["name"].strip()
-
-    def drawing(self, values: Mapping[str, str]) -> "Callable[[Database], Iterator[int]]":
-        """What draws it, given the store, and yields the number of its pieces."""
-        datasets, formats = self._chosen(values), _formats(values)
-
-        def draw(db: "Database") -> Iterator[int]:
-            from kdtui.workflows.knowledge.sample import create_sample
-            from kdtui.workflows.student.settings import settings_for
-
-            yield create_sample(
-                db,
-                self.name_of(values),
-                datasets,
-                formats,
-                strategy=cast("SampleStrategy", values["strategy"]),
-                ratio=float(values["ratio"]),
-                seed=int(values["seed"]),
-                student=settings_for(values["student"].strip()).student,
-                add_to=values["add_to"] or None,
-                replace=bool(values["replace"]),
-            )
-
-        return draw
-
-    def _fields(self) -> list[Field]:
-        # As the command has it: all that there is of the dataset that is chosen at first.
-        usual = self._kept[self._datasets[0]]
+    @property
+    def fields(self) -> Sequence[Field]:
+        # Like the command, begin with all formats of the first dataset.
+        initial_formats = self._kept[self._datasets[0]]
         return [
             Field("name", "Name"),
             *(
@@ -87,12 +101,12 @@ class SampleForm:
                     f"dataset-{number}",
                     f"from {one_line(dataset, 40)}",
                     "switch",
-                    "yes" if dataset in self._begins_with else "",
-                    help=f"it has {_in_words(self._kept[dataset])}",
+                    "yes" if dataset in self._initial_datasets else "",
+                    help=f"it has {_counts_text(self._kept[dataset])}",
                 )
                 for number, dataset in enumerate(self._datasets)
             ),
-            *(Field(format, f"{format}s", "switch", "yes" if format in usual else "") for format in FORMATS),
+            *(Field(format, f"{format}s", "switch", "yes" if format in initial_formats else "") for format in FORMATS),
             Field(
                 "strategy",
                 "Strategy",
@@ -102,76 +116,83 @@ class SampleForm:
                 options=[(f"{name}: {meaning}", name) for name, meaning in _STRATEGIES.items()],
             ),
             Field("ratio", "Ratio", value="0.5", help="share of the pieces of each format, above 0 and at most 1"),
-            Field("seed", "Seed", value="0", help="the same seed draws the same"),
-            Field("student", "Student", value=NAME, help="for difficulty: whose answers on the train split count"),
+            Field("seed", "Seed", value="0", help="the same seed draws the same pieces"),
+            Field("student", "Student", value=NAME, help="for difficulty: whose answers on the training split count"),
             Field(
                 "add_to",
                 "Add to",
                 "choice",
-                help="a sample that the new one holds too",
+                help="a sample whose pieces the new one includes",
                 options=[("none", ""), *((name, name) for name in sorted(self._taken))],
             ),
-            Field("replace", "Replace", "switch", help="a sample of this name, which is lost"),
+            Field("replace", "Replace", "switch", help="delete an existing sample of this name"),
         ]
 
-    def _chosen(self, values: Mapping[str, str]) -> list[str]:
-        return [name for number, name in enumerate(self._datasets) if values[f"dataset-{number}"]]
+    def parse(self, values: Mapping[str, str]) -> DrawRequest:
+        """Return the sample that the values describe.
 
-    def _problem(self, values: Mapping[str, str]) -> str | None:
-        """Why these values will not do."""
-        name = self.name_of(values)
+        Raises:
+            KdtuiError: a number cannot be read.
+        """
+        return DrawRequest(
+            values["name"].strip(),
+            tuple(name for number, name in enumerate(self._datasets) if values[f"dataset-{number}"]),
+            tuple(format for format in FORMATS if values[format]),
+            values["strategy"],
+            _ratio(values["ratio"]),
+            _seed(values["seed"]),
+            values["student"].strip(),
+            values["add_to"] or None,
+            bool(values["replace"]),
+        )
+
+    def problem(self, parsed: DrawRequest) -> str | None:
+        name = parsed.name
         if not name:
             return "give it a name"
-        if name in self._taken and not values["replace"]:
-            return f"there is a sample {name!r} already; choose another name, or have it replaced"
-        if name not in self._taken and values["replace"]:
-            return f"there is no sample {name!r} to be replaced"
-        datasets, formats = self._chosen(values), _formats(values)
-        if not datasets:
+        if name in self._taken and not parsed.replace:
+            return f"there is a sample {name!r} already; choose another name, or switch on Replace"
+        if name not in self._taken and parsed.replace:
+            return f"there is no sample {name!r} to replace"
+        if not parsed.datasets:
             return "choose a dataset to draw from"
-        if not formats:
+        if not parsed.formats:
             return "choose a format"
-        for dataset in datasets:
-            if missing := [format for format in formats if format not in self._kept[dataset]]:
+        for dataset in parsed.datasets:
+            if missing := [format for format in parsed.formats if format not in self._kept[dataset]]:
                 return f"dataset {dataset!r} has no {missing[0]}s; there is nothing to draw from"
-        ratio = _number(values["ratio"])
-        if ratio is None or not 0 < ratio <= 1:
-            return "a ratio is a number above 0 and at most 1"
-        if not _is_seed(values["seed"]):
-            return "a seed is a whole number of at most 18 digits"
         return None
 
-    def _command(self, values: Mapping[str, str]) -> str:
-        """The command that draws the same."""
-        difficult = values["strategy"] == "difficulty"
-        student = values["student"].strip()
+    def command(self, parsed: DrawRequest) -> str:
+        by_difficulty = parsed.strategy == "difficulty"
         options: dict[str, str | Sequence[str] | None] = {
-            "--dataset": self._chosen(values),
-            "--format": ",".join(_formats(values)),
-            "--strategy": values["strategy"],
-            "--ratio": values["ratio"].strip(),
-            "--seed": values["seed"].strip(),
-            "--student": student if difficult and student != NAME else None,
-            "--add-to": values["add_to"] or None,
+            "--dataset": list(parsed.datasets),
+            "--format": ",".join(parsed.formats),
+            "--strategy": parsed.strategy,
+            "--ratio": str(parsed.ratio).removesuffix(".0"),
+            "--seed": str(parsed.seed),
+            "--student": parsed.student if by_difficulty and parsed.student != NAME else None,
+            "--add-to": parsed.add_to,
         }
-        words = ("sample", "create", "--replace") if values["replace"] else ("sample", "create")
-        return command_line(words, self.name_of(values) or "NAME", options, database=self._database)
+        words = ("sample", "create", "--replace") if parsed.replace else ("sample", "create")
+        return command_line(words, parsed.name or "NAME", options, database=self._named_database)
 
 
-def _formats(values: Mapping[str, str]) -> list[Format]:
-    return [format for format in FORMATS if values[format]]
-
-
-def _is_seed(text: str) -> bool:
-    return re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is not None
-
-
-def _number(text: str) -> float | None:
+def _ratio(text: str) -> float:
     try:
-        return float(text)
+        ratio = float(text)
     except ValueError:
-        return None
+        ratio = 0.0
+    if not 0 < ratio <= 1:
+        raise KdtuiError("a ratio is a number above 0 and at most 1")
+    return ratio
 
 
-def _in_words(formats: Mapping[str, int]) -> str:
+def _seed(text: str) -> int:
+    if re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is None:
+        raise KdtuiError("a seed is a whole number of at most 18 digits")
+    return int(text)
+
+
+def _counts_text(formats: Mapping[str, int]) -> str:
     return ", ".join(counted(count, format) for format, count in formats.items())

@@ -1,4 +1,4 @@
-"""What two samples have in common, as it is shown."""
+"""The overlap of two samples as charts and text."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
     from store.samples import SampledPiece
 
 
-def overlap_in_full(pair: tuple[str, str], found: "Overlap") -> RenderableType:
-    """How many pieces two samples share, as a chart and as shares of each."""
+def overlap_chart(pair: tuple[str, str], overlap: "Overlap") -> RenderableType:
+    """Return the number of pieces that two samples share, as a chart and as shares of each."""
     rows = (
-        ("in both", found.common),
+        ("in both", overlap.common),
         *(
-            (f"only in {one_line(name, 30)}", size - found.common)
-            for name, size in zip(pair, _sizes(found), strict=True)
+            (f"only in {one_line(name, 30)}", size - overlap.common)
+            for name, size in zip(pair, _sizes(overlap), strict=True)
         ),
     )
     shares = ", ".join(
-        f"{found.common / size:.1%} of {one_line(name, 30)}" if size else f"none of {one_line(name, 30)}"
-        for name, size in zip(pair, _sizes(found), strict=True)
+        f"{overlap.common / size:.1%} of {one_line(name, 30)}" if size else f"none of {one_line(name, 30)}"
+        for name, size in zip(pair, _sizes(overlap), strict=True)
     )
-    return Group(Bars("Overlap", rows), Text(f"shared: {shares}; Jaccard index {found.jaccard:.3f}"))
+    return Group(Bars("Overlap", rows), Text(f"shared: {shares}; Jaccard index {overlap.jaccard:.3f}"))
 
 
-def shared_in_full(pair: tuple[str, str], found: "Overlap", pieces: "Sequence[SampledPiece]") -> RenderableType:
-    """The same with the pieces that they share, or the first of them."""
+def overlap_with_pieces(pair: tuple[str, str], overlap: "Overlap", pieces: "Sequence[SampledPiece]") -> RenderableType:
+    """Return the overlap with the shared pieces, or the first ones."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     for _ in range(3):
         grid.add_column(no_wrap=True)
@@ -41,16 +41,16 @@ def shared_in_full(pair: tuple[str, str], found: "Overlap", pieces: "Sequence[Sa
         dataset, statement = one_line(piece.dataset, 30), one_line(piece.statement, 300)
         grid.add_row(Text(str(piece.number)), Text(piece.format), Text(dataset), Text(statement))
     shown = len(pieces)
-    title = "The pieces that they share"
-    if shown < found.common:
-        title += f" ({shown:,} of {found.common:,}; the command with --shared lists them all)"
+    title = "Shared pieces"
+    if shown < overlap.common:
+        title += f" ({shown:,} of {overlap.common:,}; the command with --shared lists them all)"
     return Group(
-        overlap_in_full(pair, found),
+        overlap_chart(pair, overlap),
         Text(),
         Text(title, style="bold"),
         grid if pieces else Text("none", style="dim"),
     )
 
 
-def _sizes(found: "Overlap") -> tuple[int, int]:
-    return found.first, found.second
+def _sizes(overlap: "Overlap") -> tuple[int, int]:
+    return overlap.first, overlap.second

@@ -1,9 +1,9 @@
-"""Samples as rows, and in words: when they were drawn, and what names them."""
+"""Samples as rows of a table, and their uses in words."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.workflows.knowledge.sample_summary import how_drawn
 from store.records import FORMATS
 
@@ -19,8 +19,8 @@ COLUMNS = (
 )
 
 
-def row_of(sample: "Sample", formats: Mapping[str, int] | None) -> Row:
-    """A sample as cells; how many pieces of each format it has may not be counted yet."""
+def sample_row(sample: "Sample", formats: Mapping[str, int] | None) -> Row:
+    """Return the table row of a sample; `formats` is None while its pieces are counted."""
     return Row(
         sample.name,
         (
@@ -28,16 +28,16 @@ def row_of(sample: "Sample", formats: Mapping[str, int] | None) -> Row:
             f"{sample.pieces:,}",
             *("…" if formats is None else f"{formats.get(format, 0):,}" for format in FORMATS),
             how_drawn(sample),
-            when(sample.created_at),
+            minute_of(sample.created_at),
         ),
     )
 
 
-def when(at: str) -> str:
-    """A time to the minute."""
+def minute_of(at: str) -> str:
+    """Format a time to the minute."""
     return at[:16].replace("T", " ")
 
 
-def named_by(uses: "SampleUses") -> str:
-    """The runs and trainings that name a sample; empty where there are none."""
+def uses_text(uses: "SampleUses") -> str:
+    """Return the runs and trainings that use a sample; empty if there are none."""
     return ", ".join((*(f"run {run}" for run in uses.runs), *(f"training {name}" for name in uses.trainings)))

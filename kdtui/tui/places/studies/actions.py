@@ -1,4 +1,4 @@
-"""What can be done with a study, in the list of them and in its own screen."""
+"""Actions on a study, for the list of studies and the screen of one."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +11,11 @@ from kdtui.text import counted, fit_lines
 from kdtui.tui.actions import ACTIONS
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
-from kdtui.tui.places.studies.report import StudyReport, report_form
+from kdtui.tui.places.studies.report import ReportForm, ReportRequest, StudyReport
 from kdtui.tui.places.studies.study_run import StudyRun
 
 if TYPE_CHECKING:
@@ -25,15 +26,15 @@ if TYPE_CHECKING:
 
 
 class StudyReady(Message):
-    """A study can be run.
+    """A study is ready to run.
 
     Attributes:
-        source: what it is of, where it is not stored yet.
-        price: what is to be paid for, in words; empty for nothing.
-        retried: what is tried again, in words; empty for nothing.
-        cells: the names of those that are done alone, by their keys; empty for all.
-        earlier: what becomes of a stored study of the same name, in words; empty where it is this one.
-        command: does the same in a shell.
+        source: preset or path of the study; None for a stored one.
+        price: the calls to pay for, in words; empty for none.
+        retried: the failures to retry, in words; empty for none.
+        cells: names of the only cells to run, by key; empty for all.
+        earlier: what becomes of a stored study of the same name, in words; empty for this one.
+        command: the shell command that does the same.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class StudyReady(Message):
 
 
 class StudyDeleted(Message):
-    """A study is gone."""
+    """A study was deleted."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -64,13 +65,13 @@ class StudyDeleted(Message):
 class AnswersFound(Message):
     """The questions of a study are answered."""
 
-    def __init__(self, found: tuple[str, str]) -> None:
+    def __init__(self, name: str, text: str) -> None:
         super().__init__()
-        self.name, self.text = found
+        self.name, self.text = name, text
 
 
 class StudyActions(StoreScreen[None]):
-    """A screen with a study on it that something can be done with."""
+    """A screen with one study to act on, and at most one that this app runs."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
@@ -79,62 +80,62 @@ class StudyActions(StoreScreen[None]):
     @property
     @abstractmethod
     def study(self) -> "StudyRow | None":
-        """The study that is meant."""
+        """The study that the actions are for."""
 
     @abstractmethod
-    def look(self) -> None:
-        """Look at the store again."""
+    def load(self) -> None:
+        """Read the store again."""
 
     @abstractmethod
-    def show_work(self, work: StudyRun) -> None:
-        """Show how far the study is that is run here."""
+    def show_progress(self, study_run: StudyRun) -> None:
+        """Show the progress of the study that this app runs."""
 
     @property
-    def work(self) -> StudyRun | None:
-        """The study that is run here; None where none is."""
+    def study_run(self) -> StudyRun | None:
+        """The study that this app runs; None if it runs none."""
         task = self.kdtui.tasks.get(StudyRun.kind)
         return task if isinstance(task, StudyRun) and not task.is_over else None
 
     @property
     def is_run_here(self) -> bool:
-        """Whether it is the study that is meant."""
-        return self.work is not None and self.study is not None and self.work.study == self.study.name
+        """Whether this app runs the study that the actions are for."""
+        return self.study_run is not None and self.study is not None and self.study_run.study == self.study.name
 
     def on_mount(self) -> None:
-        """Hear of the study that is run here."""
-        self.kdtui.task_changed.subscribe(self, self._see_work)
+        """Subscribe to the progress of the study that this app runs."""
+        self.kdtui.task_changed.subscribe(self, self._show_task)
 
-    def _see_work(self, task: Task) -> None:
+    def _show_task(self, task: Task) -> None:
         if isinstance(task, StudyRun):
-            self.show_work(task)
+            self.show_progress(task)
             self.show_availability()
 
     def show_availability(self) -> None:
-        """Show which keys work now, if those have changed: the footer is made anew by that."""
+        """Refresh the footer, which remakes it, if other keys work now."""
         names = [action.name for action in ACTIONS if action.place in ("studies", "study", "cell")]
         available = tuple(self.why_not(name) for name in names)
-        paused = str(self.work is not None and self.work.is_paused)
-        if (*available, paused) != self._available:
-            self._available = (*available, paused)
+        is_paused = str(self.study_run is not None and self.study_run.is_paused)
+        if (*available, is_paused) != self._available:
+            self._available = (*available, is_paused)
             self.refresh_bindings()
 
-    # To run it
+    # Running
 
     def action_run(self) -> None:
-        """Do what the study has left to do."""
+        """Run the remaining steps of the study."""
         if self.study is not None:
             self.prepare(_stored(self.study.name), None)
 
     def action_retry(self) -> None:
-        """Do that, and try again what has failed."""
+        """Run the remaining steps, and retry the failed ones."""
         if self.study is not None:
             self.prepare(_stored(self.study.name), None, retry_failed=True)
 
-    def do_only(self, cell: str) -> None:
-        """Do what a cell of the study has left to do, and try again what has failed of it.
+    def run_only(self, cell: str) -> None:
+        """Run the remaining steps of one cell, and retry its failed ones.
 
         Args:
-            cell: its key.
+            cell: the key of the cell.
         """
         if self.study is not None:
             self.prepare(_stored(self.study.name), None, retry_failed=True, cells=[cell])
@@ -148,18 +149,18 @@ class StudyActions(StoreScreen[None]):
         cells: Sequence[str] = (),
         command_of: Callable[[bool], str] | None = None,
     ) -> None:
-        """See whether a study can be run, and what is to be paid for it; it begins at once where that is nothing.
+        """Check whether a study can run and what it costs; run it at once if it costs nothing.
 
         Args:
-            spec_of: gives the study, in a thread.
-            source: what it is of, where it is not stored yet.
-            cells: the keys of those that are done alone; empty for all.
-            command_of: gives what does the same in a shell, where the study is not stored yet; it takes whether another
-                study is replaced.
+            spec_of: reads the study from the store, in a thread.
+            source: preset or path of the study; None for a stored one.
+            cells: keys of the only cells to run; empty for all.
+            command_of: returns the shell command for a study that is not stored yet; its argument says whether it
+                replaces another study.
         """
 
         def question(db: "Database") -> StudyReady:
-            # What its events are told apart by is imported here: that takes longer than a screen may stand still.
+            # The events need this module; importing it in this thread keeps the screen responsive.
             from kdtui.workflows.studies import run  # noqa: F401
             from kdtui.workflows.studies.choose_spec import earlier_study
             from kdtui.workflows.studies.forecast import check_study_budget, forecast
@@ -183,12 +184,12 @@ class StudyActions(StoreScreen[None]):
         self.ask(question, lambda ready: ready, group="prepare")
 
     def on_study_ready(self, message: StudyReady) -> None:
-        """Begin, once it is agreed to what is to be paid for."""
+        """Run the study, after consent if it costs money or replaces another."""
         spec = message.spec
         resume = _command(self.database, spec.name, message.cells, retry_failed=message.retry_failed)
 
-        def begin(yes: bool | None) -> None:
-            if not yes:
+        def begin(has_consent: bool | None) -> None:
+            if not has_consent:
                 return
             run = StudyRun(
                 self.database,
@@ -200,13 +201,13 @@ class StudyActions(StoreScreen[None]):
                 command=resume,
             )
             if self.kdtui.begin_task(run) is not run:
-                self.say("a study is at work here already; one at a time")
+                self.say("this app is running a study already; one at a time")
             elif message.retried:
-                self.say(f"study {spec.name}: trying again {message.retried}", error=False)
+                self.say(f"study {spec.name}: retrying {message.retried}", error=False)
 
         consequences = [f"It takes {message.price}."] if message.price else []
         if message.earlier:
-            consequences.insert(0, f"It takes the place of an earlier one: {message.earlier}.")
+            consequences.insert(0, f"It replaces an earlier one: {message.earlier}.")
         if not consequences:
             begin(True)
         elif self.is_current:
@@ -214,26 +215,26 @@ class StudyActions(StoreScreen[None]):
             self.app.push_screen(dialog, begin)
 
     def action_pause(self) -> None:
-        """Pause the study that is run here."""
-        if self.work is not None:
-            self.work.pause()
-            self.kdtui.task_changed.publish(self.work)
+        """Pause the study that this app runs."""
+        if self.study_run is not None:
+            self.study_run.pause()
+            self.kdtui.task_changed.publish(self.study_run)
 
     def action_resume(self) -> None:
-        """Resume it."""
-        if self.work is not None:
-            self.work.resume()
-            self.kdtui.task_changed.publish(self.work)
+        """Resume the study that this app runs."""
+        if self.study_run is not None:
+            self.study_run.resume()
+            self.kdtui.task_changed.publish(self.study_run)
 
     def action_cancel(self) -> None:
-        """Stop it."""
-        if self.work is not None:
-            self.kdtui.stop_task(self.work)
+        """Stop the study that this app runs."""
+        if self.study_run is not None:
+            self.kdtui.stop_task(self.study_run)
 
-    # What has come of it
+    # Results
 
     def action_answers(self) -> None:
-        """Have the questions of the study answered."""
+        """Answer the questions of the study."""
         if self.study is None:
             return
         name, named = self.study.name, named_database(self.database)
@@ -245,41 +246,41 @@ class StudyActions(StoreScreen[None]):
             from kdtui.workflows.studies.verdicts import phrase
 
             lines = []
-            for found in study_results(db, open_study(db, name)[1]).questions:
-                labels = {row.name: row.label_in(found.question) for row in found.rows}
-                lines += [found.question.title, found.answer, *([found.caveat] if found.caveat else []), ""]
+            for answer in study_results(db, open_study(db, name)[1]).questions:
+                labels = {row.name: row.label_in(answer.question) for row in answer.rows}
+                lines += [answer.question.title, answer.answer, *([answer.caveat] if answer.caveat else []), ""]
                 lines += [
                     f"  {labels[each.other]} against {labels[each.baseline]}: {phrase(each)}"
-                    for each in found.comparisons
+                    for each in answer.comparisons
                 ]
                 lines.append("")
             command = command_line(("study", "answers"), name, database=named)
             return name, fit_lines("\n".join([*lines, f"$ {command}"]))
 
-        self.ask(question, AnswersFound, group="answers")
+        self.ask(question, lambda answers: AnswersFound(*answers), group="answers")
 
     def on_answers_found(self, message: AnswersFound) -> None:
-        """Show the answers."""
         if self.is_current:
             self.app.push_screen(TextDialog(f"Answers of study {message.name}", message.text))
 
     def action_report(self) -> None:
-        """Ask what is to be written of the study, and where."""
+        """Ask which report to write, and where."""
         if self.study is None:
             return
         name, memory = self.study.name, self.remembered("studies")
 
-        def then(values: dict[str, str] | None) -> None:
-            if values is not None:
-                memory["report"] = values
-                self.kdtui.begin_task(StudyReport(self.database, name, values, self.app.post_message))
+        def write(request: ReportRequest | None) -> None:
+            if request is not None:
+                memory["report"] = request.to_memory()
+                self.kdtui.begin_task(StudyReport(self.database, name, request, self.app.post_message))
 
-        self.app.push_screen(report_form(name, memory.get("report"), named_database(self.database)), then)
+        form = ReportForm(name, memory.get("report"), named_database(self.database))
+        self.app.push_screen(FormDialog(form), write)
 
-    # To delete it
+    # Deletion
 
     def action_delete(self) -> None:
-        """Delete the study, once that is confirmed."""
+        """Delete the study after confirmation."""
         if self.study is None:
             return
         name = self.study.name
@@ -290,47 +291,46 @@ class StudyActions(StoreScreen[None]):
             delete_study(db, name)
             return name
 
-        def then(yes: bool | None) -> None:
-            if yes:
+        def delete(is_confirmed: bool | None) -> None:
+            if is_confirmed:
                 self.ask(question, StudyDeleted, group="delete")
 
         command = command_line(("study", "rm"), name, database=named_database(self.database))
-        consequence = "Its runs, samples and adapters stay: other studies may have them in common."
-        self.app.push_screen(ConfirmDialog(f"Delete study {name}?", consequence, "Delete", command), then)
+        consequence = "Its runs, samples and adapters stay, since other studies can share them."
+        self.app.push_screen(ConfirmDialog(f"Delete study {name}?", consequence, "Delete", command), delete)
 
-    # What can be done
+    # Availability of actions
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now."""
         if action in ("pause", "resume", "cancel"):
-            if self.work is None:
-                return "no study is at work here"
-            is_stopping = self.work.is_cancelled
+            if self.study_run is None:
+                return "this app is not running a study"
+            is_stopping = self.study_run.is_cancelled
             return "the study is being stopped already" if is_stopping else None
         if action in ("run", "retry", "only", "delete"):
-            return self._why_not(action)
+            return self._why_not_run(action)
         if action in ("answers", "report"):
-            return self._why_nothing_to_tell(action)
+            return self._why_no_results(action)
         return super().why_not(action)
 
-    def _why_nothing_to_tell(self, action: str) -> str | None:
+    def _why_no_results(self, action: str) -> str | None:
         study = self.study if self.is_mounted else None
         if study is None:
-            return "the cursor is on no study"
+            return "the cursor is not on a study"
         if study.problem is not None:
             return study.problem
         if not study.done:
             return "no cell of the study is done yet"
         task = self.kdtui.tasks.get(StudyReport.kind)
-        return f"{task.name} is at work" if action == "report" and task is not None and not task.is_over else None
+        return f"{task.name} is running" if action == "report" and task is not None and not task.is_over else None
 
-    def _why_not(self, action: str) -> str | None:
+    def _why_not_run(self, action: str) -> str | None:
         study = self.study if self.is_mounted else None
         if study is None:
-            return "the cursor is on no study"
+            return "the cursor is not on a study"
         stops = self.kdtui.key_of("study.cancel")
         if self.is_run_here:
-            return f"the study is at work; {stops} stops it"
+            return f"the study is running; {stops} stops it"
         if study.is_running:
             process = "another process" if study.process is None else f"process {study.process}"
             return f"{process} runs the study; stop it there"
@@ -338,37 +338,37 @@ class StudyActions(StoreScreen[None]):
             return None
         if study.problem is not None:
             return study.problem
-        if self.work is not None:
-            return f"study {self.work.study} is at work; {stops} stops it, and one runs at a time"
+        if self.study_run is not None:
+            return f"study {self.study_run.study} is running; {stops} stops it, and one runs at a time"
         if action == "retry" and not study.failed and not study.unanswered:
             return "nothing has failed"
         if action == "run" and not study.can_run:
             if study.failed:
-                return f"only what has failed is left; {self.kdtui.key_of('study.retry')} tries it again"
-            again = f"; {self.kdtui.key_of('study.retry')} tries those again" if study.unanswered else ""
+                return f"only failed steps are left; {self.kdtui.key_of('study.retry')} retries them"
+            again = f"; {self.kdtui.key_of('study.retry')} retries those" if study.unanswered else ""
             return f"the study is {study.extent}{again}"
         return None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Pausing and resuming share a key."""
-        is_paused = self.is_mounted and self.work is not None and self.work.is_paused
+        """Give the key that pausing and resuming share to one of them."""
+        is_paused = self.is_mounted and self.study_run is not None and self.study_run.is_paused
         if action in ("pause", "resume") and is_paused != (action == "resume"):
             return False
         return super().check_action(action, parameters)
 
 
 def _command(database: Path, name: str, cells: Mapping[str, str], *, retry_failed: bool) -> str:
-    """What runs a stored study in a shell.
+    """Return the shell command that runs a stored study.
 
     Args:
-        cells: the names of those that are done alone.
+        cells: names of the only cells to run, by key; empty for all.
     """
     words = ("study", "run", "--retry-failed") if retry_failed else ("study", "run")
     return command_line(words, name, {"--cell": list(cells.values())}, database=named_database(database))
 
 
 def _failed_in_words(plan: "StudyPlan") -> str:
-    """How much of a study has failed."""
+    """Return how many steps and sessions of a study failed."""
     parts = [counted(plan.failed, "step")] if plan.failed else []
     parts += [counted(plan.unanswered, "session")] if plan.unanswered else []
     return " and ".join(parts)

@@ -1,4 +1,4 @@
-"""The form that plans a study, and what it stands for."""
+"""The form that plans a study, and the study that its values describe."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, Form, whole_number
 from kdtui.tui.core.store_worker import ask_store, named_database
 from kdtui.tui.widgets.path_input import typed_path
 from store.records import SPLITS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _FILE = ""
-"""What the choice of the source stands for where it is a file."""
+"""The value of the source field for a file."""
 
 _SOURCES = (
     ("rq3: how is knowledge best used?", "rq3"),
@@ -27,188 +27,219 @@ _SOURCES = (
     ("a TOML file", _FILE),
 )
 
-_USUAL = "as the study says"
+_DEFAULT = "as the study says"
+
+_MOST_SEEDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
-    """What a study can be made of."""
+class StudyOptions:
+    """The datasets and hosts that a study can use."""
 
     datasets: tuple[str, ...]
     hosts: tuple[str, ...]
     named_database: Path | None
 
 
-def offer(db: "Database", database: Path) -> Offer:
-    """Look into the store; for threads."""
+def study_options(db: "Database", database: Path) -> StudyOptions:
+    """Read the options of a study from the store; for worker threads."""
     from store.datasets import dataset_names
     from store.hosts import list_hosts
 
-    return Offer(
+    return StudyOptions(
         tuple(dataset_names(db)),
         tuple(host.name for host in list_hosts(db)),
         named_database(database),
     )
 
 
-class StudyForm:
-    """Asks what a study is to be: all that `kdtui study run` takes.
+@dataclass(frozen=True, slots=True)
+class StudyRequest:
+    """A study that the user wants to run.
 
-    Args:
-        datasets: those that the form begins with.
-        before: what it was filled in with last; anyone may have edited it.
+    Attributes:
+        preset: empty for a TOML file.
+        file: the path of the TOML file as typed.
+        name: None for that of the study and its datasets.
+        students: base models; empty for those of the study.
+        split: None for that of the study.
+        sessions: number of sessions to answer; None for that of the study, likewise the other numbers.
     """
 
-    def __init__(self, there: Offer, datasets: Sequence[str], before: object, database: Path) -> None:
-        self._there, self._datasets, self._database = there, datasets, database
+    preset: str
+    file: str
+    datasets: tuple[str, ...]
+    name: str | None
+    students: tuple[str, ...]
+    split: str | None
+    sessions: int | None
+    training_sessions: int | None
+    seeds: int | None
+    hosts: tuple[str, ...]
+
+    @property
+    def source(self) -> str:
+        """The preset, or the path of the file; empty if the user has named none."""
+        return self.preset or (str(typed_path(self.file)) if self.file else "")
+
+    def spec(self, db: "Database") -> "Spec":
+        """Return the study; for worker threads.
+
+        Raises:
+            KdtuiError: the request does not describe a study.
+        """
+        from kdtui.workflows.studies.choose_spec import chosen_spec
+
+        changes: dict[str, Any] = {
+            "name": self.name,
+            "student": self.students or None,
+            "seed": None if self.seeds is None else tuple(range(self.seeds)),
+            "sessions": self.sessions,
+            "training_sessions": self.training_sessions,
+            "split": self.split,
+            "hosts": self.hosts or None,
+        }
+        return chosen_spec(db, self.source, self.datasets, **changes)
+
+    def command(self, named_database: Path | None, *, replace: bool = False) -> str:
+        """Return the command that runs the same study.
+
+        Args:
+            replace: whether the study replaces another one.
+        """
+        options: dict[str, str | Sequence[str] | None] = {
+            "--dataset": self.datasets,
+            "--name": self.name,
+            "--student": self.students,
+            "--seeds": _text(self.seeds) or None,
+            "--sessions": _text(self.sessions) or None,
+            "--training-sessions": _text(self.training_sessions) or None,
+            "--split": self.split,
+            "--host": self.hosts,
+        }
+        words = ("study", "run", "--replace") if replace else ("study", "run")
+        return command_line(words, self.source or "FILE.toml", options, database=named_database)
+
+    def to_memory(self) -> dict[str, str]:
+        """Return the values of the fields to remember; a name belongs to one study."""
+        return {
+            "source": self.preset,
+            "file": self.file,
+            "students": ", ".join(self.students),
+            "split": self.split or "",
+            "sessions": _text(self.sessions),
+            "training_sessions": _text(self.training_sessions),
+            "seeds": _text(self.seeds),
+            "hosts": ", ".join(self.hosts),
+        }
+
+
+class StudyForm(Form[StudyRequest]):
+    """Asks for a new study, with all options of `kdtui study run`.
+
+    Args:
+        datasets: the datasets that the form begins with.
+        before: remembered values of the fields; the user may have edited them.
+    """
+
+    title = "Plan a study"
+    verb = "Run it"
+    has_description = True
+
+    def __init__(self, options: StudyOptions, datasets: Sequence[str], before: object, database: Path) -> None:
+        self._options, self._datasets, self._database = options, datasets, database
         self._before: Mapping[str, str] = (
             {name: text for name, text in before.items() if isinstance(text, str)} if isinstance(before, dict) else {}
         )
 
-    def dialog(self) -> FormDialog:
-        """The form."""
-        return FormDialog(
-            "Plan a study",
-            self._fields(),
-            verb="Run it",
-            check=self._problem,
-            command=self.command,
-            tell=self._tell,
-        )
+    @property
+    def fields(self) -> Sequence[Field]:
+        def before(name: str, default: str = "") -> str:
+            return self._before.get(name, default)
 
-    @staticmethod
-    def source(values: Mapping[str, str]) -> str:
-        """The preset, or the path of the file."""
-        return values["source"] or str(typed_path(values["file"]))
+        def text(name: str, label: str, help: str) -> Field:
+            return Field(name, label, value=before(name), help=help)
 
-    def spec(self, values: Mapping[str, str], db: "Database") -> "Spec":
-        """The study that the values stand for; for threads.
-
-        Raises:
-            KdtuiError: they stand for none.
-        """
-        from kdtui.workflows.studies.choose_spec import chosen_spec
-
-        seeds = _number(values["seeds"])
-        changes: dict[str, Any] = {
-            "name": values["name"].strip() or None,
-            "student": _names(values["students"]) or None,
-            "seed": None if seeds is None else tuple(range(seeds)),
-            "sessions": _number(values["sessions"]),
-            "training_sessions": _number(values["training_sessions"]),
-            "split": values["split"] or None,
-            "hosts": _names(values["hosts"]) or None,
-        }
-        return chosen_spec(db, self.source(values), _names(values["datasets"]), **changes)
-
-    def command(self, values: Mapping[str, str], *, replace: bool = False) -> str:
-        """The command that runs the same study.
-
-        Args:
-            replace: whether it takes the place of another one.
-        """
-        options: dict[str, str | Sequence[str] | None] = {
-            "--dataset": _names(values["datasets"]),
-            "--name": values["name"].strip() or None,
-            "--student": _names(values["students"]),
-            "--seeds": values["seeds"].strip() or None,
-            "--sessions": values["sessions"].strip() or None,
-            "--training-sessions": values["training_sessions"].strip() or None,
-            "--split": values["split"] or None,
-            "--host": _names(values["hosts"]),
-        }
-        source = self.source(values) if values["source"] or values["file"].strip() else "FILE.toml"
-        words = ("study", "run", "--replace") if replace else ("study", "run")
-        return command_line(words, source, options, database=self._there.named_database)
-
-    def _fields(self) -> list[Field]:
-        def before(name: str, otherwise: str = "") -> str:
-            return self._before.get(name, otherwise)
-
-        hosts = ", ".join(("local", *self._there.hosts))
+        datasets, hosts = _listed(self._options.datasets), _listed(("local", *self._options.hosts))
+        splits = [(_DEFAULT, ""), *((split, split) for split in SPLITS)]
         return [
             Field("source", "Study", "choice", before("source", "rq3"), options=_SOURCES),
-            Field("file", "File", "path", before("file"), help="Of a study that is a TOML file."),
+            Field("file", "File", "path", before("file"), help="The TOML file of the study."),
             Field(
                 "datasets",
                 "Datasets",
                 value=", ".join(self._datasets),
-                help=f"Whose sessions are answered, with commas between. There are: {_some(self._there.datasets)}.",
+                help=f"The datasets to answer, separated by commas. There are: {datasets}.",
             ),
-            Field("name", "Name", value=before("name"), help="Usually that of the study and its datasets."),
-            Field("students", "Students", value=before("students"), help=f"Base models; usually {_USUAL}."),
-            Field(
-                "split",
-                "Split",
-                "choice",
-                before("split"),
-                options=[(_USUAL, ""), *((split, split) for split in SPLITS)],
-            ),
-            Field("sessions", "Sessions", value=before("sessions"), help="So many are answered, drawn by chance."),
-            Field(
-                "training_sessions",
-                "Training sessions",
-                value=before("training_sessions"),
-                help="So many of each dataset are trained on, drawn by chance.",
-            ),
-            Field("seeds", "Seeds", value=before("seeds"), help="Train and sample with so many seeds."),
-            Field(
-                "hosts",
-                "Hosts",
-                value=before("hosts"),
-                help=f"Where adapters are trained, with commas between. There are: {_some(hosts.split(', '))}.",
-            ),
+            Field("name", "Name", value=before("name"), help="By default that of the study and its datasets."),
+            text("students", "Students", f"Base models; by default {_DEFAULT}."),
+            Field("split", "Split", "choice", before("split"), options=splits),
+            text("sessions", "Sessions", "Answer this number, drawn at random."),
+            text("training_sessions", "Training sessions", "Train on this number of each dataset, drawn at random."),
+            text("seeds", "Seeds", "Train and sample with this number of seeds."),
+            text("hosts", "Hosts", f"Where adapters are trained, separated by commas. There are: {hosts}."),
         ]
 
-    def _problem(self, values: Mapping[str, str]) -> str | None:
-        """Why these values will not do; what takes a look at the file or the plan is told by `tell`."""
-        datasets = _names(values["datasets"])
-        if not values["source"] and not values["file"].strip():
+    def parse(self, values: Mapping[str, str]) -> StudyRequest:
+        """Return the study that the values describe.
+
+        Raises:
+            KdtuiError: a number cannot be read.
+        """
+        return StudyRequest(
+            values["source"],
+            values["file"].strip(),
+            _names(values["datasets"]),
+            values["name"].strip() or None,
+            _names(values["students"]),
+            values["split"] or None,
+            whole_number(values["sessions"], "sessions", 1),
+            whole_number(values["training_sessions"], "training sessions", 1),
+            whole_number(values["seeds"], "seeds", 1, _MOST_SEEDS),
+            _names(values["hosts"]),
+        )
+
+    def problem(self, parsed: StudyRequest) -> str | None:
+        """Return why there is no such study; `describe` checks the file and the plan."""
+        if not parsed.source:
             return "name the file of the study"
-        if values["source"] and not datasets:
+        if parsed.preset and not parsed.datasets:
             return "name a dataset; the presets have none"
-        if unknown := [each for each in datasets if each not in self._there.datasets]:
-            return f"there is no dataset {unknown[0]!r}; there are: {_some(self._there.datasets)}"
-        known = ("local", *self._there.hosts)
-        if unknown := [each for each in _names(values["hosts"]) if each not in known]:
-            return f"there is no host {unknown[0]!r}; there are: {_some(known)}"
-        for name, what in (("sessions", "sessions"), ("training_sessions", "training sessions"), ("seeds", "seeds")):
-            text = values[name].strip()
-            if text and (_number(text) or 0) < 1:
-                return f"{what} are a whole number: 1 or more"
-        if (_number(values["seeds"]) or 0) > _MOST_SEEDS:
-            return f"seeds are {_MOST_SEEDS:,} at most"
+        if unknown := [each for each in parsed.datasets if each not in self._options.datasets]:
+            return f"there is no dataset {unknown[0]!r}; there are: {_listed(self._options.datasets)}"
+        hosts = ("local", *self._options.hosts)
+        if unknown := [each for each in parsed.hosts if each not in hosts]:
+            return f"there is no host {unknown[0]!r}; there are: {_listed(hosts)}"
         return None
 
-    def _tell(self, values: Mapping[str, str]) -> str:
-        """The plan, in lines; for the threads of workers."""
+    def command(self, parsed: StudyRequest) -> str:
+        return parsed.command(self._options.named_database)
+
+    def describe(self, parsed: StudyRequest) -> str:
+        """Return the plan, in lines."""
 
         def question(db: "Database") -> str:
             from kdtui.workflows.studies.choose_spec import earlier_study
             from kdtui.workflows.studies.forecast import forecast, plan_in_words
             from kdtui.workflows.studies.plan import make_plan
 
-            spec = self.spec(values, db)
+            spec = parsed.spec(db)
             plan = make_plan(db, spec)
             earlier = earlier_study(db, spec)
-            known = [f"study {spec.name}" + (", in place of the one of this name" if earlier is not None else "")]
-            known += [earlier.in_words] if earlier is not None and earlier.in_words else []
-            return "\n".join([*known, *plan_in_words(plan, forecast(db, plan))])
+            lines = [f"study {spec.name}" + (", replacing the one of this name" if earlier is not None else "")]
+            lines += [earlier.in_words] if earlier is not None and earlier.in_words else []
+            return "\n".join([*lines, *plan_in_words(plan, forecast(db, plan))])
 
         return ask_store(self._database, question)
-
-
-_MOST_SEEDS = 1000
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.strip() for each in text.split(",") if each.strip()))
 
 
-def _number(text: str) -> int | None:
-    text = text.strip()
-    return int(text) if text.isdecimal() and len(text) < 19 else None
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
-def _some(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return one_line(", ".join(names), 200) or "none"

@@ -1,4 +1,4 @@
-"""How the grid of a question is laid out as matrices, and what is written in their cells."""
+"""The grid of a question as matrices, and the contents of their cells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,28 +18,28 @@ METRIC_NAMES = {
     "strict_recall": "strict recall",
     "exact": "exact",
 }
-"""The metrics by which cells are coloured, in the order in which a key goes through them."""
+"""The metrics that colour cells, in the order in which a key switches them."""
 
-_FIRST = ("formats", "utilization")
-"""Axes that are rows and columns where no others have more values."""
+_PREFERRED_AXES = ("formats", "utilization")
+"""Axes that become rows and columns unless others have more values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The grid of a question as matrices; `corner` says what rows and columns are."""
+    """The grid of a question as matrices; `corner` names rows and columns."""
 
     corner: str
     blocks: tuple[Block, ...]
 
 
 def lay_out(grid: "Grid") -> Layout:
-    """Two axes are rows and columns: those of most values. The others make a matrix for each of their combinations."""
+    """Make the two axes of most values rows and columns, and one matrix for each combination of the others."""
     from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import AXES, as_mapping
     from kdtui.workflows.studies.steps import step_key
 
     values = as_mapping(grid.question)
-    # Seeds repeat a cell, and are looked at beside one another where nothing else is.
+    # Seeds repeat a cell, so they become an axis only if nothing else varies.
     ranked = sorted(AXES, key=lambda axis: (len(values[axis]) < 2, axis == "seed", -len(values[axis]), _rank(axis)))
     rows, columns = ranked[:2]
     if _length(rows, values[rows]) < _length(columns, values[columns]):
@@ -55,12 +55,12 @@ def lay_out(grid: "Grid") -> Layout:
         )
         for at in product(*(values[axis] for axis in others))
     ]
-    # What the study has no cells for is left out: its notes say why.
+    # Blocks without cells are left out; the notes of the study say why.
     return Layout(f"{rows} / {columns}", tuple(block for block in blocks if any(map(any, block.keys))))
 
 
 def _rank(axis: str) -> int:
-    return _FIRST.index(axis) if axis in _FIRST else len(_FIRST)
+    return _PREFERRED_AXES.index(axis) if axis in _PREFERRED_AXES else len(_PREFERRED_AXES)
 
 
 def _length(axis: str, values: Sequence[Any]) -> int:
@@ -70,7 +70,7 @@ def _length(axis: str, values: Sequence[Any]) -> int:
 
 
 def _named(axis: str, value: Any) -> str:
-    """A value with its axis."""
+    """Return the label of a value with its axis."""
     from kdtui.workflows.studies.results import value_label
 
     label = value_label(axis, value)
@@ -79,30 +79,30 @@ def _named(axis: str, value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The range of a metric over the cells of a question that are done."""
+    """The range of a metric over the finished cells of a question."""
 
     low: float
     high: float
 
     @classmethod
     def over(cls, values: Sequence[float]) -> "Scale | None":
-        """The range of some values; None where there are none."""
+        """Return the range of some values; None if there are none."""
         return cls(min(values), max(values)) if values else None
 
     def level(self, value: float) -> float:
-        """How high a value is, 0..1; in the middle where all are the same."""
+        """Return the position of a value in the range, 0..1; the middle if all values are equal."""
         return 0.5 if self.high == self.low else (value - self.low) / (self.high - self.low)
 
 
-def cells_of(
+def matrix_cells(
     progress: "Mapping[str, CellProgress]", scores: Mapping[str, float | None], *, is_running: bool
 ) -> dict[str, MatrixCell]:
-    """What is shown in the cells of a question.
+    """Return the contents of the cells of a question.
 
     Args:
-        progress: how far each cell is.
-        scores: those of the cells that are scored, by the metric that is looked at; None where there can be none.
-        is_running: whether somebody runs the study; otherwise what has begun stands still.
+        progress: the progress of each cell.
+        scores: the metric of the scored cells; None for a cell without a value.
+        is_running: whether the study runs anywhere; otherwise steps that have begun are paused.
     """
     scale = Scale.over([value for value in scores.values() if value is not None])
     return {key: _cell(each, key, scores, scale, is_running=is_running) for key, each in progress.items()}

@@ -1,13 +1,14 @@
-"""What is written of a study: its report, or a table of its sessions."""
+"""The form and the task that write the report of a study, or a table of its sessions."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.message import Message
 
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import Field, Form
 from kdtui.tui.core.task import Task
 from kdtui.tui.widgets.path_input import typed_path
 
@@ -23,61 +24,83 @@ _KINDS = (
 )
 
 
-def report_form(study: str, before: object, database: Path | None) -> FormDialog:
-    """Asks what is to be written of a study, and where.
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """A report or a table that the user wants to write about a study.
+
+    Attributes:
+        kind: one of `_KINDS`.
+        folder: the folder as typed; empty while the user has named none.
+    """
+
+    kind: str
+    folder: str
+
+    def table_path(self, study: str) -> Path:
+        """Return the path of the table of a study."""
+        return typed_path(self.folder) / f"{study}.{self.kind}"
+
+    def to_memory(self) -> dict[str, str]:
+        """Return the values of the fields to remember."""
+        return {"kind": self.kind, "folder": self.folder}
+
+
+class ReportForm(Form[ReportRequest]):
+    """Asks what to write about a study, and where.
 
     Args:
-        before: what was chosen last; anyone may have edited it.
-        database: how a command names the store.
+        before: remembered values of the fields; the user may have edited them.
+        named_database: the path by which a command names the store, or None for the default.
     """
-    last = before if isinstance(before, dict) else {}
-    kind, folder = last.get("kind"), last.get("folder")
-    return FormDialog(
-        f"Write about study {study}",
-        [
+
+    verb = "Write"
+
+    def __init__(self, study: str, before: object, named_database: Path | None) -> None:
+        self.title = f"Write about study {study}"
+        self._study, self._named_database = study, named_database
+        self._before = before if isinstance(before, dict) else {}
+
+    @property
+    def fields(self) -> Sequence[Field]:
+        kind, folder = self._before.get("kind"), self._before.get("folder")
+        return [
             Field("kind", "What", "choice", kind if isinstance(kind, str) else _REPORT, options=_KINDS),
             Field(
                 "folder",
                 "Folder",
                 "path",
                 folder if isinstance(folder, str) else ".",
-                help=f"The files in it are called {study}, and replaced where they are there.",
+                help=f"The files are called {self._study}; existing ones are replaced.",
             ),
-        ],
-        verb="Write",
-        check=lambda values: None if values["folder"].strip() else "name a folder; a dot is the one that kdtui runs in",
-        command=lambda values: _command(study, values, database),
-    )
+        ]
 
+    def parse(self, values: Mapping[str, str]) -> ReportRequest:
+        return ReportRequest(values["kind"], values["folder"].strip())
 
-def _command(study: str, values: Mapping[str, str], database: Path | None) -> str:
-    folder = typed_path(values["folder"])
-    if values["kind"] == _REPORT:
-        return command_line(("study", "report"), study, {"--output": str(folder)}, database=database)
-    return command_line(
-        ("study", "export"), study, {"--output": str(_table(study, folder, values["kind"]))}, database=database
-    )
+    def problem(self, parsed: ReportRequest) -> str | None:
+        return None if parsed.folder else "name a folder; a dot is the current one"
 
-
-def _table(study: str, folder: Path, kind: str) -> Path:
-    return folder / f"{study}.{kind}"
+    def command(self, parsed: ReportRequest) -> str:
+        if parsed.kind == _REPORT:
+            words, output = ("study", "report"), typed_path(parsed.folder)
+        else:
+            words, output = ("study", "export"), parsed.table_path(self._study)
+        return command_line(words, self._study, {"--output": str(output)}, database=self._named_database)
 
 
 class StudyReport(Task):
-    """The report of a study, or a table of its sessions, is written.
+    """Writes the report of a study, or a table of its sessions.
 
     Args:
-        values: of the form.
+        request: what to write, and where.
     """
 
     kind: ClassVar[str] = "study report"
     action: ClassVar[str] = "study.report"
 
-    def __init__(
-        self, database: Path, study: str, values: Mapping[str, str], post: Callable[[Message], object]
-    ) -> None:
+    def __init__(self, database: Path, study: str, request: ReportRequest, post: Callable[[Message], object]) -> None:
         self._written: list[Path] = []
-        folder, kind = typed_path(values["folder"]), values["kind"]
+        folder, kind = typed_path(request.folder), request.kind
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.studies.overview import open_study
@@ -91,28 +114,26 @@ class StudyReport(Task):
                 from kdtui.workflows.studies.export import export_rows, write_csv, write_parquet
 
                 folder.mkdir(parents=True, exist_ok=True)
-                path = _table(study, folder, kind)
+                path = request.table_path(study)
                 write = write_parquet if kind == "parquet" else write_csv
                 write(path, export_rows(db, plan))
                 yield [path]
 
-        super().__init__(f"writing about study {study}", database, work, post, values)
+        super().__init__(f"writing about study {study}", database, work, post)
 
     def note(self, event: object) -> None:
-        """Note what is written."""
+        """Note the written files."""
         self._written = event  # type: ignore[assignment]
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it is there."""
+        """Whether all files are written."""
         return bool(self._written)
 
     @property
     def outcome(self) -> str:
-        """The files."""
         return f"wrote {' and '.join(map(str, self._written))}"
 
     @property
     def when_stopped(self) -> str:
-        """What there is then."""
-        return f"{self.name} was stopped; files that were there are as they were"
+        return f"{self.name} was stopped; existing files are unchanged"

@@ -1,4 +1,4 @@
-"""Studies as rows of a table, and what they ask."""
+"""Studies as rows of a table, and their questions as text."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from kdtui.text import one_line
-from kdtui.tui.widgets.row_table import Column, Row
+from kdtui.tui.widgets.rows import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.tui.places.studies.study_run import StudyRun
@@ -24,23 +24,23 @@ COLUMNS = (
 )
 
 
-def row_of(study: "StudyRow", work: "StudyRun | None") -> Row:
-    """A study as a row.
+def study_table_row(study: "StudyRow", study_run: "StudyRun | None") -> Row:
+    """Return the table row of a study.
 
     Args:
-        work: the study that is run here; None where none is.
+        study_run: the study that this app runs; None if it runs none.
     """
     done = "–" if study.problem is not None else f"{study.done}/{study.cells}"
     cells = (study.name, study.source, ", ".join(study.datasets), study.split, done, str(study.failed))
-    return Row(study.name, (*cells, state_of(study, work)))
+    return Row(study.name, (*cells, state_of(study, study_run)))
 
 
-def state_of(study: "StudyRow", work: "StudyRun | None") -> str:
-    """What a study is doing, in a few words with a sign."""
-    if work is not None and work.study == study.name:
-        if work.is_cancelled:
+def state_of(study: "StudyRow", study_run: "StudyRun | None") -> str:
+    """Return the state of a study: a sign and a few words."""
+    if study_run is not None and study_run.study == study.name:
+        if study_run.is_cancelled:
             return "■ stopping"
-        return "‖ paused" if work.is_paused else "▶ running"
+        return "‖ paused" if study_run.is_paused else "▶ running"
     if study.problem is not None:
         return f"! {study.problem}"
     if study.is_running:
@@ -51,7 +51,7 @@ def state_of(study: "StudyRow", work: "StudyRun | None") -> str:
 
 
 def spec_text(spec: "Spec") -> Text:
-    """What a study asks, and how."""
+    """Return the questions of a study, and its settings."""
     text = Text()
     for number, question in enumerate(spec.question, start=1):
         text.append(f"{number}. {one_line(question.title, 300)}\n", style="bold")
@@ -70,7 +70,7 @@ def spec_text(spec: "Spec") -> Text:
 
 
 def _axes(spec: "Spec", number: int) -> Iterator[tuple[str, str]]:
-    """The axes of a question that have several values, and its students and datasets."""
+    """Yield the axes of a question that have several values, and its students and datasets."""
     from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import as_mapping
 

@@ -1,4 +1,4 @@
-"""Studies: grids of students that are planned, run, paused and looked at."""
+"""The place Studies: the list of studies, and the questions of the selected one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,14 @@ from textual.widgets import Static
 from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
+from kdtui.tui.core.store_version import store_version
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.knowledge.tasks import version_of
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
-from kdtui.tui.places.studies.form import Offer, StudyForm, offer
-from kdtui.tui.places.studies.rows import COLUMNS, row_of, spec_text
+from kdtui.tui.places.studies.form import StudyForm, StudyOptions, StudyRequest, study_options
+from kdtui.tui.places.studies.rows import COLUMNS, spec_text, study_table_row
 from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
@@ -34,12 +35,12 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _TICK = 1.0
-"""Seconds between two looks whether another process has changed the store."""
+"""Seconds between two checks whether another process has changed the store."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """The studies, and what each asks, where that can be read."""
+class StudyListing:
+    """The studies, and the questions of each as text."""
 
     rows: "list[StudyRow]"
     specs: dict[str, Text]
@@ -48,38 +49,37 @@ class Listing:
 
 
 class StudiesFound(Message):
-    """The studies have come from the store."""
+    """The studies were read from the store."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: StudyListing) -> None:
         super().__init__()
         self.listing = listing
 
 
-class OfferFound(Message):
-    """What a study can be made of."""
+class StudyOptionsFound(Message):
+    """The options of a new study were read."""
 
-    def __init__(self, found: Offer) -> None:
+    def __init__(self, options: StudyOptions) -> None:
         super().__init__()
-        self.found = found
+        self.options = options
 
 
 class StudiesScreen(StudyActions):
-    """All studies, and what the one under the cursor asks."""
+    """All studies, and the questions of the selected one."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("studies", "study", "rows", "screen")
     AUTO_FOCUS = "#studies"
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
-        self._listing: Listing | None = None
+        self._listing: StudyListing | None = None
         self._problem = ""
-        self._seen: tuple[object, ...] = ()
+        self._store_version: tuple[object, ...] = ()
         self._changes = 0
-        # The study that another place has asked to be opened.
-        self._wanted: str | None = None
+        # The name of the study that another place wants to open.
+        self._requested: str | None = None
 
     def compose(self) -> ComposeResult:
-        """The list, and what the study under the cursor is about."""
         yield TopBar("studies")
         with Container(id="halves"):
             yield RowTable(COLUMNS, id="studies")
@@ -89,41 +89,38 @@ class StudiesScreen(StudyActions):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Load the studies after the first paint, and again when the store has changed."""
+        """Load the studies after the first paint, and again when the store changes."""
         self.show_content(self.query_one("#halves"), unless="Looking for studies…", focus=self.query_one(RowTable))
-        self.call_after_refresh(self.look)
+        self.call_after_refresh(self.load)
         self.set_interval(_TICK, self._tick)
 
     def on_screen_resume(self) -> None:
-        """Look again when the place is come back to."""
+        """Load the studies again when the user returns."""
         if self._listing is not None:
-            self.look()
+            self.load()
 
     def on_row_wanted(self, message: RowWanted) -> None:
-        """Open a study as soon as it is known."""
-        self._wanted = message.key
-        self.look()
+        """Open a study that another place wants to show, as soon as it is loaded."""
+        self._requested = message.key
+        self.load()
 
     def see_other_data(self) -> None:
-        """Look again."""
-        self.look()
+        self.load()
 
     def action_reload(self) -> None:
-        """Look again."""
-        self.look()
+        self.load()
 
     def _tick(self) -> None:
-        # What is run here tells by itself.
-        if self.is_current and self.work is None and version_of(self.database) != self._seen:
-            self.look()
+        # A study that this app runs reports its changes itself.
+        if self.is_current and self.study_run is None and store_version(self.database) != self._store_version:
+            self.load()
 
-    def look(self) -> None:
-        """Look for the studies."""
-        self._seen = version_of(self.database)
+    def load(self) -> None:
+        self._store_version = store_version(self.database)
 
-        def question(db: "Database") -> Listing:
-            # What opening one needs: no screen waits for its import.
-            import kdtui.tui.places.studies.study  # noqa: F401
+        def question(db: "Database") -> StudyListing:
+            # Opening a study needs this module; importing it in this thread keeps the screen responsive.
+            import kdtui.tui.places.studies.study_screen  # noqa: F401
             from kdtui.errors import KdtuiError
             from kdtui.workflows.studies.overview import study_rows
             from kdtui.workflows.studies.spec_files import parsed_spec
@@ -136,50 +133,51 @@ class StudiesScreen(StudyActions):
                     specs[study.name] = spec_text(parsed_spec(study.spec, f"study {study.name}"))
                 except KdtuiError as problem:
                     specs[study.name] = Text(one_line(str(problem)))
-            return Listing(study_rows(db)[::-1], specs, dataset_names(db), named_database(self.database))
+            return StudyListing(study_rows(db)[::-1], specs, dataset_names(db), named_database(self.database))
 
         self.ask(question, StudiesFound, group="studies")
 
     def on_studies_found(self, message: StudiesFound) -> None:
-        """Show the studies, the newest first."""
+        """Show the studies, newest first."""
         self._listing, self._problem = message.listing, ""
         self._show()
-        wanted, self._wanted = self._wanted, None
+        requested, self._requested = self._requested, None
         names = [row.name for row in message.listing.rows]
-        if wanted in names:
-            self.query_one(RowTable).move_to(names.index(wanted))
+        if requested in names:
+            self.query_one(RowTable).move_to(names.index(requested))
             if self.is_current:
                 self.open_study()
-        elif wanted is not None:
-            self.say(f"there is no study {wanted!r} any more")
+        elif requested is not None:
+            self.say(f"there is no study {requested!r} any more")
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong, for good where there is nothing else to see."""
+        """Show the failure; keep it on the screen if nothing else is shown."""
         super().on_failed(message)
         self._problem = message.sentence
         if self._listing is None:
             self._show()
 
-    # How it is shown
+    # The list
 
-    def show_work(self, work: StudyRun) -> None:
-        """Show how far the study is that is run here."""
-        if work.is_over or work.changes != self._changes:
-            self._changes = work.changes
-            self.look()
+    def show_progress(self, study_run: StudyRun) -> None:
+        """Show the progress of the study that this app runs."""
+        if study_run.is_over or study_run.changes != self._changes:
+            self._changes = study_run.changes
+            self.load()
         elif self._listing is not None:
             self._show()
 
     def _show(self) -> None:
         table = self.query_one(RowTable)
-        rows = [] if self._listing is None else [row_of(study, self.work) for study in self._listing.rows]
+        studies = [] if self._listing is None else self._listing.rows
+        rows = [study_table_row(study, self.study_run) for study in studies]
         table.show_rows(rows, keep=True)
         self.show_content(self.query_one("#halves"), unless=self._notice(), focus=table)
         self.show_selection()
         self.show_availability()
 
     def _notice(self) -> str:
-        """What to say in place of the list; nothing where there are studies."""
+        """Return the sentence to show in place of an empty list; empty if there are studies."""
         listing = self._listing
         if listing is None:
             return one_line(self._problem)
@@ -208,15 +206,15 @@ class StudiesScreen(StudyActions):
 
     @on(RowTable.RowHighlighted, "#studies")
     def show_selection(self) -> None:
-        """Show what the study under the cursor asks, and its command."""
+        """Show the questions of the selected study, and its command."""
         study, listing = self.study, self._listing
         about = Text()
         if study is not None and listing is not None:
             about.append(f"{one_line(study.name, 200)}\n", style="bold")
             if study.problem is not None:
                 about.append(f"! {one_line(study.problem, 600)}\n")
-            if self.is_run_here and self.work is not None:
-                for line in (self.work.state, *self.work.under_way):
+            if self.is_run_here and self.study_run is not None:
+                for line in (self.study_run.state, *self.study_run.current_steps):
                     about.append(f"▶ {one_line(line, 300)}\n")
             about.append_text(listing.specs.get(study.name, Text()))
         self.query_one("#about", Pane).show(about)
@@ -232,49 +230,47 @@ class StudiesScreen(StudyActions):
         """Show the study as a matrix."""
         if self.study is None:
             return
-        from kdtui.tui.places.studies.study import StudyScreen
+        from kdtui.tui.places.studies.study_screen import StudyScreen
 
         self.app.push_screen(StudyScreen(self.database, self.study.name))
 
     # A new one
 
     def action_new(self) -> None:
-        """Look for what a study can be made of; the form follows."""
-        self.ask(lambda db: offer(db, self.database), OfferFound, group="offer")
+        """Read the options of a new study; the form follows."""
+        self.ask(lambda db: study_options(db, self.database), StudyOptionsFound, group="offer")
 
-    def on_offer_found(self, message: OfferFound) -> None:
-        """Ask what is to be studied."""
+    def on_study_options_found(self, message: StudyOptionsFound) -> None:
+        """Ask for the new study."""
         if not self.is_current:
             return
         memory = self.remembered("studies")
-        datasets = self.datasets_to_begin_with(message.found.datasets)
-        form = StudyForm(message.found, datasets, memory.get("form"), self.database)
+        datasets = self.datasets_to_begin_with(message.options.datasets)
+        form = StudyForm(message.options, datasets, memory.get("form"), self.database)
 
-        def then(values: dict[str, str] | None) -> None:
-            if values is not None:
-                # A name is of one study.
-                memory["form"] = {**values, "name": ""}
+        def prepare(request: StudyRequest | None) -> None:
+            if request is not None:
+                memory["form"] = request.to_memory()
                 self.prepare(
-                    lambda db: form.spec(values, db),
-                    form.source(values),
-                    command_of=lambda replace: form.command(values, replace=replace),
+                    request.spec,
+                    request.source,
+                    command_of=lambda replace: request.command(message.options.named_database, replace=replace),
                 )
 
-        self.app.push_screen(form.dialog(), then)
+        self.app.push_screen(FormDialog(form), prepare)
 
     def on_study_deleted(self, message: StudyDeleted) -> None:
-        """Say so, and look again."""
+        """Report the deletion, and load the studies again."""
         self.say(f"study {message.name} is deleted", error=False)
-        self.look()
+        self.load()
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now."""
         if action == "new":
             if self._listing is None:
                 return "the store is still being read"
             if not self._listing.datasets:
                 return self.no_dataset
-            if self.work is not None:
+            if self.study_run is not None:
                 stops = self.kdtui.key_of("study.cancel")
-                return f"study {self.work.study} is at work; {stops} stops it, and one runs at a time"
+                return f"study {self.study_run.study} is running; {stops} stops it, and one runs at a time"
         return super().why_not(action)

@@ -1,4 +1,4 @@
-"""A study that is run in the app, and how far it is."""
+"""A study that the app runs, and its progress."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -16,18 +16,17 @@ if TYPE_CHECKING:
 
 
 class StudyRun(Task):
-    """A study does what it has left to do.
+    """Runs the remaining steps of a study.
 
     Args:
-        source: what it is of, where it is to be stored first: a preset, or the path of a file; None for one that is
-            stored already.
-        cells: the names of those that are done alone, by their keys; empty for all.
-        command: resumes it in a shell.
+        source: preset or path of a study to store first; None for a stored one.
+        cells: names of the only cells to run, by key; empty for all.
+        command: the shell command that resumes the study.
 
     Attributes:
-        study: its name.
-        amounts: how far steps are that are under way, by key, and of how much.
-        changes: how many steps have begun or ended so far: whoever shows the plan has to look again.
+        study: the name of the study.
+        amounts: finished and total amounts of the running steps, by key.
+        changes: number of steps that have begun or ended; when it changes, the plan has to be read again.
     """
 
     kind: ClassVar[str] = "study"
@@ -67,7 +66,7 @@ class StudyRun(Task):
 
             jobs = jobs_folder(database)
             for event in run_study(db, spec, jobs, retry_failed=retry_failed, cells=tuple(cells), gate=gate):
-                # Not before: a study that is refused must not change the one that is running.
+                # Stored only now, since a study that is refused must not change the running one.
                 if isinstance(event, Planned) and source is not None:
                     save_study(db, spec.name, to_toml(spec), source)
                 yield event
@@ -79,22 +78,22 @@ class StudyRun(Task):
     # Pausing
 
     def pause(self) -> None:
-        """Do nothing more for now; trainings that have begun go on."""
+        """Start no further steps; trainings that have begun continue."""
         self._gate.hold()
 
     def resume(self) -> None:
-        """Resume what was paused."""
+        """Resume a paused study."""
         self._gate.release()
 
     @property
     def is_paused(self) -> bool:
-        """Whether it is paused, or is to be as soon as it comes to a point where it can stand still."""
+        """Whether the study is paused, or pauses as soon as it can."""
         return self._gate.is_held
 
-    # How far it is
+    # Progress
 
     def note(self, event: object) -> None:
-        """Note what has begun, how far that is, and what has ended."""
+        """Note which steps have begun, progressed or ended."""
         from kdtui.workflows.studies import events
 
         match event:
@@ -119,7 +118,7 @@ class StudyRun(Task):
             self.changes += 1
 
     def alarm(self, event: object) -> str:
-        """Why a step has failed, or what is wrong with a host."""
+        """Return why a step failed, or what is wrong with a host; empty otherwise."""
         from kdtui.workflows.studies import events
         from kdtui.workflows.studies.labels import label
 
@@ -127,12 +126,12 @@ class StudyRun(Task):
             case events.StepFailed(step, reason, log):
                 return f"{label(step.step)}: {reason}" + (f" (its log: {log})" if log else "")
             case events.HostLost(host, problem):
-                return f"{host}: {problem}; it is tried again"
+                return f"{host}: {problem}; it is retried"
         return ""
 
     @property
     def state(self) -> str:
-        """How many cells are done, and what is under way."""
+        """The progress in cells, and whether the study is paused or stopping."""
         if self.is_cancelled:
             return f"{self.name}: stopping"
         cells = f"{len(self._done)} of {counted(len(self._cells), 'cell')}"
@@ -141,54 +140,54 @@ class StudyRun(Task):
         return f"{self.name}: {cells}" if self._cells else self.name
 
     @property
-    def under_way(self) -> list[str]:
-        """The steps that are under way, each with how far it is."""
-        found = []
+    def current_steps(self) -> list[str]:
+        """The running steps, each with its progress."""
+        steps = []
         for key, label in self._labels.items():
             done, of = self.amounts.get(key, (0, 0))
-            found.append(f"{label}, {done:,} of {of:,}" if of else label)
-        return found
+            steps.append(f"{label}, {done:,} of {of:,}" if of else label)
+        return steps
 
     @property
     def begun(self) -> frozenset[str]:
-        """The keys of these steps."""
+        """The keys of the running steps."""
         return frozenset(self._labels)
 
-    # How it ends
+    # The end
 
     @property
     def is_done(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether the study has run to its end."""
         return self._is_whole
 
     @property
     def outcome(self) -> str:
-        """What has come of it."""
+        """The result, in a sentence."""
         if not self._failures and self._only:
-            return f"{self.name}: done with {', '.join(self._only.values())}"
+            return f"{self.name}: finished {', '.join(self._only.values())}"
         if not self._failures:
             is_complete = self._done == self._cells
-            return f"{self.name} is complete" if is_complete else f"{self.name} has nothing left to do"
+            return f"{self.name} is complete" if is_complete else f"{self.name} has no steps left to run"
         failed = len(self._failures) - self._kept
-        parts = [f"{counted(failed, 'step')} failed, and what needs them was left out"] if failed else []
-        parts += [f"{counted(self._kept, 'finished cell')} could not be tried again"] if self._kept else []
+        parts = [f"{counted(failed, 'step')} failed, and the steps that need them were left out"] if failed else []
+        parts += [f"{counted(self._kept, 'finished cell')} could not be retried"] if self._kept else []
         return f"{self.name}: {'; '.join(parts)}"
 
     @property
     def details(self) -> str:
-        """What failed, and why."""
+        """The failed steps, and why they failed."""
         return "\n".join(self._failures)
 
     @property
     def when_stopped(self) -> str:
-        """What becomes of it now."""
-        return f"{self.name} was stopped; what is done is kept, and trainings that have begun go on"
+        """The message after a stop."""
+        return f"{self.name} was stopped; finished work is kept, and trainings that have begun continue"
 
     @property
     def when_left(self) -> str:
-        """The same, for who leaves the app."""
+        """The message when the user leaves the app, with the command that resumes the study."""
         return f"{self.when_stopped}; this resumes it: {self._command}"
 
 
 _ALL = object()
-"""What comes at the end of a study that was not stopped."""
+"""The last event of a study that was not stopped."""

@@ -1,8 +1,6 @@
-"""The workbench: the sessions of a dataset, and those that were typed, to open and to have bundles generated for."""
+"""The place Workbench: lists the sessions of a dataset and the typed sessions, and opens them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,24 +9,31 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
-from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
-from kdtui.errors import KdtuiError
-from kdtui.exchange.pasted_text import read_typed
-from kdtui.text import counted, one_line
+from kdtui.text import one_line
 from kdtui.tui.actions import bindings
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.dialogs import Field, FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.core.screen import TYPING, Failed, StoreScreen
 from kdtui.tui.core.services import RowWanted
 from kdtui.tui.core.store_worker import named_database
-from kdtui.tui.places.workbench.session import SessionList, SessionScreen
-from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command, piped_command
+from kdtui.tui.places.workbench.messages import (
+    SessionQuery,
+    SessionTarget,
+    SessionWanted,
+    WorkbenchData,
+    WorkbenchDataLoaded,
+)
+from kdtui.tui.places.workbench.session_list import SessionList
+from kdtui.tui.places.workbench.session_screen import SessionScreen
+from kdtui.tui.places.workbench.typed_form import TypedSessionsForm, TypedText
+from kdtui.tui.places.workbench.typed_sessions import TypedSessions, generate_command
 from kdtui.tui.widgets.drop_down import DropDown
 from kdtui.tui.widgets.footer import Footer
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
@@ -48,50 +53,8 @@ _NO_DATASET = [("none yet", "")]
 _PLACE = "workbench"
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is looked for. Typed sessions are counted, so that a new one makes it another query."""
-
-    dataset: str | None
-    text: str
-    typed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Datasets:
-    """What there is.
-
-    Attributes:
-        names: of all datasets.
-        named_database: how a command has to name the store.
-        place: of the session that is wanted, its dataset, its row number, and how many sessions come before it.
-        problem: why there is no place.
-    """
-
-    names: list[str]
-    named_database: Path | None
-    place: tuple[str, int, int] | None = None
-    problem: str = ""
-
-
-class DatasetsFound(Message):
-    """The datasets have come."""
-
-    def __init__(self, found: Datasets) -> None:
-        super().__init__()
-        self.found = found
-
-
-class SessionWanted(Message):
-    """A session is to be opened that some other place knows of."""
-
-    def __init__(self, dataset: str, session: str, came_from: str) -> None:
-        super().__init__()
-        self.dataset, self.session, self.came_from = dataset, session, came_from
-
-
 class WorkbenchScreen(StoreScreen[None]):
-    """A dataset's sessions, to look through and to open. Typed ones come first, whatever the dataset."""
+    """Lists the sessions of a dataset. Typed sessions come first, for any dataset."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("workbench", "screen", "search", shown=("screen.import_dataset",))
     AUTO_FOCUS = "#sessions"
@@ -100,20 +63,20 @@ class WorkbenchScreen(StoreScreen[None]):
         super().__init__(database)
         self._named_database: Path | None = None
         self._typed = TypedSessions()
-        self._query: Query | None = None
-        # The last of which it is known that nothing matches it.
-        self._in_vain: Query | None = None
-        # The session that another place knows of, and its number: it is opened as soon as the list is there.
-        self._wanted: SessionWanted | None = None
-        self._to_open: int | None = None
-        # The dataset that is to be listed as soon as it is known that it is there.
-        self._dataset_wanted: str | None = None
-        # The place that has had a session opened.
+        self._query: SessionQuery | None = None
+        # The last query that matches nothing.
+        self._empty_query: SessionQuery | None = None
+        # The session that another place wants to open, and its number: it is opened when it is listed.
+        self._requested_session: SessionWanted | None = None
+        self._number_to_open: int | None = None
+        # The dataset to list, after it is known to exist.
+        self._requested_dataset: str | None = None
+        # The place that has opened a session.
         self._came_from: str | None = None
         self._session_screen: SessionScreen | None = None
 
     def compose(self) -> ComposeResult:
-        """The dataset and the filter, the sessions, and what to say when there are none."""
+        """Lay out the dataset and the filter, the list, and a notice in its place."""
         yield TopBar("workbench")
         with Horizontal(id="find"):
             yield Label("Dataset")
@@ -134,84 +97,83 @@ class WorkbenchScreen(StoreScreen[None]):
 
     def on_mount(self) -> None:
         """Load the datasets, after the first paint."""
-        self._show_notice("Looking for sessions…")
+        self._show_notice("Loading sessions…")
         self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
-        """Look for datasets, then for sessions."""
-        wanted = self._wanted
+        """Load the datasets, then the sessions."""
+        requested = self._requested_session
 
-        def question(db: "Database") -> Datasets:
+        def question(db: "Database") -> WorkbenchData:
             from store.datasets import dataset_names
             from store.errors import NotFound
             from store.session_list import session_position
 
             names, named = dataset_names(db), named_database(self.database)
-            if wanted is None:
-                return Datasets(names, named)
+            if requested is None:
+                return WorkbenchData(names, named)
             try:
-                place = wanted.dataset, *session_position(db, wanted.dataset, wanted.session)
-                return Datasets(names, named, place)
+                number, index = session_position(db, requested.dataset, requested.session)
             except NotFound as error:
-                return Datasets(names, named, problem=str(error))
+                return WorkbenchData(names, named, problem=str(error))
+            return WorkbenchData(names, named, SessionTarget(requested.dataset, number, index))
 
-        self.ask(question, DatasetsFound, group="datasets")
+        self.ask(question, WorkbenchDataLoaded, group="datasets")
 
     def on_session_wanted(self, message: SessionWanted) -> None:
-        """Open a session that another place knows of."""
-        # One that was open is not left by its key.
+        """Open a session for another place."""
+        # The user did not close the session that is open.
         if self._session_screen is not None:
             self._session_screen.drop_requests()
-        self._wanted, self._came_from = message, message.came_from
+        self._requested_session, self._came_from = message, message.came_from
         self.action_reload()
 
     def on_row_wanted(self, message: RowWanted) -> None:
         """List the sessions of a dataset."""
         if self._session_screen is not None:
             self._session_screen.drop_requests()
-        self._dataset_wanted = message.key
+        self._requested_dataset = message.key
         self.action_reload()
 
     def see_other_data(self) -> None:
-        """Look for datasets again."""
+        """Load the datasets again."""
         self.action_reload()
 
-    def on_datasets_found(self, message: DatasetsFound) -> None:
-        """Offer the datasets; keep the chosen one if it is still there."""
-        found = message.found
-        self._named_database = found.named_database
+    def on_workbench_data_loaded(self, message: WorkbenchDataLoaded) -> None:
+        """Offer the datasets; keep the chosen one if it still exists."""
+        data = message.data
+        self._named_database = data.named_database
         row = self._table.cursor_row
-        wanted = [self._dataset, self.remembered(_PLACE).get("dataset"), *found.names[:1]]
-        if found.place is not None:
-            self._wanted = None
-            dataset, number, before = found.place
-            self._to_open = number
-            row = len(self._typed) + before
-            wanted.insert(0, dataset)
+        candidates = [self._dataset, self.remembered(_PLACE).get("dataset"), *data.names[:1]]
+        if data.target is not None:
+            self._requested_session = None
+            self._number_to_open = data.target.number
+            row = len(self._typed) + data.target.index
+            candidates.insert(0, data.target.dataset)
             self._clear_filter()
-        elif found.problem:
-            self._wanted = None
-            self.say(found.problem)
-        dataset_wanted, self._dataset_wanted = self._dataset_wanted, None
-        if dataset_wanted in found.names:
-            wanted.insert(0, dataset_wanted)
+        elif data.problem:
+            self._requested_session = None
+            self.say(data.problem)
+        requested, self._requested_dataset = self._requested_dataset, None
+        if requested in data.names:
+            candidates.insert(0, requested)
             self._clear_filter()
             row = 0
-        elif dataset_wanted is not None:
-            self.say(f"there is no dataset {dataset_wanted!r} any more")
+        elif requested is not None:
+            self.say(f"there is no dataset {requested!r} any more")
         select = self.query_one("#dataset", DropDown)
         with self.prevent(Select.Changed):
-            select.set_options([(Text(one_line(name, 60)), name) for name in found.names] or _NO_DATASET)
-            if found.names:
-                select.value = next(each for each in wanted if each in found.names)
-        if found.place is not None or dataset_wanted in found.names:
-            self._be_at_dataset()
+            select.set_options([(Text(one_line(name, 60)), name) for name in data.names] or _NO_DATASET)
+            if data.names:
+                select.value = next(each for each in candidates if each in data.names)
+        if data.target is not None or requested in data.names:
+            self._use_dataset()
         else:
             self.remembered(_PLACE)["dataset"] = self._dataset
         self._find(row=row)
 
     def _clear_filter(self) -> None:
-        """Have nothing left out of the list."""
+        """Clear the filter without a new search."""
         with self.prevent(Input.Changed):
             self.query_one("#filter", Input).value = ""
 
@@ -226,69 +188,70 @@ class WorkbenchScreen(StoreScreen[None]):
 
     @property
     def _text(self) -> str:
-        """What is filtered by."""
+        """The text of the filter."""
         return self.query_one("#filter", Input).value
 
     @on(Select.Changed, "#dataset")
     def show_dataset(self) -> None:
-        """Show the sessions of the dataset that was chosen."""
-        # Textual tells of the first value too, which nobody has chosen.
+        """Show the sessions of the chosen dataset."""
+        # Textual also posts the initial value.
         if self._query is None or self._dataset == self._query.dataset:
             return
-        self._be_at_dataset()
+        self._use_dataset()
         self._find()
         self.set_focus(self._table)
 
-    def _be_at_dataset(self) -> None:
-        """Forms begin with the dataset that is shown here."""
+    def _use_dataset(self) -> None:
+        """Make the listed dataset the initial one of forms."""
         self.remembered(_PLACE)["dataset"] = self._dataset
-        self.kdtui.datasets_here = () if self._dataset is None else (self._dataset,)
+        self.kdtui.current_datasets = () if self._dataset is None else (self._dataset,)
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
-        """The dataset whose sessions are listed."""
+        """The listed dataset."""
         return () if self._dataset is None else (self._dataset,)
 
     @on(Input.Changed, "#filter")
     def find_while_typing(self) -> None:
-        """Search when the typing pauses."""
+        """Search when the user pauses."""
         self._find(after=TYPING)
 
     def action_leave_search(self) -> None:
-        """Go from the filter to the list; where nothing has been found, by showing everything again."""
-        if self._in_vain is not None and self._in_vain == self._query:
+        """Go from the filter to the list. If nothing matches, show all sessions again."""
+        if self._empty_query is not None and self._empty_query == self._query:
             self.action_clear_search()
         self._go_to_list()
 
     @on(Input.Submitted, "#filter")
     def _go_to_list(self) -> None:
-        # A notice in its place takes no focus.
+        # A notice in place of the list takes no focus.
         self.set_focus(self._table if self._table.display else None)
 
     def action_clear_search(self) -> None:
-        """Have all sessions listed."""
+        """Clear the filter."""
         self.query_one("#filter", Input).value = ""
 
     def _find(self, *, row: int = 0, after: float = 0.0) -> None:
-        """Look for the sessions of the dataset that match the filter."""
+        """Search the dataset for sessions that match the filter."""
         self.remembered(_PLACE)["filter"] = self._text
-        self._query = query = Query(self._dataset, self._text, len(self._typed))
+        self._query = query = SessionQuery(self._dataset, self._text, len(self._typed))
         typed = self._typed
 
         def find(db: "Database") -> "Iterator[Hits]":
             from store.hits import Hits
             from store.session_list import session_hits
 
-            first = typed.numbers(query.text)
+            typed_numbers = typed.numbers(query.text)
+            offset = len(typed_numbers)
             if query.dataset is None:
-                yield Hits(0, first, len(first))
+                yield Hits(0, typed_numbers, offset)
                 return
             for hits in session_hits(db, query.dataset, query.text):
+                count = None if hits.count is None else offset + hits.count
                 if not hits.first:
-                    yield Hits(0, first + hits.ids, None if hits.count is None else len(first) + hits.count)
+                    yield Hits(0, typed_numbers + hits.ids, count)
                 else:
-                    count = None if hits.count is None else len(first) + hits.count
-                    yield Hits(len(first) + hits.first, hits.ids, count)
+                    yield Hits(offset + hits.first, hits.ids, count)
 
         def read(db: "Database", numbers: Sequence[int]) -> list[Row]:
             from store.session_list import session_rows
@@ -308,32 +271,32 @@ class WorkbenchScreen(StoreScreen[None]):
         self._table.search(query, find, read, row=row, after=after)
 
     @on(HitsTable.Found)
-    def show_found(self, message: HitsTable.Found) -> None:
-        """Show the table, or say why there is nothing in it."""
+    def show_hits(self, message: HitsTable.Found) -> None:
+        """Show the list, or why it is empty."""
         query = self._query
         if query is None or message.question != query:
             return
-        self._in_vain = None
+        self._empty_query = None
         if message.count:
             self._show_notice("")
         elif message.done:
-            self._in_vain = query
-            sought = one_line(query.text, 60)
+            self._empty_query = query
+            text = one_line(query.text, 60)
             if query.dataset is None:
                 key = self.kdtui.key_of("workbench.type_session")
                 steps = self.first_steps(self._named_database)
-                self._show_notice(f"{steps}\n\nOr press {key} and type the products of one.")
+                self._show_notice(f"{steps}\n\nOr press {key} and type the products of a session.")
             else:
                 key = self.kdtui.key_of("workbench.clear_search")
                 self._show_notice(
-                    f"No session of this dataset matches “{sought}”.\n\n{key} shows all sessions again."
-                    if sought
-                    else "No session is here."
+                    f"No session of this dataset matches “{text}”.\n\n{key} shows all sessions again."
+                    if text
+                    else "The dataset has no sessions."
                 )
         if message.first:
             self.refresh_bindings()
-        if message.done and self._to_open is not None:
-            number, self._to_open = self._to_open, None
+        if message.done and self._number_to_open is not None:
+            number, self._number_to_open = self._number_to_open, None
             if number in self._table.ids:
                 self._open(self._table.ids.index(number))
 
@@ -343,13 +306,17 @@ class WorkbenchScreen(StoreScreen[None]):
         self.on_failed(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong, for good where there is nothing else to see."""
+        """Say what went wrong; it stays where there is no list."""
         super().on_failed(message)
         if not self._table.row_count:
             self._show_notice(one_line(message.sentence))
 
     def _show_notice(self, sentence: str) -> None:
-        """Show a sentence in place of the table, or the table. It must be fit to be shown."""
+        """Show a sentence in place of the list, or the list.
+
+        Args:
+            sentence: safe to display; empty to show the list.
+        """
         self.show_content(self._table, unless=sentence, focus=self._table)
         if sentence:
             self.show_command("")
@@ -383,7 +350,7 @@ class WorkbenchScreen(StoreScreen[None]):
             self._open(event.row)
 
     def _open(self, row: int) -> None:
-        # What was pressed before another place was gone to may be read after it.
+        # A key from before the user left the place can arrive later.
         if self._query is None or not self.is_current:
             return
         self._table.move_to(row)
@@ -393,76 +360,40 @@ class WorkbenchScreen(StoreScreen[None]):
             self.app.install_screen(self._session_screen, "session")
         else:
             self._session_screen.show_list(sessions, row)
-        self.app.push_screen(self._session_screen, self._come_back)
+        self.app.push_screen(self._session_screen, self._return_to_list)
 
-    def _come_back(self, row: int | None) -> None:
+    def _return_to_list(self, row: int | None) -> None:
         if row is not None:
             self._table.move_to(row)
         if self._came_from is not None:
             self.kdtui.action_show(self._came_from)
 
     def action_search(self) -> None:
-        """Go to the filter."""
         self.set_focus(self.query_one("#filter", Input))
 
     def action_choose_dataset(self) -> None:
-        """Open the list of datasets."""
         select = self.query_one("#dataset", DropDown)
         self.set_focus(select)
         select.action_show_overlay()
 
     def action_type_session(self) -> None:
-        """Have a session typed, and open it; one that was typed and is under the cursor can be typed on."""
-        dataset, key = self._dataset, self._table.cursor_key if self._table.display else None
+        """Open the form for typed sessions; it starts with the typed session under the cursor."""
+        key = self._table.cursor_key if self._table.display else None
         text = self._typed.text(int(key)) if key is not None and int(key) < 0 else ""
-        number = self._typed.next_number
+        first_number = self._typed.next_number
 
-        def check(values: Mapping[str, str]) -> str | None:
-            try:
-                read_typed(values["products"], number)
-            except KdtuiError as error:
-                return str(error)
-            return None
-
-        def command(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError):
-                sessions = read_typed(values["products"], number)
-                if len(sessions) > 1:
-                    return piped_command(sessions, dataset, self.kdtui.choice, self._named_database)
-                return generate_command(sessions[0], dataset, self.kdtui.choice, self._named_database)
-            return ""
-
-        def count(values: Mapping[str, str]) -> str:
-            with suppress(KdtuiError):
-                if (sessions := len(read_typed(values["products"]))) > 1:
-                    return counted(sessions, "session")
-            return ""
-
-        def take(values: Mapping[str, str] | None) -> None:
-            if values is not None:
-                text = values["products"]
+        def add(typed: TypedText | None) -> None:
+            if typed is not None:
                 self._came_from = None
-                self._to_open = self._typed.add(read_typed(text, number), text)
+                self._number_to_open = self._typed.add(typed.sessions, typed.text)
                 self._clear_filter()
                 self._find()
 
-        help = (
-            "One product a line: its title, and if you like | and its category, as in Tent | Outdoor > Shelter. An "
-            "empty line ends a session. Or sessions as the JSON Lines that kdtui data export writes."
-        )
-        field = Field("products", "Products", "lines", text, help)
-        form = FormDialog(
-            "Sessions of your own",
-            [field],
-            verb="Open",
-            check=check,
-            command=command,
-            follow=lambda _, values: ({}, count(values)),
-        )
-        self.app.push_screen(form, take)
+        form = TypedSessionsForm(text, first_number, self._dataset, self.kdtui.choice, self._named_database)
+        self.app.push_screen(FormDialog(form), add)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Of the two actions of `escape`, the one that there is a reason for."""
+        """Of the two actions on `escape`, offer the one that applies now."""
         is_searching = isinstance(self.focused, Input | Select)
         if action == "leave_search":
             return is_searching
@@ -471,7 +402,7 @@ class WorkbenchScreen(StoreScreen[None]):
         return super().check_action(action, parameters)
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now."""
+        """Return why an action is not possible now."""
         if self._dataset is None and (action == "choose_dataset" or (action == "search" and not self._typed)):
             return self.no_dataset
         return super().why_not(action)

@@ -1,4 +1,4 @@
-"""Sessions that were typed or pasted: they last until the app ends. And what generates bundles for any session."""
+"""Typed and pasted sessions, which last until the app ends, and the commands that generate bundles for sessions."""
 
 import shlex
 from array import array
@@ -10,12 +10,12 @@ from msgspec.structs import replace
 from kdtui.exchange.pasted_text import session_texts
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.widgets.row_table import Row
+from kdtui.tui.widgets.rows import Row
 from store.records import Session
 
 
 class TypedSessions:
-    """Sessions under numbers below zero: those of the store have numbers above it."""
+    """Typed sessions under negative numbers; sessions of the store have positive ones."""
 
     def __init__(self) -> None:
         self._order: list[int] = []
@@ -27,47 +27,47 @@ class TypedSessions:
 
     @property
     def next_number(self) -> int:
-        """Of the next one that has no name."""
+        """The number in the name of the next session without a name."""
         return len(self) + 1
 
     def add(self, sessions: Iterable[Session], text: str) -> int:
-        """Put sessions that were read from a text before the others; the number of the first."""
-        new = []
+        """Put sessions from a text before the others; return the number of the first."""
+        added = []
         sessions = list(sessions)
         texts = session_texts(text)
-        # That of JSON is one for all of them.
+        # JSON is one text for all its sessions.
         if len(texts) != len(sessions):
             texts = [text] * len(sessions)
         for session, own in zip(sessions, texts, strict=True):
             number = -1 - len(self)
             self._sessions[number], self._texts[number] = session, own
-            new.append(number)
-        self._order = new + self._order
-        return new[0]
+            added.append(number)
+        self._order = added + self._order
+        return added[0]
 
     def session(self, number: int) -> Session:
-        """One of them."""
+        """Return a session by its number."""
         return self._sessions[number]
 
     def text(self, number: int) -> str:
-        """What was typed of it."""
+        """Return the typed text of a session."""
         return self._texts[number]
 
     def numbers(self, text: str) -> "array[int]":
-        """Those in whose names, titles and categories all words of a text are."""
+        """Return the numbers of the sessions with all words of a text in names, titles and categories."""
         words = text.lower().split()
         return array(
-            "q", [each for each in self._order if all(word in _searched(self.session(each)) for word in words)]
+            "q", [each for each in self._order if all(word in _searchable_text(self.session(each)) for word in words)]
         )
 
     def row(self, number: int) -> Row:
-        """One of them as a row beside those of the store."""
+        """Return a session as a row, like those of the store."""
         session = self.session(number)
         first = session.items[0].title or "–"
         return Row(str(number), (session.id, "typed", f"{len(session.items):,}", f"{len(session.bundles):,}", first))
 
 
-def _searched(session: Session) -> str:
+def _searchable_text(session: Session) -> str:
     words = [
         word for item in session.items for word in (item.title or "", *(" ".join(path) for path in item.categories))
     ]
@@ -83,11 +83,12 @@ def generate_command(
     show_prompt: bool = False,
     has_default: bool = False,
 ) -> str:
-    """The command that generates bundles for a stored session, told by its id, or for one that is not stored.
+    """Return the command that generates bundles for a session.
 
     Args:
-        database: the store, where a command does not open it by itself.
-        show_prompt: show what the student is asked, instead of asking it.
+        session: the id of a stored session, or a session that is not stored.
+        database: the store, if commands have to name it.
+        show_prompt: whether to show the prompt instead of asking the student.
         has_default: whether the dataset has a default adapter.
     """
     options = {"--dataset": dataset, **(choice.options_in_full if has_default else choice.options)}
@@ -95,7 +96,7 @@ def generate_command(
     if isinstance(session, str):
         return command_line(("generate", *flags), session, options, database=database)
     titles = [item.title or "" for item in session.items]
-    # A title with nothing to read in it is none for --title.
+    # --title does not accept a blank title.
     if all(title.strip() for title in titles) and [
         (str(number), title, ()) for number, title in enumerate(titles, start=1)
     ] == [(item.id, item.title, item.categories) for item in session.items]:
@@ -111,8 +112,8 @@ def piped_command(
     *,
     show_prompt: bool = False,
 ) -> str:
-    """The command that generates bundles for sessions that are not stored, which it reads as JSON Lines."""
-    # Imported here: nobody types a session before the first paint.
+    """Return the command that generates bundles for sessions that are not stored, from JSON Lines on its input."""
+    # Imported here to keep the start fast.
     from kdtui.exchange.jsonl import encode_session
 
     lines = (encode_session(replace(each, bundles=(), split=None)).decode().rstrip("\n") for each in sessions)

@@ -1,4 +1,4 @@
-"""Two runs, session by session: where the one does better, and what each of them answered."""
+"""Two runs compared session by session, with the answers of both."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -19,16 +19,17 @@ from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.core.store_worker import named_database, still_wanted
-from kdtui.tui.places.runs.rows import duration
-from kdtui.tui.student.answer import NAMES
+from kdtui.tui.places.runs.rows import short_seconds
+from kdtui.tui.student.answer import SIDE_NAMES
 from kdtui.tui.student.bundle_panel import BundleLine, BundlePanel
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.letters import badges
-from kdtui.tui.widgets.row_table import Column, Row, RowTable
+from kdtui.tui.widgets.row_table import RowTable
+from kdtui.tui.widgets.rows import Column, Row
 from kdtui.tui.widgets.top_bar import TopBar
 
 if TYPE_CHECKING:
-    from kdtui.tui.places.workbench.session import SessionList
+    from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
     from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
     from store.predictions import PredictedBundle, Prediction
@@ -49,43 +50,43 @@ _PAUSE = 0.05
 """Seconds that the cursor has to rest on a session before it is read."""
 
 
-class Compared(Message):
+class RunsCompared(Message):
     """The runs are compared."""
 
-    def __init__(self, found: "tuple[RunComparison, Path | None]") -> None:
+    def __init__(self, comparison: "RunComparison", named_database: Path | None) -> None:
         super().__init__()
-        self.comparison, self.named_database = found
+        self.comparison, self.named_database = comparison, named_database
 
 
-class Sorted(Message):
-    """The sessions are in another order."""
+class SessionsSorted(Message):
+    """The sessions were sorted."""
 
     def __init__(self, rows: "ComparedSessions") -> None:
         super().__init__()
         self.rows = rows
 
 
-class SessionFound(Message):
-    """A session has come from the store, with what the runs answered."""
+class AnswersRead(Message):
+    """A session, and the answers of both runs to it, were read from the store."""
 
-    def __init__(self, found: "AnsweredTwice") -> None:
+    def __init__(self, answers: "AnsweredTwice") -> None:
         super().__init__()
-        self.found = found
+        self.answers = answers
 
 
-class SessionOpened(Message):
-    """A session is to be opened: its place in a list."""
+class SessionLocated(Message):
+    """The list of a session to open, and its position there, are known."""
 
-    def __init__(self, found: "tuple[SessionList, int]") -> None:
+    def __init__(self, sessions: "SessionList", position: int) -> None:
         super().__init__()
-        self.sessions, self.at = found
+        self.sessions, self.position = sessions, position
 
 
 class ComparedRunsScreen(StoreScreen[None]):
-    """Two runs: their scores for each session, and the session under the cursor with the bundles of both.
+    """The scores of two runs for each session, and the session under the cursor with the bundles of both.
 
     Args:
-        place: where they are compared.
+        place: the place that opens the screen.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("compared", "rows", "screen")
@@ -97,12 +98,11 @@ class ComparedRunsScreen(StoreScreen[None]):
         self._runs = one, other
         self._comparison: RunComparison | None = None
         self._rows: ComparedSessions | list[SessionScores] = []
-        self._by, self._descending = "difference", False
+        self._sort_by, self._descending = "difference", False
 
     def compose(self) -> ComposeResult:
-        """Who is compared, the sessions, and the one under the cursor."""
         yield TopBar(self._place)
-        for name, run in zip(NAMES, self._runs, strict=True):
+        for name, run in zip(SIDE_NAMES, self._runs, strict=True):
             title = Text(f"{name} ", style="bold", no_wrap=True, overflow="ellipsis")
             title.append(one_line(f"run {run.id}: {run.name} on {run.dataset} {run.split}", 300), style="not bold")
             yield Static(title, classes="run", markup=False)
@@ -120,11 +120,11 @@ class ComparedRunsScreen(StoreScreen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Compare, after the first paint."""
+        """Compare the runs after the first paint."""
         self.call_after_refresh(self.action_reload)
 
     def action_reload(self) -> None:
-        """Compare again."""
+        """Compare the runs again."""
         one, other = self._runs
 
         def question(db: "Database") -> "tuple[RunComparison, Path | None]":
@@ -132,28 +132,30 @@ class ComparedRunsScreen(StoreScreen[None]):
 
             return compare_runs(db, one, other, check=still_wanted), named_database(self.database)
 
-        self.ask(question, Compared, group="compare")
+        self.ask(question, lambda answer: RunsCompared(*answer), group="compare")
 
-    def on_compared(self, message: Compared) -> None:
-        """Show the totals, and the sessions in order."""
-        found = self._comparison = message.comparison
+    def on_runs_compared(self, message: RunsCompared) -> None:
+        """Show the totals and the sorted sessions."""
+        comparison = self._comparison = message.comparison
         self.refresh_bindings()
-        first, second = found.means
-        sessions = counted(len(found.rows), "session")
-        totals = Text(f"2nd wins {found.won:,}, loses {found.lost:,}, equals {found.equal:,} of {sessions}")
+        first, second = comparison.means
+        sessions = counted(len(comparison.rows), "session")
+        won, lost, equal = comparison.won, comparison.lost, comparison.equal
+        totals = Text(f"2nd wins {won:,}, loses {lost:,}, equals {equal:,} of {sessions}")
         totals.append(f" · pair F1 {first:.3f} and {second:.3f}")
-        seconds = [row.cost.seconds for row in found.results]
+        seconds = [row.cost.seconds for row in comparison.results]
         if all(each is not None for each in seconds):
-            totals.append(f" · {duration(seconds[0])} and {duration(seconds[1])} s a session")
-        if any(found.alone):
-            totals.append(f" · left out: {found.alone[0]:,} of 1st alone, {found.alone[1]:,} of 2nd alone", style="dim")
+            totals.append(f" · {short_seconds(seconds[0])} and {short_seconds(seconds[1])} s a session")
+        if any(comparison.alone):
+            first_only, second_only = comparison.alone
+            totals.append(f" · left out: {first_only:,} only in 1st, {second_only:,} only in 2nd", style="dim")
         self.query_one("#totals", Static).update(totals)
         numbers = [str(run.id) for run in self._runs]
         self.show_command(command_line(("run", "compare"), numbers, database=message.named_database))
-        self._sort(self._by, descending=self._descending)
+        self._sort(self._sort_by, descending=self._descending)
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong, for good where there is nothing else to see."""
+        """Show the failure; keep it on the screen if nothing else is shown."""
         super().on_failed(message)
         if self._comparison is None:
             self.query_one("#totals", Static).update(Text(one_line(message.sentence)))
@@ -162,47 +164,46 @@ class ComparedRunsScreen(StoreScreen[None]):
 
     @on(RowTable.RowsWanted, "#compared")
     def put_rows(self, event: RowTable.RowsWanted) -> None:
-        """Hand over the rows that come into sight."""
+        """Supply the rows that become visible."""
         event.table.put_rows(event.first, map(_row, self._rows[event.first : event.first + event.limit]))
 
     @on(RowTable.SortWanted, "#compared")
     def sort_by_title(self, event: RowTable.SortWanted) -> None:
-        """Sort by the column whose title was clicked; the other way round where that is so already."""
-        self._sort(event.sort, descending=not self._descending if event.sort == self._by else False)
+        """Sort by the clicked column, or reverse the order if it is the sorted one."""
+        self._sort(event.sort, descending=not self._descending if event.sort == self._sort_by else False)
 
     def action_sort(self) -> None:
         """Sort by the next column."""
         sorts = [column.sort for column in _COLUMNS]
-        self._sort(sorts[(sorts.index(self._by) + 1) % len(sorts)], descending=False)
+        self._sort(sorts[(sorts.index(self._sort_by) + 1) % len(sorts)], descending=False)
 
     def action_reverse(self) -> None:
-        """Sort in the other direction."""
-        self._sort(self._by, descending=not self._descending)
+        self._sort(self._sort_by, descending=not self._descending)
 
     def _sort(self, by: str, *, descending: bool) -> None:
         if self._comparison is None:
             return
-        self._by, self._descending = by, descending
+        self._sort_by, self._descending = by, descending
         rows = self._comparison.rows
 
         def question(_: "Database") -> "ComparedSessions":
-            # There may be a million.
+            # There can be a million sessions.
             return rows.in_order(lambda row: _sort_value(row, by), descending=descending)
 
-        self.ask(question, Sorted, group="sort")
+        self.ask(question, SessionsSorted, group="sort")
 
-    def on_sorted(self, message: Sorted) -> None:
-        """Show the sessions in the order that was asked for, from the first."""
+    def on_sessions_sorted(self, message: SessionsSorted) -> None:
+        """Show the sessions in the new order, from the first."""
         self._rows = message.rows
         table = self.query_one(RowTable)
         table.show_count(len(self._rows))
-        table.show_sorted(self._by, descending=self._descending)
+        table.show_sorted(self._sort_by, descending=self._descending)
 
     # The session under the cursor
 
     @on(RowTable.RowHighlighted, "#compared")
-    def look_at_session(self) -> None:
-        """Read the session under the cursor, once the cursor rests."""
+    def read_session(self) -> None:
+        """Read the session under the cursor once the cursor rests."""
         session = self._session
         if session is None:
             return
@@ -213,36 +214,36 @@ class ComparedRunsScreen(StoreScreen[None]):
 
             return answered_twice(db, one, other, session)
 
-        self.ask(question, SessionFound, group="session", after=_PAUSE)
+        self.ask(question, AnswersRead, group="session", after=_PAUSE)
 
     @property
     def _session(self) -> str | None:
         row = self.query_one(RowTable).cursor_row
         return self._rows[row].session if row < len(self._rows) else None
 
-    def on_session_found(self, message: SessionFound) -> None:
-        """Show its products with the letters of bundles, and the bundles."""
-        session, answers = message.found.session, message.found.answers
+    def on_answers_read(self, message: AnswersRead) -> None:
+        """Show the products of a session with the letters of bundles, and the bundles."""
+        session, answers = message.answers.session, message.answers.answers
         truth = minimal_bundles(session.bundles)
         true = {frozenset(bundle.positions): number for number, bundle in enumerate(truth)}
-        kinds = [[bundle.positions for bundle in truth], *([b.positions for b in _bundles(each)] for each in answers)]
+        columns = [[bundle.positions for bundle in truth], *([b.positions for b in _bundles(each)] for each in answers)]
         grid = Table.grid(padding=(0, 1, 0, 0), expand=True)
-        for _ in ("number", "true", *NAMES):
+        for _ in ("number", "true", *SIDE_NAMES):
             grid.add_column(no_wrap=True)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         heading = one_line(f"session {session.id}", 60)
-        grid.add_row("", *(Text(title, style="bold") for title in ("true", *NAMES, heading)))
+        grid.add_row("", *(Text(title, style="bold") for title in ("true", *SIDE_NAMES, heading)))
         for position, item in enumerate(session.items, start=1):
             letters = [
-                badges([number for number, each in enumerate(bundles) if position in each], lower=bool(kind))
-                for kind, bundles in enumerate(kinds)
+                badges([number for number, each in enumerate(bundles) if position in each], lower=bool(column))
+                for column, bundles in enumerate(columns)
             ]
             grid.add_row(str(position), *letters, Text(one_line(item.title or item.id, 300)))
         self.query_one("#product-lines", Static).update(grid)
         panel = self.query_one("#true", BundlePanel)
         panel.show_heading("True", counted(len(truth), "bundle"))
         panel.show_bundles([BundleLine(bundle.positions, bundle.intent) for bundle in truth], "none")
-        for name, answer in zip(NAMES, answers, strict=True):
+        for name, answer in zip(SIDE_NAMES, answers, strict=True):
             panel = self.query_one(f"#of-{name}", BundlePanel)
             right = sum(frozenset(bundle.positions) in true for bundle in _bundles(answer))
             panel.show_heading(name, f"{right} of {len(_bundles(answer))} are true")
@@ -258,36 +259,33 @@ class ComparedRunsScreen(StoreScreen[None]):
                     )
                     for bundle in _bundles(answer)
                 ],
-                "the run is gone" if answer is None else answer.error or "the student found none",
+                "the run was deleted" if answer is None else answer.error or "the student found none",
             )
 
     @on(RowTable.RowSelected, "#compared")
     def open_session(self) -> None:
-        """Open the session over this, to be asked about with the settings of the first run."""
+        """Open the session in the workbench, with the settings of the first run."""
         if (session := self._session) is None:
             return
         dataset = self._runs[0].dataset
 
         def question(db: "Database") -> "tuple[SessionList, int]":
-            from kdtui.tui.places.workbench.session import SessionList
+            from kdtui.tui.places.workbench.session_list import SessionList
 
             return SessionList.around(db, dataset, session, named_database(self.database))
 
-        self.ask(question, SessionOpened, group="open")
+        self.ask(question, lambda answer: SessionLocated(*answer), group="open")
 
-    def on_session_opened(self, message: SessionOpened) -> None:
-        """Open it."""
+    def on_session_located(self, message: SessionLocated) -> None:
         if self.is_current:
-            from kdtui.tui.places.workbench.session import open_beside
+            from kdtui.tui.places.workbench.session_screen import open_session_over
 
-            open_beside(self.kdtui, message.sessions, message.at, StudentChoice.of(self._runs[0].settings))
+            open_session_over(self.kdtui, message.sessions, message.position, StudentChoice.of(self._runs[0].settings))
 
     def action_back(self) -> None:
-        """Go back to the runs."""
         self.dismiss(None)
 
     def why_not(self, action: str) -> str | None:
-        """Why an action cannot be done now."""
         if action in ("sort", "reverse") and self._comparison is None:
             return "the runs are not compared yet"
         return super().why_not(action)

@@ -1,4 +1,4 @@
-"""What teachers write is shown as Markdown, and is never more than text."""
+"""Texts of teachers are rendered as Markdown, safely."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def printed(what: RenderableType) -> list[str]:
     return [line.strip() for line in capture.get().splitlines() if line.strip()]
 
 
-def test_emphasis_lists_and_headings_are_as_they_are_meant() -> None:
+def test_emphasis_lists_and_headings_are_rendered() -> None:
     assert shown("## Tents\nPut **tents** with _mats_:\n\n- for a `night`\n- for two") == [
         "Tents",
         "Put tents with mats:",
@@ -43,7 +43,7 @@ def test_nothing_hides_and_nothing_links() -> None:
     assert shown("a \x1b[31mb\x1b]8;;http://c\x07d\u202ee") == ["a bd e"]
 
 
-def test_what_is_too_long_is_cut() -> None:
+def test_a_long_text_is_cut() -> None:
     assert shown("word " * 100, 8) == ["word wor…"]
 
 
@@ -51,7 +51,7 @@ def test_what_is_too_long_is_cut() -> None:
     ("teacher", "first"),
     [("annotations", "Put **5 tents** with _mats_"), ("m at example.org", "Put 5 tents with mats")],
 )
-def test_only_what_a_model_wrote_is_markdown(db: Database, outdoor: Path, teacher: str, first: str) -> None:
+def test_only_texts_of_models_are_markdown(db: Database, outdoor: Path, teacher: str, first: str) -> None:
     list(import_dataset(db, outdoor, "d"))
     thought = Thought(("a tent",), (Step((1, 2), "camping", "they are **both** for _nights_"),))
     piece = NewKnowledge("Put **5 tents** with _mats_", msgspec.json.encode(thought).decode())

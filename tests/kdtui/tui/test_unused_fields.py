@@ -1,4 +1,4 @@
-"""Fields that a student has no use for are disabled, with the reason, in every form that asks for a student."""
+"""Fields without effect on the student are disabled, with the reason, in every form that asks for a student."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -10,13 +10,13 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from models.embedded import embedded_student
 from models.sft.job_files import ADAPTER
 from store.records import RunSettings, TrainingSettings
 from tests.acting import act, rest
-from tests.kdtui.tui.jobs_place import hand_made, shown
+from tests.kdtui.tui.jobs_place import make_job, shown
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -25,15 +25,15 @@ KNOWLEDGE = {"pattern", "rule", "thought", "sample", "domains", "neighbours", "n
 ABOUT_KNOWLEDGE = {"sample", "domains", "neighbours", "near", "budget"}
 
 FORMS = {"workbench": "session.settings", "runs": "runs.new", "models": "models.calibrate"}
-"""Places with a form that asks for a student, and the action that opens it."""
+"""The places with a form that asks for a student, and the actions that open it."""
 
 
 @pytest.fixture
 def store(demo_store: Path) -> Path:
-    """A store with an adapter that writes intents alone."""
+    """A store with an adapter that writes only intents."""
     job = json.dumps({"base": str(embedded_student())})
     settings = TrainingSettings(("demo-outdoor",), "intents", ("pattern",))
-    (hand_made(demo_store, "namer", {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
+    (make_job(demo_store, "namer", {"job.json": job, "exit_code": "0"}, settings) / ADAPTER).mkdir()
     return demo_store
 
 
@@ -85,12 +85,12 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         await fill(pilot, pattern="yes")
         assert disabled(app) == {"domains", "scale"}
         assert reason(app, "domains") == "this is about a sample: choose one first"
-        assert reason(app, "neighbours") == "near sessions, 1 to 50; usually 1"
+        assert reason(app, "neighbours") == "similar sessions, 1 to 50; 1 by default"
         await fill(pilot, student="shipped")
         assert disabled(app) - {"strategy"} == {*KNOWLEDGE, "adapter", "scale"}
         assert reason(app, "adapter") == "the shipped student has an adapter of its own"
         assert "is shown no knowledge" in reason(app, "pattern")
-        # It is said once.
+        # The reason is shown once.
         assert reason(app, "rule") == ""
         await fill(pilot, student="patterns")
         assert disabled(app) - {"strategy"} == {*KNOWLEDGE, "adapter", "scale", "context"}
@@ -98,7 +98,7 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         assert disabled(app) == {*ABOUT_KNOWLEDGE, "adapter", "scale", "context"}
 
 
-async def test_fields_follow_an_adapter_that_writes_intents_alone(
+async def test_fields_follow_an_adapter_that_writes_only_intents(
     store: Path, place: str, settle: Settle, until: Until
 ) -> None:
     app = app_at(store, place, RunSettings("smollm2"))
@@ -115,7 +115,7 @@ async def test_fields_follow_an_adapter_that_writes_intents_alone(
             assert shown(app, "#dialog-command").strip().endswith("--student smollm2 --adapter namer --knowledge none")
 
 
-async def test_what_stands_in_a_field_without_use_can_be_taken_out(store: Path, settle: Settle, until: Until) -> None:
+async def test_an_unused_field_with_a_value_can_be_cleared(store: Path, settle: Settle, until: Until) -> None:
     app = app_at(store, "runs", RunSettings("smollm2"))
     async with app.run_test(size=(120, 50)) as pilot:
         await opened(pilot, "runs", settle, until)
@@ -127,7 +127,7 @@ async def test_what_stands_in_a_field_without_use_can_be_taken_out(store: Path, 
         app.screen.set_focus(budget)
         await pilot.press("backspace", "backspace")
         await rest(pilot)
-        # Nobody loses the cursor while typing.
+        # The field keeps the cursor while the user types.
         assert app.screen.focused is budget
         await pilot.press("tab")
         await fill(pilot, limit="5")

@@ -1,4 +1,4 @@
-"""Forms begin with the dataset that the user is at, and trying something leaves the workbench as it was."""
+"""Forms start with the current dataset, and trying a piece does not change the workbench."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,11 +8,11 @@ from textual.pilot import Pilot
 from textual.widgets import Checkbox, Input, Select
 
 from kdtui.tui.app import KdtuiApp
-from kdtui.tui.core.dialogs import FormDialog
+from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
-from kdtui.tui.places.workbench.session import SessionScreen
+from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
@@ -23,7 +23,7 @@ from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
 from tests.acting import act
 from tests.kdtui.tui.conftest import OUTDOOR
-from tests.kdtui.tui.jobs_place import hand_made
+from tests.kdtui.tui.jobs_place import make_job
 
 Settle = Callable[[Pilot[None]], Awaitable[None]]
 Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
@@ -34,7 +34,7 @@ PLACES = {"distill": "distill.new", "samples": "samples.create", "runs": "runs.n
 
 @pytest.fixture
 def two_datasets(demo_store: Path) -> Path:
-    """A store with the dataset `demo-outdoor` and the dataset `trail`, each with something in all places."""
+    """A store with the dataset `demo-outdoor` and the dataset `trail`, each with rows in all places."""
     db = open_database(demo_store)
     list(import_dataset(db, OUTDOOR, "trail"))
     mine_patterns(db, "trail")
@@ -44,12 +44,12 @@ def two_datasets(demo_store: Path) -> Path:
         start_run(db, name, "test", "patterns", RunSettings("patterns"))
     db.close()
     for name in ("demo-outdoor", "trail"):
-        hand_made(demo_store, f"of-{name}", {"exit_code": "0"}, TrainingSettings((name,)))
+        make_job(demo_store, f"of-{name}", {"exit_code": "0"}, TrainingSettings((name,)))
     return demo_store
 
 
 def begun_with(app: KdtuiApp) -> list[str]:
-    """The datasets that the form on the screen begins with."""
+    """Return the initial datasets of the form on the screen."""
     if switches := [box for box in app.screen.query(Checkbox) if (box.id or "").startswith("field-dataset-")]:
         return [name for name, box in zip(("demo-outdoor", "trail"), switches, strict=True) if box.value]
     if fields := app.screen.query("#field-datasets"):
@@ -70,13 +70,13 @@ async def form_of(pilot: Pilot[None], place: str, settle: Settle, until: Until) 
     await settle(pilot)
     await act(pilot, PLACES[place])
     await until(pilot, lambda: isinstance(pilot.app.screen, FormDialog))
-    found = begun_with(pilot.app)  # type: ignore[arg-type]
+    datasets = begun_with(pilot.app)  # type: ignore[arg-type]
     await act(pilot, "form.close")
     await settle(pilot)
-    return found
+    return datasets
 
 
-async def test_every_form_begins_with_the_dataset_of_the_workbench(
+async def test_every_form_starts_with_the_dataset_of_the_workbench(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "workbench")
@@ -90,7 +90,7 @@ async def test_every_form_begins_with_the_dataset_of_the_workbench(
                 assert await form_of(pilot, place, settle, until) == [dataset], place
 
 
-async def test_the_dataset_of_the_workbench_is_known_when_the_app_begins_elsewhere(
+async def test_forms_know_the_dataset_of_the_workbench_before_it_is_opened(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "runs", "trail")
@@ -101,7 +101,7 @@ async def test_the_dataset_of_the_workbench_is_known_when_the_app_begins_elsewhe
 
 
 @pytest.mark.parametrize("place", ["samples", "runs", "jobs", "knowledge"])
-async def test_a_row_that_the_cursor_was_put_on_says_which_dataset_one_is_at(
+async def test_the_row_under_the_cursor_sets_the_current_dataset(
     place: str, two_datasets: Path, settle: Settle, until: Until
 ) -> None:
     app = opened(two_datasets, "workbench", "trail")
@@ -123,18 +123,16 @@ async def test_a_row_that_the_cursor_was_put_on_says_which_dataset_one_is_at(
                 await act(pilot, f"app.{place}")
 
 
-async def test_a_dataset_that_is_gone_is_begun_with_no_more(two_datasets: Path, settle: Settle, until: Until) -> None:
+async def test_no_form_starts_with_a_deleted_dataset(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "distill", "gone")
     app.memory.of("distill")["form"] = {"dataset": "trail", "formats": "rule"}
     async with app.run_test() as pilot:
         await settle(pilot)
-        # The form has been used with this one last.
+        # The form was used with this dataset last.
         assert await form_of(pilot, "distill", settle, until) == ["trail"]
 
 
-async def test_a_piece_that_is_tried_leaves_the_workbench_as_it_was(
-    two_datasets: Path, settle: Settle, until: Until
-) -> None:
+async def test_trying_a_piece_does_not_change_the_workbench(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "workbench", "trail")
     async with app.run_test() as pilot:
         await settle(pilot)
@@ -151,7 +149,7 @@ async def test_a_piece_that_is_tried_leaves_the_workbench_as_it_was(
         await act(pilot, "piece.try_it")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen))
         await settle(pilot)
-        # What is chosen here is for the trial alone.
+        # A choice on this screen is only for the trial.
         await act(pilot, "session.cancel")
         await act(pilot, "session.next_student")
         await act(pilot, "session.other_side")
@@ -170,7 +168,7 @@ async def test_a_piece_that_is_tried_leaves_the_workbench_as_it_was(
         assert "--dataset trail" in app.screen.command
 
 
-async def test_who_leaves_a_trial_is_at_the_piece_again(two_datasets: Path, settle: Settle, until: Until) -> None:
+async def test_closing_a_trial_leads_back_to_the_piece(two_datasets: Path, settle: Settle, until: Until) -> None:
     app = opened(two_datasets, "knowledge")
     async with app.run_test() as pilot:
         await settle(pilot)

@@ -1,4 +1,4 @@
-"""However the app ends or stops, the terminal is as it was before, and nothing goes on without it."""
+"""The terminal is restored whenever the app ends or stops, and nothing keeps running without it."""
 
 import os
 import pty
@@ -22,19 +22,19 @@ ends = pytest.mark.parametrize(("number", "code"), ENDINGS, ids=["SIGTERM", "SIG
 
 @pytest.fixture
 def terminal(demo_store: Path) -> Iterator[Terminal]:
-    with opened(demo_store, 80, 24) as found:
-        yield found
+    with opened(demo_store, 80, 24) as terminal:
+        yield terminal
 
 
 @pytest.fixture
 def shell(demo_store: Path) -> Iterator[Terminal]:
-    """The app in a shell with jobs."""
-    with opened(demo_store, 80, 24, shell="sh -i") as found:
-        yield found
+    """Start the app in a shell with job control."""
+    with opened(demo_store, 80, 24, shell="sh -i") as terminal:
+        yield terminal
 
 
 def ask_student(terminal: Terminal) -> None:
-    """Have the student of the first session asked."""
+    """Ask the student of the first session."""
     terminal.press("2")
     terminal.wait_for("o01")
     terminal.press("Enter")
@@ -50,7 +50,7 @@ def check_end(terminal: Terminal, code: int) -> None:
 
 
 def leave(shell: Terminal) -> None:
-    """Leave what a shell has continued."""
+    """Quit an app that a shell has continued."""
     shell.press("q")
     shell.wait_until_given_back()
     shell.type("echo left with $?\n")
@@ -59,16 +59,16 @@ def leave(shell: Terminal) -> None:
 
 @needs_tmux
 @ends
-def test_a_signal_ends_it(terminal: Terminal, number: int, code: int) -> None:
+def test_a_signal_ends_the_app(terminal: Terminal, number: int, code: int) -> None:
     assert not terminal.is_given_back
     terminal.process.send_signal(number)
     check_end(terminal, code)
 
 
 @needs_tmux
-def test_a_signal_ends_it_with_a_dialog_open(terminal: Terminal) -> None:
+def test_a_signal_ends_the_app_with_an_open_dialog(terminal: Terminal) -> None:
     terminal.press("?")
-    terminal.wait_for("Keys that work here")
+    terminal.wait_for("Keys on this screen")
     terminal.process.send_signal(signal.SIGTERM)
     check_end(terminal, 143)
 
@@ -76,7 +76,7 @@ def test_a_signal_ends_it_with_a_dialog_open(terminal: Terminal) -> None:
 @needs_tmux
 @pytest.mark.parametrize("state", ["loading", "writing"])
 @pytest.mark.parametrize(("number", "code"), [(None, 0), *ENDINGS[::2]], ids=["q", "SIGTERM", "SIGINT"])
-def test_it_ends_while_a_student_is_at_work(terminal: Terminal, state: str, number: int | None, code: int) -> None:
+def test_the_app_ends_while_a_student_runs(terminal: Terminal, state: str, number: int | None, code: int) -> None:
     ask_student(terminal)
     terminal.wait_for(state)
     if number is None:
@@ -87,7 +87,7 @@ def test_it_ends_while_a_student_is_at_work(terminal: Terminal, state: str, numb
 
 
 @needs_tmux
-def test_bytes_that_are_no_text_end_nothing(terminal: Terminal) -> None:
+def test_invalid_bytes_do_not_end_the_app(terminal: Terminal) -> None:
     terminal.press("/")
     terminal.send(b"te\xffnt\xc3")
     terminal.send(b"\x1b[1114112;1u\x1b[3:1A")
@@ -99,11 +99,11 @@ def test_bytes_that_are_no_text_end_nothing(terminal: Terminal) -> None:
 
 
 @needs_tmux
-def test_ctrl_z_stops_it_and_fg_continues_it(shell: Terminal) -> None:
+def test_ctrl_z_suspends_the_app_and_fg_continues_it(shell: Terminal) -> None:
     process = shell.process
     shell.press("?")
-    shell.wait_for("Keys that work here")
-    # In a field for several lines it takes back what was typed, but there is none here.
+    shell.wait_for("Keys on this screen")
+    # In a text area, this key would undo; there is none here.
     shell.press("C-z")
     until(lambda: process.status() == psutil.STATUS_STOPPED)
     shell.wait_until_given_back()
@@ -111,7 +111,7 @@ def test_ctrl_z_stops_it_and_fg_continues_it(shell: Terminal) -> None:
     shell.wait_for("a shell")
     shell.resize(100, 30)
     shell.type("fg\n")
-    assert "a shell" not in shell.wait_for("Keys that work here")
+    assert "a shell" not in shell.wait_for("Keys on this screen")
     assert not shell.is_given_back
     shell.press("Escape")
     shell.wait_for("39 pieces · by support")
@@ -119,7 +119,7 @@ def test_ctrl_z_stops_it_and_fg_continues_it(shell: Terminal) -> None:
 
 
 @needs_tmux
-def test_what_was_stopped_from_outside_takes_the_terminal_again(shell: Terminal) -> None:
+def test_the_app_sets_up_the_terminal_again_after_an_outside_stop(shell: Terminal) -> None:
     process = shell.process
     process.send_signal(signal.SIGSTOP)
     until(lambda: process.status() == psutil.STATUS_STOPPED)
@@ -129,24 +129,24 @@ def test_what_was_stopped_from_outside_takes_the_terminal_again(shell: Terminal)
     until(lambda: not shell.is_given_back)
     shell.wait_for("Statement")
     shell.press("j")
-    # Its keys are read once.
+    # Keys are read once.
     shell.wait_for("Outdoor > Hiking + Outdoor > Hiking")
     leave(shell)
 
 
 @needs_tmux
-def test_where_nobody_could_continue_it_it_is_not_stopped(demo_store: Path) -> None:
+def test_the_app_is_not_suspended_without_a_shell(demo_store: Path) -> None:
     with opened(demo_store, 80, 24, shell="") as terminal:
         terminal.press("C-z")
         terminal.press("?")
-        terminal.wait_for("Keys that work here")
+        terminal.wait_for("Keys on this screen")
 
 
-def test_a_terminal_that_goes_away_ends_it(demo_store: Path) -> None:
+def test_losing_the_terminal_ends_the_app(demo_store: Path) -> None:
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
     process = subprocess.Popen(
-        # A session of its own, which does not hear of it when this terminal is closed.
+        # A session of its own, which gets no signal when this terminal closes.
         [sys.executable, "-m", "kdtui", "--db", str(demo_store)],
         stdin=theirs,
         stdout=theirs,

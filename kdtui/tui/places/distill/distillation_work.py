@@ -1,0 +1,259 @@
+"""The work of a distillation in a thread: estimate its cost and its losses, and run it."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict, cast
+
+from kdtui.tui.places.distill.plan import DistillationPlan, plan_from
+from kdtui.workflows.pause_control import PauseControl
+from store.records import FORMATS
+
+if TYPE_CHECKING:
+    from kdtui.workflows.calls.tally import Tally
+    from kdtui.workflows.knowledge.findings import Distilled, Loss
+    from store.records import Format
+    from store.sqlite import Database
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationStep:
+    """The progress of a distillation.
+
+    Attributes:
+        label: what is counted, such as sessions.
+        sessions: number of finished sessions.
+        of: number of all sessions.
+        share: finished share of the whole distillation, 0..1.
+        tally: calls and costs so far; None if no calls cost anything.
+        pending: calls without an answer yet.
+    """
+
+    label: str
+    sessions: int
+    of: int
+    share: float
+    tally: "Tally | None" = None
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FormatResult:
+    """The result for one format.
+
+    Attributes:
+        aftermath: what happened to existing knowledge, in words; empty if nothing did.
+    """
+
+    format: str
+    kept: int
+    rejected: int
+    aftermath: str = ""
+
+    @classmethod
+    def of(cls, distilled: "Distilled") -> "FormatResult":
+        """Return the result of a workflow."""
+        return cls(distilled.format, distilled.kept, distilled.rejected, distilled.aftermath)
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationEstimate:
+    """The expected cost and loss of a distillation.
+
+    Attributes:
+        tally: expected calls and costs; None if no calls cost anything.
+        loss: existing knowledge that is deleted, or can be.
+    """
+
+    tally: "Tally | None"
+    loss: "Loss"
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether the user has to agree to a payment or a deletion."""
+        return bool(self.loss) or (self.tally is not None and bool(self.tally.paid))
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLost:
+    """A session gave no knowledge."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherNote:
+    """A note for the user on how the teacher is asked."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedEarly:
+    """The budget or the teacher stopped the distillation."""
+
+    reason: str
+
+
+class _MiningOptions(TypedDict):
+    """The options of pattern mining."""
+
+    levels: list[int] | None
+    min_support: float
+    max_size: int
+
+
+class DistillationWork:
+    """The work of a distillation; its methods run in threads.
+
+    Attributes:
+        gate: pauses and stops the work.
+        step: the latest progress. It is not posted as messages, since there can be thousands a second.
+    """
+
+    def __init__(self, plan: DistillationPlan) -> None:
+        self.gate = PauseControl()
+        self.step: DistillationStep | None = None
+        self._plan = plan
+
+    def estimate(self, db: "Database") -> Iterator[DistillationEstimate]:
+        """Estimate the cost and the loss."""
+        tally = None
+        if self._plan.teacher == "endpoint":
+            from kdtui.workflows.knowledge.rehearse import rehearsal
+
+            for event in rehearsal(db, self._plan.to_request()):
+                tally = event.tally
+                self.step = DistillationStep(
+                    "sessions looked up", event.sessions, event.of, event.sessions / event.of, tally
+                )
+                if self.gate.closed:
+                    return
+        yield DistillationEstimate(tally, self._loss(db))
+
+    def _loss(self, db: "Database") -> "Loss":
+        """Return what would be deleted, or can be if that depends on the answers."""
+        from kdtui.workflows.knowledge.findings import Loss, loss_by, possible_loss
+
+        if not self._plan.replaces:
+            return Loss()
+        dataset = self._plan.dataset
+        match self._plan.teacher:
+            case "patterns":
+                from kdtui.workflows.knowledge.mine_patterns import find_patterns
+
+                return loss_by(db, find_patterns(db, dataset, **self._mining_options))
+            case "annotations":
+                from kdtui.workflows.knowledge.distill import compose_findings
+
+                return loss_by(db, compose_findings(db, dataset, self._formats, self._plan.limit))
+            case "student":
+                from kdtui.workflows.knowledge.distill_with_student import student_as_teacher
+
+                teacher = student_as_teacher(db, dataset, self._plan.values["student"])
+                return possible_loss(db, dataset, self._formats, teacher)
+        from kdtui.workflows.knowledge.distillation_request import model_as_teacher
+
+        rules: list[Format] = [format for format in self._formats if format == "rule"]
+        return possible_loss(db, dataset, rules, model_as_teacher(self._plan.to_request())) if rules else Loss()
+
+    def run(self, db: "Database") -> Iterator[object]:
+        """Distil. The work ends by itself when the gate is closed."""
+        work = {
+            "endpoint": self._ask_model,
+            "student": self._ask_student,
+            "annotations": self._read_annotations,
+            "patterns": self._mine,
+        }
+        return work[self._plan.teacher](db)
+
+    def _ask_model(self, db: "Database") -> Iterator[object]:
+        from kdtui.workflows.knowledge.distill_with_model import (
+            DistillProgress,
+            DistillStopped,
+            SessionFailed,
+            distil_with_model,
+        )
+        from kdtui.workflows.knowledge.findings import Distilled
+        from models.student_protocol import Noted
+
+        request = self._plan.to_request()
+        for event in distil_with_model(db, request, self.gate):
+            match event:
+                case DistillProgress(format, sessions, of, tally, pending):
+                    # The formats are distilled in turn.
+                    share = (request.formats.index(format) + sessions / of) / len(request.formats)
+                    self.step = DistillationStep(f"sessions for {format}s", sessions, of, share, tally, pending)
+                case SessionFailed(format, session, reason):
+                    yield SessionLost(f"session {session}: no {format}s; {reason}")
+                case DistillStopped(reason, tally):
+                    if self.step is not None:
+                        self.step = replace(self.step, tally=tally, pending=0)
+                    yield StoppedEarly(reason)
+                case Noted(_, text):
+                    yield TeacherNote(text)
+                case Distilled():
+                    yield FormatResult.of(event)
+
+    def _ask_student(self, db: "Database") -> Iterator[object]:
+        """Ask a student one step at a time, so that it stops while the gate is held."""
+        from kdtui.workflows.knowledge.distill_with_student import Begun, distil_with_student
+        from kdtui.workflows.knowledge.findings import Distilled
+        from kdtui.workflows.student.generate import SessionAnswered
+        from models.student_protocol import Noted
+
+        done = of = 0
+        plan = self._plan
+        events = distil_with_student(
+            db, plan.dataset, self._formats, plan.values["student"], plan.limit, plan.seed, replace=plan.replaces
+        )
+        with closing(cast("Generator[object]", events)):
+            for event in events:
+                match event:
+                    case Begun(answered, sessions):
+                        done, of = answered, sessions
+                    case SessionAnswered(session, prediction):
+                        done += 1
+                        if prediction.error is not None:
+                            yield SessionLost(f"session {session.id}: {prediction.error}")
+                    case Noted(_, text):
+                        yield TeacherNote(text)
+                    case Distilled():
+                        yield FormatResult.of(event)
+                self.step = DistillationStep("sessions", done, of, done / of)
+                self.gate.wait()
+                if self.gate.closed:
+                    return
+
+    def _read_annotations(self, db: "Database") -> Iterator[object]:
+        from kdtui.workflows.knowledge.distill import distil_annotations
+
+        for format in self._formats:
+            if self.gate.closed:
+                return
+            for each in distil_annotations(
+                db, self._plan.dataset, [format], self._plan.limit, self._plan.seed, replace=self._plan.replaces
+            ):
+                yield FormatResult.of(each)
+
+    def _mine(self, db: "Database") -> Iterator[object]:
+        from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+
+        plan = self._plan
+        yield FormatResult.of(mine_patterns(db, plan.dataset, **self._mining_options, replace=plan.replaces))
+
+    @property
+    def _mining_options(self) -> "_MiningOptions":
+        values = self._plan.values
+        default_levels = plan_from({}).values["levels"]
+        # The default levels are mined as far as the products have them; other levels have to exist.
+        levels = None if values["levels"] == default_levels else [int(each) for each in values["levels"].split(",")]
+        return {
+            "levels": levels,
+            "min_support": float(values["min_support"]),
+            "max_size": int(values["max_size"]),
+        }
+
+    @property
+    def _formats(self) -> "list[Format]":
+        return [format for format in FORMATS if format in self._plan.formats]
