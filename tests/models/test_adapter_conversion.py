@@ -170,7 +170,7 @@ def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
         ({"trainable_token_indices": [1]}, "trainable_token_indices=[1]"),
         ({"target_modules": ["q_proj", "lm_head"]}, "changes of lm_head"),
         ({"target_modules": ["model.embed_tokens"]}, "changes of embed_tokens"),
-        ({"peft_type": "LOHA"}, "no LOHA"),
+        ({"peft_type": "LOHA"}, "not LOHA"),
         ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa'"),
         ({"init_lora_weights": "pissa_niter_16"}, "init_lora_weights='pissa_niter_16'"),
         ({"init_lora_weights": "olora"}, "init_lora_weights='olora'"),

@@ -191,7 +191,7 @@ def test_weights_of_another_size_or_overflow_give_one_sentence() -> None:
         weighted_sum([("a", small, 1.0), ("b", wide, 1.0)])
     for spoiled in (np.inf, np.nan, 3e38):
         broken = {"q": Delta(small["q"].a, np.full((6, 2), spoiled, np.float32), 2.0)}
-        with pytest.raises(ModelError, match="what they add to q is no number"):
+        with pytest.raises(ModelError, match="what they add to q is not a number"):
             weighted_sum([("a", broken, 1.0)])
 
 
