@@ -25,7 +25,7 @@ from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
-from models.sft.protocol import StatusRequest
+from models.sft.protocol import StatusAnswer, StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
 from store.records import HostSettings
@@ -371,7 +371,7 @@ def test_one_connection_serves_all_commands_and_is_closed_afterwards(server: ssh
 
     asked(host, lambda client: client.send_code())
     before = (server.folder / "sshd.log").read_text().count("Accepted publickey")
-    assert asked(host, many) == [{}] * 6
+    assert asked(host, many) == [StatusAnswer({})] * 6
     assert (server.folder / "sshd.log").read_text().count("Accepted publickey") == before + 1
     assert server.process is not None
     until(lambda: not children(server.process.pid))  # type: ignore[union-attr]

@@ -56,7 +56,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
 ) -> None:
     result = launch(kdtui, base, "far-one", "--host", "far", "--epochs", 8)
     assert result.code == 0, result.err
-    assert "bringing tiny.gguf to far" in result.err
+    assert "copying tiny.gguf to far" in result.err
     assert "it runs on far as process" in result.err
     job = workdir / "jobs" / "far-one"
     pid = starter(job)
@@ -363,7 +363,7 @@ def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base
     client = subprocess.Popen([sys.executable, "-m", "kdtui", *command], stderr=subprocess.PIPE, text=True)
     assert client.stderr is not None
     # It has been prepared on this machine, and is being uploaded.
-    assert "training torn:" in client.stderr.readline()
+    assert "training torn is in" in client.stderr.readline()
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     time.sleep(random.Random(seed).uniform(0, 2))
