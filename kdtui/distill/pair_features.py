@@ -80,8 +80,7 @@ def features(session: Session, kind: SessionKind, vectors: TextVectors | None) -
     """Compute the features of a session: (pairs, features), rows in the order of `pairs_of`, columns by feature name.
 
     A pair is described by itself and in relation to its session: two products that are similar to all others are
-        bundled
-    less often than two that are similar only to each other.
+    bundled less often than two that are similar only to each other.
     """
     return np.concatenate(features_alike([session], kind, vectors))
 

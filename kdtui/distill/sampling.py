@@ -38,8 +38,7 @@ def by_length(sessions: Sequence[Session], seed: int) -> list[str]:
     """Order sessions so that any beginning has short and long sessions in the same proportion as the whole.
 
     Each length is spread evenly over the order: the n-th of m sessions of a length is at (n - u)/m of it, with one
-        random
-    u per length.
+    random u per length.
     """
     rng = random.Random(seed)
     length_of = {session.id: len(session.items) for session in sessions}

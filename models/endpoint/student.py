@@ -96,8 +96,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         """Answer sessions as they arrive; the first to finish comes first.
 
         The confidence is the same for all bundles of a session: the geometric mean of the probabilities of the answer's
-            tokens
-        if the server returns them, otherwise one half.
+        tokens if the server returns them, otherwise one half.
 
         If a server was never reached, the run ends at once. If it disappears later, the sessions that it was asked
         fail. The run ends when twice as many requests in a row as can run at a time got no answer.

@@ -160,8 +160,7 @@ def answer_split(
     """Answer the sessions that the run has no answer for yet. Each is stored before it is yielded.
 
     The answers of a student that costs nothing are stored together, about half a second of work at a time: committing
-        each
-    of them would take longer than computing it. Other answers are stored at once.
+    each of them would take longer than computing it. Other answers are stored at once.
     """
     events: list[GenerateEvent] = []
     work, began = 0.0, monotonic()

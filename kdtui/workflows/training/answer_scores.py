@@ -105,8 +105,7 @@ def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) 
     """Return the pair F1 of each session; nan if its answer is unusable.
 
     Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on
-        the
-    session itself would flatter.
+    the session itself would flatter.
     """
     truths = [true_bundles(session) for session in sessions]
     values: Values = []
