@@ -202,7 +202,7 @@ async def test_the_form_shows_the_plan_and_the_command_before_anything_begins(
         expected = f"kdtui study run rq3 --dataset outdoor --student {study_base} --seeds 2 --split valid"
         assert app.screen.command == expected  # type: ignore[attr-defined]
         for name, value, problem in (
-            ("seeds", "0", "seeds: a whole number between 1 and 1,000"),
+            ("seeds", "0", "seeds: a whole number between 1 and 1,000, or nothing for the default"),
             ("datasets", "indoor", "there is no dataset 'indoor'; there are: outdoor"),
             ("hosts", "far", "there is no host 'far'; there are: local"),
         ):
