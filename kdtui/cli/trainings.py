@@ -274,7 +274,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         fetch_adapter(store, name)
         row = finish_job(store, name)
     if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r} failed: {row.status.reason}")
+        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
     if row.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
         if row.job.evaluate:

@@ -187,7 +187,7 @@ def test_a_lost_server_leaves_finished_cells_unchanged(run: Kdtui, kdtui: Kdtui,
     assert again.code == 1
     assert "refuses the key in" in again.err
     assert "its answers stay as they are" in again.err
-    assert "2 finished cells could not be tried again" in again.err
+    assert "2 finished cells could not be retried" in again.err
     assert cells(kdtui) == before
     server.refuses = lambda _: None
     assert run("--retry-failed").code == 0
