@@ -206,11 +206,10 @@ class _AnswerPrinter:
     Attributes:
         seen: number of sessions.
         failed: number of sessions that the student could not answer.
-        empty: number of sessions in which the student found no bundle.
     """
 
     def __init__(self, output: Output, *, live: LiveLines | None = None) -> None:
-        self.seen = self.failed = self.empty = 0
+        self.seen = self.failed = 0
         self._output = output
         self._live = live
         # By the id() of the session that the student is asked: that part, the whole session, and its positions there.
@@ -303,7 +302,6 @@ class _AnswerPrinter:
             self.say(f"kdtui: session {session.id}: {prediction.error}")
             return
         bundles = prediction.bundles or ()
-        self.empty += not bundles
         bundles = tuple(replace(bundle, positions=_in_whole_session(bundle.positions, positions)) for bundle in bundles)
         self._print(session, bundles, positions, choice)
         self._show_partial()
