@@ -275,7 +275,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (change_weights(lambda w: {k.replace("layers.1", "layers.9"): v for k, v in w.items()}), "layers.9"),
         (change_weights(lambda w: w | {KEY: w[KEY] * float("nan")}), "is not a number; its weights are damaged"),
         (change_weights(lambda w: w | {"evil": w[KEY].clone()}), "cannot hold evil"),
-        (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: there is no such file"),
+        (lambda folder: (folder / CONFIG).unlink(), f"{CONFIG}: this file is missing"),
         (only_gguf(lambda data: data[:-9000]), "first.gguf: this adapter cannot be read"),
         (only_gguf(lambda data: data[:300]), "first.gguf: this adapter cannot be read"),
         (only_gguf(huge_list), "first.gguf: this adapter cannot be read"),

@@ -115,7 +115,8 @@ def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
 
 def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
     settings = settings_for(str(model))
-    kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
+    first = kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
+    assert first.code == 0, first.err
     before = calibrations(db, "outdoor", settings)
     keep_calibrations(db, "outdoor", settings, [], "pairs")
     db.execute("UPDATE calibrations SET session_f1 = NULL")

@@ -111,7 +111,7 @@ def with_folder(folder: Path, name: str) -> None:
         (lambda folder: change(folder, more=1), "unknown field"),
         (lambda folder: change(folder, routes=[]), "two to 100 routes"),
         (lambda folder: change(folder, mean={}), "of different features"),
-        (lambda folder: change(folder, spread={"ln(products)": 0}), "is above 0"),
+        (lambda folder: change(folder, spread={"ln(products)": 0}), "must be above 0"),
         (lambda folder: change(folder, centres={"a": [1], "b": [1, 2]}), "different numbers of dimensions"),
         (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
