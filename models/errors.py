@@ -32,4 +32,6 @@ class Cancelled(Exception):
 
 def not_finite(file: str) -> str:
     """Return the message for a model that computes NaN."""
-    return f"{file}: the model computes NaN instead of numbers; its weights are damaged, so fetch or quantize it again"
+    return (
+        f"{file}: the model computes values that are not finite; its weights are damaged, so fetch or quantize it again"
+    )

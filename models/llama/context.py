@@ -185,7 +185,7 @@ class LlamaContext:
             return not_finite(str(self._model.path))
         adapters = ", ".join(f"{adapter.path} x {adapter.scale:g}" for adapter in self._adapters)
         return (
-            f"{self._model.path}: with the adapter {adapters} the model computes NaN instead of numbers; lower its "
+            f"{self._model.path}: with the adapter {adapters} the model computes values that are not finite; lower its "
             "weight (such as NAME=0.5), or leave it out with --adapter none"
         )
 

@@ -40,7 +40,7 @@ def test_an_evaluation_of_a_damaged_model_ends_with_one_sentence(kdtui: Kdtui, t
     model = make_model(tmp_path / "damaged.gguf", norm=math.nan)
     result = kdtui("evaluate", "--student", model, "--strategy", "list", "--json")
     assert (result.code, result.out) == (1, "")
-    assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes NaN instead of numbers")
+    assert result.err.splitlines()[-1].startswith(f"kdtui: {model}: the model computes values that are not finite")
 
 
 def test_a_stored_answer_with_a_confidence_of_nan_is_a_failure(kdtui: Kdtui, db: Database) -> None:

@@ -120,7 +120,7 @@ def _check_question(question: Question, refuse: Any) -> None:
         formats_of(value, refuse)
     for ratio in question.ratio or ():
         if not 0 < ratio <= 1:
-            raise refuse(f"a ratio is above 0 and at most 1, not {ratio:g}")
+            raise refuse(f"a ratio must be above 0 and at most 1, not {ratio:g}")
     for sessions in question.training_sessions or ():
         _check_whole("training_sessions", sessions, 1, refuse)
     for rank in question.rank:

@@ -119,7 +119,7 @@ def training_estimate_in_words(estimate: TrainingEstimate, plan: TrainingPlan) -
     ]
     memory = None if estimate.memory_bytes is None else f"{estimate.memory_bytes / 1e9:,.1f} GB"
     if estimate.seconds is None:
-        least = "" if memory is None else f"; just its weights need {memory}"
+        least = "" if memory is None else f"; its weights alone need {memory}"
         return [*lines, f"time and memory {estimate.by}{least}"]
     lines.append(f"about {duration(estimate.seconds)} and {memory} of memory, {estimate.by}")
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

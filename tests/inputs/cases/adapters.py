@@ -124,7 +124,7 @@ CASES = [
             ("an infinite weight", ("one=-inf",), "one: the weight of an adapter is a number such as 0.5, not -inf"),
             ("themselves", ("one", "one=2"), "one is named twice; name it once, with the sum of its weights"),
             ("one that does not exist", ("one", "tow"), "there is no adapter 'tow'"),
-            ("a base", ("one", "{tmp}/base.gguf"), "{tmp}/base.gguf: this is no adapter"),
+            ("a base", ("one", "{tmp}/base.gguf"), "{tmp}/base.gguf: this is not an adapter"),
         )
     ),
     Case(

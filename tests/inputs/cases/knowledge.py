@@ -110,7 +110,7 @@ CASES = [
         Case(
             f"a sample of a ratio of {ratio}",
             ("sample", "create", "x", f"--ratio={ratio}"),
-            "a ratio is above 0 and at most 1",
+            "a ratio must be above 0 and at most 1",
             before=DISTILLED,
         )
         for ratio in ("0", "-0.5", "1.01", "nan", "inf")

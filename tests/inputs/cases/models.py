@@ -21,7 +21,7 @@ def _adapter() -> bytes:
 _DAMAGED = {"damaged.gguf": _model(math.nan)}
 _SOUND = {"sound.gguf": _model(), "strong.gguf": _adapter()}
 _IS_DAMAGED = (
-    "{tmp}/damaged.gguf: the model computes NaN instead of numbers; its weights are damaged, so fetch or "
+    "{tmp}/damaged.gguf: the model computes values that are not finite; its weights are damaged, so fetch or "
     "quantize it again"
 )
 
@@ -53,7 +53,7 @@ CASES = [
             before=(DEMO,),
         )
         for scale, expected in (
-            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes NaN instead of numbers"),
+            ("1e38", "with the adapter {tmp}/strong.gguf x 1e+38 the model computes values that are not finite"),
             ("1e40", "the scale of an adapter is a number such as 0.5, not 1e+40"),
             ("-1e40", "the scale of an adapter is a number such as 0.5, not -1e+40"),
             ("inf", "the scale of an adapter is a number such as 0.5, not inf"),

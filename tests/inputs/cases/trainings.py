@@ -80,7 +80,7 @@ CASES = [
     Case(
         "a training of intents with other knowledge than its adapter",
         (*_LAUNCH, "x", "--from", "shipped", "--knowledge", "rule"),
-        "a student that writes intents alone takes the bundles from patterns",
+        "a student that writes only intents takes the bundles from patterns",
         before=(DEMO,),
     ),
     Case(

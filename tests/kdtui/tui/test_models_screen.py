@@ -127,7 +127,7 @@ async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
         for part in (
             "training tuned",
             "fits right: yes",
-            "fits smollm2: it is 576 wide",
+            "fits smollm2: its width is 576",
             "it was trained on other weights than those of other.gguf",
             "seed 7",
             "end_of_answer <|im_end|>",

@@ -106,7 +106,7 @@ async def test_fields_follow_an_adapter_that_writes_only_intents(
         await opened(pilot, place, settle, until)
         await fill(pilot, adapter="namer")
         assert disabled(app) - {"strategy"} == KNOWLEDGE
-        assert reason(app, "pattern").startswith("the adapter namer writes intents alone")
+        assert reason(app, "pattern").startswith("the adapter namer writes only intents")
         if place == "models":
             assert "there is no strategy to choose" in shown(app, "#form-problem")
         else:
