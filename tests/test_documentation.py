@@ -4,6 +4,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from typer.core import TyperGroup
 
+from models.embedded import SHIPPED_FOLDER
 from tests.help_pages import PAGES as COMMANDS
 from tests.help_pages import parse
 
@@ -130,3 +132,10 @@ def test_each_path_in_the_code_of_this_repository_exists(page: Path) -> None:
             "[A-Z]{2}", code
         ):
             assert (ROOT / code).exists(), code
+
+
+def test_the_card_of_the_student_has_the_hash_of_each_file_of_weights() -> None:
+    card = (SHIPPED_FOLDER / "README.md").read_text(encoding="utf-8")
+    for path in SHIPPED_FOLDER.iterdir():
+        if path.suffix in (".gguf", ".safetensors") or path.name == "pairs.json":
+            assert f"| `{path.name}` | `{sha256(path.read_bytes()).hexdigest()}` |" in card
