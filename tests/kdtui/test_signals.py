@@ -149,3 +149,40 @@ def test_an_unanswered_question_changes_nothing(db: Database, number: int, code:
     os.close(theirs)
     os.close(ours)
     assert count(db, "datasets") == 1
+
+
+_READING = """
+import sys, threading
+from kdtui import __main__
+
+has_read = threading.Event()
+
+def read():
+    sys.stdin.buffer.read(1)
+    has_read.set()
+    sys.stdin.buffer.read()
+
+def command(open_app):
+    threading.Thread(target=read, daemon=True).start()
+    has_read.wait()
+    print("done")
+    sys.exit(3)
+
+__main__.run_command_line = command
+__main__.main()
+"""
+
+
+def test_a_command_ends_while_a_thread_still_reads_stdin() -> None:
+    """Python itself aborts then, if the thread is in the middle of a read."""
+    for _ in range(3):
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [sys.executable, "-c", _READING], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write("x")
+            process.stdin.flush()
+            assert process.wait(60) == 3
+            out, err = process.communicate()
+            assert (out, err) == ("done\n", "")
