@@ -1,9 +1,11 @@
 """The program: the command line, or the app if no command is given. Neither imports the other."""
 
+import sys
 from pathlib import Path
 from threading import enumerate
 
 from kdtui.cli import run_command_line
+from kdtui.exchange.read_ahead import READER
 
 
 def main() -> None:
@@ -11,12 +13,16 @@ def main() -> None:
     try:
         run_command_line(_open_app)
     except SystemExit as end:
-        # A daemon thread may be waiting for stdin. Python would abort when it closes stdin at its exit.
-        if isinstance(end.code, int) and any(thread.daemon for thread in enumerate()):
+        # A thread may still be waiting for stdin. Python would abort when it closes stdin at its exit.
+        if isinstance(end.code, int) and sys.stdin is sys.__stdin__ and _is_reading():
             from kdtui.tui.leaving import end_at_once
 
             end_at_once(end.code)
         raise
+
+
+def _is_reading() -> bool:
+    return any(thread.daemon and thread.name == READER for thread in enumerate())
 
 
 def _open_app(database: Path) -> int:

@@ -8,6 +8,9 @@ from typing import Generic, TypeVar
 _AHEAD = 256
 """Values to read in advance."""
 
+READER = "read ahead"
+"""Name of the threads that read."""
+
 Value = TypeVar("Value")
 
 
@@ -26,7 +29,7 @@ class ReadAhead(Generic[Value]):
         self._values: Queue[Value | _End] = Queue(_AHEAD)
         self._error: Exception | None = None
         # A daemon thread, so an endless source does not keep the program from exiting.
-        Thread(target=self._read, args=[source], name="read ahead", daemon=True).start()
+        Thread(target=self._read, args=[source], name=READER, daemon=True).start()
 
     def __iter__(self) -> Iterator[Value | None]:
         while True:

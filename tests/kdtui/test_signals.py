@@ -163,7 +163,7 @@ def read():
     sys.stdin.buffer.read()
 
 def command(open_app):
-    threading.Thread(target=read, daemon=True).start()
+    threading.Thread(target=read, name="read ahead", daemon=True).start()
     has_read.wait()
     print("done")
     sys.exit(3)
