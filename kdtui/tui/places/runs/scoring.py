@@ -73,6 +73,21 @@ class NumbersActivity(Activity):
         missing: the numbers that were missing at the start.
     """
 
+    @classmethod
+    def replacing(
+        cls,
+        running: "NumbersActivity | None",
+        database: Path,
+        missing: MissingNumbers | None,
+        post: Callable[[Message], object],
+    ) -> "NumbersActivity | None":
+        """Cancel the running activity, and return a new one; None if nothing is missing that it does not compute."""
+        if missing is None or (running is not None and running.missing.includes(missing)):
+            return None
+        if running is not None:
+            running.cancel()
+        return cls(database, missing, post)
+
     def __init__(self, database: Path, missing: MissingNumbers, post: Callable[[Message], object]) -> None:
         self.missing = missing
         stop = Event()

@@ -138,14 +138,10 @@ class RunsScreen(RunListScreen):
     def _compute(self) -> None:
         """Compute missing numbers; prompt sizes only if they are visible."""
         missing = self.known.missing(tokens=self.plotted == "tokens" or "tokens" in self.query_one(RowTable).sorts)
-        if missing is None:
-            return
-        if self._computing is not None:
-            if self._computing.missing.includes(missing):
-                return
-            self._computing.cancel()
-        self._computing = NumbersActivity(self.database, missing, self.post_message)
-        self.kdtui.begin(self._computing)
+        activity = NumbersActivity.replacing(self._computing, self.database, missing, self.post_message)
+        if activity is not None:
+            self._computing = activity
+            self.kdtui.begin(activity)
 
     def on_run_scored(self, message: RunScored) -> None:
         """Show the scores of a run."""

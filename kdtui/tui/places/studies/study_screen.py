@@ -146,14 +146,10 @@ class StudyScreen(StudyActions):
     def _compute(self, snapshot: StudySnapshot) -> None:
         """Compute the missing scores of finished cells, and the floors over their sessions."""
         missing = self.scores.missing(snapshot)
-        if missing is None:
-            return
-        if self._computing is not None:
-            if self._computing.missing.includes(missing):
-                return
-            self._computing.cancel()
-        self._computing = NumbersActivity(self.database, missing, self.post_message)
-        self.kdtui.begin(self._computing)
+        activity = NumbersActivity.replacing(self._computing, self.database, missing, self.post_message)
+        if activity is not None:
+            self._computing = activity
+            self.kdtui.begin(activity)
 
     def on_run_scored(self, message: RunScored) -> None:
         """Colour the cells of a run."""
