@@ -35,7 +35,7 @@ from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, new_key
 from store.records import HostSettings, TrainingSettings
-from tests import sshd
+from tests.support import sshd
 
 _RUNS = 3
 _HOSTS, _JOBS = 5, 50

@@ -5,11 +5,9 @@ import json
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import hypothesis
 import pytest
@@ -18,9 +16,11 @@ from kdtui.jobs.ssh import SSH_COMMAND
 from models.embedded import embedded_student
 from store.database import open_database
 from store.sqlite import Database
-from tests import processors, sshd
-from tests.fake_chat_server import Serve, serving
-from tests.needs import NO_SSHD
+from tests.support import processors, sshd
+from tests.support.commands import Kdtui, Result
+from tests.support.fake_chat_server import Serve, serving
+from tests.support.needs import NO_SSHD
+from tests.support.repository import ROOT
 
 # Tests in the background of a shell ignore interrupts, and their child processes would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -50,7 +50,7 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+REAL_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -150,22 +150,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sshd.Ssh
         yield found
 
 
-@dataclass(frozen=True)
-class Result:
-    """The exit code and the output of a command."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The JSON objects on stdout."""
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
 @pytest.fixture
-def kdtui(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def kdtui(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     """Run a command line in this process: `kdtui("data", "ls")`."""
     from kdtui.__main__ import main
 

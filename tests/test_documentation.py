@@ -14,10 +14,10 @@ from markdown_it.token import Token
 from typer.core import TyperGroup
 
 from models.embedded import SHIPPED_FOLDER
-from tests.help_pages import PAGES as COMMANDS
-from tests.help_pages import parse
+from tests.support.help_pages import PAGES as COMMANDS
+from tests.support.help_pages import parse
+from tests.support.repository import ROOT
 
-ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 CODE_GUIDES = [ROOT / f"{name}.md" for name in ("ARCHITECTURE", "CONTRIBUTING", "SECURITY")]
 GUIDES = [

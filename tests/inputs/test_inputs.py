@@ -3,14 +3,13 @@
 To try another input, add a line to one of the tables there, or a module with a table `CASES` of its own.
 """
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.inputs.case import Case
+from tests.support.commands import Kdtui
 
 CASES: list[Case] = [
     case
@@ -20,9 +19,7 @@ CASES: list[Case] = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.situation)
-def test_an_input_gets_the_expected_answer(
-    case: Case, kdtui: Callable[..., Any], tmp_path: Path, outdoor: Path
-) -> None:
+def test_an_input_gets_the_expected_answer(case: Case, kdtui: Kdtui, tmp_path: Path, outdoor: Path) -> None:
     def filled(text: str) -> str:
         return text.replace("{tmp}", str(tmp_path)).replace("{outdoor}", str(outdoor))
 

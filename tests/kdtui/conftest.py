@@ -11,16 +11,15 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.studies.run import run_study
-from kdtui.workflows.studies.spec import Spec, TrainingOptions
-from kdtui.workflows.studies.spec_files import changed_spec, preset, to_toml
+from kdtui.workflows.studies.spec_files import to_toml
 from store.database import open_database
 from store.hosts import Host
 from store.records import HostSettings
 from store.sqlite import Database
 from store.studies import save_study
-from tests import sshd
-from tests.launching import train_in_this_process
-from tests.models.tiny import make_model
+from tests.support import sshd
+from tests.support.tiny import make_model
+from tests.support.tiny_studies import small, train_here
 
 
 @pytest.fixture
@@ -42,13 +41,6 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
     return Host("far", "gpu", str(tmp_path / 'it\'s a "work" dir'), HostSettings(python=sys.executable))
 
 
-def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run trainings in this process, with the real trainer, which then need not be imported each time."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
-    # A random model writes until its context is full.
-    monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
-
-
 @pytest.fixture(scope="session")
 def study_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model to study."""
@@ -63,12 +55,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (files("kdtui") / "demo_data" / "outdoor.jsonl").open(encoding="utf-8") as lines:
         path.write_text("".join(line for line in lines if json.loads(line)["session"] in wanted), encoding="utf-8")
     return path
-
-
-def small(name: str, base: Path) -> Spec:
-    """A preset with a tiny student that trains quickly."""
-    training = TrainingOptions(epochs=1, learning_rate=0.003, batch_tokens=30000, longest=4000)
-    return changed_spec(preset(name, ["outdoor"]), student=(str(base),), training=training)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import pytest
 
 from models.llama.context import LlamaContext, TokenRun
 from models.sft.base import Base, load_base
-from tests.models.tiny import make_model
-from tests.models.tiny_job import WORDS, line, write_job
+from tests.support.tiny import make_model
+from tests.support.tiny_job import WORDS, line, write_job
 
 
 @pytest.fixture

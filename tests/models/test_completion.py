@@ -14,9 +14,7 @@ from models.endpoint.student import EndpointStudent
 from models.errors import ModelError
 from models.messages import Message
 from models.student_protocol import Answered, Refused, SessionTask
-from tests.fake_chat_server import Fake, Serve
-
-GOOD = json.dumps({"bundles": [{"products": [1, 2], "intent": "night outside"}]})
+from tests.support.fake_chat_server import GOOD, Fake, Serve
 
 
 def answer(finish: str = "stop", usage: object = None, **message: object) -> bytes:

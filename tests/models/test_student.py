@@ -20,31 +20,14 @@ from models.llama.model import LlamaModel
 from models.llama.strategies import make_strategy
 from models.llama.student import Student
 from models.messages import Message
-from models.student_protocol import Answered, Form, Grew, Refused, SessionTask, StrategyName, StudentEvent
+from models.student_protocol import Answered, Grew, Refused, StrategyName, StudentEvent
+from tests.support.student_answers import answer, answers, task
 
 
 @pytest.fixture(scope="module")
 def student() -> Iterator[Student]:
     with Student(embedded_student(), context=1024) as loaded:
         yield loaded
-
-
-def task(key: object, titles: list[str]) -> SessionTask:
-    def ask(_: Form, order: Sequence[int]) -> list[Message]:
-        lines = "\n".join(f"{number}. {titles[position - 1]}" for number, position in enumerate(order, start=1))
-        return [Message("system", "Write bundles."), Message("user", lines)]
-
-    return SessionTask(key, len(titles), ask)
-
-
-def answers(student: Student, sessions: Sequence[list[str]]) -> dict[int, list[WrittenBundle]]:
-    """Answer sessions with these titles together; return the answers by index."""
-    events = student.answer(task(place, titles) for place, titles in enumerate(sessions))
-    return {cast("int", event.key): list(event.bundles) for event in events if isinstance(event, Answered)}
-
-
-def answer(student: Student, titles: list[str]) -> list[WrittenBundle]:
-    return answers(student, [titles])[0]
 
 
 def check(bundles: list[WrittenBundle], products: int) -> None:

@@ -5,7 +5,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from store.jobs import get_job
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
 from store.location import default_path
 from store.sqlite import Database
-
-Kdtui = Callable[..., Any]
+from tests.support.commands import Kdtui
 
 
 def test_a_new_file_has_foreign_keys_and_a_write_ahead_log(db: Database) -> None:

@@ -14,7 +14,7 @@ from store.calls import record_call
 from store.database import open_database
 from store.errors import Busy, explain
 from store.sqlite import Database
-from tests.locking import begun, said, writing
+from tests.support.locking import begun, said, writing
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from models.adapters.base_shape import base_shape
 from models.adapters.deltas import Delta
 from models.adapters.folder import write_adapter
 from tests.inputs.case import Case
-from tests.models.tiny import WIDTH, make_adapter, make_model
+from tests.support.tiny import WIDTH, make_adapter, make_model
 
 
 def _folder(rank: int = 2) -> dict[str, bytes]:

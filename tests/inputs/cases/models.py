@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.inputs.case import DEMO, Case
-from tests.models.tiny import make_adapter, make_model
+from tests.support.tiny import make_adapter, make_model
 
 
 def _model(norm: float = 1.0) -> bytes:

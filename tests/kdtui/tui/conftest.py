@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
@@ -24,16 +24,13 @@ from models.sft.job_files import identity
 from store.database import open_database
 from store.dataset_writer import write_dataset
 from store.records import Session
-from tests.acting import rest
-from tests.kdtui.tui.event_loop import watched
-from tests.kdtui.tui.runs_place import add_run
-from tests.waiting import PATIENCE
+from tests.support.acting import rest
+from tests.support.event_loop import watched
+from tests.support.runs_place import add_run
+from tests.support.screens import MakeStore, Settle, Until
+from tests.support.waiting import PATIENCE
 
 OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
-
-MakeStore = Callable[[Sequence[Session]], Path]
-Settle = Callable[[Pilot[None]], Awaitable[None]]
-Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,12 @@
 """Screens are readable in any theme, without colours, and in a small terminal."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
 import pytest
-from rich.color import Color
 from rich.segment import Segment
 from textual.events import Paste
-from textual.pilot import Pilot
 from textual.widgets import Input
 
 from kdtui.tui.action import PLACES
@@ -17,9 +15,9 @@ from kdtui.tui.config import THEMES, Config
 from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar, shortened
-from tests.acting import act
-
-Settle = Callable[[Pilot[None]], Awaitable[None]]
+from tests.support.acting import act
+from tests.support.painted import contrast
+from tests.support.screens import Settle
 
 COLOURED = [theme for theme in THEMES if not theme.startswith("ansi")]
 ANSI = [theme for theme in THEMES if theme.startswith("ansi")]
@@ -40,23 +38,6 @@ def text_of(app: KdtuiApp) -> list[str]:
 def rows_in_sight(app: KdtuiApp) -> int:
     table = app.screen.query(RowTable).first()
     return table.size.height - 1
-
-
-def luminance(colour: Color) -> float:
-    def linear(value: int) -> float:
-        share = value / 255
-        return share / 12.92 if share <= 0.03928 else ((share + 0.055) / 1.055) ** 2.4
-
-    red, green, blue = (linear(value) for value in colour.get_truecolor())
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(segment: Segment) -> float:
-    assert segment.style is not None
-    assert segment.style.color is not None
-    assert segment.style.bgcolor is not None
-    dark, light = sorted(map(luminance, (segment.style.color, segment.style.bgcolor)))
-    return (light + 0.05) / (dark + 0.05)
 
 
 def segments_with(app: KdtuiApp, text: str) -> Iterator[Segment]:

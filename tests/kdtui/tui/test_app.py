@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from rich.table import Table
 from textual.command import CommandList, CommandPalette
 from textual.events import Key
-from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from kdtui.tui.action import PLACES
@@ -27,10 +26,8 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from tests.acting import act, rest
-
-Settle = Callable[[Pilot[None]], Awaitable[None]]
-Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+from tests.support.acting import act, rest
+from tests.support.screens import Settle, Until
 
 
 class PlainForm(Form[dict[str, str]]):

@@ -1,21 +1,18 @@
 """Random keys, clicks and sizes cause no fault."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 
 import pytest
 from textual.errors import NoWidget
-from textual.pilot import Pilot
 
 from kdtui.errors import KdtuiError
 from kdtui.tui.actions import keys_of
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
-
-Settle = Callable[[Pilot[None]], Awaitable[None]]
+from tests.support.screens import Settle
 
 STEPS = 5000
 PARTS = 4

@@ -9,9 +9,9 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from store.database import open_database
-from tests.kdtui.tui.real_terminal import Terminal, opened
-from tests.models.tiny import make_model
-from tests.needs import needs_tmux
+from tests.support.needs import needs_tmux
+from tests.support.real_terminal import Terminal, opened
+from tests.support.tiny import make_model
 
 pytestmark = needs_tmux
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.kdtui.tui.real_terminal import Terminal, opened
-from tests.needs import needs_tmux
-from tests.waiting import until
+from tests.support.needs import needs_tmux
+from tests.support.real_terminal import Terminal, opened
+from tests.support.waiting import until
 
 ENDINGS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 

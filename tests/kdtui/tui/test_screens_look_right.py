@@ -38,8 +38,8 @@ from store.sessions import iter_sessions
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, finish_step, save_study
 from tests.kdtui.tui.conftest import OUTDOOR, copy_store
+from tests.support.screens import Settle
 
-Settle = Callable[[Pilot[None]], Awaitable[None]]
 LooksRight = Callable[..., Awaitable[None]]
 
 SMALL, LARGE = (80, 24), (200, 50)

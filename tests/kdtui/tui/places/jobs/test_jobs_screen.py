@@ -1,0 +1,466 @@
+"""The place Jobs: trainings and hosts, their states, and the actions on them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from textual.widgets import Static
+
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
+from kdtui.tui.places.jobs.host_dialog import HostDialog
+from kdtui.tui.places.jobs.screen import JobsScreen
+from kdtui.tui.places.jobs.training_screen import TrainingScreen
+from kdtui.tui.widgets.readable import Readable
+from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
+from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, PID
+from models.sft.processes import start_trainer
+from models.sft.state import JobStatus
+from store.database import open_database
+from store.records import TrainingSettings
+from tests.support import sshd
+from tests.support.acting import act
+from tests.support.jobs_place import (
+    HOSTILE,
+    LONG,
+    SIZES,
+    is_idle,
+    log,
+    make_job,
+    metrics,
+    opened,
+    register_host,
+    rows,
+    shown,
+    toasts,
+    wait_for,
+)
+from tests.support.needs import needs_sshd
+from tests.support.screens import Settle, Until
+from tests.support.stubborn_process import stubborn
+from tests.support.tiny import make_model
+
+# The list
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle, size: tuple[int, int]) -> None:
+    app = opened(empty_store)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        assert "kdtui demo" in shown(app, "#notice")
+        assert "kdtui host add NAME --ssh ALIAS" in shown(app, "#no-hosts")
+        await act(pilot, "jobs.new")
+        await settle(pilot)
+        assert "there is no dataset yet; D imports the demo, and i your own sessions" in toasts(app)
+        await act(pilot, "jobs.check")
+        await act(pilot, "training.cancel")
+        await settle(pilot)
+        assert "there is no host; kdtui host add" in toasts(app)
+        assert "there is no training" in toasts(app)
+
+
+async def test_with_a_dataset_a_key_starts_the_first_training(demo_store: Path, settle: Settle) -> None:
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert "There is no training yet. n starts one" in shown(app, "#notice")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_trainings_are_listed_in_all_their_states(
+    demo_store: Path, settle: Settle, until: Until, sleeper: str, size: tuple[int, int]
+) -> None:
+    make_job(demo_store, "fresh", {})
+    make_job(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40)})
+    make_job(demo_store, "halted", {EXIT_CODE: "143", METRICS: metrics(7)})
+    make_job(demo_store, "wild", {EXIT_CODE: "1", LOG: f"step 1\n{HOSTILE}\n"})
+    quiet = make_job(demo_store, "quiet", {PID: sleeper, METRICS: metrics(3)})
+    os.utime(quiet / PID, (0, 0))
+    make_job(
+        demo_store, "busy", {PID: sleeper, METRICS: metrics(10)}, TrainingSettings(("a", LONG), "pairs", ("rule",))
+    )
+    app = opened(demo_store)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        found = {row[0]: row for row in rows(app)}
+        assert list(found) == ["busy", "quiet", "wild", "halted", "ended", "fresh"]
+        assert [found[name][2] for name in found] == [
+            "▶ running",
+            "! stalled",
+            "✗ failed",
+            "■ stopped",
+            "✓ done",
+            "○ created",
+        ]
+        assert found["busy"][3:7] == ["10/40", "0.200", "0.625", "0:01:01"]
+        await pilot.press("j", "j")
+        await settle(pilot)
+        about = shown(app, "#about")
+        assert "[red]x[/] red" in about
+        assert "\x1b" not in about
+        assert app.screen.query_one("#aside").display == (size[0] >= 120)
+        await pilot.resize_terminal(*SIZES[1 - SIZES.index(size)])
+        # Textual waits a moment for the last of several sizes.
+        await until(pilot, lambda: app.screen.query_one("#aside").display == (size[0] < 120))
+
+
+async def test_an_unreadable_store_is_reported(empty_store: Path, settle: Settle) -> None:
+    empty_store.write_text("this is no database, whatever its name says. " * 100)
+    app = opened(empty_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert "kdtui.db" in shown(app, "#notice")
+
+
+async def test_trainings_on_this_machine_are_watched_while_the_screen_is_visible(
+    demo_store: Path, settle: Settle, sleeper: str, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.02)
+    folder = make_job(demo_store, "busy", {PID: sleeper, METRICS: metrics(3)})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: isinstance(app.screen, JobsScreen) and bool(rows(app)) and rows(app)[0][3] == "3/40")
+        (folder / METRICS).write_text(metrics(20))
+        await until(pilot, lambda: rows(app)[0][3] == "20/40")
+        # The screen is not visible, so nothing is read.
+        await act(pilot, "app.models")
+        await until(pilot, lambda: not isinstance(app.screen, JobsScreen))
+        await settle(pilot)
+        (folder / EXIT_CODE).write_text("0")
+        await settle(pilot)
+        jobs = app.get_screen_stack("jobs")[0]
+        assert isinstance(jobs, JobsScreen)
+        assert jobs.training is not None
+        assert jobs.training.status.state == "running"
+        await act(pilot, "app.jobs")
+        await until(pilot, lambda: rows(app)[0][2] == "✓ done")
+
+
+# Actions on a training
+
+
+async def test_unavailable_actions_say_why(demo_store: Path, settle: Settle, sleeper: str) -> None:
+    register_host(demo_store, "far")
+    status = JobStatus("done", 40, 40)
+    make_job(demo_store, "away", {}, host="far", status=status)
+    make_job(demo_store, "ended", {EXIT_CODE: "0"})
+    make_job(demo_store, "busy", {PID: sleeper})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        for action in ("resume", "adapter", "fetch", "remove"):
+            await act(pilot, f"training.{action}")
+        await pilot.press("j")
+        for action in ("cancel", "resume", "fetch"):
+            await act(pilot, f"training.{action}")
+        await settle(pilot)
+        for why in (
+            "training busy is running already",
+            "training busy has no adapter yet; it is running",
+            "training busy does not run on a host; its adapter is written on this machine",
+            "training busy is running; stop it first",
+            "training ended is not running; it is done",
+            "training ended is done",
+        ):
+            assert why in toasts(app)
+
+
+async def test_a_training_is_stopped_and_deleted_after_confirmation(
+    demo_store: Path, settle: Settle, sleeper: str, until: Until
+) -> None:
+    folder = make_job(demo_store, "busy", {PID: sleeper, LOG: "hello\n"})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.cancel")
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("n")
+        assert rows(app)[0][2] == "▶ running"
+        await act(pilot, "training.cancel")
+        await pilot.press("y")
+        await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
+        assert "training busy has stopped" in toasts(app)
+        await until(pilot, lambda: is_idle(app) and not shown(app, "#doing"))
+        await act(pilot, "training.remove")
+        await pilot.press("y")
+        await until(pilot, lambda: not folder.exists() and "deleted training busy" in toasts(app))
+        await until(pilot, lambda: "There is no training yet" in shown(app, "#notice"))
+
+
+async def test_the_wait_for_a_stopping_training_is_shown_and_the_same_key_kills_it(
+    demo_store: Path, until: Until, tmp_path: Path
+) -> None:
+    folder = make_job(demo_store, "busy", {LOG: "step 3 of 40\n"})
+    start_trainer(folder, python=str(stubborn(tmp_path)))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: bool(rows(app)) and rows(app)[0][2] == "▶ running")
+        await act(pilot, "training.cancel")
+        await pilot.press("y")
+        await until(pilot, lambda: "waiting for busy to stop: 1 s of 120, then it is killed" in shown(app, "#doing"))
+        assert "step 3 of 40" in shown(app, "#doing")
+        await act(pilot, "training.remove")
+        assert "the training is busy: " in toasts(app)
+        await act(pilot, "training.cancel")
+        assert isinstance(app.screen, ConfirmDialog)
+        assert "kdtui sft cancel --now busy" in app.screen.command
+        await pilot.press("y")
+        await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
+        await until(pilot, lambda: "training busy has stopped: killed at once, without a checkpoint" in toasts(app))
+        await until(pilot, lambda: not shown(app, "#doing"))
+
+
+async def test_a_trainer_that_does_not_start_is_reported_in_one_sentence(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.sft.processes.sys.executable", "/bin/false")
+    make_job(demo_store, "halted", {EXIT_CODE: "143"})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.resume")
+        await until(pilot, lambda: "the trainer did not start" in toasts(app))
+
+
+async def test_the_manifest_shows_the_files_of_a_training(demo_store: Path, settle: Settle, until: Until) -> None:
+    make_job(demo_store, "fresh", {"job.json": json.dumps({"base": f"here {LONG}", "seed": 7})})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.manifest")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        text = str(app.screen.query_one("VerticalScroll Static", Static).content)
+        assert '"seed": 7' in text
+        assert "no adapter yet: the training was not started; R starts it" in text
+        assert "\x1b" not in text
+
+
+BUSY, BEGUN = "somebody is at work", {METRICS: metrics(10)}
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {PID: BUSY, **BEGUN},
+            "no adapter yet: the training is running, at step 10 of 40, and writes it at its end",
+        ),
+        ({PID: BUSY}, "no adapter yet: the training is running, and writes it at its end"),
+        ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R resumes it"),
+        ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R resumes it"),
+        ({EXIT_CODE: "0"}, "No such file or directory"),
+    ],
+)
+async def test_without_an_adapter_the_manifest_says_why_and_what_to_do(
+    demo_store: Path, settle: Settle, until: Until, sleeper: str, files: dict[str, str], says: str
+) -> None:
+    make_job(demo_store, "mine", {name: sleeper if text == BUSY else text for name, text in files.items()})
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.manifest")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        text = str(app.screen.query_one(Readable).content)
+        assert says in text
+        assert '"base": "x"' in text, "what it is made of is known"
+
+
+async def test_the_manifest_says_that_an_adapter_is_still_on_its_host(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    register_host(demo_store, "far", "nowhere.invalid")
+    make_job(demo_store, "away", {}, host="far", status=JobStatus("done", 40, 40))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.manifest")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        assert "the adapter is still on far; F fetches it" in str(app.screen.query_one(Readable).content)
+
+
+# Hosts
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_findings_of_a_host_are_shown_as_they_come(
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    register_host(demo_store, "login", workdir=tmp_path / "work")
+    app = opened(demo_store)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        assert rows(app, "#hosts")[0][:4] == ["login", "this machine", "direct", "not asked yet"]
+        jobs = app.screen
+        assert isinstance(jobs, JobsScreen)
+        await act(pilot, "jobs.check")
+        assert isinstance(app.screen, HostDialog) == (size[0] < 120)
+        await until(pilot, lambda: "✓ clock" in jobs.host_details("login").plain)
+        if size[0] < 120:
+            await until(
+                pilot, lambda: "GB free below" in str(app.screen.query_one("VerticalScroll Static", Static).content)
+            )
+            await pilot.press("escape")
+        else:
+            assert "GB free below" in shown(app, "#about")
+            assert app.screen.query_one("#command", Static)
+            assert jobs.command == "kdtui host check login"
+        await until(pilot, lambda: rows(app, "#hosts")[0][3] == "✓ reachable")
+        assert "GB free" in rows(app, "#hosts")[0][4]
+    # It is remembered when the program starts again.
+    app = KdtuiApp(demo_store, memory=app.memory)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        assert "GB free" in rows(app, "#hosts")[0][4]
+
+
+async def test_a_host_that_does_not_answer_blocks_nothing(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register_host(demo_store, "dead", ssh="nobody-there.invalid")
+    status = JobStatus("running", 5, 40, 1.5)
+    make_job(demo_store, "far", {}, host="dead", status=status)
+    monkeypatch.setenv("KDTUI_SSH_COMMAND", "ssh -F none -o ConnectTimeout=1")
+    app = opened(demo_store)
+    async with app.run_test(size=(200, 60)) as pilot:
+        await settle(pilot)
+        assert rows(app)[0][:5] == ["far", "dead", "▶ running", "5/40", "1.500"]
+        await until(pilot, lambda: rows(app, "#hosts")[0][3].startswith("✗ host dead"))
+        await act(pilot, "training.cancel")
+        await pilot.press("y")
+        await until(pilot, lambda: "host dead" in toasts(app))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: isinstance(app.screen, HostDialog))
+        assert "✗ host dead" in str(app.screen.query_one("VerticalScroll Static", Static).content)
+
+
+async def test_a_hanging_host_does_not_keep_the_program_from_ending(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("KDTUI_SSH_COMMAND", str(hanging))
+    register_host(demo_store, "slow", ssh="slow")
+    make_job(demo_store, "far", {}, host="slow", status=JobStatus("running", 5, 40, 1.5))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await until(pilot, lambda: rows(app, "#hosts")[0][3] == "… asking slow")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        running = list(app.activities)
+        assert len(running) == 2
+        await act(pilot, "job.back")
+        # Following stops with the screen, and the question to the host with the program.
+        await until(pilot, lambda: sum(activity.is_running for activity in running) == 1)
+    assert not any(activity.is_running for activity in running)
+
+
+# Trainings on a host
+
+
+@pytest.fixture
+def workdir(demo_store: Path, server: sshd.Sshd, tmp_path: Path) -> Path:
+    """Return the folder of a host `far` with a real sshd."""
+    assert server.process is not None
+    folder = tmp_path / "there is space"
+    register_host(demo_store, "far", ssh="gpu", workdir=folder)
+    return folder
+
+
+@needs_sshd
+@pytest.mark.usefixtures("workdir")
+async def test_a_training_on_a_host_is_watched_and_its_adapter_is_fetched(
+    demo_store: Path, settle: Settle, tmp_path: Path
+) -> None:
+    base = make_model(tmp_path / "tiny.gguf")
+    settings = TrainingSettings(("demo-outdoor",), epochs=1)
+    db = open_database(demo_store)
+    # One step is a whole epoch.
+    plan = TrainingPlan("away", settings, str(base), learning_rate=0.003, batch_tokens=30000, host="far")
+    prepare_training(db, plan, jobs_folder(demo_store))
+    db.close()
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        assert rows(app)[0][2] == "○ created"
+        await act(pilot, "training.resume")
+        assert "starting away (asking far)" in shown(app, "#doing")
+        await wait_for(pilot, lambda: "training away runs on far as process" in toasts(app))
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
+        await wait_for(pilot, lambda: "evaluation at step" in log(app).text)
+        assert "its adapter is still on far" in shown(app, "#title")
+        await act(pilot, "training.adapter")
+        await settle(pilot)
+        assert "fetch it first" in toasts(app)
+        await act(pilot, "training.fetch")
+        assert "fetching away from far" in shown(app, "#doing")
+        await wait_for(pilot, lambda: "files of training away from far" in toasts(app))
+        await wait_for(pilot, lambda: "its adapter is still on far" not in shown(app, "#title"))
+        assert (demo_store.parent / "jobs" / "away" / "away.gguf").is_file()
+
+
+@needs_sshd
+async def test_a_lost_connection_is_reported_and_restored(
+    demo_store: Path,
+    workdir: Path,
+    server: sshd.Sshd,
+    sleeper: str,
+    settle: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.training.watch.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.watch._HostSource.growth", 0.1)
+    folder = workdir / "jobs" / "long"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("long")
+    (folder / LAUNCH).write_text(sleeper)
+    (folder / LOG).write_text("x" * 200_000 + "\nbefore\n")
+    make_job(demo_store, "long", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "before" in log(app).text)
+        server.stop()
+        await wait_for(pilot, lambda: "retrying" in shown(app, "#title"))
+        with (folder / LOG).open("a") as file:
+            file.write("meanwhile\n")
+        server.start()
+        await wait_for(pilot, lambda: "meanwhile" in log(app).text and "retrying" not in shown(app, "#title"))
+        await pilot.press("home")
+        await wait_for(pilot, lambda: log(app).text.startswith("xxx"))
+        await act(pilot, "screen.reload")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: is_idle(app))
+
+
+@needs_sshd
+async def test_a_host_is_asked_only_about_active_trainings_and_while_the_screen_is_visible(
+    demo_store: Path,
+    workdir: Path,
+    server: sshd.Sshd,
+    settle: Settle,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.05)
+    monkeypatch.setattr("kdtui.tui.places.jobs.screen._ASK", 0.1)
+    folder = workdir / "jobs" / "old"
+    folder.mkdir(parents=True)
+    (folder / "id").write_text("old")
+    (folder / EXIT_CODE).write_text("1")
+    make_job(demo_store, "old", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
+    app = opened(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await wait_for(pilot, lambda: rows(app)[0][2] == "✗ failed" and rows(app, "#hosts")[0][3] == "✓ reachable")
+        await wait_for(pilot, lambda: is_idle(app))
+        asked = server.commands
+        for _ in range(20):
+            await pilot.pause(0.05)
+        assert server.commands == asked
+        await act(pilot, "screen.reload")
+        await wait_for(pilot, lambda: server.commands > asked)

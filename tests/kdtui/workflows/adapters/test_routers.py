@@ -1,0 +1,248 @@
+"""Routers: they choose an adapter for each session, and the report says how much that gains."""
+
+import json
+import os
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from time import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kdtui.distill.routing import ALWAYS, cross_validate, cross_validate_best, fit_router, make_router, vote
+from kdtui.workflows.data.import_dataset import import_dataset
+from store.records import RunSettings
+from store.sqlite import Database
+from tests.support.commands import Kdtui
+from tests.support.tiny import make_adapter, make_model
+
+
+def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Features of which the first decides which of two routes is better, and the scores of three routes."""
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(count, 4))
+    first = np.clip(0.5 + 0.3 * np.sign(features[:, 0]) + random.normal(0, 0.1, count), 0, 1)
+    scores = np.column_stack([first, 1 - first, np.full(count, 0.3)])
+    return features, scores
+
+
+def test_a_router_learns_which_route_suits_which_session() -> None:
+    features, scores = sessions(90)
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() + 0.2
+    fitted = fit_router(features, scores)
+    assert fitted.penalty != ALWAYS
+    chosen = fitted.chosen(features)
+    assert ((chosen == 0) == (features[:, 0] > 0)).mean() > 0.9
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_informative_features_a_router_loses_little(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    features = random.normal(size=(90, 8))
+    scores = np.clip(np.array([0.6, 0.55, 0.5]) + random.normal(0, 0.25, (90, 3)), 0, 1)
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() - 0.05
+
+
+@given(count=st.integers(2, 40), routes=st.integers(2, 5), width=st.integers(1, 6), seed=st.integers(0, 2**32 - 1))
+def test_any_scores_give_a_router_that_chooses_one_of_its_routes(
+    count: int, routes: int, width: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    features, scores = random.normal(size=(count, width)), random.random((count, routes))
+    names = [f"f{number}" for number in range(width)]
+    settings = [(f"r{number}", RunSettings("b", adapters=((f"r{number}", 1.0),))) for number in range(routes)]
+    fitted = fit_router(features, scores)
+    router = make_router(fitted, settings, names, {}, ["a"], count)
+    for row, chosen in zip(features, fitted.chosen(features), strict=True):
+        choice = router.choose(dict(zip(names, row.tolist(), strict=True)))
+        assert choice.route.name == f"r{chosen}"
+        assert all(0 <= value <= 1 for value in choice.expected.values())
+        assert choice.in_words.startswith(f"answered with r{chosen}")
+
+
+def test_sessions_of_a_missing_route_go_to_the_best_remaining_one() -> None:
+    features, scores = sessions(90)
+    names = [f"f{number}" for number in range(4)]
+    routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two", "three")]
+    router = make_router(fit_router(features, scores), routes, names, {}, ["a"], 90)
+    session = dict(zip(names, (-2.0, 0.0, 0.0, 0.0), strict=True))
+    assert router.choose(session).route.name == "two"
+    assert router.choose(session, ["one", "three"]).route.name in ("one", "three")
+    assert router.choose(session, ["three"]).route.name == "three"
+
+
+def test_a_vote_bundles_what_most_answers_bundle() -> None:
+    answers = [[frozenset({1, 2}), frozenset({3, 4})], [frozenset({1, 2, 3})], [frozenset({1, 2}), frozenset({4, 5})]]
+    assert vote(answers, 5) == [frozenset({1, 2})]
+    # Half of the answers are not a majority.
+    assert vote([[frozenset({1, 2})], []], 2) == []
+
+
+@pytest.fixture
+def adapters(db: Database, few: Path, tmp_path: Path) -> list[str]:
+    """Two named adapters of a tiny model, and a few sessions."""
+    from store.models import NamedModel, add_model
+
+    list(import_dataset(db, few, "outdoor"))
+    base = make_model(tmp_path / "tiny.gguf")
+    add_model(db, NamedModel("tiny", base, "", made=False))
+    for seed, name in enumerate(("one", "two"), start=1):
+        path = make_adapter(tmp_path / f"{name}.gguf", seed=seed)
+        add_model(db, NamedModel(name, path, "", made=False, kind="adapter"))
+    return ["--adapter", "one", "--adapter", "two"]
+
+
+def test_a_router_is_trained_and_answers_with_the_chosen_adapters(adapters: list[str], kdtui: Kdtui) -> None:
+    trained = kdtui("router", "train", "both", *adapters, "--json")
+    assert trained.code == 0, trained.err
+    rows = {row["name"]: row for row in trained.rows}
+    assert list(rows) == ["one", "two", "best single", "random", "vote by pair", "router", "oracle"]
+    assert rows["oracle"]["mean"] >= rows["router"]["mean"] - 1e-9
+    assert rows["one"]["chosen_for"] + rows["two"]["chosen_for"] == rows["router"]["sessions"]
+    [listed] = kdtui("router", "ls", "--json").rows
+    best = listed["routes"][0]["name"]
+    [answer] = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both", "--json").rows
+    assert answer["adapter"]["name"] == best
+    [alone] = kdtui("generate", "o05", "--dataset", "outdoor", "--student", "tiny", "--adapter", best, "--json").rows
+    assert [each["positions"] for each in answer["bundles"]] == [each["positions"] for each in alone["bundles"]]
+    shown = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both", "--show-prompt")
+    assert f"The router both chose: answered with {best}" in shown.out
+
+
+def test_existing_answers_are_reused(adapters: list[str], kdtui: Kdtui) -> None:
+    assert kdtui("router", "train", "first", *adapters).code == 0
+    before = len(kdtui("run", "ls", "--json").rows)
+    assert kdtui("router", "train", "second", *adapters).code == 0
+    assert len(kdtui("run", "ls", "--json").rows) == before == 2
+
+
+def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+    assert kdtui("router", "train", "first", *adapters).code == 0
+    later = time() + 60
+    os.utime(tmp_path / "two.gguf", (later, later))
+    assert kdtui("router", "train", "second", *adapters).code == 0
+    assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("two") == 2
+    assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
+
+
+def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
+    del routed
+    result = kdtui("model", "rm", "one")
+    assert result.code == 1
+    assert "used by 1 router" in result.err
+
+
+def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdtui) -> None:
+    assert kdtui("router", "train", "both", *adapters).code == 0
+    compared = kdtui("router", "compare", "both", "--split", "test", "--json")
+    assert compared.code == 0, compared.err
+    rows = {row["name"]: row for row in compared.rows}
+    routed = kdtui("evaluate", "--adapter", "routed:both", "--split", "test", "--json")
+    assert routed.code == 0, routed.err
+    [run] = [row for row in routed.rows if "routed:both" in row["name"]]
+    assert run["pair_f1"] == pytest.approx(rows["router"]["mean"])
+    refused = kdtui("router", "compare", "both", "--split", "valid")
+    assert refused.code == 1
+    assert "was fitted to the validation sessions of outdoor" in refused.err
+
+
+def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
+    adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    from kdtui.distill.routing import session_features
+    from kdtui.workflows.student.pair_evidence import open_pattern_student
+    from store.sessions import draw_sessions
+
+    kitchen = tmp_path / "kitchen.jsonl"
+    whole = (files("kdtui") / "demo_data" / "kitchen.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kitchen.write_text("".join(line for line in whole if '"split":"valid"' in line.replace(" ", "")), encoding="utf-8")
+    list(import_dataset(db, kitchen, "kitchen"))
+    datasets = ["--dataset", "outdoor", "--dataset", "kitchen"]
+    trained = kdtui("router", "train", "domains", *datasets, *adapters, "--json")
+    assert trained.code == 0, trained.err
+    [router] = kdtui("router", "ls", "--json").rows
+    assert router["datasets"] == ["outdoor", "kitchen"]
+    for dataset, other in (("outdoor", "kitchen"), ("kitchen", "outdoor")):
+        with open_pattern_student(db, None, print) as patterns:
+            for session in draw_sessions(db, dataset, "valid", 10):
+                found = session_features(
+                    session, patterns.pair_probabilities(session), patterns.session_vector(session), router["centres"]
+                )
+                assert found[f"likeness to {dataset}"] > found[f"likeness to {other}"]
+    elsewhere = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:domains")
+    assert "was not fitted on" not in elsewhere.err
+
+
+def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
+    assert kdtui("router", "train", "both", *adapters).code == 0
+    [listed] = kdtui("router", "ls", "--json").rows
+    best, other = (route["name"] for route in listed["routes"])
+    (tmp_path / f"{best}.gguf").unlink()
+    result = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both", "--json")
+    assert result.code == 0, result.err
+    assert f"lacks {best}" in result.err
+    assert result.rows[0]["adapter"]["name"] == other
+    (tmp_path / f"{other}.gguf").unlink()
+    result = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both")
+    assert result.code == 1
+    assert "none of its adapters is available" in result.err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["router", "train", "x", "--adapter", "one"], "give --adapter twice or more"),
+        (["router", "train", "x", "--adapter", "one", "--adapter", "nobody"], "there is no adapter 'nobody'"),
+        (["router", "train", "x", "--adapter", "one", "--adapter", "shipped"], "in the form intents"),
+        (["router", "train", "a/b", "--adapter", "one", "--adapter", "two"], "cannot be a name"),
+        (["router", "train", "both", "--adapter", "one", "--adapter", "two"], "there is a router 'both' already"),
+        (["router", "train", "x", "--adapter", "one", "--adapter", "routed:both"], "is a router itself"),
+        (["router", "show", "bath"], "there is no router 'bath'; did you mean 'both'?"),
+        (["generate", "o05", "--adapter", "routed:bath"], "there is no router 'bath'"),
+        (["generate", "o05", "--adapter", "routed:both=2"], "leave out other --adapter options, and the scale"),
+        (["generate", "o05", "--adapter", "routed:both", "--adapter", "one"], "leave out other --adapter options"),
+        (["generate", "o05", "--adapter", "routed:both", "--knowledge", "pattern"], "leave out --knowledge"),
+        (["generate", "o05", "--adapter", "routed:both", "--strategy", "pairs"], "leave out --strategy"),
+        (["generate", "o05", "--adapter", "routed:both", "--student", "smollm2"], "are for tiny, not for smollm2"),
+        (["calibrate", "--student", "tiny", "--adapter", "routed:both"], "there is no strategy to choose"),
+    ],
+)
+def test_an_impossible_router_is_refused(routed: None, kdtui: Kdtui, command: Sequence[str], message: str) -> None:
+    del routed
+    result = kdtui(*command)
+    assert result.code == 1
+    assert message in result.err
+
+
+@pytest.fixture
+def routed(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
+    """A stored router."""
+    from kdtui.workflows.adapters.routers import routes_of
+    from store.routers import save_router
+
+    del kdtui
+    assert adapters
+    fitted = fit_router(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 2)
+    import msgspec
+
+    save_router(db, "both", msgspec.json.encode(router).decode())
+
+
+def test_a_router_is_deleted_and_its_adapters_stay(routed: None, kdtui: Kdtui) -> None:
+    del routed
+    assert kdtui("router", "rm", "both", "--yes").code == 0
+    assert kdtui("router", "ls", "--json").rows == []
+    assert {"one", "two"} <= {row["name"] for row in kdtui("model", "ls", "--json").rows}
+
+
+def test_an_unreadable_router_says_what_to_do(kdtui: Kdtui, db: Database) -> None:
+    from store.routers import save_router
+
+    save_router(db, "broken", json.dumps({"routes": 7}))
+    result = kdtui("router", "show", "broken")
+    assert result.code == 1
+    assert "delete it with: kdtui router rm broken" in result.err

@@ -1,0 +1,143 @@
+"""A router is exported to a folder with its adapters, and imported from one after checks."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from kdtui.distill.routing import fit_router, make_router
+from kdtui.workflows.adapters.exchange_router import export_router
+from kdtui.workflows.adapters.routers import routes_of
+from kdtui.workflows.data.import_dataset import import_dataset
+from store.database import open_database
+from store.models import NamedModel, add_model
+from store.routers import save_router
+from tests.support.adapters import TRAINED, trained_adapter
+from tests.support.commands import Kdtui
+
+LISTS = {**TRAINED, "form": "list"}
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Path) -> Path:
+    """A store with a router `both` of two adapters, which takes small sessions to one and large ones to the other, and
+    a folder `out` beside it, which it was exported to; both to be copied."""
+    made = tmp_path_factory.mktemp("shared")
+    db = open_database(made / "kdtui.db")
+    list(import_dataset(db, data, "outdoor"))
+    add_model(db, NamedModel("tiny", study_base, "a test", made=False))
+    for seed, name in enumerate(("one", "two"), start=1):
+        trained_adapter(db, made, name, study_base, seed, LISTS)
+    sizes = np.linspace(-1, 1, 40)[:, np.newaxis]
+    fitted = fit_router(sizes, np.hstack([0.5 + sizes / 2, 0.5 - sizes / 2]))
+    router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 40)
+    save_router(db, "both", msgspec.json.encode(router).decode())
+    export_router(db, "both", made / "out", licence="apache-2.0")
+    db.close()
+    return made
+
+
+@pytest.fixture
+def folder(before: Path, database_of_the_test: Path, tmp_path: Path) -> Path:
+    """The folder, beside a store of its own."""
+    database_of_the_test.parent.mkdir(parents=True)
+    shutil.copy(before / "kdtui.db", database_of_the_test)
+    return Path(shutil.copytree(before / "out", tmp_path / "out"))
+
+
+def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) -> None:
+    folder = before / "out"
+    assert {path.name for path in folder.iterdir()} == {"1-one", "2-two", "README.md", "SHA256SUMS", "router.json"}
+    router = json.loads((folder / "router.json").read_text())
+    assert [route["name"] for route in router["routes"]] == ["one", "two"]
+    assert set(router["routes"][0]["weights"]) == {"ln(products)"}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert str(before).encode() not in path.read_bytes(), path
+    assert "| `one` | `1-one` |" in (folder / "README.md").read_text()
+
+
+def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: Kdtui) -> None:
+    added = kdtui("model", "add", folder, "--name", "given")
+    assert added.code == 0, added.err
+    assert "use it with: --adapter routed:given" in added.err
+    names = {row["name"] for row in kdtui("model", "ls", "--json").rows}
+    assert {"given-one", "given-two"} <= names
+    for session in ("o01", "o09"):
+        asked = ("generate", session, "--dataset", "outdoor", "--json", "--adapter")
+        [sent], [received] = kdtui(*asked, "routed:both").rows, kdtui(*asked, "routed:given").rows
+        assert received["bundles"] == sent["bundles"]
+        assert received["adapter"]["name"] == sent["adapter"]["name"]
+
+
+def test_an_export_is_replaced_only_on_request_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
+    again = ("model", "export", "routed:both", "--output", folder, "--licence", "apache-2.0")
+    assert "it exists already" in kdtui(*again).err
+    result = kdtui(*again, "--replace")
+    assert (result.code, result.out) == (0, ""), result.err
+    assert "with 2 adapters" in result.err
+    (folder / "mine.txt").write_text("notes")
+    refused = kdtui(*again, "--replace")
+    assert refused.code == 1
+    assert "next to a router it holds 'mine.txt'" in refused.err
+    (folder / "mine.txt").rename(folder / "1-one" / "mine.txt")
+    assert "'mine.txt', which would be lost" in kdtui(*again, "--replace").err
+    assert (folder / "1-one" / "mine.txt").read_text() == "notes"
+
+
+def change(folder: Path, **values: object) -> None:
+    path = folder / "router.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def with_folder(folder: Path, name: str) -> None:
+    routes = json.loads((folder / "router.json").read_text())["routes"]
+    change(folder, routes=[routes[0] | {"folder": name}, routes[1]])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "router.json").write_bytes(b"\xff"), "this is not a router"),
+        (lambda folder: (folder / "router.json").write_text("[" * 100_000), "this is not a router"),
+        (lambda folder: (folder / "router.json").write_bytes(b" " * 5_000_000), "larger than a router can be"),
+        (lambda folder: change(folder, kind="adapter"), "this is not a router, but 'adapter'"),
+        (lambda folder: change(folder, more=1), "unknown field"),
+        (lambda folder: change(folder, routes=[]), "two to 100 routes"),
+        (lambda folder: change(folder, mean={}), "of different features"),
+        (lambda folder: change(folder, spread={"ln(products)": 0}), "must be above 0"),
+        (lambda folder: change(folder, centres={"a": [1], "b": [1, 2]}), "different numbers of dimensions"),
+        (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),
+        (lambda folder: with_folder(folder, "3-gone"), "there is no such folder"),
+        (lambda folder: shutil.rmtree(folder / "2-two"), "there is no such folder"),
+        (lambda folder: (folder / "2-two" / "adapter_model.safetensors").write_bytes(b"cut"), "adapter_model"),
+    ],
+)
+def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
+    folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(folder)
+    before = [row["name"] for row in kdtui("model", "ls", "--json").rows]
+    result = kdtui("model", "add", folder, "--name", "given")
+    assert result.code == 1
+    assert message in result.err
+    assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == before
+    assert [row["name"] for row in kdtui("router", "ls", "--json").rows] == ["both"]
+
+
+def test_a_linked_folder_is_not_an_adapter(folder: Path, kdtui: Kdtui) -> None:
+    (folder / "2-two").rename(folder.parent / "elsewhere")
+    (folder / "2-two").symlink_to(folder.parent / "elsewhere")
+    assert "there is no such folder" in kdtui("model", "add", folder).err
+
+
+def test_a_taken_name_is_refused_before_anything_is_copied(folder: Path, kdtui: Kdtui) -> None:
+    result = kdtui("model", "add", folder, "--name", "both")
+    assert result.code == 1
+    assert "there is a router 'both' already" in result.err

@@ -1,0 +1,187 @@
+"""What a training was worth: its answers compared with earlier ones, and the new default of its datasets."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdtui.bundling.truth import true_bundles
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.training.outcome import Outcome
+from kdtui.workflows.training.outcomes import conclude
+from models.sft.job_files import ANSWERS
+from store.default_adapters import default_adapters, set_default_adapter
+from store.jobs import get_job
+from store.records import RunSettings, Session
+from store.sqlite import Database
+from tests.support.commands import Kdtui
+from tests.support.done_trainings import Answer, Answered, named, right, trained, unnamed, wrong
+
+
+@pytest.fixture
+def outdoor_store(db: Database, outdoor: Path) -> Database:
+    """The demo sessions of outdoor products, as the dataset `outdoor`."""
+    list(import_dataset(db, outdoor, "outdoor"))
+    return db
+
+
+def outcome(db: Database, name: str) -> Outcome:
+    found = conclude(db, finish_job(db, name))
+    assert found is not None
+    return found
+
+
+def test_a_training_that_answers_better_has_helped_and_shows_its_numbers(
+    outdoor_store: Database, tmp_path: Path, kdtui: Kdtui
+) -> None:
+    trained(outdoor_store, tmp_path, "good", wrong, right)
+    found = outcome(outdoor_store, "good")
+    assert (found.verdict, found.sessions, found.value, found.source.value) == ("helped", 22, 1.0, 0.0)
+    assert found.in_words[0] == (
+        "the training helped on 22 validation sessions: pair F1 1.000, tiny.gguf untrained 0.000: "
+        "+1.000 [+1.000, +1.000]; the interval is wide with so few"
+    )
+    assert {each.name for each in found.floors} >= {"whole session", "category 1", "patterns"}
+    assert "it is above the best floor (" in found.in_words[1]
+    [row] = kdtui("sft", "show", "good", "--json").rows
+    assert (row["outcome"]["verdict"], row["default_of"]) == ("helped", ["outdoor"])
+    assert "the training helped on 22 validation sessions" in " ".join(kdtui("sft", "show", "good").out.split())
+
+
+def test_a_training_that_answers_worse_made_it_worse_and_the_default_stays(
+    outdoor_store: Database, tmp_path: Path
+) -> None:
+    trained(outdoor_store, tmp_path, "bad", right, wrong, began_from="other")
+    found = outcome(outdoor_store, "bad")
+    assert found.verdict == "made it worse"
+    assert "other 1.000: -1.000 [-1.000, -1.000]" in found.in_words[0]
+    assert default_adapters(outdoor_store) == {}
+    assert found.in_words[-1] == "shipped stays the default of outdoor"
+
+
+def test_what_chance_explains_is_no_difference(outdoor_store: Database, tmp_path: Path) -> None:
+    def now_and_then(odd: int) -> Answered:
+        return lambda session: (right if int(session.id[1:]) % 2 == odd else wrong)(session)
+
+    trained(outdoor_store, tmp_path, "same", now_and_then(0), now_and_then(1))
+    found = outcome(outdoor_store, "same")
+    assert found.verdict == "no difference"
+    assert found.in_words[0].startswith("no difference that 22 validation sessions can show: pair F1 0.500, ")
+
+
+def test_few_sessions_show_nothing_however_they_agree(outdoor_store: Database, tmp_path: Path) -> None:
+    trained(outdoor_store, tmp_path, "few", wrong, right, sessions=4)
+    found = outcome(outdoor_store, "few")
+    assert found.verdict == "too few sessions"
+    assert "4 validation sessions cannot show whether the training helped, and 6 or more can" in found.in_words[0]
+    assert default_adapters(outdoor_store) == {}
+
+
+def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
+    outdoor_store: Database, tmp_path: Path
+) -> None:
+    trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
+    found = outcome(outdoor_store, "names")
+    assert (found.measure, found.verdict, found.value) == ("intent_f1", "helped", 1.0)
+    assert {each.name for each in found.floors} == {"category", "nearest"}
+    assert default_adapters(outdoor_store) == {"outdoor": "names"}
+
+
+def test_intents_do_not_replace_a_default_that_they_were_not_compared_with(
+    outdoor_store: Database, tmp_path: Path
+) -> None:
+    trained(outdoor_store, tmp_path, "first", unnamed, named, form="intents", began_from="shipped")
+    outcome(outdoor_store, "first")
+    # It is as good, but not better.
+    trained(outdoor_store, tmp_path, "second", unnamed, named, form="intents", began_from="shipped")
+    assert "first stays the default of outdoor" in outcome(outdoor_store, "second").in_words
+    assert default_adapters(outdoor_store) == {"outdoor": "first"}
+    trained(outdoor_store, tmp_path, "third", unnamed, named, form="intents")
+    set_default_adapter(outdoor_store, "outdoor", None)
+    assert "shipped stays the default of outdoor" in outcome(outdoor_store, "third").in_words
+
+
+def test_pairs_are_judged_by_a_threshold_that_other_sessions_choose(outdoor_store: Database, tmp_path: Path) -> None:
+    def scored(session: Session, margin: float) -> Answer:
+        bundled = [{*bundle} for bundle in true_bundles(session)]
+        pairs = [(a, b) for a in range(1, len(session.items) + 1) for b in range(a + 1, len(session.items) + 1)]
+        return {"pairs": [[a, b, margin if any({a, b} <= each for each in bundled) else -1.5] for a, b in pairs]}
+
+    # Both scores are low, but they distinguish the pairs.
+    trained(
+        outdoor_store, tmp_path, "low", lambda each: scored(each, -1.5), lambda each: scored(each, -1.0), form="pairs"
+    )
+    found = outcome(outdoor_store, "low")
+    assert found.value == 1.0
+    assert found.verdict == "helped"
+
+
+def test_an_outcome_is_computed_once_and_an_unset_default_stays_unset(outdoor_store: Database, tmp_path: Path) -> None:
+    trained(outdoor_store, tmp_path, "good", wrong, right)
+    first = outcome(outdoor_store, "good")
+    set_default_adapter(outdoor_store, "outdoor", None)
+    assert outcome(outdoor_store, "good") == first
+    assert default_adapters(outdoor_store) == {}
+
+
+@pytest.mark.parametrize("broken", ["", "nothing\n[]\n{}\n", '{"session": "gone", "before": {}, "after": {}}\n'])
+def test_unreadable_answers_give_no_outcome(outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str) -> None:
+    trained(outdoor_store, tmp_path, "cut", wrong, right)
+    (get_job(outdoor_store, "cut").folder / "adapter" / ANSWERS).write_text(broken)
+    assert conclude(outdoor_store, finish_job(outdoor_store, "cut")) is None
+    assert kdtui("sft", "show", "cut", "--json").rows[0]["outcome"] is None
+
+
+def test_a_training_without_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
+    trained(outdoor_store, tmp_path, "old", wrong, right)
+    (get_job(outdoor_store, "old").folder / "adapter" / ANSWERS).unlink()
+    assert conclude(outdoor_store, finish_job(outdoor_store, "old")) is None
+
+
+@pytest.fixture
+def writer(outdoor_store: Database, tmp_path: Path) -> str:
+    """A training of intents that helped."""
+    trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="shipped")
+    outcome(outdoor_store, "names")
+    return "names"
+
+
+def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database, kdtui: Kdtui) -> None:
+    assert kdtui("sft", "default", "--json").rows == [{"dataset": "outdoor", "adapter": writer}]
+    result = kdtui("sft", "default", "--none", "--dataset", "outdoor")
+    assert (result.code, result.out) == (0, "")
+    assert f"{writer} is no longer the default adapter of outdoor" in result.err
+    assert "the shipped student answers all of them" in kdtui("sft", "default").err
+    assert "has no default adapter" in kdtui("sft", "default", "--none", "--dataset", "outdoor").err
+    assert kdtui("sft", "default", writer).code == 0
+    assert default_adapters(outdoor_store) == {"outdoor": writer}
+    assert "name the dataset with --dataset" in kdtui("sft", "default", "shipped").err
+    assert kdtui("sft", "default", "shipped", "--dataset", "outdoor").code == 0
+    assert default_adapters(outdoor_store) == {}
+    assert "there is no adapter 'nmes'; did you mean 'names'?" in kdtui("sft", "default", "nmes").err
+
+
+def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
+    writer: str, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def note(_: object, __: object, settings: Any, ___: object) -> Any:
+        asked.append((settings.student, settings.adapters))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdtui.workflows.student.open.open_student", note)
+    monkeypatch.setattr("kdtui.workflows.student.settings.shown_as_trained", lambda settings, _: settings)
+    monkeypatch.setattr("kdtui.workflows.student.describe_model.student_with", lambda *_: RunSettings("smollm2"))
+    for options in ((), ("--student", "shipped"), ("--adapter", "none")):
+        result = kdtui("generate", "o34", *options)
+        assert ("with names, the default adapter of outdoor; --student shipped leaves it out" in result.err) == (
+            not options
+        )
+    assert asked == [("smollm2", ((writer, 1.0),)), ("shipped", ()), ("smollm2", ())]
+
+
+def test_a_default_goes_with_its_training(writer: str, outdoor_store: Database, kdtui: Kdtui) -> None:
+    assert kdtui("sft", "rm", writer, "--yes").code == 0
+    assert default_adapters(outdoor_store) == {}

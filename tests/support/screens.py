@@ -1,0 +1,60 @@
+"""What every screen has: messages, a notice, a table, a form, and the command that does the same."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from textual.app import App
+from textual.pilot import Pilot
+from textual.widgets import Checkbox, Static
+
+from kdtui.tui.widgets.row_table import RowTable
+from store.records import Session
+from tests.support.acting import rest
+
+MakeStore = Callable[[Sequence[Session]], Path]
+"""Makes a store with these sessions."""
+
+Settle = Callable[[Pilot[None]], Awaitable[None]]
+"""Waits until the app asks the store nothing more."""
+
+Until = Callable[[Pilot[None], Callable[[], bool]], Awaitable[None]]
+"""Waits until a condition is true."""
+
+
+def toasts(app: App[Any]) -> list[str]:
+    """Return the current notifications."""
+    return [note.message for note in app._notifications]
+
+
+def notice(app: App[Any]) -> str:
+    """Return what a screen says if its table is empty; "" otherwise."""
+    widget = app.screen.query_one("#notice", Static)
+    return str(widget.content) if widget.display else ""
+
+
+def command(app: App[Any]) -> str:
+    """Return the command that does what the screen shows."""
+    found = app.screen.command  # type: ignore[attr-defined]
+    assert isinstance(found, str)
+    return found
+
+
+def table(app: App[Any]) -> RowTable:
+    """Return the only table of a screen."""
+    return app.screen.query_one(RowTable)
+
+
+def rows(app: App[Any], selector: str = "RowTable") -> list[list[str]]:
+    """Return the cells of a table that are loaded, row by row."""
+    widget = app.screen.query_one(selector, RowTable)
+    found = (widget.row_at(number) for number in range(widget.row_count))
+    return [[str(cell) for cell in row.cells] for row in found if row is not None]
+
+
+async def fill(pilot: Pilot[Any], **values: str) -> None:
+    """Fill in fields of a form in turn, as `learning_rate="0.1"`; "yes" ticks a box and "" clears it."""
+    for name, value in values.items():
+        widget: Any = pilot.app.screen.query_one(f"#field-{name}")
+        widget.value = value == "yes" if isinstance(widget, Checkbox) else value
+        await rest(pilot)
