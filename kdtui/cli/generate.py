@@ -58,8 +58,8 @@ def generate(
     sessions: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Ids of stored sessions; or - for stdin: a title a line, with an empty line between sessions, or JSON "
-            "Lines.",
+            help="Ids of stored sessions; or - for stdin: one title per line, with an empty line between sessions, "
+            "or JSON Lines.",
             metavar="SESSION",
             autocompletion=completion.names("sessions"),
         ),
@@ -88,8 +88,8 @@ def generate(
 ) -> None:
     """Generate bundles with intents for stored sessions, for titles, or for sessions on stdin.
 
-    A title on stdin can have a category after a bar: Two-person tent | Outdoor > Shelter. A product without a title and
-    a category is not shown to the student, which could only guess.
+    A title on stdin can have a category after a bar: Two-person tent | Outdoor > Shelter. A product with
+    neither a title nor a category is not shown to the student, which could only guess.
     """
     from kdtui.distill.applicable import AICL
     from kdtui.errors import KdtuiError

@@ -121,7 +121,7 @@ def report(
     ] = Path(),
     db: DatabaseOption = None,
 ) -> None:
-    """Write the report of a study: one self-contained HTML file, and the same as Markdown.
+    """Write the report of a study as one self-contained HTML file and as Markdown.
 
     The study need not be complete; the report says what is missing.
     """

@@ -146,7 +146,7 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
                             say(waits)
     except KeyboardInterrupt:
         if has_begun:
-            say(f"training {name} still stops by itself; {next_command('sft', 'cancel', name, '--now')} kills it")
+            say(f"training {name} is still stopping; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
     row = known_job(store, name)
     for each in left:

@@ -9,7 +9,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from math import ceil
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 from zlib import crc32
 
 import numpy as np
@@ -21,7 +21,6 @@ from store.full_text import session_words
 from store.records import Session
 
 SampleStrategy: TypeAlias = Literal["random", "length", "longest", "diversity", "difficulty"]
-SAMPLE_STRATEGIES: tuple[SampleStrategy, ...] = get_args(SampleStrategy)
 
 _DIMENSIONS = 512
 """Dimensions of session vectors, which words are hashed into."""

@@ -115,7 +115,7 @@ class HostClient:
                 else:
                     yield self._read(request, content)
                     return
-        raise KdtuiError(f"host {self.host.name}: it does not say what became of training {job!r}; try again")
+        raise KdtuiError(f"host {self.host.name}: it did not say whether training {job!r} has stopped; try again")
 
     async def stream_answer(self, request: Request[None], *, timeout: float = TIMEOUT) -> AsyncIterator[bytes]:
         """Send a request, and yield the bytes that follow its answer.
@@ -264,8 +264,8 @@ class HostClient:
             return KdtuiError(f"host {self.host.name}: {python} is too old; {another}")
         if code > _KILLED:
             return KdtuiError(
-                f"host {self.host.name}: {python} was ended there by signal {code - _KILLED}, as it is where memory is "
-                "short; try again"
+                f"host {self.host.name}: {python} was killed there by signal {code - _KILLED}, perhaps because memory "
+                "ran out; try again"
             )
         if "Traceback" in err:
             return KdtuiError(f"host {self.host.name}: {error_line(err)}")

@@ -37,7 +37,7 @@ _SCREEN = (
     Action("screen", "copy_command", "c", "Copy", "Copy the command that does the same"),
     *hidden_actions(
         "screen",
-        ("reload", "r", "Reload", "Reload, for what other programs have changed"),
+        ("reload", "r", "Reload", "Reload, to see what other programs have changed"),
         ("import_dataset", "i", "Import", "Import a dataset from a directory or a file"),
         ("import_demo", "D", "Demo", "Import the demo: two small datasets of invented products, with knowledge"),
     ),
@@ -116,7 +116,7 @@ _DIALOGS = (
         "complete",
         "tab",
         "Complete",
-        "Complete the path, or go to the next field where several fit",
+        "Complete the path, or go to the next field if there is nothing to complete",
         footer=False,
     ),
     Action("jump", "close", "escape,q", "Close", "Stay where you are"),

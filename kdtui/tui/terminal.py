@@ -31,8 +31,8 @@ class Terminal(LinuxDriver):
 
     # Stopping
 
-    # Textual calls these two on SIGTSTP and SIGCONT, wherever the main thread is. It can hold the lock for writing, so
-    # the event loop does the work.
+    # Textual calls these two on SIGTSTP and SIGCONT, wherever the main thread is. That thread can hold the lock for
+    # writing, so the event loop does the work.
 
     def _sigtstp_application(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop)

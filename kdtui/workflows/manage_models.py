@@ -217,7 +217,7 @@ def models_folder(database: Path) -> Path:
 
 
 def remove_model(db: "Database", name: str) -> Path | None:
-    """Forget a name, and delete the file if the program made it. Return the deleted file or folder, if any.
+    """Delete a model from the list, and its file if the program made it. Return the deleted file or folder, if any.
 
     Raises:
         NotFound: there is no model of that name.
@@ -240,7 +240,7 @@ def own_files(model: "NamedModel | ModelRow") -> Path | None:
     """
     if not model.made:
         return None
-    # The program made no folder of another name.
+    # kdtui names the folder of an adapter after the adapter; any other folder is not its own.
     return model.path.parent if model.kind == "adapter" and model.path.parent.name == model.name else model.path
 
 

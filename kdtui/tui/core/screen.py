@@ -177,7 +177,7 @@ class StoreScreen(ActionScreen[Result]):
     def ask(
         self,
         question: "Callable[[Database], Answer]",
-        message: Callable[[Answer], Message],
+        message: Callable[[Answer], Message] | None,
         *,
         group: str,
         after: float = 0.0,
@@ -185,6 +185,7 @@ class StoreScreen(ActionScreen[Result]):
         """Read the store in a thread, and post the answer as a message. A later question of the group cancels this one.
 
         Args:
+            message: makes the message from the answer; None if the question posts messages itself.
             after: seconds to wait first, in case a later question follows.
         """
         self.run_worker(
@@ -192,7 +193,7 @@ class StoreScreen(ActionScreen[Result]):
         )
 
     def _ask(
-        self, question: "Callable[[Database], Answer]", message: Callable[[Answer], Message], after: float
+        self, question: "Callable[[Database], Answer]", message: Callable[[Answer], Message] | None, after: float
     ) -> None:
         worker = get_current_worker()
         if after:
@@ -206,11 +207,11 @@ class StoreScreen(ActionScreen[Result]):
                 return
             self.post_message(Failed(*sentence_of(error)))
             return
-        if not worker.is_cancelled:
+        if message is not None and not worker.is_cancelled:
             self.post_message(message(answer))
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong."""
+        """Say what went wrong. Textual calls this after the handler of a subclass."""
         self.say(message.sentence, details=message.details)
 
     def say(self, sentence: str, *, error: bool = True, details: str = "") -> None:

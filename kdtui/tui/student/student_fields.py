@@ -150,13 +150,13 @@ class StudentFields:
             # AICL learns from the nearest session and gets no knowledge of the store.
             names = ["sample", "domains", "budget"]
             names += [] if values["strategy"] == AICL else ["neighbours", "near"]
-            reasons |= dict.fromkeys(names, "this is about knowledge: show some first")
+            reasons |= dict.fromkeys(names, "this needs knowledge: choose a format first")
         elif not values["sample"]:
-            reasons["domains"] = "this is about a sample: choose one first"
+            reasons["domains"] = "this needs a sample: choose one first"
         if (why := why_no_strategy(student, writer)) is not None:
             reasons["strategy"] = why
         if student == PATTERNS or is_endpoint(student):
-            reasons["context"] = "this is about a language model on this machine"
+            reasons["context"] = "this needs a language model on this machine"
         return {name: why for name, why in reasons.items() if name == "scale" or not values[name].strip()}
 
     def follow(self, before: Mapping[str, str], values: Mapping[str, str]) -> FollowUp | None:
@@ -185,9 +185,9 @@ class StudentFields:
         settings = self._options.as_trained.get(adapter)
         if settings is not None:
             changes = {name: value for name, value in self._values_of(settings).items() if name in _TRAINED}
-            note = f"as {adapter} was trained: student, knowledge and strategy are set"
+            note = f"student, knowledge and strategy are set as {adapter} was trained"
             if changes["sample"] and changes["sample"] not in self._options.samples:
-                return changes | {"sample": ""}, f"{note}; its sample {settings.sample} is gone"
+                return changes | {"sample": ""}, f"{note}; its sample {settings.sample} no longer exists"
             return changes, note
         # The adapter needs at least a student that takes adapters.
         student = dict(self._options.adapters).get(adapter, NAME)

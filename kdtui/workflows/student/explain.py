@@ -68,7 +68,7 @@ def explain_model(
         case "pairs" if task.find is not None:
             bundles = _bundles(task)
             how = (
-                "The bundles are those that categories and titles make likely. The student reads this prompt to write "
+                "The bundles are those that the pair model finds. The student reads this prompt to write "
                 "an intent for each bundle, and is not asked about pairs."
             )
         case "pairs":
@@ -104,7 +104,7 @@ def _explain_intents(student: "Student", task: SessionTask) -> PromptExplanation
     bundles = task.find() if task.products > 1 else ()
     prompt = student.rendered(task.intents.messages) + (task.intents.question(bundles[0].positions) if bundles else "")
     return PromptExplanation(
-        "The bundles are those that categories and titles make likely. The student reads this prompt, which ends with "
+        "The bundles are those that the pair model finds. The student reads this prompt, which ends with "
         "the products of the first bundle, and writes its intent; then it is asked about the next one in the same way.",
         prompt,
         bundles=tuple(map(_bundle, bundles)),

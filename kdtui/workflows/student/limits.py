@@ -21,7 +21,10 @@ def why_no_knowledge(student: str, intent_writer: str | None = None) -> str | No
     if student == PATTERNS:
         return "the pattern student learns from the training sessions and is shown no knowledge"
     if student == SHIPPED:
-        return "the shipped student names bundles that categories and titles make likely, and is shown no knowledge"
+        return (
+            "the language model of the shipped student only names bundles that the pair model finds, "
+            "and is shown no knowledge"
+        )
     if intent_writer is not None:
         return f"{_writes_intents(intent_writer)}, and is shown no knowledge"
     return None
@@ -102,4 +105,4 @@ def check_calibratable(db: "Database", settings: RunSettings) -> None:
 
 
 def _writes_intents(adapter: str) -> str:
-    return f"the adapter {adapter} writes only intents, of bundles that categories and titles make likely"
+    return f"the adapter {adapter} writes only the intents of bundles that the pair model finds"

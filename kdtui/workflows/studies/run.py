@@ -77,7 +77,7 @@ def run_study(
         retry_failed: try failed steps again, and failed sessions of finished cells.
         cells: keys of the cells to do, with the steps that they need; empty for all.
         gate: pauses or ends the study from another thread, between two sessions or groups.
-        tell: gets what a student says before it answers.
+        tell: gets the progress of slow work, and remarks of a student, before it answers.
 
     Raises:
         KdtuiError, NotFound: as `check_models` and `make_plan`; or another process runs a study on this store.

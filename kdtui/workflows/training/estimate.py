@@ -112,7 +112,7 @@ def estimate_training(
 def training_estimate_in_words(estimate: TrainingEstimate, plan: TrainingPlan) -> list[str]:
     """Describe an estimate in sentences, the work first."""
     about = "" if estimate.is_counted else "about "
-    skipped = f"; {counted(estimate.too_long, 'session')} of more tokens are skipped" if estimate.too_long else ""
+    skipped = f"; {counted(estimate.too_long, 'session')} with too many tokens are skipped" if estimate.too_long else ""
     lines = [
         f"{counted(estimate.sessions, 'session')} an epoch, {estimate.valid:,} to validate on; "
         f"{about}{estimate.tokens:,} tokens in {about}{counted(estimate.steps, 'step')}{skipped}"

@@ -67,7 +67,7 @@ def check_removable(job: StoredJob) -> None:
 
 
 def delete_locally(db: Database, job: StoredJob) -> None:
-    """Forget a training, and delete its local directory and its adapter; see `check_removable`."""
+    """Delete a training with its local directory and its adapter; see `check_removable`."""
     shutil.rmtree(job.folder, ignore_errors=True)
     forget_job(db, job.name)
     with db.atomic():

@@ -147,8 +147,7 @@ class LedgerScreen(StoreScreen[None]):
         self.on_failed(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if not self.table.row_count:
             self.show_instead(one_line(message.sentence))
 

@@ -158,8 +158,7 @@ class JobsScreen(JobListScreen):
         self._begin(Work(f"asking {host}", asks=host), work)
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if self.overview is None:
             self.show_text("#notice", Text(one_line(message.sentence)))
 

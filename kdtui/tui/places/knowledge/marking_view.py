@@ -202,9 +202,8 @@ class KnowledgeMarkingView(KnowledgeSearchView):
         self.action_reload()
         self.refresh_bindings()
 
-    def on_failed(self, message: Failed) -> None:
-        """Say what went wrong."""
-        super().on_failed(message)
+    def on_failed(self, _: Failed) -> None:
+        """Allow changes again."""
         if self._is_changing:
             self._is_changing = False
             self.refresh_bindings()

@@ -59,10 +59,6 @@ class ModelRead(Message):
         self.listed, self.row = listed, row
 
 
-class ModelsRead(Message):
-    """All files have been read."""
-
-
 class Described(Message):
     """The details of a model were read."""
 
@@ -173,9 +169,9 @@ def export_and_report(
     yield ModelsChanged("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
 
 
-def forget_and_report(name: str, db: "Database") -> str:
-    """Forget a model, and delete the files that kdtui made or copied; return a sentence about it."""
+def delete_and_report(name: str, db: "Database") -> str:
+    """Delete a model with the files that kdtui made or copied; return a sentence about it."""
     from kdtui.workflows.manage_models import remove_model
 
     deleted = remove_model(db, name)
-    return f"forgot {name}, and deleted {deleted}" if deleted else f"forgot {name}; its file stays"
+    return f"deleted {name} and {deleted}" if deleted else f"deleted {name}; its file stays"

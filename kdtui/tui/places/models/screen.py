@@ -41,14 +41,13 @@ from kdtui.tui.places.models.model_work import (
     ModelRead,
     ModelsChanged,
     ModelsListed,
-    ModelsRead,
     StudentFound,
     add_model_file,
     bit_options,
+    delete_and_report,
     export_and_report,
     file_added,
     find_fits,
-    forget_and_report,
     import_adapter,
     merge_and_report,
     read_details,
@@ -145,7 +144,7 @@ class ModelsScreen(ModelWorkScreen):
                 if model not in read:
                     self.post_message(ModelRead(model, read_model(model)))
 
-        self.ask(question, lambda _: ModelsRead(), group="models")
+        self.ask(question, None, group="models")
 
     def on_models_listed(self, message: ModelsListed) -> None:
         """Show the names before the files are read."""
@@ -355,17 +354,17 @@ class ModelsScreen(ModelWorkScreen):
         )
 
     def action_remove(self) -> None:
-        """Ask whether to forget a model, and say what is lost."""
+        """Ask whether to delete a model, and say what is lost."""
         model = self._selected
         assert model is not None
         details = self._details.get(model)
         own = own_files(model)
         if own is not None and own != model.path:
-            lost, verb = f"The files are deleted, since kdtui made or copied them: {own}", "Delete it"
+            lost = f"The files are deleted, since kdtui made or copied them: {own}"
         elif own is not None:
-            lost, verb = f"The file is deleted, since kdtui made or fetched it: {own}", "Delete it"
+            lost = f"The file is deleted, since kdtui made or fetched it: {own}"
         else:
-            lost, verb = f"The name is forgotten; the file stays: {model.path}", "Forget it"
+            lost = f"Only its name is deleted; the file stays: {model.path}"
             if details is not None and details.training is not None:
                 again = command_line(("sft", "rm"), model.name, database=self._named_database)
                 lost = (
@@ -375,10 +374,10 @@ class ModelsScreen(ModelWorkScreen):
 
         def answer(yes: bool | None) -> None:
             if yes:
-                self.ask(partial(forget_and_report, model.name), ModelsChanged, group="change")
+                self.ask(partial(delete_and_report, model.name), ModelsChanged, group="change")
 
         command = command_line(("model", "rm"), model.name, database=self._named_database)
-        self.app.push_screen(ConfirmDialog(f"Forget model {model.name}?", lost, verb, command), answer)
+        self.app.push_screen(ConfirmDialog(f"Delete model {model.name}?", lost, "Delete it", command), answer)
 
     def on_models_changed(self, message: ModelsChanged) -> None:
         """Report the change, and list the models again."""
@@ -386,8 +385,7 @@ class ModelsScreen(ModelWorkScreen):
         self.list_again(message.name)
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if not self._models:
             self._show_instead(f"{one_line(message.sentence)}\n\n{self.kdtui.key_of('screen.reload')} looks again.")
 

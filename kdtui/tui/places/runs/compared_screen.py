@@ -155,8 +155,7 @@ class ComparedRunsScreen(StoreScreen[None]):
         self._sort(self._sort_by, descending=self._descending)
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if self._comparison is None:
             self.query_one("#totals", Static).update(Text(one_line(message.sentence)))
 

@@ -160,8 +160,7 @@ class RunScreen(StoreScreen[bool]):
         return "not yet"
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure and keep it, since nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen, since nothing else is shown."""
         self.query_one("#everything", Static).update(Text(one_line(message.sentence)))
 
     def action_scroll(self, way: str) -> None:

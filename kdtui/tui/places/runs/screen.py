@@ -161,8 +161,7 @@ class RunsScreen(RunListScreen):
         self.show_soon()
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         self.problem = message.sentence
         if not self.entries:
             self.show()

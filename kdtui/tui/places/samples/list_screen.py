@@ -338,7 +338,6 @@ class SampleListScreen(StoreScreen[None]):
         self.refresh_bindings()
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if not self._table.row_count:
             self._show_instead(one_line(message.sentence))

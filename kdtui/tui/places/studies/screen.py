@@ -151,8 +151,7 @@ class StudiesScreen(StudyActions):
             self.say(f"there is no study {requested!r} any more")
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         self._problem = message.sentence
         if self._listing is None:
             self._show()

@@ -132,8 +132,7 @@ class StudyScreen(StudyActions):
         self._compute(message.snapshot)
 
     def on_failed(self, message: Failed) -> None:
-        """Show the failure; keep it on the screen if nothing else is shown."""
-        super().on_failed(message)
+        """Keep the failure on the screen if nothing else is shown."""
         if self.snapshot is None:
             notice = one_line(message.sentence)
             self.show_content(self.query_one("#halves"), unless=notice, focus=self.query_one(Matrix))

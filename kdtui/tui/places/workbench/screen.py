@@ -306,8 +306,7 @@ class WorkbenchScreen(StoreScreen[None]):
         self.on_failed(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong; it stays where there is no list."""
-        super().on_failed(message)
+        """Keep the failure on the screen if there is no list."""
         if not self._table.row_count:
             self._show_notice(one_line(message.sentence))
 

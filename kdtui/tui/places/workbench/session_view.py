@@ -211,8 +211,7 @@ class SessionView(CalibratingScreen[int]):
         return " · ".join(parts)
 
     def on_failed(self, message: Failed) -> None:
-        """Say what went wrong; it stays in the title while no session is loaded."""
-        super().on_failed(message)
+        """Keep the failure in the title if no session is loaded."""
         self._paint_hold.close()
         if self._session is None:
             self.query_one("#title", Static).update(Text(one_line(message.sentence, 300), style="bold"))

@@ -71,7 +71,7 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         await opened(pilot, place, settle, until)
         await fill(pilot, student="smollm2")
         assert disabled(app) == {*ABOUT_KNOWLEDGE, "scale"}
-        assert reason(app, "sample") == "this is about knowledge: show some first"
+        assert reason(app, "sample") == "this needs knowledge: choose a format first"
         await fill(pilot, pattern="yes")
         assert disabled(app) == {"domains", "scale"}
         assert reason(app, "domains") == "this is about a sample: choose one first"

@@ -43,8 +43,8 @@ def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, k
     [
         (["--knowledge", "rule"], "is shown no knowledge; leave out --knowledge"),
         (["--knowledge", "pattern", "--sample", "x"], "is shown no knowledge; leave out --knowledge and --sample"),
-        (["--strategy", "drafts"], "categories and titles make likely; leave out --strategy"),
-        (["--strategy", "aicl"], "categories and titles make likely; leave out --strategy"),
+        (["--strategy", "drafts"], "the pair model finds; leave out --strategy"),
+        (["--strategy", "aicl"], "the pair model finds; leave out --strategy"),
     ],
 )
 def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, options: list[str], message: str) -> None:

@@ -104,6 +104,6 @@ def test_an_interrupted_wait_says_how_to_kill_the_training(
     assert "was asked to stop" in waiting.stderr.readline()
     os.kill(waiting.pid, signal.SIGINT)
     error = waiting.communicate(timeout=60)[1]
-    assert "training deaf still stops by itself; kdtui sft cancel deaf --now kills it" in error
+    assert "training deaf is still stopping; kdtui sft cancel deaf --now kills it" in error
     assert waiting.returncode == 130
     assert kdtui("sft", "cancel", "deaf", "--now").code == 0

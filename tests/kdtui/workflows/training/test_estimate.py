@@ -139,4 +139,4 @@ def test_sessions_that_are_too_long_are_reported(kdtui: Kdtui, launch: Kdtui, ba
     found = dry_run(launch, "--longest", longest)
     assert 0 < found["too_long"] < found["sessions"]
     assert found["tokens"] < every["tokens"]
-    assert "of more tokens are skipped" in launch("next", "--dry-run", "--longest", longest).out
+    assert "with too many tokens are skipped" in launch("next", "--dry-run", "--longest", longest).out

@@ -111,7 +111,7 @@ def test_a_workdir_that_became_read_only_says_so_at_a_start(
     [
         ("exit 127", "does not run there, and ends with exit code 127 (pyenv: no such version)"),
         ("exit 1", "does not run there, and ends with exit code 1 (pyenv: no such version)"),
-        ("kill -9 $$", "was ended there by signal 9"),
+        ("kill -9 $$", "was killed there by signal 9"),
     ],
 )
 def test_a_broken_python_is_not_called_missing(

@@ -122,7 +122,7 @@ async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes
         await fill(pilot, adapter="camping")
         assert command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
         note = app.screen.query_one("#form-note", Static)
-        assert str(note.content) == "as camping was trained: student, knowledge and strategy are set"
+        assert str(note.content) == "student, knowledge and strategy are set as camping was trained"
         box = app.screen.query_one("#field-pattern", Checkbox)
         assert box.render().plain.strip() == "[x] yes"
         await fill(pilot, pattern="", budget="")
