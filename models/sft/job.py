@@ -16,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 _T = TypeVar("_T")
 
-LEARNING_RATE, CONTINUED_LEARNING_RATE = 5e-4, 2e-4
+EPOCHS, LEARNING_RATE, CONTINUED_LEARNING_RATE = 2, 5e-4, 2e-4
 """For a training from the base, and for one that begins from an adapter; see docs/student.md."""
 
 
@@ -90,7 +90,7 @@ class Job:
     """
 
     base: str
-    epochs: int = 2
+    epochs: int = EPOCHS
     seed: int = 0
     batch_tokens: int = 2048
     longest: int = 2048

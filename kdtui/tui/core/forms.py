@@ -1,5 +1,6 @@
 """Forms: what a form asks for, what its values mean, and the dialog that shows it."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -394,6 +395,17 @@ def whole_number(text: str, name: str, least: int, most: int | None = None) -> i
         if least <= number and (most is None or number <= most):
             return number
     raise KdtuiError(f"{name}: a whole number {bounds}, or nothing for the default")
+
+
+def seed_number(text: str) -> int:
+    """Read a seed from a field.
+
+    Raises:
+        KdtuiError: the text is not a number, or longer than SQLite can store.
+    """
+    if re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is None:
+        raise KdtuiError("a seed is a whole number of at most 18 digits")
+    return int(text)
 
 
 class _Switch(Checkbox):

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from kdtui.errors import KdtuiError
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.forms import Field, FollowUp
+from kdtui.tui.core.forms import Field, FollowUp, seed_number
 from kdtui.tui.core.services import Services
 from kdtui.tui.core.store_worker import ask_store, sentence_of
 from kdtui.tui.core.task import Task
@@ -50,11 +49,12 @@ class ImportForm(TaskForm[ImportRequest]):
         Raises:
             KdtuiError: the seed is not a whole number.
         """
-        seed, path = values["seed"].strip(), values["path"].strip()
-        if not seed.lstrip("-").isdecimal():
-            raise KdtuiError("a seed is a whole number")
+        path = values["path"].strip()
         return ImportRequest(
-            typed_path(path) if path else None, values["name"].strip(), int(seed), bool(values["replace"])
+            typed_path(path) if path else None,
+            values["name"].strip(),
+            seed_number(values["seed"]),
+            bool(values["replace"]),
         )
 
     def problem(self, parsed: ImportRequest) -> str | None:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from re import fullmatch
 from typing import TYPE_CHECKING
@@ -340,8 +339,8 @@ def _check_number(
         number = int(values[name]) if whole else float(values[name])
     except ValueError:
         raise KdtuiError(f"{label}: enter {kind}") from None
-    if not (isfinite(number) and least <= number <= most):
-        limit = f"of {least:g} or more" if number < least else f"of {most:g} or less"
+    if not least <= number <= most:
+        limit = f"of {least:g} or more" if number < least else f"of {int(most):,} or less"
         raise KdtuiError(f"{label}: enter {kind} {limit}")
 
 

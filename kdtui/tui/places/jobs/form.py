@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.forms import Field, FollowUp, Form
+from kdtui.tui.core.forms import Field, FollowUp, Form, whole_number
 from kdtui.tui.core.store_worker import ask_store, still_wanted
 from kdtui.tui.places.jobs.training_choices import TrainingChoices, free_training_name
-from kdtui.tui.places.jobs.training_request import CONTINUED_RATE, EPOCHS, LEARNING_RATE, TrainingRequest, rate_text
+from kdtui.tui.places.jobs.training_request import TrainingRequest, rate_text
 from kdtui.workflows.model_names import check_base_name
 from models.embedded import NAME
+from models.sft.job import CONTINUED_LEARNING_RATE, EPOCHS, LEARNING_RATE
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -121,22 +122,20 @@ class TrainingForm(Form[TrainingRequest]):
         Raises:
             KdtuiError: a number cannot be read.
         """
-        if not values["epochs"].strip().isdecimal() or int(values["epochs"]) < 1:
-            raise KdtuiError("epochs are a number: 1 or more")
         return TrainingRequest(
             values["name"].strip(),
             _datasets(values),
-            values["from"],
-            values["form"],
-            tuple(each for each in FORMATS if values[each]),
-            values["as"] == "target",
-            values["sample"],
-            values["base"].strip(),
-            int(values["epochs"]),
-            _learning_rate(values["learning_rate"]),
-            values["host"],
-            values["after"],
-            bool(values["evaluate"]),
+            source=values["from"],
+            form=values["form"],
+            knowledge=tuple(each for each in FORMATS if values[each]),
+            target=values["as"] == "target",
+            sample=values["sample"],
+            base=values["base"].strip(),
+            epochs=whole_number(values["epochs"], "epochs", 1) or EPOCHS,
+            learning_rate=_learning_rate(values["learning_rate"]),
+            host=values["host"],
+            after=values["after"],
+            evaluate=bool(values["evaluate"]),
         )
 
     def problem(self, parsed: TrainingRequest) -> str | None:
@@ -212,8 +211,8 @@ class TrainingForm(Form[TrainingRequest]):
         changes, note = self._follow_datasets(after), ""
         if after["from"] != before["from"]:
             source = self._choices.source(after["from"])
-            if after["learning_rate"].strip() in (rate_text(LEARNING_RATE), rate_text(CONTINUED_RATE)):
-                changes["learning_rate"] = rate_text(CONTINUED_RATE if after["from"] else LEARNING_RATE)
+            if after["learning_rate"].strip() in (rate_text(LEARNING_RATE), rate_text(CONTINUED_LEARNING_RATE)):
+                changes["learning_rate"] = rate_text(CONTINUED_LEARNING_RATE if after["from"] else LEARNING_RATE)
             if source is not None:
                 changes |= {"form": source.form, "base": source.base, "as": "target" if source.target else "context"}
                 changes |= {each: "yes" if each in source.knowledge else "" for each in FORMATS}

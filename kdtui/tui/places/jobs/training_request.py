@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
 from models.embedded import NAME
+from models.sft.job import CONTINUED_LEARNING_RATE, EPOCHS, LEARNING_RATE
 from store.records import FORMATS, TrainingSettings
 
 if TYPE_CHECKING:
     from kdtui.workflows.training.plan import TrainingPlan
     from store.sqlite import Database
-
-EPOCHS, LEARNING_RATE, CONTINUED_RATE = 2, 0.0005, 0.0002
-"""Defaults; the second learning rate is for a training that continues an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class TrainingRequest:
     @property
     def default_rate(self) -> float:
         """The default learning rate, which depends on whether an adapter is continued."""
-        return CONTINUED_RATE if self.source else LEARNING_RATE
+        return CONTINUED_LEARNING_RATE if self.source else LEARNING_RATE
 
     def plan(self, db: "Database") -> "TrainingPlan":
         """Return the plan of the training.

@@ -1,6 +1,5 @@
 """The form that draws a sample, and the request that it makes."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from kdtui.errors import KdtuiError
 from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
-from kdtui.tui.core.forms import Field, Form
+from kdtui.tui.core.forms import Field, Form, seed_number
 from models.embedded import NAME
 from store.records import FORMATS, Format
 
@@ -140,7 +139,7 @@ class DrawForm(Form[DrawRequest]):
             tuple(format for format in FORMATS if values[format]),
             values["strategy"],
             _ratio(values["ratio"]),
-            _seed(values["seed"]),
+            seed_number(values["seed"]),
             values["student"].strip(),
             values["add_to"] or None,
             bool(values["replace"]),
@@ -186,12 +185,6 @@ def _ratio(text: str) -> float:
     if not 0 < ratio <= 1:
         raise KdtuiError("a ratio is a number above 0 and at most 1")
     return ratio
-
-
-def _seed(text: str) -> int:
-    if re.fullmatch(r"-?[0-9]{1,18}", text.strip()) is None:
-        raise KdtuiError("a seed is a whole number of at most 18 digits")
-    return int(text)
 
 
 def _counts_text(formats: Mapping[str, int]) -> str:

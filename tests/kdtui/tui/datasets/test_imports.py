@@ -213,6 +213,8 @@ async def test_a_failed_import_keeps_the_values_of_the_form(
         ({"path": ""}, "say what to import"),
         ({"path": "x", "name": " "}, "give the dataset a name"),
         ({"path": "x", "seed": "1.5"}, "a seed is a whole number"),
+        ({"path": "x", "seed": "--5"}, "a seed is a whole number"),
+        ({"path": "x", "seed": "9" * 5000}, "a seed is a whole number"),
         ({"path": "x", "name": "demo-outdoor"}, "there is a dataset 'demo-outdoor' already"),
         ({"path": "x", "replace": "yes"}, "there is no dataset 'x' to replace"),
     ],

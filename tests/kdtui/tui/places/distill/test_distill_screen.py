@@ -203,6 +203,7 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
     [
         ({"limit": "0"}, "Sessions at most: enter a whole number of 1 or more"),
         ({"limit": "many"}, "Sessions at most: enter a whole number"),
+        ({"limit": "9" * 400}, "Sessions at most: enter a whole number of 9,223,372,036,854,775,807 or less"),
         ({"limit": "5", "seed": "-1"}, "Seed: enter a whole number of 0 or more"),
         ({"limit": "", "seed": "1"}, "the seed draws sessions; say how many at most"),
         ({"levels": "2,x", "min_support": "0", "max_size": "3"}, "levels are whole numbers"),

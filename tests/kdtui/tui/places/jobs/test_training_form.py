@@ -62,7 +62,8 @@ async def test_the_form_shows_problems_and_the_command(
             ({"name": "busy"}, "there is a training or a model 'busy' already"),
             ({"name": "x", "datasets": "demo-outdoor, none"}, "there is no dataset 'none'"),
             ({"datasets": "demo-outdoor", "as": "target"}, "switch on thoughts, and nothing else"),
-            ({"as": "context", "epochs": "0"}, "epochs are a number"),
+            ({"as": "context", "epochs": "0"}, "epochs: a whole number from 1 on"),
+            ({"epochs": "1" * 5000}, "epochs: a whole number from 1 on"),
             ({"epochs": "3", "learning_rate": "fast"}, "the learning rate is a number"),
             ({"learning_rate": "0.001", "base": " "}, "needs a base"),
             ({"base": "abc"}, "there is no base 'abc'; there are: smollm2, files, and ids of transformers"),
@@ -70,7 +71,7 @@ async def test_the_form_shows_problems_and_the_command(
             ({"base": "patterns"}, "patterns is a student that cannot be trained"),
             ({"base": "http://host/v1#m"}, "is a student that cannot be trained"),
             ({"base": "none.gguf"}, "none.gguf: there is no such file"),
-            ({"base": "owner/model", "epochs": "none"}, "epochs are a number"),
+            ({"base": "owner/model", "epochs": "none"}, "epochs: a whole number from 1 on"),
             (
                 {"epochs": "3", "base": "smollm2", "after": "busy", "host": "far"},
                 "training busy is not on the same host",
