@@ -17,7 +17,7 @@ class Draw(Struct, frozen=True):
     """How a part of a sample was drawn from one format of one dataset.
 
     Attributes:
-        strategy: random, length, longest, diversity or difficulty; "hand" for pieces that a user picked.
+        strategy: how its sessions were ordered, as `random`; "hand" for pieces that a user picked.
         ratio: share of the pieces at that time, 0..1.
     """
 

@@ -16,7 +16,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 _T = TypeVar("_T")
 
-EPOCHS, LEARNING_RATE, CONTINUED_LEARNING_RATE = 2, 5e-4, 2e-4
+RANK, EPOCHS, LEARNING_RATE, CONTINUED_LEARNING_RATE = 16, 2, 5e-4, 2e-4
 """For a training from the base, and for one that begins from an adapter; see docs/student.md."""
 
 
@@ -24,7 +24,7 @@ EPOCHS, LEARNING_RATE, CONTINUED_LEARNING_RATE = 2, 5e-4, 2e-4
 class Lora:
     """The adapter: `alpha / rank * B @ A` added to each of the target weights, the names of linear layers."""
 
-    rank: int = 16
+    rank: int = RANK
     alpha: float = 32.0
     dropout: float = 0.0
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -16,6 +16,7 @@ from kdtui.workflows.studies.steps import (
     Step,
     TrainingStep,
 )
+from models.sft.job import RANK
 from store.records import Format
 
 
@@ -129,12 +130,9 @@ def _trained(step: TrainingStep) -> str:
 def _unusual(step: TrainingStep) -> list[str]:
     """Return what differs from most trainings."""
     parts = [] if step.start is None else [f"from {step.start}"]
-    if step.rank not in (0, _USUAL_RANK):
+    if step.rank not in (0, RANK):
         parts.append(f"rank {step.rank}")
     return parts
-
-
-_USUAL_RANK = 16
 
 
 def _drawn(sample: SampleStep) -> str:

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 from kdtui.distill.sampling import SampleStrategy
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.steps import ANY
+from models.sft.job import RANK
 from store.records import FORMATS, Format, Split
 from store.similar import suggestion
 
@@ -78,7 +79,7 @@ class Question(Struct, frozen=True, forbid_unknown_fields=True):
     ratio: tuple[float, ...] | None = None
     from_: tuple[str, ...] = field(default=(NOTHING,), name="from")
     training_sessions: tuple[int, ...] | None = None
-    rank: tuple[int, ...] = (16,)
+    rank: tuple[int, ...] = (RANK,)
     seed: tuple[int, ...] = (0,)
 
 

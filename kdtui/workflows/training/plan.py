@@ -7,14 +7,11 @@ from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.training.prepare import PreparedJob, check_name, check_trainer, prepare_job
 from kdtui.workflows.training.start_from import StartAdapter, check_fits
 from models.embedded import NAME
-from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, Job, Lora, Optimizer, Precision, check_job
+from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, RANK, Job, Lora, Optimizer, Precision, check_job
 from models.sft.start import lora_of
 from store.hosts import get_host
 from store.records import TrainingSettings
 from store.sqlite import Database
-
-RANK = 16
-"""Rank of an adapter that begins from the base without an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
