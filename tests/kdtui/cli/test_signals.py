@@ -14,7 +14,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.embedded import embedded_student
 from store.sqlite import Database
-from tests.support.commands import Kdtui
+from tests.support.commands import Kdtui, Result
 from tests.support.fake_chat_server import Serve
 from tests.support.fake_teacher import good
 from tests.support.tiny import make_model
@@ -177,3 +177,11 @@ def test_a_command_ends_while_a_thread_still_reads_stdin() -> None:
             assert process.wait(60) == 3
             out, err = process.communicate()
             assert (out, err) == ("x\n", "")
+
+
+def test_an_interrupt_while_the_program_starts_is_no_traceback(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kdtui.cli.run_command_line", interrupt)
+    assert kdtui("data", "ls") == Result(130, "", "")

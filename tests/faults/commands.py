@@ -1,0 +1,220 @@
+"""The commands that are disturbed, each on a small site: a folder with a store, its data and a tiny student."""
+
+import json
+import os
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from store.database import open_database
+from store.runs import list_runs
+from tests.faults.contents import Contents, contents
+from tests.faults.forks import Ended, Program
+from tests.support.tiny import make_model
+from tests.support.tiny_job import WORDS, line, write_job
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder in which a command runs.
+
+    Attributes:
+        teacher: the address of the teacher; "" without one.
+    """
+
+    folder: Path
+    teacher: str = ""
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store" / "kdtui.db"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data.jsonl"
+
+    @property
+    def student(self) -> Path:
+        return self.folder / "tiny.gguf"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of its commands, which touch nothing outside of the folder."""
+        folders = {f"XDG_{name}_HOME": str(self.folder / name.lower()) for name in ("CACHE", "CONFIG", "STATE", "DATA")}
+        return {**os.environ, **folders, "KDTUI_DB": str(self.store), "TMPDIR": str(self.folder), "NO_COLOR": "1"}
+
+
+@dataclass(frozen=True)
+class DisturbedCommand:
+    """A command, and how to compare its results.
+
+    Attributes:
+        prepare: makes the site, once for all runs.
+        arguments: of the command.
+        again: of the command that resumes it.
+        refusal: words of the error with which a command refuses to do again what is done; "" if it does not.
+        result: what an undisturbed run and a disturbed one have in common.
+    """
+
+    name: str
+    prepare: Callable[[Site], None]
+    arguments: Callable[[Site], Sequence[str]]
+    again: Callable[[Site], Sequence[str]]
+    result: Callable[[Site, Ended], object]
+    program: Program = "kdtui"
+    refusal: str = ""
+    needs_teacher: bool = False
+
+
+def stored(site: Site, _: Ended) -> Contents:
+    """Compare the contents of the store."""
+    return contents(site.store)
+
+
+def printed(_: Site, ended: Ended) -> object:
+    """Compare what was printed, without times."""
+    rows = [json.loads(each) for each in ended.out.splitlines()]
+    return [{name: value for name, value in row.items() if "seconds" not in name} for row in rows]
+
+
+def written(site: Site, _: Ended) -> object:
+    """Compare the files that were written."""
+    if site.output.is_file():
+        return site.output.read_bytes()
+    found = (path for path in sorted(site.output.rglob("*")) if path.is_file())
+    return {str(path.relative_to(site.output)): path.read_bytes() for path in found}
+
+
+def trained(site: Site, _: Ended) -> object:
+    """Compare the weights of an adapter."""
+    return (site.folder / "job" / "adapter" / "adapter_model.safetensors").read_bytes()
+
+
+def _with_data(site: Site) -> None:
+    shutil.copy(str(files("kdtui") / "demo_data" / "outdoor.jsonl"), site.data)
+
+
+def _imported(site: Site) -> None:
+    _with_data(site)
+    db = open_database(site.store)
+    list(import_dataset(db, site.data, "outdoor"))
+    db.close()
+
+
+def _mined(site: Site) -> None:
+    _imported(site)
+    db = open_database(site.store)
+    mine_patterns(db, "outdoor")
+    db.close()
+
+
+def _distilled(site: Site) -> None:
+    _mined(site)
+    db = open_database(site.store)
+    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    db.close()
+
+
+def _with_student(site: Site) -> None:
+    _imported(site)
+    make_model(site.student)
+
+
+def _with_job(site: Site) -> None:
+    folder = site.folder / "job"
+    folder.mkdir()
+    chance = random.Random(0)
+    for name, count in (("train", 24), ("valid", 4)):
+        lines = [line(chance.choices(WORDS, k=chance.randint(2, 4))) for _ in range(count)]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    write_job(folder, base=str(make_model(site.student)), epochs=3, checkpoints=4, lora={"rank": 4})
+
+
+def _command(
+    name: str,
+    prepare: Callable[[Site], None],
+    arguments: Callable[[Site], Sequence[str]],
+    result: Callable[[Site, Ended], object] = stored,
+    *,
+    again: Callable[[Site], Sequence[str]] | None = None,
+    program: Program = "kdtui",
+    refusal: str = "",
+    needs_teacher: bool = False,
+) -> DisturbedCommand:
+    return DisturbedCommand(name, prepare, arguments, again or arguments, result, program, refusal, needs_teacher)
+
+
+def _resumed_run(site: Site) -> Sequence[str]:
+    """Resume the run that was interrupted, or start one if there is none."""
+    if site.store.exists():
+        db = open_database(site.store)
+        runs = list_runs(db)
+        db.close()
+        if runs:
+            return ("evaluate", "--resume", str(runs[-1].run.id), "--json")
+    return _evaluate(site)
+
+
+def _evaluate(_: Site) -> Sequence[str]:
+    return ("evaluate", "--dataset", "outdoor", "--split", "train", "--student", "patterns", "--json")
+
+
+COMMANDS: Sequence[DisturbedCommand] = (
+    _command(
+        "import",
+        _with_data,
+        lambda site: ("data", "import", str(site.data), "--dataset", "outdoor"),
+        refusal="exists already",
+    ),
+    _command("mine", _imported, lambda _: ("knowledge", "mine", "--dataset", "outdoor", "--replace")),
+    _command("distill", _mined, lambda _: ("knowledge", "distill", "--dataset", "outdoor", "--replace")),
+    _command(
+        "distill with a teacher",
+        _mined,
+        lambda site: ("knowledge", "distill", "--teacher", f"{site.teacher}#m", "--limit", "6", "--keep"),
+        needs_teacher=True,
+    ),
+    _command("embed", _with_student, lambda site: ("data", "embed", "--with", str(site.student))),
+    _command(
+        "generate",
+        _mined,
+        lambda _: ("generate", "o01", "o02", "o34", "--dataset", "outdoor", "--student", "patterns", "--json"),
+        printed,
+    ),
+    _command("evaluate", _mined, _evaluate, again=_resumed_run),
+    _command(
+        "export a dataset",
+        _imported,
+        lambda site: ("data", "export", "--dataset", "outdoor", "--output", str(site.output)),
+        written,
+    ),
+    _command(
+        "export knowledge",
+        _distilled,
+        lambda site: ("knowledge", "export", "--dataset", "outdoor", "--output", str(site.output), "--replace"),
+        written,
+    ),
+    _command(
+        "quantize",
+        _with_student,
+        lambda site: ("model", "quantize", str(site.student), "--to", "F16", "--name", "smaller"),
+        refusal="there is",
+    ),
+    _command(
+        "train",
+        _with_job,
+        lambda site: (str(site.folder / "job"),),
+        trained,
+        program="trainer",
+    ),
+)

@@ -1,0 +1,93 @@
+"""What a store contains, compared between runs: whether it is whole, and whether rows are lost or doubled."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+Contents = Mapping[str, "Counter[tuple[Any, ...]]"]
+"""The rows of each table, without what differs between two runs of the same command."""
+
+_NAMES = {
+    "dataset_id": "SELECT id, name FROM datasets",
+    "session_id": "SELECT sessions.id, datasets.name || ' ' || session FROM sessions "
+    "JOIN datasets ON datasets.id = dataset_id",
+    "item_id": "SELECT items.id, datasets.name || ' ' || item FROM items JOIN datasets ON datasets.id = dataset_id",
+    "bundle_id": "SELECT bundles.id, session || ' ' || coalesce(intent, '') FROM bundles "
+    "JOIN sessions ON sessions.id = session_id",
+    "run_id": "SELECT id, student || ' ' || split || ' ' || settings FROM runs",
+    "knowledge_id": "SELECT id, format || ' ' || teacher || ' ' || statement FROM knowledge",
+    "parent_id": "SELECT id, format || ' ' || teacher || ' ' || statement FROM knowledge",
+    "sample_id": "SELECT id, name FROM samples",
+    "call_id": "SELECT id, key FROM calls",
+    "encoder_id": "SELECT id, sha256 FROM encoders",
+    "host_id": "SELECT id, name FROM hosts",
+    "import_id": "SELECT id, file FROM knowledge_imports",
+}
+"""Names for the numbers by which rows refer to others. Numbers can differ after a repeated command."""
+
+_MEASURED = {"id", "seconds", "seconds_per_session", "begun_at", "ended_at", "attempts", "made"}
+"""Columns that differ between two runs of the same command: numbers of rows, times and attempts."""
+
+_LEFT_OUT = ("sqlite_", "_sqlite_migrations", "run_stretches", "training_paces", "knowledge_search", "run_measures")
+"""Tables of SQLite, of searches, and of times. Measures of runs contain times; their scores are compared."""
+
+
+def contents(path: Path) -> Contents:
+    """Return the contents of a store; nothing if there is no file yet."""
+    if not path.exists():
+        return {}
+    with closing(sqlite3.connect(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        tables = [
+            name
+            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+            if not name.startswith(_LEFT_OUT) and "_fts" not in name
+        ]
+        if not tables:
+            return {}
+        names = {column: dict(map(tuple, connection.execute(query))) for column, query in _NAMES.items()}
+        return {
+            table: Counter(_row(row, names) for row in connection.execute(f'SELECT * FROM "{table}"'))
+            for table in tables
+        }
+
+
+def _row(row: sqlite3.Row, names: Mapping[str, Mapping[int, str]]) -> tuple[Any, ...]:
+    return tuple(
+        names[column].get(row[column], row[column]) if column in names else row[column]
+        for column in row.keys()  # noqa: SIM118
+        if column not in _MEASURED and not column.endswith("_at")
+    )
+
+
+def damage(path: Path) -> list[str]:
+    """Return what SQLite finds wrong with a store."""
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        whole = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+        return [
+            *whole,
+            *(
+                f"a row of {row[0]} refers to no row of {row[2]}"
+                for row in connection.execute("PRAGMA foreign_key_check")
+            ),
+        ]
+
+
+def lost(before: Contents, after: Contents) -> list[str]:
+    """Return which rows are missing afterwards, a table a sentence."""
+    missing = {table: rows - after.get(table, Counter()) for table, rows in before.items()}
+    return [f"{rows.total()} rows of {table} are lost: {next(iter(rows))!r}" for table, rows in missing.items() if rows]
+
+
+def differences(found: Contents, expected: Contents) -> list[str]:
+    """Return how the contents differ from those of an undisturbed run."""
+    more = {table: rows - expected.get(table, Counter()) for table, rows in found.items()}
+    return [
+        *lost(expected, found),
+        *(f"{rows.total()} rows of {table} are too many: {next(iter(rows))!r}" for table, rows in more.items() if rows),
+    ]

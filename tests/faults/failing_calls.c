@@ -1,0 +1,128 @@
+/*
+ * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
+ * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static char folder[PATH_MAX];
+static size_t folder_length;
+static long failing;
+static int error_number, lasts;
+static atomic_long calls;
+
+/* Begin to count. With `number` 0, nothing fails. */
+void arm(const char *below, long number, int error, int for_good) {
+    folder_length = strlen(below);
+    memcpy(folder, below, folder_length + 1);
+    failing = number;
+    error_number = error;
+    lasts = for_good;
+    atomic_store(&calls, 0);
+}
+
+long counted(void) { return atomic_load(&calls); }
+
+static int is_below(const char *path) {
+    return folder_length && path && strncmp(path, folder, folder_length) == 0;
+}
+
+static int is_file_below(int file) {
+    char link[64], path[PATH_MAX];
+    if (!folder_length) return 0;
+    int saved = errno;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    errno = saved;
+    if (length < 0) return 0;
+    path[length] = 0;
+    return is_below(path);
+}
+
+static int fails_now(void) {
+    long call = atomic_fetch_add(&calls, 1) + 1;
+    if (!failing || (lasts ? call < failing : call != failing)) return 0;
+    errno = error_number;
+    return 1;
+}
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+#define ON_FILE(type, name, parameters, arguments)                \
+    type name parameters {                                        \
+        static __typeof__(&name) real;                            \
+        if (!real) real = REAL(name);                             \
+        if (is_file_below(file) && fails_now()) return -1;        \
+        return real arguments;                                    \
+    }
+
+ON_FILE(ssize_t, write, (int file, const void *data, size_t size), (file, data, size))
+ON_FILE(ssize_t, pwrite, (int file, const void *data, size_t size, off_t at), (file, data, size, at))
+ON_FILE(ssize_t, pwrite64, (int file, const void *data, size_t size, off64_t at), (file, data, size, at))
+ON_FILE(ssize_t, writev, (int file, const struct iovec *parts, int count), (file, parts, count))
+ON_FILE(ssize_t, pwritev, (int file, const struct iovec *parts, int count, off_t at), (file, parts, count, at))
+ON_FILE(int, fsync, (int file), (file))
+ON_FILE(int, fdatasync, (int file), (file))
+ON_FILE(int, ftruncate, (int file, off_t size), (file, size))
+ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size))
+
+ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t size, unsigned flags) {
+    static __typeof__(&copy_file_range) real;
+    if (!real) real = REAL(copy_file_range);
+    if (is_file_below(file) && fails_now()) return -1;
+    return real(from, at, file, to, size, flags);
+}
+
+#define COPIES(name, offset)                                      \
+    ssize_t name(int file, int from, offset *at, size_t size) {   \
+        static __typeof__(&name) real;                            \
+        if (!real) real = REAL(name);                             \
+        if (is_file_below(file) && fails_now()) return -1;        \
+        return real(file, from, at, size);                        \
+    }
+
+ssize_t sendfile(int, int, off_t *, size_t);
+ssize_t sendfile64(int, int, off64_t *, size_t);
+COPIES(sendfile, off_t)
+COPIES(sendfile64, off64_t)
+
+#define OPENS(name)                                                               \
+    int name(const char *path, int flags, ...) {                                  \
+        static int (*real)(const char *, int, ...);                               \
+        mode_t mode = 0;                                                          \
+        if (!real) real = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, #name); \
+        if (flags & (O_CREAT | O_TMPFILE)) {                                      \
+            va_list rest;                                                         \
+            va_start(rest, flags);                                                \
+            mode = va_arg(rest, mode_t);                                          \
+            va_end(rest);                                                         \
+        }                                                                         \
+        if ((flags & O_CREAT) && is_below(path) && fails_now()) return -1;        \
+        return real(path, flags, mode);                                           \
+    }
+
+OPENS(open)
+OPENS(open64)
+
+#define CHANGES(name, parameters, arguments, path)                \
+    int name parameters {                                         \
+        static __typeof__(&name) real;                            \
+        if (!real) real = REAL(name);                             \
+        if (is_below(path) && fails_now()) return -1;             \
+        return real arguments;                                    \
+    }
+
+CHANGES(rename, (const char *from, const char *to), (from, to), to)
+CHANGES(link, (const char *from, const char *to), (from, to), to)
+CHANGES(mkdir, (const char *path, mode_t mode), (path, mode), path)

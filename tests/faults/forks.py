@@ -1,0 +1,169 @@
+"""Commands in forked processes, which a test can disturb. Importing the program takes longer than most commands.
+
+`python -m tests.faults.forks PROGRAM` imports a program once, and forks for each request on stdin. It opens no store and
+no model itself, so that a fork loses no thread and no connection.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tests.faults.failing_calls import FailingCall, arm, preload
+from tests.support.repository import ROOT
+
+Program = str
+"""What a fork runs: "kdtui", or "trainer" for `python -m models.sft`."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process has ended: its exit code, or minus the signal that killed it, and its output."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Forked:
+    """A running command."""
+
+    def __init__(self, server: "subprocess.Popen[str]", out: Path, err: Path) -> None:
+        self._server, self._out, self._err = server, out, err
+        self.process = int(self._answer()["process"])
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, which changes nothing if the command has ended."""
+        os.kill(self.process, number)
+
+    def wait(self) -> Ended:
+        """Wait for the end of the command. After that, it gets no signals."""
+        self._write("\n")
+        return Ended(int(self._answer()["code"]), self._out.read_text(), self._err.read_text(errors="replace"))
+
+    def _write(self, text: str) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.write(text)
+        self._server.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._server.stdout is not None
+        answer: dict[str, Any] = json.loads(self._server.stdout.readline())
+        return answer
+
+
+class Forks:
+    """A process that imported a program and forks for each of its commands, one at a time."""
+
+    def __init__(self, program: Program, shim: Path | None = None) -> None:
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.forks", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | ({} if shim is None else preload(shim)),
+        )
+
+    def start(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], fails: FailingCall | None = None
+    ) -> Forked:
+        """Start a command.
+
+        Args:
+            folder: for the files with its output.
+            fails: the call that fails; the process then has to have been started with the shim.
+        """
+        out, err = folder / "stdout", folder / "stderr"
+        request = {
+            "arguments": list(arguments),
+            "environment": dict(environment),
+            "out": str(out),
+            "err": str(err),
+            "fails": None if fails is None else fails.to_dict(),
+        }
+        assert self._server.stdin is not None
+        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.flush()
+        return Forked(self._server, out, err)
+
+    def run(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], fails: FailingCall | None = None
+    ) -> Ended:
+        """Run a command to its end."""
+        return self.start(arguments, folder, environment, fails).wait()
+
+    def __enter__(self) -> "Forks":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server.stdin is not None
+        self._server.stdin.close()
+        self._server.wait()
+
+
+def _serve(program: Program) -> None:
+    """Fork for each request. In the child, run the command and leave by its `SystemExit`."""
+    run = _imported(program)
+    answers = os.fdopen(os.dup(1), "w")
+    while line := sys.stdin.readline():
+        request = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _become(request)
+            run(request["arguments"])
+        answers.write(json.dumps({"process": child}) + "\n")
+        answers.flush()
+        # Until the client is done with signals, the number of the process must not belong to another one.
+        sys.stdin.readline()
+        _, status = os.waitpid(child, 0)
+        answers.write(json.dumps({"code": os.waitstatus_to_exitcode(status)}) + "\n")
+        answers.flush()
+
+
+_IMPORTS = {
+    "kdtui": ("kdtui.__main__", "llama_cpp", "openai", "numpy"),
+    "trainer": ("models.sft.__main__", "models.sft.training", "peft", "torch", "transformers"),
+}
+"""The modules of each program, with those that it imports only where it uses them."""
+
+
+def _imported(program: Program) -> Callable[[list[str]], None]:
+    """Import a program, and return its main function."""
+    main, *_ = [import_module(name) for name in _IMPORTS[program]]
+
+    def run(arguments: list[str]) -> None:
+        if program == "trainer":
+            sys.exit(main.main(arguments))
+        sys.argv = ["kdtui", *arguments]
+        main.main()
+        sys.exit(0)
+
+    return run
+
+
+def _become(request: dict[str, Any]) -> None:
+    """Turn the fork into a process that a shell would have started."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for number, name in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
+        file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
+    if request["fails"] is not None:
+        arm(FailingCall(**request["fails"]))
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

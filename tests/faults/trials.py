@@ -1,0 +1,158 @@
+"""One trial: a command is disturbed, run again, and its result compared with that of an undisturbed run."""
+
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.faults.commands import DisturbedCommand, Site
+from tests.faults.contents import contents, damage, differences, lost
+from tests.faults.failing_calls import ERRORS, FailingCall
+from tests.faults.forks import Ended, Forks
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run without faults.
+
+    Attributes:
+        calls: the number of calls to the file system that can fail.
+    """
+
+    result: object
+    seconds: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of a disturbed command.
+
+    Attributes:
+        losses: what was lost, doubled or damaged, a sentence each.
+    """
+
+    command: str
+    fault: str
+    seed: int
+    losses: Sequence[str]
+
+
+class Bench:
+    """The site of one command, of which each trial gets a copy, and the process that runs it."""
+
+    def __init__(self, command: DisturbedCommand, folder: Path, shim: Path | None, teacher: str = "") -> None:
+        self.command, self._folder, self._teacher = command, folder, teacher
+        self._template = Site(folder / "template", teacher)
+        self._template.folder.mkdir(parents=True)
+        command.prepare(self._template)
+        self.forks = Forks(command.program, shim)
+        self._can_fail = shim is not None
+        self.undisturbed = self._run_undisturbed()
+
+    def copy(self) -> Site:
+        """Make the site of a trial. It always has the same path, which some results contain."""
+        site = Site(self._folder / "site", self._teacher)
+        shutil.rmtree(site.folder, ignore_errors=True)
+        shutil.copytree(self._template.folder, site.folder)
+        return site
+
+    def _run_undisturbed(self) -> Undisturbed:
+        # The first run fills caches of the process.
+        for _ in range(2):
+            site = self.copy()
+            began = time.monotonic()
+            ended = self.forks.run(self.command.arguments(site), self._folder, site.environment)
+            seconds = time.monotonic() - began
+            assert ended.code == 0, ended.err
+        result = self.command.result(site, ended)
+        return Undisturbed(result, seconds, self._count_calls() if self._can_fail else 0)
+
+    def _count_calls(self) -> int:
+        site = self.copy()
+        counted = self._folder / "calls"
+        fails = FailingCall(str(site.folder), 0, counts_to=str(counted))
+        ended = self.forks.run(self.command.arguments(site), self._folder, site.environment, fails)
+        assert ended.code == 0, ended.err
+        return int(counted.read_text())
+
+    def close(self) -> None:
+        self.forks.__exit__(None, None, None)
+
+
+def kill_trial(bench: Bench, seed: int) -> Trial:
+    """End a command by signals at random moments, up to three times, and then let it finish."""
+    chance = random.Random(seed)
+    site, losses, told = bench.copy(), [], []
+    arguments = bench.command.arguments(site)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        number = chance.choice(SIGNALS)
+        forked = bench.forks.start(arguments, site.folder.parent, site.environment)
+        time.sleep(chance.uniform(0, 1.1 * bench.undisturbed.seconds))
+        forked.send(number)
+        ended = forked.wait()
+        told.append(number.name)
+        losses += _wrong_end(ended, number)
+        losses += damage(site.store)
+        arguments = bench.command.again(site)
+    return Trial(bench.command.name, "+".join(told), seed, [*losses, *_finish(bench, site)])
+
+
+def write_trial(bench: Bench, seed: int) -> Trial:
+    """Let one call to the file system fail, or all from one on, and then let the command finish without faults."""
+    chance = random.Random(seed)
+    site = bench.copy()
+    name = chance.choice(list(ERRORS))
+    fails = FailingCall(
+        str(site.folder), chance.randint(1, bench.undisturbed.calls), ERRORS[name], lasts=chance.random() < 0.3
+    )
+    before = contents(site.store)
+    ended = bench.forks.run(bench.command.arguments(site), site.folder.parent, site.environment, fails)
+    losses = [*_wrong_failure(ended), *damage(site.store), *lost(before, contents(site.store))]
+    return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
+
+
+def _finish(bench: Bench, site: Site) -> list[str]:
+    """Run the command to its end, and compare the result."""
+    command, before = bench.command, contents(site.store)
+    ended = bench.forks.run(command.again(site), site.folder.parent, site.environment)
+    if ended.code != 0 and not (command.refusal and command.refusal in ended.err):
+        return [f"it does not finish after the fault: {ended.err.strip()[-500:]}"]
+    result, expected = command.result(site, ended), bench.undisturbed.result
+    losses = [*damage(site.store), *lost(before, contents(site.store))]
+    if result != expected:
+        losses += _explained(result, expected)
+    return losses
+
+
+def _explained(result: Any, expected: Any) -> list[str]:
+    """Return how two results differ, in words if they are contents of stores."""
+    is_of_store = isinstance(result, dict) and all(isinstance(rows, Counter) for rows in result.values())
+    return differences(result, expected) if is_of_store else ["the result is another one"]
+
+
+def _wrong_end(ended: Ended, number: signal.Signals) -> list[str]:
+    """Check how a command ended on a signal: by it, in the agreed way, or before it came."""
+    agreed = {0, 1, 128 + number, -number}
+    wrong = [] if ended.code in agreed else [f"it ended with {ended.code} on {number.name}: {ended.err[-500:]}"]
+    return [*wrong, *_traces(ended)]
+
+
+def _wrong_failure(ended: Ended) -> list[str]:
+    """Check that a failed call is one sentence, or changes nothing that a user needs to know."""
+    wrong = [] if ended.code in (0, 1) else [f"it ended with {ended.code} on a failed call: {ended.err[-500:]}"]
+    if ended.code == 1 and not ended.err.strip():
+        wrong.append("it failed without a word")
+    return [*wrong, *_traces(ended)]
+
+
+def _traces(ended: Ended) -> list[str]:
+    signs = ("Traceback (most recent call last)", "Exception ignored", "Fatal Python error")
+    return [f"{sign}: {ended.err[-800:]}" for sign in signs if sign in ended.err]
