@@ -1,8 +1,8 @@
-"""Creating, opening and migrating the database."""
+"""Creating and opening the database."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from weakref import finalize
@@ -11,13 +11,14 @@ from store.errors import Busy, StoreError, explain
 from store.location import begin_use, database_exists, end_use
 from store.migrations import migrations
 from store.sqlite import PATIENCE, Database, execute_when_free, ignore_wait
+from store.upgrade import needs_upgrade, upgrade
 
 _READER_TIMEOUT = 30.0
 """Seconds that a reader waits for a writer to commit if there is no write-ahead log."""
 
 
 def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], None] = ignore_wait) -> Database:
-    """Open the store at `path`, and migrate it if needed. A connection belongs to the thread that opened it.
+    """Open the store at `path`, and upgrade it if needed. A connection belongs to the thread that opened it.
 
     Args:
         make: whether to create a missing store now. If not, it reads as an empty one, and the first write transaction
@@ -38,8 +39,8 @@ def open_database(path: Path, *, make: bool = True, on_wait: Callable[[float], N
         connection = _open_existing(path)
         try:
             db = Database(connection, path, prepare=_use_write_ahead_log, on_wait=on_wait)
-            if _needs_migration(db):
-                _migrate(db)
+            if needs_upgrade(db):
+                db.copy_before_upgrade = upgrade(db)
         except BaseException:
             connection.close()
             raise
@@ -108,7 +109,7 @@ def _create(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
         connection = _connect(path, "mode=rwc")
         try:
             _use_write_ahead_log(connection, PATIENCE)
-            _migrate(Database(connection, on_wait=on_wait))
+            upgrade(Database(connection, on_wait=on_wait))
         except BaseException:
             connection.close()
             raise
@@ -143,41 +144,6 @@ def _open_existing(path: Path) -> sqlite3.Connection:
                 "to another folder, and name the copy with --db"
             )
     return _connect(path, "mode=ro&immutable=1")
-
-
-def _migrate(db: Database) -> None:
-    try:
-        with db.atomic():
-            if _needs_migration(db):
-                migrations.apply(db)
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
-            raise
-        if not db.table_names():
-            raise
-        raise StoreError(
-            "made by an older version of kdtui, and it cannot be upgraded where it cannot be written; copy it to "
-            "another folder, and name the copy with --db"
-        ) from error
-
-
-def _needs_migration(db: Database) -> bool:
-    """Whether there are migrations to apply.
-
-    Raises:
-        StoreError: a newer version made the file, or it is not a store.
-    """
-    with closing(sqlite3.connect(":memory:")) as nothing:
-        known = [migration.name for migration in migrations.pending(Database(nothing))]
-    applied = [migration.name for migration in migrations.applied(db)]
-    if unknown := sorted(set(applied) - set(known)):
-        raise StoreError(f"made by a newer version of kdtui (it has {unknown[-1]}); upgrade kdtui to use it")
-    if not applied and db.table_names():
-        # Check again: another process may have created the tables between the two queries.
-        if migrations.applied(db):
-            return _needs_migration(db)
-        raise StoreError("this is another program's database; choose another file with --db")
-    return len(applied) < len(known)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection, patience: float = 0.0) -> sqlite3.Connection:

@@ -57,6 +57,7 @@ class Database(PlainDatabase):
         path: the file; None for a store in memory.
         patience: seconds that `atomic` waits for another process that is writing.
         on_wait: called once a second while waiting, with the seconds so far; an exception from it ends the wait.
+        copy_before_upgrade: a copy of the file as it was, if opening it has upgraded it.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Database(PlainDatabase):
         self.path = path
         self.patience = PATIENCE
         self.on_wait = on_wait
+        self.copy_before_upgrade: Path | None = None
         self._prepare = prepare
 
     @contextmanager

@@ -297,6 +297,10 @@ def open_store(option: Path | None) -> Iterator[Database]:
     path = database_path(option)
     waiting = WaitNotice(lambda sentence: say(f"kdtui: {sentence}; ctrl+c gives up"))
     db = open_database(path, make=False, on_wait=waiting)
+    if db.copy_before_upgrade is not None:
+        from store.upgrade import upgrade_in_words
+
+        say(f"kdtui: {upgrade_in_words(db.copy_before_upgrade)}")
     try:
         yield db
     except NotFound as error:

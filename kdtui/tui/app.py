@@ -43,7 +43,7 @@ from kdtui.tui.core.jump import JumpScreen
 from kdtui.tui.core.palette import Palette, PaletteSource
 from kdtui.tui.core.screen import ActionScreen, StoreScreen
 from kdtui.tui.core.services import Services
-from kdtui.tui.core.store_worker import StoreBusy
+from kdtui.tui.core.store_worker import StoreNotice
 from kdtui.tui.core.task import Task
 from kdtui.tui.core.task_form import TaskDialog
 from kdtui.tui.memory import Memory, memory_path
@@ -178,7 +178,7 @@ class KdtuiApp(Services):
         if not self._exit:
             self.exit(return_code=128 + number)
 
-    def on_store_busy(self, message: StoreBusy) -> None:
+    def on_store_notice(self, message: StoreNotice) -> None:
         """Say that a worker waits for the store."""
         self.say(message.sentence, error=False)
 

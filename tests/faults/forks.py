@@ -1,7 +1,7 @@
 """Commands in forked processes, which a test can disturb. Importing the program takes longer than most commands.
 
-`python -m tests.faults.forks PROGRAM` imports a program once, and forks for each request on stdin. It opens no store and
-no model itself, so that a fork loses no thread and no connection.
+`python -m tests.faults.forks PROGRAM` imports a program once, and forks for each request on stdin. It opens no store
+and no model itself, so that a fork loses no thread and no connection.
 """
 
 import json

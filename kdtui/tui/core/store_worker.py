@@ -26,6 +26,10 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
     worker = get_current_worker()
     db = open_database(path, make=False, on_wait=waiting_callback(worker.node.post_message, still_wanted))
     try:
+        if db.copy_before_upgrade is not None:
+            from store.upgrade import upgrade_in_words
+
+            worker.node.post_message(StoreNotice(upgrade_in_words(db.copy_before_upgrade)))
         assert db.conn is not None
         db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
         return question(db)
@@ -33,8 +37,8 @@ def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
         db.close()
 
 
-class StoreBusy(Message):
-    """A worker waits for the store; the sentence says so."""
+class StoreNotice(Message):
+    """A worker waits for the store, or has upgraded it; the sentence says so."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ def waiting_callback(
     """
     from kdtui.workflows.waiting import WaitNotice
 
-    return WaitNotice(lambda sentence: post(StoreBusy(sentence)), check)
+    return WaitNotice(lambda sentence: post(StoreNotice(sentence)), check)
 
 
 class Unwanted(Exception):
