@@ -105,7 +105,7 @@ def _create_in_place_of(empty: sqlite3.Connection, path: Path, on_wait: Callable
 def _create(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
     """Connect to a new store. If several processes create the file at once, the later ones find it complete."""
     with _explain_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         connection = _connect(path, "mode=rwc")
         try:
             _use_write_ahead_log(connection, PATIENCE)

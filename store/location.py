@@ -98,7 +98,7 @@ def begin_use(path: Path, *, make: bool) -> _File:
         if make and not path.exists():
             # Another process may have created it in the meantime.
             with suppress(FileExistsError):
-                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644))
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         file = _file_key(path.stat())
         _in_use[file] += 1
         return file

@@ -27,7 +27,7 @@ def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | Non
     value = compute(path)
     # A cache that cannot be used only costs time.
     with suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(place, f"{_digest(value)} {value}")
     return value
 

@@ -39,11 +39,12 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 @contextmanager
-def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
+def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterator[Path]:
     """Make a new folder that gets the name of `target` at the end. After an error everything is as before.
 
     Args:
         replace: replace a folder of this name, and delete it.
+        mode: its permissions, less those of the umask.
 
     Raises:
         OSError: it cannot be written; or, without `replace`, there is a folder of this name that is not empty.
@@ -51,7 +52,7 @@ def new_folder(target: Path, *, replace: bool = False) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        part.mkdir()
+        part.mkdir(mode)
         yield part
         if replace and target.exists():
             former = part.with_suffix(".old")

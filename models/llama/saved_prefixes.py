@@ -57,7 +57,7 @@ class SavedPrefixes:
     def save(self, tokens: Sequence[Token], adapters: Sequence[Adapter], state: bytes) -> None:
         """Save a state, completely or not at all."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self._path(tokens, adapters), _DIGEST(state).digest() + state)
             self._drop_oldest()
         except OSError:

@@ -14,7 +14,7 @@ def write_crash_report(error: BaseException) -> str:
     sentence, details = fault(error)
     path = Path(user_state_path("kdtui")) / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
     with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(details, encoding="utf-8")
         return f"kdtui ended by {sentence}; the details are in {path}; stored data is safe"
     return f"kdtui ended by {sentence}; stored data is safe"

@@ -52,7 +52,7 @@ def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterato
     """
     target = folder / name
     try:
-        with new_folder(target) as part:
+        with new_folder(target, mode=0o700) as part:
             yield part
     except OSError as error:
         raise KdtuiError(f"{target}: {error.strerror}; nothing was kept") from error

@@ -54,7 +54,7 @@ def set_aside(store: Path, call: PaidCall) -> Path:
         OSError: it cannot be written.
     """
     folder = folder_of(store)
-    folder.mkdir(exist_ok=True, parents=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{call.key}.json"
     write_whole(path, msgspec.json.encode(call))
     return path

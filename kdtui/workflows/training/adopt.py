@@ -102,7 +102,7 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     except msgspec.ValidationError:
         # It was not made by kdtui. What it was trained on is in its own file.
         settings = TrainingSettings(())
-    target.mkdir(parents=True)
+    target.mkdir(mode=0o700, parents=True)
     (target / JOB).write_text(json.dumps(described.job, indent=2) + "\n", encoding="utf-8")
     key = described.id or name
     (target / ID).write_text(key, encoding="utf-8")

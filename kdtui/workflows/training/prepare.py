@@ -80,7 +80,7 @@ def prepare_job(
     for dataset in settings.datasets:
         dataset_id(db, dataset)
     key = new_key()
-    with new_folder(target) as part:
+    with new_folder(target, mode=0o700) as part:
         (part / ID).write_text(key, encoding="utf-8")
         if begin_from is not None:
             job = replace(job, start=begin_from(part, job.base))

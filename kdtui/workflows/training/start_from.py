@@ -93,7 +93,7 @@ class StartAdapter:
                 f"adapter {self.name!r} is a GGUF file; a training can continue it only if {base} is a local file"
             )
         part = job / f"{START}.part"
-        part.mkdir()
+        part.mkdir(mode=0o700)
         try:
             write_peft(self.path, Path(base), part)
             return Start(self.name, copy_start(part, job))

@@ -25,7 +25,7 @@ def receive_file(_workdir: Path, request: ReceiveRequest, data: io.BufferedReade
     if target.is_file() and not part.exists():
         # Another client was faster.
         return
-    part.parent.mkdir(parents=True, exist_ok=True)
+    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with part.open("ab") as file, locked(file, part):
         if not request.offset:
             file.truncate(0)
@@ -49,7 +49,7 @@ def receive_file(_workdir: Path, request: ReceiveRequest, data: io.BufferedReade
 def unpack_files(_workdir: Path, request: UnpackRequest, data: io.BufferedReader) -> None:
     """Unpack a tar of small files into a folder."""
     folder, digests = Path(request.folder), dict(request.files)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Each file is renamed when it is complete; two clients can bring the same one.
     with TemporaryDirectory(prefix=".", suffix=".part", dir=folder.parent) as part, open_tar(folder, data) as archive:
         for member in archive:

@@ -193,7 +193,7 @@ def _status(folder: Path, queue: slurm.SlurmQueue) -> TrainingAnswer:
 
 def _receive_job(job: Path, key: str, data: io.BufferedReader) -> None:
     """Make a job directory from a tar, completely or not at all."""
-    job.parent.mkdir(parents=True, exist_ok=True)
+    job.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = partial_job(job, key)
     with part.with_suffix(".lock").open("ab") as lock, locked(lock, job):
         if training_key(job) != key:
@@ -204,7 +204,7 @@ def _receive_job(job: Path, key: str, data: io.BufferedReader) -> None:
 def _unpack_job(job: Path, part: Path, key: str, data: io.BufferedReader) -> None:
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir()
+        part.mkdir(mode=0o700)
         with open_tar(job, data) as archive:
             # Python has the filter since 3.11.4. Without it the content is trusted: the same program made it.
             archive.extractall(part, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]

@@ -47,7 +47,7 @@ def check_machine(workdir: Path, request: CheckRequest) -> CheckAnswer:
 def start_setup(workdir: Path, request: SetupRequest) -> SetupAnswer:
     """Start to make the virtual environment, in a process of its own; one that is already running continues."""
     folder = workdir / SETUP
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Delete this first: the result of other requirements does not count for these.
     (folder / EXIT_CODE).unlink(missing_ok=True)
     write_whole(folder / _REQUIREMENTS, request.requirements)
