@@ -10,7 +10,16 @@ from typing import Any
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
 from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import TIMEOUT, Completed, LocalTransport, Transport, error_line, run_command, stream_command
+from kdtui.jobs.transport import (
+    MOST_OUTPUT,
+    TIMEOUT,
+    Completed,
+    LocalTransport,
+    Transport,
+    error_line,
+    run_command,
+    stream_command,
+)
 from models.errors import ModelError
 from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
 from models.sft.messages_as_json import AnswerT, Request, check_version, read_message, request_line
@@ -134,14 +143,17 @@ class HostClient:
             if newline:
                 yield chunk
 
-    async def output(self, command: list[str], data: bytes = b"") -> bytes:
+    async def output(self, command: list[str], data: bytes = b"", *, most: int = MOST_OUTPUT) -> bytes:
         """Run a program on the host, and return what it prints.
+
+        Args:
+            most: bytes that it can print.
 
         Raises:
             TransportError: the connection was lost.
-            KdtuiError: the program failed; the message is the last line of its errors.
+            KdtuiError: the program failed, and the message is the last line of its errors; or it prints more.
         """
-        done = await self._run(command, data)
+        done = await self._run(command, data, most=most)
         if done.code:
             raise KdtuiError(f"host {self.host.name}: {error_line(done.err)}")
         return done.out
@@ -242,9 +254,14 @@ class HostClient:
             raise KdtuiError(f"host {self.host.name}: {problem}") from problem
 
     async def _run(
-        self, command: list[str], data: bytes | AsyncIterable[bytes] = b"", *, timeout: float = TIMEOUT
+        self,
+        command: list[str],
+        data: bytes | AsyncIterable[bytes] = b"",
+        *,
+        timeout: float = TIMEOUT,
+        most: int = MOST_OUTPUT,
     ) -> Completed:
-        return await run_command(self._transport, command, data, timeout=timeout)
+        return await run_command(self._transport, command, data, timeout=timeout, most=most)
 
     def _not_writable(self, err: str) -> WorkdirError:
         lower = err.lower()

@@ -5,7 +5,7 @@ import io
 import shutil
 import tarfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -16,6 +16,12 @@ from models.files.hashing import file_sha256, prefix_digest
 from models.files.whole_files import put_in_place, write_whole
 from models.sft.job_files import CHECKPOINTS
 from models.sft.protocol import FilesRequest, SendRequest
+
+_TAR_EXTRA = 1 << 14
+"""Bytes for the headers of a file in a tar, and for its end."""
+
+_MOST_REST = 1 << 10
+"""Bytes after a large file: its hash."""
 
 
 class _RemoteFile(NamedTuple):
@@ -36,7 +42,8 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
 
     Raises:
         TransportError: the connection was lost; partial data is kept, and a retry resumes.
-        KdtuiError: the directory is another training's, a file arrived damaged, or another process downloads it.
+        KdtuiError: the directory is another training's, a file arrived damaged, another process downloads it, or
+            there is no room for it.
     """
     with download_folder(target) as partial:
         roots = (target, partial)
@@ -55,9 +62,10 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(target / name, partial / name)
         missing = [each for each in needed if not _has_hash(partial / each.name, each.sha256)]
+        _check_room(client, sum(each.size for each in missing), target)
         small = [each for each in missing if each.size <= SMALL]
         for batch in file_batches([(each, each.size) for each in small]):
-            await _download_small(client, job, [each.name for each in batch], partial)
+            await _download_small(client, job, batch, partial)
         for each in small:
             if not _has_hash(partial / each.name, each.sha256):
                 (partial / each.name).unlink(missing_ok=True)
@@ -95,24 +103,43 @@ async def _list_files(
     client: HostClient, job: str, key: str, names: Sequence[str], had: Sequence[str]
 ) -> list[_RemoteFile]:
     answer = await client.ask(FilesRequest(job, key, tuple(names), SMALL, tuple(had)), timeout=READ_TIMEOUT)
-    for name, *_ in answer.files:
-        # Anybody can run a host: no name that it sends may lead out of the folder.
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise KdtuiError(f"host {client.host.name}: it names a file {name!r}, which is in no job directory")
+    for name, size, _ in answer.files:
+        # Anybody can run a host: nothing that it sends may lead out of the folder, or replace other files in it.
+        if not _is_below(name, names) or size < 0:
+            raise KdtuiError(f"host {client.host.name}: it names a file {name!r}, which was not asked for")
     return [_RemoteFile(*each) for each in answer.files]
 
 
-async def _download_small(client: HostClient, job: str, names: Sequence[str], target: Path) -> None:
+def _is_below(name: str, names: Sequence[str]) -> bool:
+    """Return whether a path is one of these names, or in a folder of this name."""
+    path = PurePosixPath(name)
+    is_plain = name.isprintable() and str(path) == name and ".." not in path.parts
+    return is_plain and any(path == each or each in path.parents for each in map(PurePosixPath, names))
+
+
+def _check_room(client: HostClient, size: int, target: Path) -> None:
+    free = shutil.disk_usage(target).free
+    if size > free:
+        raise KdtuiError(
+            f"host {client.host.name}: its files have {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free at "
+            f"{target}; make room, and try again"
+        )
+
+
+async def _download_small(client: HostClient, job: str, files: Sequence[_RemoteFile], target: Path) -> None:
     command = ["tar", "-C", client.job_folder(job), "--null", "--verbatim-files-from", "-T", "-", "-cf", "-"]
-    content = await client.output(command, b"\0".join(name.encode() for name in names))
-    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+    names = [each.name for each in files]
+    most = sum(each.size for each in files) + _TAR_EXTRA * (len(files) + 1)
+    content = await client.output(command, b"\0".join(name.encode() for name in names), most=most)
+    # What is no tar, or lacks a file, shows when the hashes are compared.
+    with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(content)) as archive:
         for name in names:
-            member = archive.extractfile(name)
-            if member is None:
-                continue
-            path = target / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, member.read())
+            with suppress(KeyError):
+                member = archive.extractfile(name)
+                if member is not None:
+                    path = target / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(path, member.read())
 
 
 async def _download_large(client: HostClient, job: str, key: str, remote: _RemoteFile, path: Path) -> None:
@@ -133,6 +160,8 @@ async def _download_large(client: HostClient, job: str, key: str, remote: _Remot
                 digest.update(content)
                 offset += len(content)
                 rest += chunk[len(content) :]
+                if len(rest) > _MOST_REST:
+                    raise _damaged(client, path.name)
         if offset == size and rest.decode("ascii", "replace").strip() == digest.hexdigest():
             put_in_place(part, path)
             return

@@ -40,6 +40,9 @@ _KEPT_ERRORS = 1 << 16
 MAX_COMMANDS = 8
 """Commands through one connection at a time: sshd allows ten (MaxSessions), including the connection itself."""
 
+MOST_OUTPUT = 1 << 26
+"""Bytes that a command can print: more than any answer has, so that a hostile host cannot fill the memory."""
+
 TIMEOUT = 120.0
 """Seconds without output after which a command is given up; otherwise a silent host would block it forever."""
 
@@ -109,20 +112,29 @@ async def run_command(
     data: bytes | AsyncIterable[bytes] = b"",
     *,
     timeout: float = TIMEOUT,
+    most: int = MOST_OUTPUT,
 ) -> Completed:
     """Run a program on the machine, and wait for its end.
 
     Args:
         data: its input.
         timeout: seconds without anything sent or received.
+        most: bytes that it can print.
 
     Raises:
         TransportError: the connection was lost before the program had ended, which may still run. Or the shell on the
             machine does not run it.
+        KdtuiError: the program prints more.
     """
     command = ShellCommand(arguments)
     out, err = MarkedOutput(command.mark), MarkedOutput(command.mark)
     answer, errors = bytearray(), TextEnds(_KEPT_ERRORS)
+
+    def keep(chunk: bytes) -> None:
+        answer.extend(chunk)
+        if len(answer) > most:
+            raise KdtuiError(f"host {transport.name}: it sends more than it was asked for")
+
     async with transport.places:
         process = await _start(transport, command.line)
         beat = _Beat(timeout, out)
@@ -130,7 +142,7 @@ async def run_command(
         try:
             # A background process of a start-up file keeps the output open. The end is the closing mark.
             await asyncio.gather(
-                beat.watch(_read(process.stdout, out, answer.extend, beat)),
+                beat.watch(_read(process.stdout, out, keep, beat)),
                 beat.watch(_read(process.stderr, err, errors.add, beat)),
             )
             with suppress(TimeoutError):

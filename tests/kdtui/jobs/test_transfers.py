@@ -316,10 +316,71 @@ def test_a_file_that_arrives_damaged_twice_is_not_kept(
     assert not list((tmp_path / "home").rglob("large*"))
 
 
-def test_a_host_cannot_write_outside_the_folder(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def lying(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, int, str | None]) -> None:
+    """Let a host list these files."""
+
     async def lie(*_: object, **__: object) -> Any:
-        return FilesAnswer((("../../evil", 4, "0" * 64),))
+        return FilesAnswer(files)
 
     monkeypatch.setattr(HostClient, "ask", lie)
-    with pytest.raises(KdtuiError, match="which is in no job directory"):
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../evil",
+        "/etc/evil",
+        "adapter/../../evil",
+        "job.json",
+        "adapters/x",
+        "",
+        ".",
+        "adapter//x",
+        "adapter/\0",
+        "adapter/\ud800",
+    ],
+)
+def test_a_host_can_name_only_files_that_were_asked_for(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    lying(monkeypatch, (name, 4, "0" * 64))
+    with pytest.raises(KdtuiError, match="which was not asked for"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
+    assert {path.name for path in (tmp_path / "home").rglob("*")} == {"fetch.lock", "coming"}
+
+
+def test_a_host_cannot_fill_the_disk(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lying(monkeypatch, ("adapter/large", 10**15, None))
+    with pytest.raises(KdtuiError, match=r"its files have 1,000,000.0 GB, and .* GB are free at .*; make room"):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
+
+
+def test_a_host_that_sends_a_larger_file_than_it_lists_is_not_read_on(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "small").write_bytes(os.urandom(200_000))
+    lying(monkeypatch, ("adapter/small", 10, "0" * 64))
+    with pytest.raises(KdtuiError, match="it sends more than it was asked for"):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
+    assert not list((tmp_path / "home").rglob("small*"))
+
+
+def test_a_host_that_never_ends_a_file_is_not_read_on(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = 0
+
+    async def endless(*_: object, **__: object) -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'{"ok": null, "protocol": 1}\n'
+        while sent < 100_000_000:
+            sent += 1_000_000
+            yield bytes(1_000_000)
+
+    lying(monkeypatch, ("adapter/large", 3_000_000, None))
+    monkeypatch.setattr("kdtui.jobs.client.stream_command", endless)
+    with pytest.raises(KdtuiError, match="large arrived incomplete or damaged"):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
+    assert sent <= 5_000_000
