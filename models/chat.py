@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any
 
+from models.chat_template import render_chat_template
 from models.errors import ModelError
 from models.messages import Message
 from models.vocabulary import Token, Vocabulary
@@ -102,15 +103,6 @@ class ChatTokenizer:
         """
         if self._template is None:
             return "\n\n".join(contents) + "\n\n"
-        # Imported here: with its dependencies it takes a tenth of a second.
-        import jinja2
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(reason: str) -> NoReturn:
-            raise jinja2.TemplateError(reason)
-
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        environment.globals["raise_exception"] = refuse
         model = self._model
         context: dict[str, Any] = {
             "messages": [{"role": role, "content": text} for role, text in zip(roles, contents, strict=True)],
@@ -120,6 +112,6 @@ class ChatTokenizer:
             "bos_token": "",
         }
         try:
-            return environment.from_string(self._template).render(context)
-        except jinja2.TemplateError as error:
+            return render_chat_template(self._template, context)
+        except ModelError as error:
             raise ModelError(f"{model.name}: its chat template cannot be used ({error})") from error

@@ -1,0 +1,103 @@
+"""Renders chat templates, which come with models from anywhere: in a sandbox, with limits of time and memory."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from models.errors import ModelError
+from models.subprocess_call import run_in_process
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_SECONDS = 20.0
+"""Seconds that a template can take, the start of its process included."""
+
+_MEMORY = 1 << 30
+"""Bytes that it can use."""
+
+_LONGEST = 1 << 20
+"""Characters that it can write: a template adds a few words to each message."""
+
+
+def render_chat_template(template: str, context: Mapping[str, Any]) -> str:
+    """Render a template. One that could run for long or fill the memory is rendered in a process of its own.
+
+    Args:
+        context: the variables, which can be pickled.
+
+    Raises:
+        ModelError: it is no template, it refuses the messages, or it takes too much; the message is a clause.
+    """
+    # Imported here: with its dependencies it takes a tenth of a second.
+    import jinja2
+
+    try:
+        compiled = _environment().from_string(template)
+        if _is_plain(template):
+            return _within_limit(compiled, context)
+    except (jinja2.TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise ModelError(str(error) or type(error).__name__) from error
+    with TemporaryDirectory() as folder:
+        target = Path(folder) / "rendered"
+        run_in_process(_render_to, str(target), template, dict(context), patience=_SECONDS)
+        return target.read_text(encoding="utf-8")
+
+
+def _environment() -> Any:
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(reason: str) -> NoReturn:
+        raise jinja2.TemplateError(reason)
+
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = refuse
+    return environment
+
+
+def _is_plain(template: str) -> bool:
+    """Return whether a template only walks once through the messages and joins texts: that is fast, and short."""
+    from jinja2 import nodes
+
+    texts = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Add)
+    choices = (nodes.If, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Concat)
+    parsed = _environment().parse(template)
+    return all(
+        isinstance(node, (*texts, *choices)) or _walks_messages(node) or _is_refusal(node)
+        for node in parsed.find_all(nodes.Node)
+    )
+
+
+def _walks_messages(node: Any) -> bool:
+    from jinja2 import nodes
+
+    is_walk = isinstance(node, nodes.For) and isinstance(node.iter, nodes.Name) and node.iter.name == "messages"
+    return is_walk and not node.recursive and node.find(nodes.For) is None
+
+
+def _is_refusal(node: Any) -> bool:
+    from jinja2 import nodes
+
+    return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "raise_exception"
+
+
+def _within_limit(template: "Template", context: Mapping[str, Any]) -> str:
+    rendered = template.render(context)
+    if len(rendered) > _LONGEST:
+        raise ValueError(f"it writes more than {_LONGEST:,} characters")
+    return rendered
+
+
+def _render_to(target: str, template: str, context: Mapping[str, Any]) -> None:
+    """Render in this process, whose memory is limited, to a file."""
+    with suppress(ImportError):
+        import resource
+
+        # Not on systems without this limit.
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    compiled = _environment().from_string(template)
+    Path(target).write_text(_within_limit(compiled, context), encoding="utf-8")
