@@ -41,6 +41,9 @@ _NAME = "knowledge"
 _SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought": Thought}
 
 
+_TOO_DEEP = "JSON within JSON, deeper than any piece is"
+
+
 class KnowledgeLine(Struct, frozen=True):
     """A piece of knowledge in a file; the module's docstring describes the fields."""
 
@@ -116,6 +119,8 @@ def read_knowledge(path: Path) -> list[KnowledgeLine]:
             raise BadFile(path, f"a piece of knowledge is not as expected: {error}", number) from error
         except msgspec.DecodeError as error:
             raise BadFile(path, f"the content of a piece is not JSON ({error})", number) from error
+        except RecursionError as error:
+            raise BadFile(path, f"the content of a piece is {_TOO_DEEP}", number) from error
         if not line.statement.strip() or (line.reason is None) != (line.status == "kept"):
             raise BadFile(path, "a piece needs a statement, and a reason if it is rejected", number)
         lines.append(line)
@@ -201,6 +206,8 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
                     raise BadFile(path, str(error)) from error
                 except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise BadFile(path, f"this is not JSON ({error}); each line must hold one piece", number) from error
+                except RecursionError as error:
+                    raise BadFile(path, f"this is {_TOO_DEEP}", number) from error
     except OSError as error:
         raise BadFile(path, str(error.strerror)) from error
 

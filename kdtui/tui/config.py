@@ -67,6 +67,9 @@ def config_path() -> Path:
     return user_config_path("kdtui") / "config.toml"
 
 
+_DESCRIBED = "docs/app.md describes the file under 'Configuration'"
+
+
 def read_config(path: Path, themes: frozenset[str]) -> Config:
     """Read the configuration from a file; without a file, return the default one.
 
@@ -82,9 +85,13 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         return Config()
     except NotText as error:
         raise BadFile(path, str(error), error.line) from error
-    except (OSError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except (OSError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(path, f"{reason}; docs/app.md describes the file under 'Configuration'") from error
+        raise BadFile(path, f"{reason}; {_DESCRIBED}") from error
+    except (ValueError, RecursionError) as error:
+        # The error of Python speaks of its own limits.
+        reason = "a number in it has thousands of digits, or lists are nested too deeply"
+        raise BadFile(path, f"{reason}; {_DESCRIBED}") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")

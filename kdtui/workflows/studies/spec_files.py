@@ -144,6 +144,9 @@ def _decoded(text: str, source: str) -> Spec:
         raise KdtuiError(f"{source}: {_in_words(str(error))}") from error
     except msgspec.DecodeError as error:
         raise KdtuiError(f"{source}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        # The error of Python speaks of its own limits.
+        raise KdtuiError(f"{source}: a number in it has thousands of digits, or lists are nested too deeply") from error
 
 
 def _in_words(problem: str) -> str:

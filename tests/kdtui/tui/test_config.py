@@ -57,6 +57,8 @@ async def test_an_own_theme_is_used_and_the_theme_key_cycles_back_to_it(tmp_path
         ('themes.mine = "red"', "theme mine is a table of colours"),
         ('theme = ["nord"]', 'theme is the name of a theme in quotes, such as: theme = "nord"; here it is a list'),
         ("theme = 3", "here it is a number"),
+        pytest.param(f"theme = {'9' * 5000}", "a number in it has thousands of digits", id="long number"),
+        pytest.param(f"theme = {'[' * 5000}", "lists are nested too deeply", id="nested lists"),
         ("theme = true", "here it is true or false"),
         ("theme = {name = 'nord'}", "here it is a table"),
         ("theme = 2026-01-01", "here it is a time"),

@@ -259,6 +259,12 @@ GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products":
         (json.dumps({**GOOD, "statement": " "}), "line 2: a piece needs a statement"),
         (json.dumps({**GOOD, "status": "rejected"}), "line 2: a piece needs a statement"),
         ("[1]", "line 2: a piece of knowledge is not as expected"),
+        pytest.param("[" * 100_000, "line 2: this is JSON within JSON, deeper than any piece is", id="deep"),
+        pytest.param(
+            json.dumps({**GOOD, "content": '{"x": ' + "[" * 100_000}),
+            "line 2: the content of a piece is JSON within JSON",
+            id="deep content",
+        ),
     ],
 )
 def test_one_bad_line_prevents_the_import(

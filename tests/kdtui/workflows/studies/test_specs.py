@@ -108,6 +108,8 @@ def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() ->
         (described(before="draw = -1"), "draw is at least 0, not -1"),
         (described(before=f"draw = {10**20}"), "draw is at most 2,147,483,647, not 100,000,000,000"),
         (described(before=f"sessions = {10**20}"), "sessions is at most"),
+        pytest.param(described(before=f"sessions = {'9' * 5000}"), "has thousands of digits", id="long number"),
+        pytest.param(described(before=f"sessions = {'[' * 5000}"), "nested too deeply", id="nested lists"),
         (described(before='hosts = ["gpu", "gpu"]'), "hosts has 'gpu' twice"),
         (described(behind=f"rank = [{10**20}]"), "question 1: a rank is at most"),
         (described(behind=f"seed = [{10**20}]"), "question 1: a seed is at most"),

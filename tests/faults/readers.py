@@ -1,0 +1,315 @@
+"""The readers of what comes from outside, with examples. Each reads any bytes, or refuses them in one sentence."""
+
+import io
+import json
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unicodedata import category
+
+from kdtui.errors import KdtuiError
+from kdtui.exchange.bundlerec import read_directory
+from kdtui.exchange.jsonl import read_sessions
+from kdtui.exchange.knowledge_files import read_knowledge
+from kdtui.exchange.lines import bounded_lines
+from kdtui.exchange.pasted_text import read_stream, read_typed
+from kdtui.jobs.ssh import check_alias
+from kdtui.text import log_line, one_line
+from kdtui.tui.config import THEMES, read_config
+from kdtui.workflows.knowledge.query import parse_query
+from kdtui.workflows.number_ranges import parse_numbers
+from kdtui.workflows.studies.spec_files import parsed_spec
+from models.adapters.foreign import check_config, read_described
+from models.chat_template import render_chat_template
+from models.completion import read_completion
+from models.endpoint.json_answer import parse_answer
+from models.endpoint.json_in_text import without_thoughts
+from models.errors import ModelError
+from models.files.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
+from models.sft.job import read_job
+from models.sft.messages_as_json import read_message
+from models.sft.protocol import FilesAnswer, TrainingsAnswer
+from store.errors import StoreError
+from tests.support.tiny import make_model
+
+_UNFIT = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Categories of characters that move the cursor, hide text, or end a line."""
+
+REFUSALS = (KdtuiError, ModelError, StoreError)
+"""The errors whose message is a sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of something from outside.
+
+    Attributes:
+        read: reads it, or raises one of `REFUSALS`; checks what it returns.
+        examples: inputs that it accepts, to be changed.
+        words: parts of inputs that mean something to it.
+    """
+
+    name: str
+    read: Callable[[bytes], object]
+    examples: Sequence[bytes]
+    words: Sequence[bytes] = ()
+
+
+def _text(data: bytes) -> str:
+    """Decode as Python decodes arguments and file names: what is not UTF-8 becomes lone surrogates."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    def read_bytes(data: bytes) -> object:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / name
+            path.write_bytes(data)
+            return read(path)
+
+    return read_bytes
+
+
+def _in_directory(data: bytes) -> object:
+    """Read a BundleRec directory; the files are separated by lines with their names."""
+    with TemporaryDirectory() as folder:
+        for part in data.split(b"\n=== "):
+            name, _, content = part.partition(b"\n")
+            if name.removesuffix(b".csv").replace(b"_", b"").isalpha():
+                (Path(folder) / name.decode("ascii", "replace")).write_bytes(content + b"\n")
+        return read_directory(Path(folder))
+
+
+def _sessions(data: bytes) -> object:
+    return list(read_sessions(bounded_lines(io.BytesIO(data), "input"), "input"))
+
+
+def _stream(data: bytes) -> object:
+    return list(read_stream(bounded_lines(io.BytesIO(data), "input"), "input"))
+
+
+def _answer(data: bytes) -> object:
+    text = _text(data)
+    without_thoughts(text)
+    bundles = parse_answer(text, 6, 0.5)
+    for bundle in bundles:
+        assert len(bundle.positions) > 1
+        assert set(bundle.positions) <= set(range(1, 7))
+        assert bundle.intent.isprintable()
+    return bundles
+
+
+def _completion(data: bytes) -> object:
+    return read_completion(data, "the server", "model", lambda value: one_line(str(value), 200))
+
+
+def _display(data: bytes) -> object:
+    for line in (one_line(_text(data)), log_line(data)):
+        assert all(category(character) not in _UNFIT or character in "\u200c\u200d" for character in line), line
+    return None
+
+
+def _gguf(path: Path) -> object:
+    check_layout(path, "model")
+    gguf_sizes(path)
+    return list(gguf_vectors(path))
+
+
+def _config(path: Path) -> object:
+    return read_config(path, frozenset(THEMES))
+
+
+def _adapter(path: Path) -> object:
+    config = read_described(path)
+    check_config(config)
+    return config
+
+
+def _message(data: bytes) -> object:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ModelError("no JSON") from error
+    return read_message(FilesAnswer if isinstance(content, dict) and "files" in content else TrainingsAnswer, content)
+
+
+def _template(data: bytes) -> object:
+    messages = [{"role": "user", "content": "Hello"}]
+    return render_chat_template(_text(data), {"messages": messages, "add_generation_prompt": True, "eos_token": "</s>"})
+
+
+_DEMO = (files("kdtui") / "demo_data" / "outdoor.jsonl").read_bytes().splitlines(keepends=True)
+
+_JSON = (
+    b"{}",
+    b"[]",
+    b'""',
+    b"null",
+    b"true",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b'"\\ud800"',
+    b'"\\u0000"',
+    b"[" * 2000,
+    b"\xff",
+    b"\x00",
+)
+
+_PIECE = {
+    "id": 1,
+    "format": "rule",
+    "statement": "Put tents with mats",
+    "content": json.dumps({"text": "Put tents with mats", "together": True, "categories": [["A"], ["B"]]}),
+    "teacher": "annotations",
+    "status": "kept",
+    "reason": None,
+}
+
+_COMPLETION = {
+    "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+}
+
+_STUDY = b"""name = "x"
+dataset = ["a"]
+[[question]]
+title = "t"
+compare = "formats"
+baseline = "none"
+formats = ["none", "rule"]
+"""
+
+_DIRECTORY = b"""session_item.csv
+session ID,item ID
+1,a
+1,b
+1,c
+=== session_bundle.csv
+session ID,bundle ID
+1,x
+=== bundle_item.csv
+bundle ID,item ID
+x,a
+x,b
+=== bundle_intent.csv
+bundle ID,intent
+x,camping
+=== item_titles.csv
+item ID,titles
+a,Tent
+b,Mat
+c,Phone
+=== item_categories.csv
+item ID,categories
+a,"[[Outdoor,Tents]]"
+b,"[[Outdoor,Mats],[Outdoor,Sleeping]]"
+c,"[[Phones]]"
+"""
+
+
+def _tiny_gguf() -> bytes:
+    with TemporaryDirectory() as folder:
+        return make_model(Path(folder) / "tiny.gguf").read_bytes()
+
+
+def readers() -> Sequence[Reader]:
+    """Return all readers. Their examples take a moment to make."""
+    numbers = tuple(struct.pack("<Q", number) for number in (0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1))
+    return (
+        Reader("sessions as JSON Lines", _sessions, [b"".join(_DEMO[:3])], _JSON),
+        Reader("sessions on stdin", _stream, [b"Tent\nMat\n\nPhone\n", _DEMO[0]], (*_JSON, b"\n\n", b"\xef\xbb\xbf")),
+        Reader(
+            "typed products",
+            lambda data: read_typed(_text(data)),
+            [b"Tent | Mat\nPhone"],
+            (b"|", b"\n\n", b"\xe2\x80\xa8"),
+        ),
+        Reader("a BundleRec directory", _in_directory, [_DIRECTORY], (b'"', b"['", b"\n=== ", b"\x00", b"&#x110000;")),
+        Reader("knowledge", _in_file("knowledge.jsonl", read_knowledge), [json.dumps(_PIECE).encode()], _JSON),
+        Reader(
+            "an answer of a model",
+            _answer,
+            [b'{"bundles": [{"products": [1, 2], "intent": "camping"}]}'],
+            (*_JSON, b"<think>", b"</think>", b"```json"),
+        ),
+        Reader(
+            "the body of an answer",
+            _completion,
+            [json.dumps(_COMPLETION).encode()],
+            (*_JSON, b'"error"', b'"refusal"', b'"tool_calls"'),
+        ),
+        Reader(
+            "the display of titles and logs",
+            _display,
+            ["\x1b[31mred\x1b[0m \u202ertl\u202c [red]x[/]".encode()],
+            (
+                b"\x1b]8;;http://x\x07",
+                b"\x1b]52;c;aGk=\x07",
+                b"\x9b",
+                b"\r",
+                b"\x08",
+                "\u202e".encode(),
+                "\U000e0001".encode(),
+                b"\xed\xa0\x80",
+            ),
+        ),
+        Reader("the header of a GGUF file", _in_file("model.gguf", _gguf), [_tiny_gguf()], numbers),
+        Reader(
+            "a chat template",
+            _template,
+            [b"{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"],
+            (b"{{", b"}}", b"{%", b"%}", b"__class__", b"|", b"~", b"+"),
+        ),
+        Reader(
+            "the configuration of an adapter",
+            _in_file("adapter_config.json", _adapter),
+            [b'{"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}'],
+            (*_JSON, b"(a+)+$", b'"alpha_pattern"'),
+        ),
+        Reader(
+            "a job of a training",
+            _in_file("job.json", read_job),
+            [b'{"base": "x", "epochs": 2, "lora": {"rank": 4}}'],
+            _JSON,
+        ),
+        Reader(
+            "an answer of a host",
+            _message,
+            [b'{"files": [["adapter/x", 3, null]]}', b'{"keys": {"camping": "k", "cooking": null}}'],
+            (*_JSON, b"../", b"/etc/passwd"),
+        ),
+        Reader(
+            "an alias for ssh",
+            lambda data: check_alias(_text(data)),
+            [b"gpu", b"me@gpu.example"],
+            (b"-oProxyCommand=", b" ", b"'", b"$(", b"`", b"\n"),
+        ),
+        Reader(
+            "a search for knowledge",
+            lambda data: parse_query(_text(data)),
+            [b"tents format:rule support>0.1 -mats"],
+            (b'"', b"NEAR(", b"*", b":", b">", b"OR ", b"'; DROP TABLE knowledge; --"),
+        ),
+        Reader(
+            "numbers of pieces",
+            lambda data: parse_numbers(_text(data)),
+            [b"3,17,40-52"],
+            (b"-", b"9" * 30, "\u0663".encode()),
+        ),
+        Reader(
+            "the specification of a study",
+            lambda data: parsed_spec(_text(data), "input"),
+            [_STUDY],
+            (b"nan", b"inf", b"1e400", b"[[", b"]]", b'"""', b"9" * 5000),
+        ),
+        Reader(
+            "the configuration of the app",
+            _in_file("config.toml", _config),
+            [b'theme = "nord"\n[keys]\n"app.help" = "f1"\n'],
+            (b"[keys", b"]", b"nan", b'"""', b"9" * 5000),
+        ),
+    )
