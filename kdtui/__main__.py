@@ -21,6 +21,10 @@ def main() -> None:
 
             end_at_once(end.code)
         raise
+    finally:
+        # An interrupt can come while a text is executed, as dataclasses do. Even if it was handled, `python -m` then
+        # ends by SIGINT, whatever the exit code is. Executing another text prevents that.
+        exec("")
 
 
 def _is_reading() -> bool:

@@ -4,6 +4,7 @@
 and no model itself, so that a fork loses no thread and no connection.
 """
 
+import gc
 import json
 import os
 import signal
@@ -60,9 +61,14 @@ class Forked:
 
 
 class Forks:
-    """A process that imported a program and forks for each of its commands, one at a time."""
+    """A process that imported a program and forks for each of its commands, one at a time.
+
+    Args:
+        shim: lets calls to the file system fail; see `failing_calls`.
+    """
 
     def __init__(self, program: Program, shim: Path | None = None) -> None:
+        self.can_fail = shim is not None
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.forks", program],
             stdin=subprocess.PIPE,
@@ -131,7 +137,7 @@ def _serve(program: Program) -> None:
 
 
 _IMPORTS = {
-    "kdtui": ("kdtui.__main__", "llama_cpp", "openai", "numpy"),
+    "kdtui": ("kdtui.__main__", "kdtui.cli", "llama_cpp", "openai", "rich.progress", "rich.table"),
     "trainer": ("models.sft.__main__", "models.sft.training", "peft", "torch", "transformers"),
 }
 """The modules of each program, with those that it imports only where it uses them."""
@@ -144,6 +150,8 @@ def _imported(program: Program) -> Callable[[list[str]], None]:
     def run(arguments: list[str]) -> None:
         if program == "trainer":
             sys.exit(main.main(arguments))
+        # What was imported is not collected again at each exit.
+        gc.freeze()
         sys.argv = ["kdtui", *arguments]
         main.main()
         sys.exit(0)

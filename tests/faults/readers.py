@@ -78,7 +78,7 @@ def _in_directory(data: bytes) -> object:
     with TemporaryDirectory() as folder:
         for part in data.split(b"\n=== "):
             name, _, content = part.partition(b"\n")
-            if name.removesuffix(b".csv").replace(b"_", b"").isalpha():
+            if len(name) < 40 and name.removesuffix(b".csv").replace(b"_", b"").isalpha():
                 (Path(folder) / name.decode("ascii", "replace")).write_bytes(content + b"\n")
         return read_directory(Path(folder))
 

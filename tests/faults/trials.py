@@ -48,13 +48,11 @@ class Trial:
 class Bench:
     """The site of one command, of which each trial gets a copy, and the process that runs it."""
 
-    def __init__(self, command: DisturbedCommand, folder: Path, shim: Path | None, teacher: str = "") -> None:
-        self.command, self._folder, self._teacher = command, folder, teacher
+    def __init__(self, command: DisturbedCommand, folder: Path, forks: Forks, teacher: str = "") -> None:
+        self.command, self.forks, self._folder, self._teacher = command, forks, folder, teacher
         self._template = Site(folder / "template", teacher)
         self._template.folder.mkdir(parents=True)
         command.prepare(self._template)
-        self.forks = Forks(command.program, shim)
-        self._can_fail = shim is not None
         self.undisturbed = self._run_undisturbed()
 
     def copy(self) -> Site:
@@ -64,27 +62,24 @@ class Bench:
         shutil.copytree(self._template.folder, site.folder)
         return site
 
+    def run(self, site: Site, arguments: Sequence[str], fails: FailingCall | None = None) -> Ended:
+        """Run a command to its end."""
+        return self.forks.run(arguments, self._folder, site.environment, fails)
+
     def _run_undisturbed(self) -> Undisturbed:
-        # The first run fills caches of the process.
-        for _ in range(2):
-            site = self.copy()
-            began = time.monotonic()
-            ended = self.forks.run(self.command.arguments(site), self._folder, site.environment)
-            seconds = time.monotonic() - began
-            assert ended.code == 0, ended.err
+        site = self.copy()
+        began = time.monotonic()
+        ended = self.run(site, self.command.arguments(site))
+        seconds = time.monotonic() - began
+        assert ended.code == 0, ended.err
         result = self.command.result(site, ended)
-        return Undisturbed(result, seconds, self._count_calls() if self._can_fail else 0)
+        return Undisturbed(result, seconds, self._count_calls() if self.forks.can_fail else 0)
 
     def _count_calls(self) -> int:
-        site = self.copy()
-        counted = self._folder / "calls"
-        fails = FailingCall(str(site.folder), 0, counts_to=str(counted))
-        ended = self.forks.run(self.command.arguments(site), self._folder, site.environment, fails)
+        site, counted = self.copy(), self._folder / "calls"
+        ended = self.run(site, self.command.arguments(site), FailingCall(str(site.folder), 0, counts_to=str(counted)))
         assert ended.code == 0, ended.err
         return int(counted.read_text())
-
-    def close(self) -> None:
-        self.forks.__exit__(None, None, None)
 
 
 def kill_trial(bench: Bench, seed: int) -> Trial:
@@ -114,7 +109,7 @@ def write_trial(bench: Bench, seed: int) -> Trial:
         str(site.folder), chance.randint(1, bench.undisturbed.calls), ERRORS[name], lasts=chance.random() < 0.3
     )
     before = contents(site.store)
-    ended = bench.forks.run(bench.command.arguments(site), site.folder.parent, site.environment, fails)
+    ended = bench.run(site, bench.command.arguments(site), fails)
     losses = [*_wrong_failure(ended), *damage(site.store), *lost(before, contents(site.store))]
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
 
@@ -122,7 +117,7 @@ def write_trial(bench: Bench, seed: int) -> Trial:
 def _finish(bench: Bench, site: Site) -> list[str]:
     """Run the command to its end, and compare the result."""
     command, before = bench.command, contents(site.store)
-    ended = bench.forks.run(command.again(site), site.folder.parent, site.environment)
+    ended = bench.run(site, command.again(site))
     if ended.code != 0 and not (command.refusal and command.refusal in ended.err):
         return [f"it does not finish after the fault: {ended.err.strip()[-500:]}"]
     result, expected = command.result(site, ended), bench.undisturbed.result

@@ -185,3 +185,19 @@ def test_an_interrupt_while_the_program_starts_is_no_traceback(kdtui: Kdtui, mon
 
     monkeypatch.setattr("kdtui.cli.run_command_line", interrupt)
     assert kdtui("data", "ls") == Result(130, "", "")
+
+
+def test_an_interrupt_that_was_handled_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "interrupted.py").write_text(
+        "import sys\n"
+        "import kdtui.cli\n"
+        "from kdtui.__main__ import main\n"
+        "def run(_):\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        sys.exit(143)\n"
+        "kdtui.cli.run_command_line = run\n"
+        "main()\n"
+    )
+    assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path).returncode == 143

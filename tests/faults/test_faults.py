@@ -1,0 +1,108 @@
+"""Commands that are killed, or that a call to the file system fails, lose nothing and finish when they are run again.
+
+The seeds are new each day. A failure names its seed: `python -m tests.faults.soak --seed N --command NAME` repeats it.
+`make soak` runs thousands of such trials.
+"""
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.faults.commands import COMMANDS, DisturbedCommand
+from tests.faults.contents import contents, damage, differences, lost
+from tests.faults.failing_calls import CAN_FAIL, FailingCall, build_shim
+from tests.faults.forks import Forks
+from tests.faults.mutations import mutated
+from tests.faults.readers import REFUSALS, Reader, readers
+from tests.faults.trials import Bench, Trial, kill_trial, write_trial
+from tests.support.fake_chat_server import Serve
+from tests.support.fake_teacher import good
+
+TODAY = date.today().toordinal()
+
+QUICK = [command for command in COMMANDS if command.program == "kdtui"]
+"""A training takes a minute to import and to run; its faults have a file of their own, and `make soak`."""
+
+
+needs_shim = pytest.mark.skipif(not CAN_FAIL, reason="calls can be made to fail only on Linux, with a C compiler")
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """The process that runs all commands."""
+    shim = build_shim(tmp_path_factory.mktemp("shim")) if CAN_FAIL else None
+    with Forks("kdtui", shim) as started:
+        yield started
+
+
+def make_bench(name: str, folder: Path, forks: Forks) -> Bench:
+    [command] = [each for each in COMMANDS if each.name == name]
+    return Bench(command, folder / "bench", forks)
+
+
+def check(trial: Trial) -> None:
+    assert not trial.losses, f"{trial.command}, {trial.fault}, seed {trial.seed}: " + "\n".join(trial.losses)
+
+
+@pytest.mark.parametrize("command", QUICK, ids=lambda command: command.name)
+def test_a_disturbed_command_finishes_when_it_is_run_again(
+    command: DisturbedCommand, forks: Forks, tmp_path: Path, serve: Serve
+) -> None:
+    bench = Bench(command, tmp_path / "bench", forks, serve(good)[0] if command.needs_teacher else "")
+    for number in range(3):
+        check(kill_trial(bench, TODAY * 100 + number))
+        if CAN_FAIL:
+            check(write_trial(bench, TODAY * 100 + number))
+
+
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32))
+def test_any_bytes_are_read_or_refused_in_one_sentence(reader: Reader, seed: int) -> None:
+    data = mutated(random.Random(seed), reader.examples, reader.words)
+    refusal = None
+    try:
+        reader.read(data)
+    except REFUSALS as error:
+        refusal = str(error)
+    assert refusal is None or (refusal and "\n" not in refusal)
+
+
+@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+def test_the_examples_are_accepted(reader: Reader) -> None:
+    for example in reader.examples:
+        reader.read(example)
+
+
+# The checks find what they look for.
+
+
+def test_rows_that_are_lost_or_doubled_are_found(tmp_path: Path, forks: Forks) -> None:
+    bench = make_bench("mine", tmp_path, forks)
+    site = bench.copy()
+    bench.run(site, bench.command.arguments(site))
+    before = contents(site.store)
+    assert before == bench.undisturbed.result
+    with closing(sqlite3.connect(site.store)) as connection:
+        connection.execute("DELETE FROM knowledge WHERE id = (SELECT max(id) FROM knowledge)")
+        connection.execute("INSERT INTO bundle_items SELECT bundle_id, item_id + 1000 FROM bundle_items LIMIT 1")
+        connection.commit()
+    assert "1 rows of knowledge are lost" in lost(before, contents(site.store))[0]
+    assert any("1 rows of bundle_items are too many" in each for each in differences(contents(site.store), before))
+    assert "a row of bundle_items refers to no row of items" in damage(site.store)
+
+
+@needs_shim
+def test_a_failing_call_fails_the_command(tmp_path: Path, forks: Forks) -> None:
+    bench = make_bench("import", tmp_path, forks)
+    site = bench.copy()
+    ended = bench.run(site, bench.command.arguments(site), FailingCall(str(site.folder), 1, lasts=True))
+    assert ended.code == 1
+    assert "No space left on device" in ended.err or "disk is full" in ended.err
