@@ -12,7 +12,7 @@ endif
 # Tests start many processes; each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test format snapshots clean
+.PHONY: demo test format snapshots soak clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kdtui demo
@@ -31,6 +31,12 @@ format: $(VENV)/.installed-dev
 # Accept the screens as they are now as the expected ones.
 snapshots: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/kdtui/tui --snapshot-update
+
+# Faults, hostile input and load, in up to two hours. Stopped, it resumes.
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.faults.soak --folder soak
+	$(BIN)/python -m tests.faults.load soak/load.db --output soak/load.json
+	$(BIN)/python -m tests.faults.page soak
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

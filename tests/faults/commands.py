@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
@@ -64,6 +65,7 @@ class DisturbedCommand:
         again: of the command that resumes it.
         refusal: words of the error with which a command refuses to do again what is done; "" if it does not.
         result: what an undisturbed run and a disturbed one have in common.
+        weight: its share of the trials, which is smaller for slow commands.
     """
 
     name: str
@@ -74,6 +76,7 @@ class DisturbedCommand:
     program: Program = "kdtui"
     refusal: str = ""
     needs_teacher: bool = False
+    weight: float = 1.0
 
 
 def stored(site: Site, _: Ended) -> Contents:
@@ -147,11 +150,9 @@ def _command(
     result: Callable[[Site, Ended], object] = stored,
     *,
     again: Callable[[Site], Sequence[str]] | None = None,
-    program: Program = "kdtui",
-    refusal: str = "",
-    needs_teacher: bool = False,
+    **more: Any,
 ) -> DisturbedCommand:
-    return DisturbedCommand(name, prepare, arguments, again or arguments, result, program, refusal, needs_teacher)
+    return DisturbedCommand(name, prepare, arguments, again or arguments, result, **more)
 
 
 def _resumed_run(site: Site) -> Sequence[str]:
@@ -216,5 +217,6 @@ COMMANDS: Sequence[DisturbedCommand] = (
         lambda site: (str(site.folder / "job"),),
         trained,
         program="trainer",
+        weight=0.2,
     ),
 )

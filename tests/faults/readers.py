@@ -50,12 +50,14 @@ class Reader:
         read: reads it, or raises one of `REFUSALS`; checks what it returns.
         examples: inputs that it accepts, to be changed.
         words: parts of inputs that mean something to it.
+        weight: its share of the inputs, which is smaller for a slow reader.
     """
 
     name: str
     read: Callable[[bytes], object]
     examples: Sequence[bytes]
     words: Sequence[bytes] = ()
+    weight: float = 1.0
 
 
 def _text(data: bytes) -> str:
@@ -263,6 +265,7 @@ def readers() -> Sequence[Reader]:
             _template,
             [b"{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"],
             (b"{{", b"}}", b"{%", b"%}", b"__class__", b"|", b"~", b"+"),
+            weight=0.05,
         ),
         Reader(
             "the configuration of an adapter",

@@ -17,6 +17,9 @@ from tests.faults.forks import Ended, Forks
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
+_OF_TRAINERS = SIGNALS[:2]
+"""A trainer has a session of its own, so that no terminal interrupts it."""
+
 
 @dataclass(frozen=True)
 class Undisturbed:
@@ -88,7 +91,7 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
     site, losses, told = bench.copy(), [], []
     arguments = bench.command.arguments(site)
     for _ in range(chance.choice((1, 1, 2, 3))):
-        number = chance.choice(SIGNALS)
+        number = chance.choice(SIGNALS if bench.command.program == "kdtui" else _OF_TRAINERS)
         forked = bench.forks.start(arguments, site.folder.parent, site.environment)
         time.sleep(chance.uniform(0, 1.1 * bench.undisturbed.seconds))
         forked.send(number)

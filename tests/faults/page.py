@@ -1,0 +1,139 @@
+"""Writes docs/reliability.md from the results of `make soak`: python -m tests.faults.page FOLDER."""
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.faults.soak import LOAD, RESULTS
+from tests.support.repository import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+
+_HEAD = """# Reliability
+
+What kdtui promises about failures, and how often that was tried. `make soak` makes these tables: it takes less than two hours on
+two cores, and resumes if it is stopped. `make test` does a short version, with new seeds each day.
+
+- Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left. Its
+  result is the one of an undisturbed run.
+- A full or failing disk gives one sentence, and leaves the database as it was before the command, or between two finished
+  steps of it.
+- Any input is read, or refused in one sentence.
+"""
+
+_KILLS = """## Commands that are killed
+
+A command gets a signal at a random moment, up to three times in a row. After each, SQLite checks the database. Then the
+command runs to its end, and its result is compared with that of an undisturbed run: the rows of all tables, or the files that
+it wrote, byte by byte. A loss is any difference, any row that was in the database before and is missing at the end, and any
+traceback.
+"""
+
+_WRITES = """## Commands that cannot write
+
+One call to the file system fails, chosen at random among all that the command makes (writing, creating, renaming,
+synchronizing), or all calls from that one on. The checks are the same. The command must fail in one sentence, or succeed.
+"""
+
+_INPUTS = """## Hostile input
+
+Valid examples are changed in up to eight places: bits, parts that are deleted, repeated or exchanged, and words that mean
+something to the reader. A crash is any error that is not a sentence for the user.
+"""
+
+_LOAD = """## Load
+
+One process writes and eight read a database of a million pieces of knowledge and a hundred thousand calls of teachers, for
+{minutes:g} minutes on two cores. Each step opens the database, as in the app.
+"""
+
+
+def page(folder: Path) -> str:
+    """Return the page for the results in a folder."""
+    rows = [json.loads(line) for line in (folder / RESULTS).read_text(encoding="utf-8").splitlines()]
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("kills", "writes", "inputs")}
+    parts = [
+        _HEAD,
+        _KILLS,
+        _fault_table(by_kind["kills"]),
+        _WRITES,
+        _fault_table(by_kind["writes"]),
+        _INPUTS,
+        _input_table(by_kind["inputs"]),
+    ]
+    if (folder / LOAD).exists():
+        found = json.loads((folder / LOAD).read_text(encoding="utf-8"))
+        parts += [
+            _LOAD.format(minutes=found["seconds"] / 60),
+            _load_table(found["latencies"]),
+            _memory(found["memory"]),
+        ]
+    return "\n".join(parts)
+
+
+def _fault_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    runs: Counter[str] = Counter()
+    losses: Counter[str] = Counter()
+    faults: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        runs[row["name"]] += row["count"]
+        losses[row["name"]] += len(row["losses"])
+        for fault, count in row["faults"].items():
+            for each in fault.split("+"):
+                faults[row["name"]][each] += count
+    kinds = sorted({kind for counts in faults.values() for kind in counts})
+    lines = [
+        [name, *(f"{faults[name][kind]:,}" for kind in kinds), f"{runs[name]:,}", f"{losses[name]:,}"] for name in runs
+    ]
+    totals = [f"{sum(faults[name][kind] for name in runs):,}" for kind in kinds]
+    return _table(
+        ["command", *kinds, "runs", "losses"],
+        [*sorted(lines), ["**all**", *totals, f"{runs.total():,}", f"{losses.total():,}"]],
+    )
+
+
+def _input_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    slowest: dict[str, float] = defaultdict(float)
+    for row in rows:
+        name = row["name"]
+        counts[name] += Counter({**row["faults"], "tried": row["count"], "crashes": len(row["losses"])})
+        slowest[name] = max(slowest[name], row["slowest"])
+    names = ("tried", "read", "refused", "crashes")
+    lines = [
+        [name, *(f"{found[each]:,}" for each in names), f"{slowest[name]:.2f} s"] for name, found in counts.items()
+    ]
+    totals = [f"{sum(found[each] for found in counts.values()):,}" for each in names]
+    return _table(["input", *names, "slowest"], [*sorted(lines), ["**all**", *totals, ""]])
+
+
+def _load_table(latencies: Iterable[Mapping[str, Any]]) -> str:
+    return _table(
+        ["work", "times", "p50", "p99", "longest", "errors"],
+        [
+            [
+                each["work"],
+                f"{each['count']:,}",
+                *(f"{1000 * each[name]:,.0f} ms" for name in ("p50", "p99", "longest")),
+                f"{len(each['errors']):,}",
+            ]
+            for each in sorted(latencies, key=lambda each: each["work"])
+        ],
+    )
+
+
+def _memory(memory: Mapping[str, Sequence[float]]) -> str:
+    before, after = (max(each[at] for each in memory.values()) for at in (0, 1))
+    return f"The largest process had {before:,.0f} MB after a tenth of the time, and {after:,.0f} MB at the end.\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(Path(sys.argv[1])), encoding="utf-8")

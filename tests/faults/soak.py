@@ -1,0 +1,184 @@
+"""`make soak`: thousands of disturbed commands and of changed inputs. It resumes where it was stopped.
+
+The results are in a folder, and the page docs/reliability.md is written from them. One trial is repeated by its seed:
+
+    python -m tests.faults.soak --trial kills --command evaluate --seed 73995100
+"""
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.faults.commands import COMMANDS, DisturbedCommand
+from tests.faults.failing_calls import CAN_FAIL, build_shim
+from tests.faults.forks import Forks
+from tests.faults.mutations import mutated
+from tests.faults.readers import REFUSALS, readers
+from tests.faults.trials import Bench, Trial, kill_trial, write_trial
+from tests.support.fake_chat_server import serving
+from tests.support.fake_teacher import good
+
+RESULTS, LOAD = "results.jsonl", "load.json"
+"""Files in the folder: a line for each part of the work; and what `tests.faults.load` has shown."""
+
+_TRIALS: dict[str, Callable[[Bench, int], Trial]] = {"kills": kill_trial, "writes": write_trial}
+
+_CHUNK = 20
+"""Trials of a command that one process makes before it reports: after an interrupt, at most these are made again."""
+
+_INPUTS = 2_000
+"""Inputs of a reader that one process tries before it reports."""
+
+_SLOW = 5.0
+"""Seconds after which a reader counts as stuck."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the work: trials of a command, or inputs of a reader.
+
+    Attributes:
+        kind: kills, writes or inputs.
+        name: of the command or the reader.
+        first: seed of its first trial.
+    """
+
+    kind: str
+    name: str
+    first: int
+    count: int
+
+
+def plan(first_seed: int, kills: int, writes: int, inputs: int) -> Iterator[Part]:
+    """Share the trials evenly among the commands, and the inputs among the readers."""
+    totals = {"kills": kills, "writes": writes if CAN_FAIL else 0}
+    for kind, total in totals.items():
+        for command, count in zip(COMMANDS, _shares(total, [each.weight for each in COMMANDS]), strict=True):
+            for done in range(0, count, _CHUNK):
+                yield Part(kind, command.name, first_seed + done, min(_CHUNK, count - done))
+    every = readers()
+    for reader, count in zip(every, _shares(inputs, [each.weight for each in every]), strict=True):
+        for done in range(0, count, _INPUTS):
+            yield Part("inputs", reader.name, first_seed + done, min(_INPUTS, count - done))
+
+
+def _shares(total: int, weights: Sequence[float]) -> list[int]:
+    return [round(total * weight / sum(weights)) for weight in weights]
+
+
+def run_part(part: Part) -> dict[str, Any]:
+    """Do a part of the work, and return its result: the numbers of trials, and what was lost."""
+    began = time.monotonic()
+    result = _try_inputs(part) if part.kind == "inputs" else _disturb(part)
+    return {**asdict(part), **result, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _disturb(part: Part) -> dict[str, Any]:
+    command = _command(part.name)
+    with TemporaryDirectory() as folder, serving() as serve:
+        place = Path(folder)
+        shim = build_shim(place) if part.kind == "writes" else None
+        with Forks(command.program, shim) as forks:
+            bench = Bench(command, place / "bench", forks, serve(good)[0] if command.needs_teacher else "")
+            trials = [_TRIALS[part.kind](bench, part.first + number) for number in range(part.count)]
+    return {
+        "faults": Counter(trial.fault for trial in trials),
+        "losses": [asdict(trial) for trial in trials if trial.losses],
+    }
+
+
+def _try_inputs(part: Part) -> dict[str, Any]:
+    [reader] = [each for each in readers() if each.name == part.name]
+    counts: Counter[str] = Counter()
+    losses, slowest = [], 0.0
+    for number in range(part.count):
+        seed = part.first + number
+        data = mutated(random.Random(seed), reader.examples, reader.words)
+        began = time.monotonic()
+        try:
+            reader.read(data)
+            counts["read"] += 1
+        except REFUSALS as error:
+            counts["refused"] += 1
+            if not str(error) or "\n" in str(error):
+                losses.append({"seed": seed, "losses": [f"no sentence: {error!r}"]})
+        except Exception as error:
+            losses.append({"seed": seed, "losses": [f"{type(error).__name__}: {error}"[:300]]})
+        slowest = max(slowest, time.monotonic() - began)
+    if slowest > _SLOW:
+        losses.append({"seed": part.first, "losses": [f"an input took {slowest:.1f} s"]})
+    return {"faults": counts, "losses": losses, "slowest": round(slowest, 3)}
+
+
+def _command(name: str) -> DisturbedCommand:
+    return next(each for each in COMMANDS if each.name == name)
+
+
+def _parts_to_do(results: Path, every: Sequence[Part]) -> list[Part]:
+    """Return the parts without a result, in a mixed order, so that an interrupted run has tried a bit of everything."""
+    done = set()
+    if results.exists():
+        rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+        done = {(row["kind"], row["name"], row["first"], row["count"]) for row in rows}
+    left = [part for part in every if (part.kind, part.name, part.first, part.count) not in done]
+    random.Random(0).shuffle(left)
+    return left
+
+
+def _soak(options: argparse.Namespace) -> int:
+    folder: Path = options.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    results = folder / RESULTS
+    every = list(plan(options.seed, options.kills, options.writes, options.inputs))
+    left, began = _parts_to_do(results, every), time.monotonic()
+    print(f"seed {options.seed}: {len(every)} parts, {len(every) - len(left)} done before", file=sys.stderr)
+    lost = 0
+    with ProcessPoolExecutor(options.processes) as pool, results.open("a", encoding="utf-8") as file:
+        for number, future in enumerate(as_completed(pool.submit(run_part, part) for part in left), start=1):
+            row = future.result()
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            lost += len(row["losses"])
+            print(
+                f"{number} of {len(left)}, {time.monotonic() - began:,.0f} s: {row['kind']} of {row['name']}, "
+                f"{row['count']} trials, {len(row['losses'])} losses",
+                file=sys.stderr,
+            )
+            for each in row["losses"]:
+                print(f"  seed {each['seed']}: {each['losses']}", file=sys.stderr)
+    return 1 if lost else 0
+
+
+def _one(options: argparse.Namespace) -> int:
+    result = run_part(Part(options.trial, options.command, options.seed, 1))
+    print(json.dumps(result, indent=1))
+    return 1 if result["losses"] else 0
+
+
+def main() -> int:
+    """Run the command line; return the exit code: 1 if anything was lost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the results")
+    parser.add_argument("--kills", type=int, default=1_000)
+    parser.add_argument("--writes", type=int, default=1_000)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial of each command")
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--trial", choices=["kills", "writes", "inputs"], help="repeat only one trial")
+    parser.add_argument("--command", help="the command or the reader of that trial")
+    options = parser.parse_args()
+    return _one(options) if options.trial else _soak(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
