@@ -14,40 +14,41 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 _HEAD = """# Reliability
 
-What kdtui promises about failures, and how often that was tried. `make soak` makes these tables: it takes less than two hours on
-two cores, and resumes if it is stopped. `make test` does a short version, with new seeds each day.
+What kdtui promises about failures, and how often that was tried. `make soak` makes these tables: it takes less than
+two hours on two cores, and resumes if it is stopped. `make test` does a short version, with new seeds each day.
 
-- Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left. Its
-  result is the one of an undisturbed run.
-- A full or failing disk gives one sentence, and leaves the database as it was before the command, or between two finished
-  steps of it.
+- Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left.
+  Its result is the one of an undisturbed run.
+- A full or failing disk gives one sentence, and leaves the database as it was before the command, or between two
+  finished steps of it.
 - Any input is read, or refused in one sentence.
 """
 
 _KILLS = """## Commands that are killed
 
-A command gets a signal at a random moment, up to three times in a row. After each, SQLite checks the database. Then the
-command runs to its end, and its result is compared with that of an undisturbed run: the rows of all tables, or the files that
-it wrote, byte by byte. A loss is any difference, any row that was in the database before and is missing at the end, and any
-traceback.
+A command gets a signal at a random moment, up to three times in a row. After each, SQLite checks the database. Then
+the command runs to its end, and its result is compared with that of an undisturbed run: the rows of all tables, or
+the files that it wrote, byte by byte. A loss is any difference, any row that was in the database before and is
+missing at the end, and any traceback.
 """
 
 _WRITES = """## Commands that cannot write
 
 One call to the file system fails, chosen at random among all that the command makes (writing, creating, renaming,
-synchronizing), or all calls from that one on. The checks are the same. The command must fail in one sentence, or succeed.
+synchronizing), or all calls from that one on. The checks are the same. The command must fail in one sentence, or
+succeed.
 """
 
 _INPUTS = """## Hostile input
 
-Valid examples are changed in up to eight places: bits, parts that are deleted, repeated or exchanged, and words that mean
-something to the reader. A crash is any error that is not a sentence for the user.
+Valid examples are changed in up to eight places: bits, parts that are deleted, repeated or exchanged, and words that
+mean something to the reader. A crash is any error that is not a sentence for the user.
 """
 
 _LOAD = """## Load
 
-One process writes and eight read a database of a million pieces of knowledge and a hundred thousand calls of teachers, for
-{minutes:g} minutes on two cores. Each step opens the database, as in the app.
+One process writes and eight read a database of a million pieces of knowledge and a hundred thousand calls of
+teachers, for {minutes:g} minutes on two cores. Each step opens the database, as in the app.
 """
 
 
