@@ -1,9 +1,11 @@
 """The commands that are disturbed, each on a small site: a folder with a store, its data and a tiny student."""
 
+import gzip
 import json
 import os
 import random
-import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,12 +15,17 @@ from typing import Any
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from models.sft.job_files import EXIT_CODE
 from store.database import open_database
 from store.runs import list_runs
 from tests.faults.contents import Contents, contents
 from tests.faults.forks import Ended, Program
+from tests.support import stand_in
+from tests.support.repository import ROOT
+from tests.support.sessions import few_products
 from tests.support.tiny import make_model
 from tests.support.tiny_job import WORDS, line, write_job
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,23 @@ def written(site: Site, _: Ended) -> object:
     return {str(path.relative_to(site.output)): path.read_bytes() for path in found}
 
 
+def fetched(site: Site, _: Ended) -> object:
+    """Compare an adapter that was fetched, and its name."""
+    folder = site.store.parent / "jobs" / "one" / "adapter"
+    return [contents(site.store)["models"], *(path.read_bytes() for path in sorted(folder.glob("*.safetensors")))]
+
+
 def trained(site: Site, _: Ended) -> object:
     """Compare the weights of an adapter."""
     return (site.folder / "job" / "adapter" / "adapter_model.safetensors").read_bytes()
 
 
+def _demo() -> str:
+    return (files("kdtui") / "demo_data" / "outdoor.jsonl").read_text(encoding="utf-8")
+
+
 def _with_data(site: Site) -> None:
-    shutil.copy(str(files("kdtui") / "demo_data" / "outdoor.jsonl"), site.data)
+    site.data.write_text(_demo())
 
 
 def _imported(site: Site) -> None:
@@ -131,6 +148,47 @@ def _distilled(site: Site) -> None:
 def _with_student(site: Site) -> None:
     _imported(site)
     make_model(site.student)
+
+
+def _with_validation(site: Site) -> None:
+    """Make enough validation sessions to calibrate on, with few products each."""
+    sessions = [few_products(json.loads(line)) for line in _demo().splitlines()]
+    site.data.write_text("".join(json.dumps({**each, "split": "valid"}) + "\n" for each in sessions))
+    db = open_database(site.store)
+    list(import_dataset(db, site.data, "outdoor"))
+    db.close()
+    make_model(site.student)
+
+
+def _with_study(site: Site) -> None:
+    _distilled(site)
+    make_model(site.student)
+    (site.folder / "study.toml").write_text(
+        'name = "formats"\ndataset = ["outdoor"]\nsessions = 3\n\n'
+        '[[question]]\ntitle = "Which format?"\ncompare = "formats"\nbaseline = "none"\n'
+        f"formats = ['none', 'rule', 'thought']\nutilization = ['icl']\nstudent = ['{site.student}']\n"
+    )
+
+
+def _of_older_version(site: Site) -> None:
+    site.store.parent.mkdir()
+    released = ROOT / "tests" / "store" / "released" / "0.1.0.db.gz"
+    site.store.write_bytes(gzip.decompress(released.read_bytes()))
+
+
+def _trained_on_host(site: Site) -> None:
+    """Make a training that is done on a host, whose adapter is still there."""
+    _with_student(site)
+    workdir = site.folder / "far"
+    adapter = stand_in.random_adapter(site.folder / "made")
+    stand_in.set_up(workdir, f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
+    for arguments in (
+        ("host", "add", "far", "--local", "--workdir", str(workdir), "--python", sys.executable),
+        ("sft", "launch", "--name", "one", "--base", str(site.student), "--host", "far", "--dataset", "outdoor"),
+    ):
+        command = [sys.executable, "-m", "kdtui", *arguments]
+        subprocess.run(command, env=site.environment, check=True, capture_output=True)
+    until((workdir / "jobs" / "one" / EXIT_CODE).exists)
 
 
 def _with_job(site: Site) -> None:
@@ -193,6 +251,17 @@ COMMANDS: Sequence[DisturbedCommand] = (
         printed,
     ),
     _command("evaluate", _mined, _evaluate, again=_resumed_run),
+    _command(
+        "calibrate",
+        _with_validation,
+        lambda site: ("calibrate", "--dataset", "outdoor", "--student", str(site.student), "--strategy", "pairs"),
+        weight=0.5,
+    ),
+    _command(
+        "study", _with_study, lambda site: ("study", "run", str(site.folder / "study.toml"), "--json"), weight=0.5
+    ),
+    _command("upgrade the database", _of_older_version, lambda _: ("data", "ls", "--json")),
+    _command("fetch an adapter", _trained_on_host, lambda _: ("sft", "fetch", "one"), fetched),
     _command(
         "export a dataset",
         _imported,

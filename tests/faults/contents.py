@@ -1,8 +1,9 @@
 """What a store contains, compared between runs: whether it is whole, and whether rows are lost or doubled."""
 
+import re
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,16 @@ _NAMES = {
 }
 """Names for the numbers by which rows refer to others. Numbers can differ after a repeated command."""
 
+_BY_TABLE = {"jobs": {"key", "status"}}
+"""Columns of a table that differ, too."""
+
 _MEASURED = {"id", "seconds", "seconds_per_session", "begun_at", "ended_at", "attempts", "made"}
 """Columns that differ between two runs of the same command: numbers of rows, times and attempts."""
 
-_LEFT_OUT = ("sqlite_", "_sqlite_migrations", "run_stretches", "training_paces", "knowledge_search", "run_measures")
+VERSION = "_sqlite_migrations"
+"""The table of the changes of the schema."""
+
+_LEFT_OUT = ("sqlite_", "run_stretches", "training_paces", "knowledge_search", "run_measures")
 """Tables of SQLite, of searches, and of times. Measures of runs contain times; their scores are compared."""
 
 
@@ -46,20 +53,26 @@ def contents(path: Path) -> Contents:
             for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
             if not name.startswith(_LEFT_OUT) and "_fts" not in name
         ]
-        if not tables:
-            return {}
-        names = {column: dict(map(tuple, connection.execute(query))) for column, query in _NAMES.items()}
+        # A store of an older version has no tables of newer ones.
+        names = {
+            column: dict(map(tuple, connection.execute(query)))
+            for column, query in _NAMES.items()
+            if set(re.findall(r"(?:FROM|JOIN) (\w+)", query)) <= set(tables)
+        }
         return {
-            table: Counter(_row(row, names) for row in connection.execute(f'SELECT * FROM "{table}"'))
+            table: Counter(
+                _row(row, names, _MEASURED | _BY_TABLE.get(table, set()))
+                for row in connection.execute(f'SELECT * FROM "{table}"')
+            )
             for table in tables
         }
 
 
-def _row(row: sqlite3.Row, names: Mapping[str, Mapping[int, str]]) -> tuple[Any, ...]:
+def _row(row: sqlite3.Row, names: Mapping[str, Mapping[int, str]], left_out: Set[str]) -> tuple[Any, ...]:
     return tuple(
         names[column].get(row[column], row[column]) if column in names else row[column]
         for column in row.keys()  # noqa: SIM118
-        if column not in _MEASURED and not column.endswith("_at")
+        if column not in left_out and not column.endswith("_at")
     )
 
 
@@ -79,7 +92,9 @@ def damage(path: Path) -> list[str]:
 
 
 def lost(before: Contents, after: Contents) -> list[str]:
-    """Return which rows are missing afterwards, a table a sentence."""
+    """Return which rows are missing afterwards, a table a sentence. An upgrade of the schema changes all rows."""
+    if before.get(VERSION) != after.get(VERSION):
+        before = {}
     missing = {table: rows - after.get(table, Counter()) for table, rows in before.items()}
     return [f"{rows.total()} rows of {table} are lost: {next(iter(rows))!r}" for table, rows in missing.items() if rows]
 

@@ -53,16 +53,23 @@ class Bench:
 
     def __init__(self, command: DisturbedCommand, folder: Path, forks: Forks, teacher: str = "") -> None:
         self.command, self.forks, self._folder, self._teacher = command, forks, folder, teacher
-        self._template = Site(folder / "template", teacher)
-        self._template.folder.mkdir(parents=True)
-        command.prepare(self._template)
+        self._template = folder / "template"
+        folder.mkdir(parents=True)
+        site = self._site()
+        site.folder.mkdir()
+        command.prepare(site)
+        site.folder.rename(self._template)
         self.undisturbed = self._run_undisturbed()
 
+    def _site(self) -> Site:
+        """Return the site of every trial: always the same folder, which stores and results contain."""
+        return Site(self._folder / "site", self._teacher)
+
     def copy(self) -> Site:
-        """Make the site of a trial. It always has the same path, which some results contain."""
-        site = Site(self._folder / "site", self._teacher)
+        """Make the site of a trial."""
+        site = self._site()
         shutil.rmtree(site.folder, ignore_errors=True)
-        shutil.copytree(self._template.folder, site.folder)
+        shutil.copytree(self._template, site.folder)
         return site
 
     def run(self, site: Site, arguments: Sequence[str], fails: FailingCall | None = None) -> Ended:
