@@ -13,6 +13,7 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import StoreScreen
+from kdtui.tui.core.store_version import store_version
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.places.studies.report import ReportForm, ReportRequest, StudyReport
@@ -70,12 +71,18 @@ class AnswersFound(Message):
         self.name, self.text = name, text
 
 
+_TICK = 1.0
+"""Seconds between two checks whether another process has changed the store."""
+
+
 class StudyActions(StoreScreen[None]):
     """A screen with one study to act on, and at most one that this app runs."""
 
     def __init__(self, database: Path) -> None:
         super().__init__(database)
         self._available: tuple[str | None, ...] = ()
+        self._store_version: tuple[object, ...] = ()
+        self._changes = 0
 
     @property
     @abstractmethod
@@ -83,12 +90,12 @@ class StudyActions(StoreScreen[None]):
         """The study that the actions are for."""
 
     @abstractmethod
-    def load(self) -> None:
-        """Read the store again."""
+    def read(self) -> None:
+        """Ask the store for what this screen shows."""
 
     @abstractmethod
-    def show_progress(self, study_run: StudyRun) -> None:
-        """Show the progress of the study that this app runs."""
+    def show_loaded(self) -> None:
+        """Show again what was read, if anything was."""
 
     @property
     def study_run(self) -> StudyRun | None:
@@ -102,13 +109,37 @@ class StudyActions(StoreScreen[None]):
         return self.study_run is not None and self.study is not None and self.study_run.study == self.study.name
 
     def on_mount(self) -> None:
-        """Subscribe to the progress of the study that this app runs."""
+        """Load after the first paint, when the store changes, and while this app runs a study."""
         self.kdtui.task_changed.subscribe(self, self._show_task)
+        self.call_after_refresh(self.load)
+        self.set_interval(_TICK, self._tick)
+
+    def load(self) -> None:
+        """Read the store again."""
+        self._store_version = store_version(self.database)
+        self.read()
+
+    def see_other_data(self) -> None:
+        self.load()
+
+    def action_reload(self) -> None:
+        self.load()
+
+    def _tick(self) -> None:
+        # A study that this app runs reports its changes itself.
+        if self.is_current and self.study_run is None and store_version(self.database) != self._store_version:
+            self.load()
 
     def _show_task(self, task: Task) -> None:
-        if isinstance(task, StudyRun):
-            self.show_progress(task)
-            self.show_availability()
+        """Show the progress of the study that this app runs; it can share cells with the one on the screen."""
+        if not isinstance(task, StudyRun):
+            return
+        if task.is_over or task.changes != self._changes:
+            self._changes = task.changes
+            self.load()
+        else:
+            self.show_loaded()
+        self.show_availability()
 
     def show_availability(self) -> None:
         """Refresh the footer, which remakes it, if other keys work now."""

@@ -19,12 +19,10 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
-from kdtui.tui.core.store_version import store_version
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
 from kdtui.tui.places.studies.form import StudyForm, StudyOptions, StudyRequest, study_options
 from kdtui.tui.places.studies.rows import COLUMNS, spec_text, study_table_row
-from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
@@ -33,9 +31,6 @@ from kdtui.tui.widgets.top_bar import TopBar
 if TYPE_CHECKING:
     from kdtui.workflows.studies.overview import StudyRow
     from store.sqlite import Database
-
-_TICK = 1.0
-"""Seconds between two checks whether another process has changed the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +69,6 @@ class StudiesScreen(StudyActions):
         super().__init__(database)
         self._listing: StudyListing | None = None
         self._problem = ""
-        self._store_version: tuple[object, ...] = ()
-        self._changes = 0
         # The name of the study that another place wants to open.
         self._requested: str | None = None
 
@@ -89,10 +82,8 @@ class StudiesScreen(StudyActions):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Load the studies after the first paint, and again when the store changes."""
+        """Say that the studies are being read."""
         self.show_content(self.query_one("#halves"), unless="Looking for studies…", focus=self.query_one(RowTable))
-        self.call_after_refresh(self.load)
-        self.set_interval(_TICK, self._tick)
 
     def on_screen_resume(self) -> None:
         """Load the studies again when the user returns."""
@@ -104,20 +95,7 @@ class StudiesScreen(StudyActions):
         self._requested = message.key
         self.load()
 
-    def see_other_data(self) -> None:
-        self.load()
-
-    def action_reload(self) -> None:
-        self.load()
-
-    def _tick(self) -> None:
-        # A study that this app runs reports its changes itself.
-        if self.is_current and self.study_run is None and store_version(self.database) != self._store_version:
-            self.load()
-
-    def load(self) -> None:
-        self._store_version = store_version(self.database)
-
+    def read(self) -> None:
         def question(db: "Database") -> StudyListing:
             # Opening a study needs this module; importing it in this thread keeps the screen responsive.
             import kdtui.tui.places.studies.study_screen  # noqa: F401
@@ -158,12 +136,8 @@ class StudiesScreen(StudyActions):
 
     # The list
 
-    def show_progress(self, study_run: StudyRun) -> None:
-        """Show the progress of the study that this app runs."""
-        if study_run.is_over or study_run.changes != self._changes:
-            self._changes = study_run.changes
-            self.load()
-        elif self._listing is not None:
+    def show_loaded(self) -> None:
+        if self._listing is not None:
             self._show()
 
     def _show(self) -> None:

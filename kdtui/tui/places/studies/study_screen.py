@@ -18,13 +18,11 @@ from kdtui.tui.actions import bindings
 from kdtui.tui.core.activity import Ended
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.screen import Failed
-from kdtui.tui.core.store_version import store_version
 from kdtui.tui.places.runs.scoring import FloorsFound, NumbersActivity, RunScored
 from kdtui.tui.places.studies.actions import StudyActions, StudyDeleted
 from kdtui.tui.places.studies.cell_text import cell_details, study_title
 from kdtui.tui.places.studies.matrix import METRIC_NAMES, Scale, matrix_cells
 from kdtui.tui.places.studies.snapshot import CellScores, StudySnapshot, read_snapshot
-from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.matrix import Matrix
 from kdtui.tui.widgets.steady import Pane
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
     from kdtui.workflows.studies.progress import CellProgress
     from store.runs import Run
     from store.sqlite import Database
-
-_TICK = 1.0
-"""Seconds between two checks whether another process has changed the store."""
 
 
 class StudyRead(Message):
@@ -69,8 +64,6 @@ class StudyScreen(StudyActions):
         self._opened: RunScreen | None = None
         self._question = 0
         self._marks: list[str] = []
-        self._store_version: tuple[object, ...] = ()
-        self._changes = 0
         self._metric = next(iter(METRIC_NAMES))
 
     def compose(self) -> ComposeResult:
@@ -84,34 +77,20 @@ class StudyScreen(StudyActions):
         yield Footer()
 
     def on_mount(self) -> None:
-        """Load the study after the first paint, and again when the store changes."""
+        """Say that the study is being planned."""
         metric = self.remembered("studies").get("metric")
         if metric in METRIC_NAMES:
             self._metric = metric
         self.show_content(self.query_one("#halves"), unless="Planning the study…", focus=self.query_one(Matrix))
-        self.call_after_refresh(self.load)
-        self.set_interval(_TICK, self._tick)
 
     def on_unmount(self) -> None:
         """Stop computing scores."""
         if self._computing is not None:
             self._computing.cancel()
 
-    def see_other_data(self) -> None:
-        self.load()
-
-    def action_reload(self) -> None:
-        self.load()
-
-    def _tick(self) -> None:
-        # A study that this app runs reports its changes itself.
-        if self.is_current and self.study_run is None and store_version(self.database) != self._store_version:
-            self.load()
-
     # The study and its scores
 
-    def load(self) -> None:
-        self._store_version = store_version(self.database)
+    def read(self) -> None:
         name, begun = self.study_name, frozenset[str]() if self.study_run is None else self.study_run.begun
 
         def question(db: "Database") -> StudySnapshot:
@@ -174,12 +153,8 @@ class StudyScreen(StudyActions):
 
     # The matrix
 
-    def show_progress(self, study_run: StudyRun) -> None:
-        """Show the progress of the study that this app runs; it can share cells with this one."""
-        if study_run.is_over or study_run.changes != self._changes:
-            self._changes = study_run.changes
-            self.load()
-        elif self.snapshot is not None:
+    def show_loaded(self) -> None:
+        if self.snapshot is not None:
             self._show()
 
     @property
