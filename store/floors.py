@@ -1,11 +1,7 @@
 """A cache of floors' scores, which take seconds to compute. The caller's version says when they are outdated."""
 
-import sqlite3
-from contextlib import suppress
-
 import msgspec
 
-from store.errors import Busy
 from store.records import Split
 from store.sqlite import Database
 
@@ -30,24 +26,23 @@ def kept_floors(
 def keep_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str, scores: str
 ) -> None:
-    """Store the scores of floors, and replace earlier ones.
-
-    The scores can be computed again, so this does not wait: if the store is read-only, or another process is writing to
-    it, nothing is stored.
+    """Store the scores of floors, and replace earlier ones, unless that requires a long wait.
 
     Args:
         subset: number of sessions of the split, and the seed that draws them.
         version: identifies the code and data that the scores depend on.
         scores: JSON, opaque to the store.
     """
-    with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():
-        db.execute(
+    db.try_to_write(
+        lambda: db.execute(
             """
             INSERT OR REPLACE INTO floors (dataset_id, split, subset, version, scores)
             SELECT id, ?, ?, ?, ? FROM datasets WHERE name = ?
             """,
             [split, _text(subset), version, scores, dataset],
-        )
+        ),
+        _PATIENCE,
+    )
 
 
 def _text(subset: tuple[int | None, int | None]) -> str:

@@ -1,10 +1,7 @@
 """A cache of what pattern students have learned, valid until the sessions of their dataset change."""
 
-import sqlite3
-
 from store.database import now
 from store.datasets import dataset_id
-from store.errors import Busy
 from store.sqlite import Database
 
 
@@ -22,22 +19,18 @@ def kept_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | 
 
 
 def keep_pattern_student(db: Database, dataset: str, fingerprint: str, learned: str) -> bool:
-    """Store what was learned, and replace the previous entry; return whether it was stored.
+    """Store what was learned, and replace the previous entry, if that is possible without waiting.
 
-    It can be learned again, so this does not wait: if the store is read-only, or another process is writing to it,
-    nothing is stored.
+    Return whether it was stored; see `Database.try_to_write`.
 
     Raises:
         NotFound: there is no such dataset.
     """
     number = dataset_id(db, dataset)
-    try:
-        with db.waiting(0.0), db.atomic():
-            db.execute(
-                "INSERT OR REPLACE INTO pattern_students (dataset_id, fingerprint, learned, created_at) "
-                "VALUES (?, ?, ?, ?)",
-                [number, fingerprint, learned, now()],
-            )
-    except (Busy, sqlite3.OperationalError):
-        return False
-    return True
+    return db.try_to_write(
+        lambda: db.execute(
+            "INSERT OR REPLACE INTO pattern_students (dataset_id, fingerprint, learned, created_at) "
+            "VALUES (?, ?, ?, ?)",
+            [number, fingerprint, learned, now()],
+        )
+    )

@@ -1,12 +1,10 @@
 """A cache of each session's contribution to a run's measures, valid until the answers or the code change."""
 
-import sqlite3
 from dataclasses import dataclass
 
 import msgspec
 
 from store.database import now
-from store.errors import Busy
 from store.sqlite import Database
 
 
@@ -36,21 +34,12 @@ def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
 
 
 def keep_measures(db: Database, run: int, version: str, measures: KeptMeasures) -> None:
-    """Store measures and replace earlier ones. They can be computed again, so this does not wait for a lock."""
-    try:
-        with db.waiting(0.0), db.atomic():
-            db.execute(
-                "INSERT OR REPLACE INTO run_measures (run_id, version, answered, sessions, content, created_at) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    run,
-                    version,
-                    len(measures.sessions),
-                    msgspec.json.encode(measures.sessions).decode(),
-                    measures.values,
-                    now(),
-                ],
-            )
-    except (Busy, sqlite3.OperationalError, sqlite3.IntegrityError):
-        # Another process is writing, the file is read-only, or the run has just been deleted.
-        pass
+    """Store measures and replace earlier ones, if that is possible without waiting."""
+    sessions = msgspec.json.encode(measures.sessions).decode()
+    db.try_to_write(
+        lambda: db.execute(
+            "INSERT OR REPLACE INTO run_measures (run_id, version, answered, sessions, content, created_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            [run, version, len(measures.sessions), sessions, measures.values, now()],
+        )
+    )

@@ -1,9 +1,5 @@
 """A cache of runs' scores, which take minutes to compute for a run of a million sessions."""
 
-import sqlite3
-from contextlib import suppress
-
-from store.errors import Busy
 from store.sqlite import Database
 
 _PATIENCE = 0.2
@@ -19,19 +15,18 @@ def kept_scores(db: Database, run: int, answered: int, version: str) -> str | No
 
 
 def keep_scores(db: Database, run: int, answered: int, version: str, scores: str) -> None:
-    """Store the scores of a run, and replace earlier ones.
-
-    The scores can be computed again, so this does not wait: if the store is read-only, or another process is writing to
-    it, nothing is stored.
+    """Store the scores of a run, and replace earlier ones, unless that requires a long wait.
 
     Args:
         answered: number of answered sessions; an existing answer never changes.
         version: identifies the code and data that the scores depend on.
         scores: JSON, opaque to the store.
     """
-    with suppress(Busy, sqlite3.OperationalError), db.waiting(_PATIENCE), db.atomic():
-        db.execute(
+    db.try_to_write(
+        lambda: db.execute(
             "INSERT OR REPLACE INTO run_scores (run_id, answered, version, scores) SELECT id, ?, ?, ? FROM runs "
             "WHERE id = ?",
             [answered, version, scores, run],
-        )
+        ),
+        _PATIENCE,
+    )

@@ -101,6 +101,19 @@ class Database(PlainDatabase):
             self.rollback()
             raise
 
+    def try_to_write(self, write: Callable[[], object], patience: float = 0.0) -> bool:
+        """Write in a transaction what can be computed again; return whether it was stored.
+
+        Nothing is stored if the store is read-only or full, if another process is writing to it for longer than
+        `patience` seconds, or if a row that this belongs to has just been deleted.
+        """
+        try:
+            with self.waiting(patience), self.atomic():
+                write()
+        except (Busy, sqlite3.OperationalError, sqlite3.IntegrityError):
+            return False
+        return True
+
     @contextmanager
     def snapshot(self) -> Iterator["Database"]:
         """Open a read transaction, which does not see later writes of other processes. It can fill temporary tables."""

@@ -1,10 +1,8 @@
 """A cache of text vectors by dataset, encoder and hash of the text."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
 from store.datasets import dataset_id
-from store.errors import Busy
 from store.sqlite import Database
 
 _AT_ONCE = 500
@@ -53,22 +51,14 @@ def save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping
 
 
 def try_to_save_text_vectors(db: Database, dataset: str, encoder: str, vectors: Mapping[bytes, bytes]) -> bool:
-    """Store vectors unless that requires waiting; return whether they were stored.
+    """Store vectors unless that requires waiting, or this connection is in a transaction.
 
-    They can be computed again: nothing is stored if the store is read-only, another process is writing to it, or this
-    connection is in a transaction.
+    Return whether they were stored; see `Database.try_to_write`.
 
     Raises:
         NotFound: there is no such dataset.
     """
-    if db.conn.in_transaction:
-        return False
-    try:
-        with db.waiting(0.0):
-            save_text_vectors(db, dataset, encoder, vectors)
-    except (Busy, sqlite3.OperationalError):
-        return False
-    return True
+    return not db.conn.in_transaction and db.try_to_write(lambda: save_text_vectors(db, dataset, encoder, vectors))
 
 
 def delete_text_vectors(db: Database, dataset: str) -> None:
