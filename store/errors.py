@@ -28,6 +28,11 @@ class DuplicateSession(StoreError):
 
 _TRY_AGAIN = "try again when it is done"
 
+NO_LOCKS = (
+    "the file system of the database cannot lock files, as some network file systems cannot; choose a database on a "
+    "local disk with --db"
+)
+
 # What SQLite reports, and what a user can do about it.
 _ADVICE = {
     "readonly database": "the database cannot be written to; check the permissions of the file and of its folder, or "
@@ -36,8 +41,7 @@ _ADVICE = {
     "unable to open": "the database cannot be opened; check that its folder exists and may be written to",
     "not a database": "this file is not an SQLite database; choose another one with --db",
     "malformed": "the database is damaged; restore a copy, or choose another one with --db",
-    "locking protocol": "the file system of the database cannot lock files, as some network file systems cannot; "
-    "choose a database on a local disk with --db",
+    "locking protocol": NO_LOCKS,
     "locked": f"another program has been writing to the database for too long; {_TRY_AGAIN}",
     "disk I/O": "the disk reports an error; nothing of this command was kept",
 }

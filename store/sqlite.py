@@ -4,6 +4,7 @@ When imported, sqlite-utils imports numpy and pandas if they are installed, to d
 Here, migrations define the tables, and importing the two would take longer than most commands.
 """
 
+import errno
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from store.errors import Busy
+from store.errors import NO_LOCKS, Busy, StoreError
 
 __all__ = ["Database", "Migrations", "PlainDatabase", "execute_when_free", "ignore_wait", "is_busy"]
 
@@ -31,6 +32,11 @@ def _without(*names: str) -> Iterator[None]:
 with _without("numpy", "pandas"):
     from sqlite_utils import Database as PlainDatabase
     from sqlite_utils.migrations import Migrations
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PATIENCE = 600.0
 """Seconds to wait for another process that is writing: a large import takes minutes."""
@@ -143,9 +149,10 @@ def execute_when_free(
 
     Raises:
         Busy: they are still busy after `patience` seconds.
+        StoreError: the file system cannot lock files, which SQLite does not tell from a lock.
     """
     [usual] = connection.execute("PRAGMA busy_timeout").fetchone()
-    began = monotonic()
+    began, is_lockable = monotonic(), None
     try:
         while True:
             tried = monotonic()
@@ -156,6 +163,10 @@ def execute_when_free(
             except sqlite3.OperationalError as error:
                 if not is_busy(error):
                     raise
+                if is_lockable is None:
+                    is_lockable = _can_lock(connection)
+                if not is_lockable:
+                    raise StoreError(NO_LOCKS) from error
                 if monotonic() - began >= patience:
                     raise Busy(patience) from error
             sleep(max(0.0, tried + min(_LEAST_PAUSE, left) - monotonic()))
@@ -163,6 +174,23 @@ def execute_when_free(
                 on_wait(monotonic() - began)
     finally:
         connection.execute(f"PRAGMA busy_timeout = {usual}")
+
+
+def _can_lock(connection: sqlite3.Connection) -> bool:
+    """Whether the file system of a store can lock files. Some network file systems cannot."""
+    # Imported here: importing it takes longer than opening a store.
+    from tempfile import TemporaryFile
+
+    _, _, path = connection.execute("PRAGMA database_list").fetchone()
+    if not path or fcntl is None:
+        return True
+    try:
+        # Not the store itself: closing a file releases all locks that this process has on it.
+        with TemporaryFile(dir=Path(path).parent) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+    return True
 
 
 def is_busy(error: sqlite3.Error) -> bool:

@@ -1,6 +1,7 @@
 /*
  * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
  * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
+ * With the error ENOLCK, it counts the calls that lock a file instead.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -50,11 +51,25 @@ static int is_file_below(int file) {
     return is_below(path);
 }
 
-static int fails_now(void) {
+/* Without locks, writing works: only calls that lock fail then. */
+static int fails_now(int locks) {
+    if (locks != (error_number == ENOLCK)) return 0;
     long call = atomic_fetch_add(&calls, 1) + 1;
     if (!failing || (lasts ? call < failing : call != failing)) return 0;
     errno = error_number;
     return 1;
+}
+
+int fcntl64(int file, int what, ...) {
+    static int (*real)(int, int, ...);
+    va_list rest;
+    va_start(rest, what);
+    void *argument = va_arg(rest, void *);
+    va_end(rest);
+    if (!real) real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
+    int locks = what == F_SETLK || what == F_SETLKW || what == F_OFD_SETLK;
+    if (locks && is_file_below(file) && fails_now(1)) return -1;
+    return real(file, what, argument);
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -63,7 +78,7 @@ static int fails_now(void) {
     type name parameters {                                        \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now()) return -1;        \
+        if (is_file_below(file) && fails_now(0)) return -1;        \
         return real arguments;                                    \
     }
 
@@ -80,7 +95,7 @@ ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size))
 ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t size, unsigned flags) {
     static __typeof__(&copy_file_range) real;
     if (!real) real = REAL(copy_file_range);
-    if (is_file_below(file) && fails_now()) return -1;
+    if (is_file_below(file) && fails_now(0)) return -1;
     return real(from, at, file, to, size, flags);
 }
 
@@ -88,7 +103,7 @@ ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t siz
     ssize_t name(int file, int from, offset *at, size_t size) {   \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now()) return -1;        \
+        if (is_file_below(file) && fails_now(0)) return -1;        \
         return real(file, from, at, size);                        \
     }
 
@@ -108,7 +123,7 @@ COPIES(sendfile64, off64_t)
             mode = va_arg(rest, mode_t);                                          \
             va_end(rest);                                                         \
         }                                                                         \
-        if ((flags & O_CREAT) && is_below(path) && fails_now()) return -1;        \
+        if ((flags & O_CREAT) && is_below(path) && fails_now(0)) return -1;        \
         return real(path, flags, mode);                                           \
     }
 
@@ -119,7 +134,7 @@ OPENS(open64)
     int name parameters {                                         \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_below(path) && fails_now()) return -1;             \
+        if (is_below(path) && fails_now(0)) return -1;             \
         return real arguments;                                    \
     }
 

@@ -4,6 +4,7 @@ The seeds are new each day. A failure names its seed: `python -m tests.faults.so
 `make soak` runs thousands of such trials.
 """
 
+import errno
 import random
 import sqlite3
 from collections.abc import Iterator
@@ -106,3 +107,13 @@ def test_a_failing_call_fails_the_command(tmp_path: Path, forks: Forks) -> None:
     ended = bench.run(site, bench.command.arguments(site), FailingCall(str(site.folder), 1, lasts=True))
     assert ended.code == 1
     assert "No space left on device" in ended.err or "disk is full" in ended.err
+
+
+@needs_shim
+def test_a_file_system_without_locks_is_named(tmp_path: Path, forks: Forks) -> None:
+    bench = make_bench("import", tmp_path, forks)
+    site = bench.copy()
+    fails = FailingCall(str(site.folder), 1, errno.ENOLCK, lasts=True)
+    ended = bench.run(site, bench.command.arguments(site), fails)
+    assert ended.code == 1
+    assert "choose a database on a local disk with --db" in ended.err
