@@ -1,12 +1,20 @@
 """Files and folders that exist completely or not at all, even if the process is killed or the power fails."""
 
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+_PART = re.compile(r"\.[0-9a-f]{16}\.part")
+"""Names of new folders before they are complete."""
+
+_NEW = 10.0
+"""Seconds in which a new folder may not be locked yet."""
 
 
 @contextmanager
@@ -42,6 +50,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
 def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Iterator[Path]:
     """Make a new folder that gets the name of `target` at the end. After an error everything is as before.
 
+    What killed processes have left next to it is deleted.
+
     Args:
         replace: replace a folder of this name, and delete it.
         mode: its permissions, less those of the umask.
@@ -50,23 +60,57 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
         OSError: it cannot be written; or, without `replace`, there is a folder of this name that is not empty.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    _delete_abandoned(target.parent)
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
         part.mkdir(mode)
-        yield part
-        if replace and target.exists():
-            former = part.with_suffix(".old")
-            target.rename(former)
-            try:
+        with _locked(part):
+            yield part
+            if replace and target.exists():
+                former = part.with_suffix(".old")
+                target.rename(former)
+                try:
+                    put_in_place(part, target)
+                except BaseException:
+                    former.rename(target)
+                    raise
+                shutil.rmtree(former, ignore_errors=True)
+            else:
                 put_in_place(part, target)
-            except BaseException:
-                former.rename(target)
-                raise
-            shutil.rmtree(former, ignore_errors=True)
-        else:
-            put_in_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder, and yield whether that worked: not if a process has it locked, or the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield False
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_locked = True
+    except OSError:
+        is_locked = False
+    try:
+        yield is_locked
+    finally:
+        os.close(number)
+
+
+def _delete_abandoned(parent: Path) -> None:
+    """Delete new folders whose process was killed: it does not hold its lock any more."""
+    for part in parent.glob(".*.part"):
+        # Two processes can delete the same one, and a new one is locked a moment after it is made.
+        with suppress(OSError):
+            is_old = time.time() - part.lstat().st_mtime > _NEW
+            if is_old and _PART.fullmatch(part.name) and part.is_dir() and not part.is_symlink():
+                with _locked(part) as is_abandoned:
+                    if is_abandoned:
+                        shutil.rmtree(part)
 
 
 @contextmanager

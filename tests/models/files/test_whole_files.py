@@ -1,11 +1,13 @@
 """Files and folders are written completely or not at all."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from models.files.whole_files import put_in_place, replacing, write_whole
+from models.files.whole_files import new_folder, put_in_place, replacing, write_whole
 
 
 def test_a_file_replaces_another(tmp_path: Path) -> None:
@@ -56,3 +58,20 @@ def test_content_is_on_disk_before_the_rename(tmp_path: Path, monkeypatch: pytes
     put_in_place(tmp_path / "part", tmp_path / "target")
     assert sorted(synced) == ["one", "other"]
     assert (tmp_path / "target" / "below" / "other").read_text() == "content"
+
+
+def test_a_new_folder_that_a_killed_process_left_is_deleted_by_the_next_one(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom models.files.whole_files import new_folder\n"
+        "with new_folder(Path(sys.argv[1])) as part:\n"
+        "    (part / 'half').touch()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "target")], check=False)
+    [left] = tmp_path.glob(".*.part")
+    os.utime(left, (0, 0))
+    (tmp_path / ".notes.part").mkdir()
+    # One that is still being written stays.
+    with new_folder(tmp_path / "one") as one, new_folder(tmp_path / "other"):
+        assert one.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.part", "one", "other"]
