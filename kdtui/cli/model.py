@@ -38,9 +38,9 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     with open_store(db) as store:
         rows = list(list_models(store))
     print_table(
-        ["name", "kind", "million weights", "bits", "MB", "context", "from"],
+        ["name", "kind", "million weights", "bits", "MB", "context", "default for", "from"],
         [
-            (row.name, row.kind, None, None, None, None, row.problem or row.source)
+            (row.name, row.kind, None, None, None, None, ", ".join(row.default_for), row.problem or row.source)
             if row.info is None
             else (
                 row.name,
@@ -49,6 +49,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 row.info.quantization,
                 round(row.info.bytes / 1e6),
                 row.info.context,
+                None,
                 row.source,
             )
             for row in rows
@@ -67,6 +68,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
                 "path": str(row.path),
                 "source": row.source,
                 "problem": row.problem,
+                "default_for": row.default_for,
             }
             for row in rows
         ),

@@ -12,6 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
+from store.default_adapters import default_adapters
 from store.errors import NotFound
 from store.jobs import get_job
 from store.models import NamedModel, add_model, forget_model, named_model, named_models
@@ -37,6 +38,7 @@ class ModelRow:
     Attributes:
         made: whether the program made the file, so that it is deleted with the name.
         bytes: of the file; None if it has not been read.
+        default_for: the datasets whose default adapter it is.
     """
 
     name: str
@@ -47,6 +49,7 @@ class ModelRow:
     kind: Literal["base", "adapter", "encoder"] = "base"
     made: bool = False
     bytes: int | None = None
+    default_for: tuple[str, ...] = ()
 
     @property
     def is_shipped(self) -> bool:
@@ -72,8 +75,13 @@ def known_models(db: "Database") -> list[ModelRow]:
         rows.append(ModelRow(embedded.ENCODER, embedded.shipped_encoder(), "embedded", None, None, "encoder"))
     except ModelError as error:
         rows.append(ModelRow(embedded.ENCODER, Path(), "embedded", None, str(error), "encoder"))
-    return rows + [
+    rows += [
         ModelRow(model.name, model.path, model.source, None, None, model.kind, model.made) for model in named_models(db)
+    ]
+    defaults = default_adapters(db)
+    return [
+        replace(row, default_for=tuple(dataset for dataset, adapter in defaults.items() if adapter == row.name))
+        for row in rows
     ]
 
 

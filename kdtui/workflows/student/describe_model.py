@@ -201,6 +201,8 @@ def summary_lines(details: ModelDetails) -> list[tuple[str, str]]:
         lines.append(("problem", row.problem))
     if details.training is not None:
         lines.append(("training", details.training))
+    if row.default_for:
+        lines.append(("default for", ", ".join(row.default_for)))
     if info is not None:
         lines += [
             ("architecture", info.architecture),

@@ -1,5 +1,6 @@
 """What a training was worth: its answers compared with earlier ones, and the new default of its datasets."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,9 @@ def writer(outdoor_store: Database, tmp_path: Path) -> str:
 
 def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database, kdtui: Kdtui) -> None:
     assert kdtui("sft", "default", "--json").rows == [{"dataset": "outdoor", "adapter": writer}]
+    defaults = {row["name"]: row["default_for"] for row in kdtui("model", "ls", "--json").rows}
+    assert {name: datasets for name, datasets in defaults.items() if datasets} == {writer: ["outdoor"]}
+    assert re.search(r"default for +outdoor", kdtui("model", "show", writer).out)
     result = kdtui("sft", "default", "--none", "--dataset", "outdoor")
     assert (result.code, result.out) == (0, "")
     assert f"{writer} is no longer the default adapter of outdoor" in result.err
