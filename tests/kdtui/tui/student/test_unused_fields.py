@@ -74,7 +74,7 @@ async def test_fields_follow_the_student(store: Path, place: str, settle: Settle
         assert reason(app, "sample") == "this needs knowledge: choose a format first"
         await fill(pilot, pattern="yes")
         assert disabled(app) == {"domains", "scale"}
-        assert reason(app, "domains") == "this is about a sample: choose one first"
+        assert reason(app, "domains") == "this needs a sample: choose one first"
         assert reason(app, "neighbours") == "similar sessions, 1 to 50; 1 by default"
         await fill(pilot, student="shipped")
         assert disabled(app) - {"strategy"} == {*KNOWLEDGE, "adapter", "scale"}
@@ -96,7 +96,7 @@ async def test_fields_follow_an_adapter_that_writes_only_intents(
         await opened(pilot, place, settle, until)
         await fill(pilot, adapter="namer")
         assert disabled(app) - {"strategy"} == KNOWLEDGE
-        assert reason(app, "pattern").startswith("the adapter namer writes only intents")
+        assert reason(app, "pattern").startswith("the adapter namer writes only the intents")
         if place == "models":
             assert "there is no strategy to choose" in shown(app, "#form-problem")
         else:

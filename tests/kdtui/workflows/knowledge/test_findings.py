@@ -159,7 +159,7 @@ def test_rules_of_a_model_are_deleted_only_if_all_sessions_gave_an_answer(
     teacher = f"m at {url.split('/')[2]}"
     [old] = add_knowledge(known, "outdoor", "rule", teacher, [NewKnowledge("As it was", '{"text": "As it was"}')])
     distil = ["knowledge", "distill", "--teacher", f"{url}#m", "--format", "rule", "--replace"]
-    stopped = kdtui(*distil, "--concurrency", 1, "--max-calls", 7)
+    stopped = kdtui(*distil, "--concurrency", 1, "--max-calls", 15)
     assert stopped.code == 1
     assert f"dataset outdoor has 1 rule of {teacher}; those not found again would be deleted" in stopped.err
     assert old in [piece.id for piece in everything(known)]
