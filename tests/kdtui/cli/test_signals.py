@@ -151,7 +151,8 @@ def test_an_unanswered_question_changes_nothing(db: Database, number: int, code:
 
 _READING = """
 import sys
-from kdtui import __main__
+import kdtui.cli
+from kdtui.__main__ import main
 from kdtui.exchange.read_ahead import ReadAhead
 
 def command(open_app):
@@ -159,8 +160,8 @@ def command(open_app):
     print(next(value for value in values if value is not None).decode())
     sys.exit(3)
 
-__main__.run_command_line = command
-__main__.main()
+kdtui.cli.run_command_line = command
+main()
 """
 
 
