@@ -8,12 +8,13 @@ from threading import enumerate
 def main() -> None:
     """Run `kdtui` or `python -m kdtui`."""
     try:
-        # Imported here, so that an interrupt at any moment of the start ends without a traceback.
-        from kdtui.cli import run_command_line
+        try:
+            # Imported here, so that an interrupt at any moment of the start ends without a traceback.
+            from kdtui.cli import run_command_line
 
-        run_command_line(_open_app)
-    except KeyboardInterrupt:
-        sys.exit(130)
+            run_command_line(_open_app)
+        except KeyboardInterrupt:
+            sys.exit(130)
     except SystemExit as end:
         # A thread may still be waiting for stdin. Python would abort when it closes stdin at its exit.
         if isinstance(end.code, int) and sys.stdin is sys.__stdin__ and _is_reading():

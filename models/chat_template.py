@@ -1,4 +1,4 @@
-"""Renders chat templates, which come with models from anywhere: in a sandbox, with limits of time and memory."""
+"""Renders chat templates, which come with models from anywhere, with limits of time and (on Linux) of memory."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,13 +10,22 @@ from models.errors import ModelError
 from models.subprocess_call import run_in_process
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    import jinja2
+    from jinja2.nodes import Template
 
 _SECONDS = 20.0
 """Seconds that a template can take, the start of its process included."""
 
 _MEMORY = 1 << 30
 """Bytes that it can use."""
+
+_SHORT, _DEEP = 20_000, 30
+"""Characters, and nested parts, of a template that is rendered in this process."""
+
+_OF_TEMPLATES = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError),
+)
+"""Errors that a template can cause besides jinja2's own."""
 
 _LONGEST = 1 << 20
 """Characters that it can write: a template adds a few words to each message."""
@@ -29,21 +38,22 @@ def render_chat_template(template: str, context: Mapping[str, Any]) -> str:
         context: the variables, which can be pickled.
 
     Raises:
-        ModelError: it is no template, it refuses the messages, or it takes too much; the message is a clause.
+        ModelError: it is not a template, it refuses the messages, or it takes too much; the message is a clause.
     """
     # Imported here: with its dependencies it takes a tenth of a second.
     import jinja2
 
+    environment = _environment()
     try:
-        compiled = _environment().from_string(template)
-        if _is_plain(template):
-            return _within_limit(compiled, context)
-    except (jinja2.TemplateError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        # Compiling computes constants such as 9**9**9, so only what is plain is compiled here.
+        if len(template) <= _SHORT and _is_plain(environment.parse(template)):
+            return _within_limit(environment.from_string(template), context)
+    except (jinja2.TemplateError, *_OF_TEMPLATES) as error:
         raise ModelError(str(error) or type(error).__name__) from error
     with TemporaryDirectory() as folder:
         target = Path(folder) / "rendered"
         run_in_process(_render_to, str(target), template, dict(context), patience=_SECONDS)
-        return target.read_text(encoding="utf-8")
+        return target.read_bytes().decode("utf-8")
 
 
 def _environment() -> Any:
@@ -58,17 +68,22 @@ def _environment() -> Any:
     return environment
 
 
-def _is_plain(template: str) -> bool:
+def _is_plain(parsed: "Template") -> bool:
     """Return whether a template only walks once through the messages and joins texts: that is fast, and short."""
     from jinja2 import nodes
 
     texts = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Add)
     choices = (nodes.If, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Concat)
-    parsed = _environment().parse(template)
-    return all(
-        isinstance(node, (*texts, *choices)) or _walks_messages(node) or _is_refusal(node)
-        for node in parsed.find_all(nodes.Node)
-    )
+
+    def is_plain(node: nodes.Node, depth: int) -> bool:
+        # The time to compile grows faster than the depth.
+        return (
+            depth < _DEEP
+            and (isinstance(node, (*texts, *choices)) or _walks_messages(node) or _is_refusal(node))
+            and all(is_plain(child, depth + 1) for child in node.iter_child_nodes())
+        )
+
+    return all(is_plain(node, 0) for node in parsed.body)
 
 
 def _walks_messages(node: Any) -> bool:
@@ -84,7 +99,7 @@ def _is_refusal(node: Any) -> bool:
     return isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name == "raise_exception"
 
 
-def _within_limit(template: "Template", context: Mapping[str, Any]) -> str:
+def _within_limit(template: "jinja2.Template", context: Mapping[str, Any]) -> str:
     rendered = template.render(context)
     if len(rendered) > _LONGEST:
         raise ValueError(f"it writes more than {_LONGEST:,} characters")
@@ -100,4 +115,4 @@ def _render_to(target: str, template: str, context: Mapping[str, Any]) -> None:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     compiled = _environment().from_string(template)
-    Path(target).write_text(_within_limit(compiled, context), encoding="utf-8")
+    Path(target).write_bytes(_within_limit(compiled, context).encode("utf-8"))

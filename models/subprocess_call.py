@@ -10,6 +10,9 @@ from multiprocessing.connection import Connection
 
 from models.errors import ModelError
 
+_LONGEST = 1000
+"""Characters of an error message that is passed on."""
+
 
 def run_in_process(work: Callable[..., object], *arguments: object, patience: float | None = None) -> None:
     """Call a function in a new process; an interrupt ends that process at once.
@@ -70,6 +73,6 @@ def _child(answer: Connection, work: Callable[..., object], arguments: tuple[obj
     try:
         work(*arguments)
     except Exception as error:
-        answer.send(str(error) or type(error).__name__)
+        answer.send(str(error)[:_LONGEST] or type(error).__name__)
     else:
         answer.send(None)

@@ -109,7 +109,7 @@ def _create(path: Path, on_wait: Callable[[float], None]) -> sqlite3.Connection:
         connection = _connect(path, "mode=rwc")
         try:
             _use_write_ahead_log(connection, PATIENCE)
-            upgrade(Database(connection, on_wait=on_wait))
+            upgrade(Database(connection, path, on_wait=on_wait))
         except BaseException:
             connection.close()
             raise
@@ -125,7 +125,7 @@ def _open_existing(path: Path) -> sqlite3.Connection:
     """
     connection = _connect(path, "mode=rw")
     try:
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        execute_when_free(connection, "SELECT count(*) FROM sqlite_schema", _READER_TIMEOUT).fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
         if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):

@@ -18,6 +18,13 @@ class Busy(StoreError):
         super().__init__(f"another process has been writing to the database for {seconds:g} seconds; {_TRY_AGAIN}")
 
 
+class NoLocks(StoreError):
+    """The file system of the store cannot lock files."""
+
+    def __init__(self) -> None:
+        super().__init__(_NO_LOCKS)
+
+
 class DuplicateSession(StoreError):
     """A dataset that is being written has the same session twice. `session` is its id."""
 
@@ -28,7 +35,7 @@ class DuplicateSession(StoreError):
 
 _TRY_AGAIN = "try again when it is done"
 
-NO_LOCKS = (
+_NO_LOCKS = (
     "the file system of the database cannot lock files, as some network file systems cannot; choose a database on a "
     "local disk with --db"
 )
@@ -41,7 +48,7 @@ _ADVICE = {
     "unable to open": "the database cannot be opened; check that its folder exists and may be written to",
     "not a database": "this file is not an SQLite database; choose another one with --db",
     "malformed": "the database is damaged; restore a copy, or choose another one with --db",
-    "locking protocol": NO_LOCKS,
+    "locking protocol": _NO_LOCKS,
     "locked": f"another program has been writing to the database for too long; {_TRY_AGAIN}",
     "disk I/O": "the disk reports an error; nothing of this command was kept",
 }

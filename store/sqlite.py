@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from store.errors import NO_LOCKS, Busy, StoreError
+from store.errors import Busy, NoLocks
 
 __all__ = ["Database", "Migrations", "PlainDatabase", "execute_when_free", "ignore_wait", "is_busy"]
 
@@ -43,6 +43,9 @@ PATIENCE = 600.0
 
 _NOTIFY_INTERVAL = 1.0
 """Seconds between notifications of a caller that waits."""
+
+_PROBES = 3
+"""Attempts to lock a file before a file system counts as one that cannot."""
 
 _LEAST_PAUSE = 0.05
 """Seconds between two attempts if SQLite itself does not wait."""
@@ -116,7 +119,7 @@ class Database(PlainDatabase):
         try:
             with self.waiting(patience), self.atomic():
                 write()
-        except (Busy, sqlite3.OperationalError, sqlite3.IntegrityError):
+        except (Busy, NoLocks, sqlite3.OperationalError, sqlite3.IntegrityError):
             return False
         return True
 
@@ -149,7 +152,7 @@ def execute_when_free(
 
     Raises:
         Busy: they are still busy after `patience` seconds.
-        StoreError: the file system cannot lock files, which SQLite does not tell from a lock.
+        NoLocks: the file system cannot lock files, which SQLite does not tell from a lock.
     """
     [usual] = connection.execute("PRAGMA busy_timeout").fetchone()
     began, is_lockable = monotonic(), None
@@ -166,7 +169,7 @@ def execute_when_free(
                 if is_lockable is None:
                     is_lockable = _can_lock(connection)
                 if not is_lockable:
-                    raise StoreError(NO_LOCKS) from error
+                    raise NoLocks from error
                 if monotonic() - began >= patience:
                     raise Busy(patience) from error
             sleep(max(0.0, tried + min(_LEAST_PAUSE, left) - monotonic()))
@@ -178,19 +181,25 @@ def execute_when_free(
 
 def _can_lock(connection: sqlite3.Connection) -> bool:
     """Whether the file system of a store can lock files. Some network file systems cannot."""
+    # On macOS, SQLite then uses files as locks.
+    if fcntl is None or sys.platform == "darwin":
+        return True
     # Imported here: importing it takes longer than opening a store.
     from tempfile import TemporaryFile
 
     _, _, path = connection.execute("PRAGMA database_list").fetchone()
-    if not path or fcntl is None:
-        return True
-    try:
-        # Not the store itself: closing a file releases all locks that this process has on it.
-        with TemporaryFile(dir=Path(path).parent) as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
-    return True
+    # The error can be a passing one of a network.
+    for _ in range(_PROBES if path else 0):
+        try:
+            # Not the store itself: closing a file releases all locks that this process has on it.
+            with TemporaryFile(dir=Path(path).parent) as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS):
+                return True
+        sleep(_LEAST_PAUSE)
+    return not path
 
 
 def is_busy(error: sqlite3.Error) -> bool:

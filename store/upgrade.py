@@ -1,5 +1,6 @@
 """Upgrades of a database to the schema of this version. A copy of the file is kept before the first change."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -59,7 +60,7 @@ def upgrade(db: Database) -> Path | None:
 
 def upgrade_in_words(copy: Path) -> str:
     """Say that a store was upgraded, and where the copy of it is."""
-    return f"the database was upgraded to this version of kdtui; a copy of it as it was is {copy}"
+    return f"the database was upgraded to this version of kdtui; the old version is kept as {copy}"
 
 
 def _copy(db: Database) -> Path:
@@ -70,6 +71,8 @@ def _copy(db: Database) -> Path:
     part = copy.with_name(f"{copy.name}.part")
     try:
         part.unlink(missing_ok=True)
+        # Private from the beginning, like the database.
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         # Another connection, since this one is in a transaction.
         with closing(sqlite3.connect(db.path)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
@@ -79,5 +82,5 @@ def _copy(db: Database) -> Path:
         with suppress(OSError):
             part.unlink(missing_ok=True)
         reason = explain(error) if isinstance(error, sqlite3.Error) else error.strerror
-        raise StoreError(f"no copy of it can be made, and without one it is not upgraded: {reason}") from error
+        raise StoreError(f"it cannot be copied, so it was not upgraded: {reason}") from error
     return copy

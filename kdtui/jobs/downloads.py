@@ -20,6 +20,9 @@ from models.sft.protocol import FilesRequest, SendRequest
 _TAR_EXTRA = 1 << 14
 """Bytes for the headers of a file in a tar, and for its end."""
 
+_LARGEST = 1 << 60
+"""Bytes of a file; larger numbers are lies."""
+
 _MOST_REST = 1 << 10
 """Bytes after a large file: its hash."""
 
@@ -62,7 +65,7 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
                 (partial / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(target / name, partial / name)
         missing = [each for each in needed if not _has_hash(partial / each.name, each.sha256)]
-        _check_room(client, sum(each.size for each in missing), target)
+        _check_room(client, sum(each.size - _size_of(_part(partial / each.name)) for each in missing), target)
         small = [each for each in missing if each.size <= SMALL]
         for batch in file_batches([(each, each.size) for each in small]):
             await _download_small(client, job, batch, partial)
@@ -105,7 +108,7 @@ async def _list_files(
     answer = await client.ask(FilesRequest(job, key, tuple(names), SMALL, tuple(had)), timeout=READ_TIMEOUT)
     for name, size, _ in answer.files:
         # Anybody can run a host: nothing that it sends may lead out of the folder, or replace other files in it.
-        if not _is_below(name, names) or size < 0:
+        if not _is_below(name, names) or not 0 <= size <= _LARGEST:
             raise KdtuiError(f"host {client.host.name}: it names a file {name!r}, which was not asked for")
     return [_RemoteFile(*each) for each in answer.files]
 
@@ -117,11 +120,20 @@ def _is_below(name: str, names: Sequence[str]) -> bool:
     return is_plain and any(path == each or each in path.parents for each in map(PurePosixPath, names))
 
 
+def _part(path: Path) -> Path:
+    """Return the name of a large file until it is complete."""
+    return path.with_name(f"{path.name}.part")
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
 def _check_room(client: HostClient, size: int, target: Path) -> None:
     free = shutil.disk_usage(target).free
     if size > free:
         raise KdtuiError(
-            f"host {client.host.name}: its files have {size / 1e9:,.1f} GB, and {free / 1e9:,.1f} GB are free at "
+            f"host {client.host.name}: its files take {size / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB are free at "
             f"{target}; make room, and try again"
         )
 
@@ -131,23 +143,27 @@ async def _download_small(client: HostClient, job: str, files: Sequence[_RemoteF
     names = [each.name for each in files]
     most = sum(each.size for each in files) + _TAR_EXTRA * (len(files) + 1)
     content = await client.output(command, b"\0".join(name.encode() for name in names), most=most)
-    # What is no tar, or lacks a file, shows when the hashes are compared.
-    with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(content)) as archive:
-        for name in names:
-            with suppress(KeyError):
-                member = archive.extractfile(name)
-                if member is not None:
-                    path = target / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(path, member.read())
+    # What is not a plain tar, or lacks a file, shows when the hashes are compared.
+    with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+        members = {member.name: member for member in archive}
+        for name, size, _ in files:
+            member = members.get(name)
+            # A sparse file of a few bytes can claim to be of any size.
+            if member is None or not member.isreg() or member.issparse() or member.size != size:
+                continue
+            source = archive.extractfile(member)
+            assert source is not None
+            path = target / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, source.read())
 
 
 async def _download_large(client: HostClient, job: str, key: str, remote: _RemoteFile, path: Path) -> None:
     """Download a file; if the result is wrong, do it once more from the beginning."""
-    part = path.with_name(f"{path.name}.part")
+    part = _part(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     size = remote.size
-    for received in (part.stat().st_size if part.exists() else 0, 0):
+    for received in (_size_of(part), 0):
         with part.open("r+b" if received else "wb") as file:
             offset = file.seek(min(received, size))
             file.truncate()

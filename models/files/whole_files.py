@@ -1,14 +1,19 @@
 """Files and folders that exist completely or not at all, even if the process is killed or the power fails."""
 
 import os
+import platform
 import re
 import secrets
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
+
+_HOST = sha256(platform.node().encode()).hexdigest()[:4]
+"""The beginning of names of new folders: locks of other machines are not seen on all file systems."""
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
 """Names of new folders before they are complete."""
@@ -60,14 +65,17 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
         OSError: it cannot be written; or, without `replace`, there is a folder of this name that is not empty.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own for each target: a long name cannot get a suffix.
+    former = target.with_name(f".{sha256(target.name.encode()).hexdigest()[:16]}.old")
+    _restore(former, target)
     _delete_abandoned(target.parent)
-    part = target.with_name(f".{secrets.token_hex(8)}.part")
+    part = target.with_name(f".{_HOST}{secrets.token_hex(6)}.part")
     try:
         part.mkdir(mode)
         with _locked(part):
             yield part
             if replace and target.exists():
-                former = part.with_suffix(".old")
+                # If this process is killed now, the next one restores it.
                 target.rename(former)
                 try:
                     put_in_place(part, target)
@@ -79,6 +87,14 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
                 put_in_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _restore(former: Path, target: Path) -> None:
+    """Undo what a process did that was killed while it replaced a folder."""
+    if former.exists() and not target.exists():
+        former.rename(target)
+    elif former.exists():
+        shutil.rmtree(former)
 
 
 @contextmanager
@@ -102,8 +118,8 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _delete_abandoned(parent: Path) -> None:
-    """Delete new folders whose process was killed: it does not hold its lock any more."""
-    for part in parent.glob(".*.part"):
+    """Delete new folders whose process on this machine was killed: it does not hold its lock any more."""
+    for part in parent.glob(f".{_HOST}*.part"):
         # Two processes can delete the same one, and a new one is locked a moment after it is made.
         with suppress(OSError):
             is_old = time.time() - part.lstat().st_mtime > _NEW

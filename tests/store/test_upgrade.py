@@ -1,7 +1,9 @@
 """A database of an older version is upgraded: nothing is lost, and a copy of it is kept before the first change."""
 
 import gzip
+import os
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -60,9 +62,19 @@ def test_a_copy_is_kept_and_named(released: Path, kdtui: Kdtui) -> None:
     before = rows(released)
     told = kdtui("data", "ls").err
     copy = released.with_name("kdtui.db.m0013")
-    assert f"the database was upgraded to this version of kdtui; a copy of it as it was is {copy}" in told
+    assert f"the database was upgraded to this version of kdtui; the old version is kept as {copy}" in told
     assert rows(copy) == before
     assert "upgraded" not in kdtui("data", "ls").err
+
+
+def test_the_copy_is_private(released: Path) -> None:
+    released.chmod(0o600)
+    before = os.umask(0)
+    try:
+        open_database(released).close()
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(released.with_name("kdtui.db.m0013").stat().st_mode) == 0o600
 
 
 @pytest.fixture
@@ -93,7 +105,7 @@ def test_a_database_that_cannot_be_copied_is_not_upgraded(released: Path, kdtui:
     released.with_name("kdtui.db.m0013.part").mkdir()
     result = kdtui("data", "ls")
     assert result.code == 1
-    assert "no copy of it can be made, and without one it is not upgraded" in result.err
+    assert "it cannot be copied, so it was not upgraded" in result.err
     assert rows(released) == before
 
 

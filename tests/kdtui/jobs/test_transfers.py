@@ -2,11 +2,14 @@
 
 import asyncio
 import fcntl
+import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -351,7 +354,7 @@ def test_a_host_can_name_only_files_that_were_asked_for(
 
 def test_a_host_cannot_fill_the_disk(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lying(monkeypatch, ("adapter/large", 10**15, None))
-    with pytest.raises(KdtuiError, match=r"its files have 1,000,000.0 GB, and .* GB are free at .*; make room"):
+    with pytest.raises(KdtuiError, match=r"its files take 1,000,000.0 GB, but only .* GB are free at .*; make room"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
 
 
@@ -384,3 +387,48 @@ def test_a_host_that_never_ends_a_file_is_not_read_on(
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert sent <= 5_000_000
+
+
+def tar_of(kind: str) -> bytes:
+    """Return a tar of a few kilobytes whose file `adapter/small` claims to be another kind of file, or larger."""
+    out = io.BytesIO()
+    if kind == "compressed":
+        with tarfile.open(fileobj=out, mode="w:bz2") as archive:
+            member = tarfile.TarInfo("adapter/small")
+            member.size = 5_000_000
+            archive.addfile(member, io.BytesIO(bytes(5_000_000)))
+        return out.getvalue()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("adapter/small")
+        if kind == "sparse":
+            member.pax_headers = {"GNU.sparse.size": "50000000", "GNU.sparse.numblocks": "0", "GNU.sparse.map": "0,0"}
+        else:
+            member.type, member.linkname = tarfile.SYMTYPE, "small"
+        archive.addfile(member)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["compressed", "sparse", "a link to itself"])
+def test_a_small_file_of_a_host_is_no_larger_than_it_lists(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    async def output(*_: object, **__: object) -> bytes:
+        return tar_of(kind)
+
+    lying(monkeypatch, ("adapter/small", 10, "0" * 64))
+    monkeypatch.setattr(HostClient, "output", output)
+    with pytest.raises(KdtuiError, match="small arrived incomplete or damaged"):
+        asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
+    assert not list((tmp_path / "home").rglob("small*"))
+
+
+def test_what_arrived_before_needs_no_room(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = Path(host.workdir) / "jobs" / "one" / "adapter"
+    adapter.mkdir(parents=True)
+    (adapter / "large").write_bytes(os.urandom(3_000_000))
+    coming = tmp_path / "home" / "coming" / "adapter"
+    coming.mkdir(parents=True)
+    (coming / "large.part").write_bytes((adapter / "large").read_bytes()[:2_000_000])
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("kdtui.jobs.downloads.shutil.disk_usage", lambda _: usage._replace(free=1_500_000))
+    assert asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home")) == 1

@@ -75,3 +75,22 @@ def test_a_new_folder_that_a_killed_process_left_is_deleted_by_the_next_one(tmp_
     with new_folder(tmp_path / "one") as one, new_folder(tmp_path / "other"):
         assert one.is_dir()
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.part", "one", "other"]
+
+
+def test_a_folder_that_a_killed_process_was_replacing_is_restored(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom models.files import whole_files\n"
+        "whole_files.put_in_place = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "with whole_files.new_folder(Path(sys.argv[1]), replace=True) as part:\n"
+        "    (part / 'new').touch()\n"
+    )
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+    subprocess.run([sys.executable, "-c", code, str(target)], check=False)
+    assert not target.exists()
+    with new_folder(target, replace=True) as part:
+        assert [path.name for path in target.iterdir()] == ["old"]
+        (part / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert not list(tmp_path.glob(".*.old"))

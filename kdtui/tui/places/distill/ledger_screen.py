@@ -144,7 +144,7 @@ class LedgerScreen(StoreScreen[None]):
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
         """Show why the search failed."""
-        self.on_failed(Failed(message.sentence))
+        self.post_message(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
         """Keep the failure on the screen if nothing else is shown."""

@@ -303,7 +303,7 @@ class WorkbenchScreen(StoreScreen[None]):
     @on(HitsTable.Failed)
     def show_failure(self, message: HitsTable.Failed) -> None:
         """Say what went wrong."""
-        self.on_failed(Failed(message.sentence))
+        self.post_message(Failed(message.sentence))
 
     def on_failed(self, message: Failed) -> None:
         """Keep the failure on the screen if there is no list."""
