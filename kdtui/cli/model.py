@@ -107,6 +107,7 @@ def show(
                 "path": str(details.row.path),
                 "source": details.row.source,
                 "problem": details.row.problem,
+                "default_for": details.row.default_for,
                 "info": info and asdict(info),
                 "header": details.header,
                 "adapter": details.adapter and asdict(details.adapter),

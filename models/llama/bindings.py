@@ -17,7 +17,7 @@ def _c_interface() -> ModuleType:
     """Return the module of the package that declares the C functions."""
     spec = find_spec("llama_cpp")
     if spec is None or "llama_cpp" in sys.modules:
-        return import_module("llama_cpp")
+        return import_module("llama_cpp.llama_cpp")
     # The package itself is not executed: an empty module replaces it while its submodule is imported.
     sys.modules["llama_cpp"] = module_from_spec(spec)
     try:

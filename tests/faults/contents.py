@@ -1,11 +1,13 @@
 """What a store contains, compared between runs: whether it is whole, and whether rows are lost or doubled."""
 
 import re
+import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Set
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Set
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 Contents = Mapping[str, "Counter[tuple[Any, ...]]"]
@@ -29,6 +31,9 @@ _NAMES = {
 }
 """Names for the numbers by which rows refer to others. Numbers can differ after a repeated command."""
 
+_FINISHED = {"study_steps": "state = 'done'"}
+"""Which rows of a table count: those that no later work changes."""
+
 _BY_TABLE = {"jobs": {"key", "status"}}
 """Columns of a table that differ, too."""
 
@@ -42,11 +47,29 @@ _LEFT_OUT = ("sqlite_", "run_stretches", "training_paces", "knowledge_search", "
 """Tables of SQLite, of searches, and of times. Measures of runs contain times; their scores are compared."""
 
 
+@contextmanager
+def _copy_of(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """Open a copy of a store with its logs; None if there is no file yet.
+
+    Opening the store itself would recover it, so that the program would not have to.
+    """
+    with TemporaryDirectory() as folder:
+        for file in path.parent.glob(f"{path.name}*"):
+            if file.is_file():
+                shutil.copy(file, folder)
+        copy = Path(folder) / path.name
+        if not copy.exists():
+            yield None
+            return
+        with closing(sqlite3.connect(copy)) as connection:
+            yield connection
+
+
 def contents(path: Path) -> Contents:
     """Return the contents of a store; nothing if there is no file yet."""
-    if not path.exists():
-        return {}
-    with closing(sqlite3.connect(path)) as connection:
+    with _copy_of(path) as connection:
+        if connection is None:
+            return {}
         connection.row_factory = sqlite3.Row
         tables = [
             name
@@ -62,7 +85,7 @@ def contents(path: Path) -> Contents:
         return {
             table: Counter(
                 _row(row, names, _MEASURED | _BY_TABLE.get(table, set()))
-                for row in connection.execute(f'SELECT * FROM "{table}"')
+                for row in connection.execute(f'SELECT * FROM "{table}" WHERE {_FINISHED.get(table, "true")}')
             )
             for table in tables
         }
@@ -74,6 +97,19 @@ def _row(row: sqlite3.Row, names: Mapping[str, Mapping[int, str]], left_out: Set
         for column in row.keys()  # noqa: SIM118
         if column not in left_out and not column.endswith("_at")
     )
+
+
+def work_done(path: Path) -> set[tuple[Any, ...]]:
+    """Return the answers and calls in a store with the time that each took, which differs if it is repeated."""
+    with _copy_of(path) as connection:
+        if connection is None:
+            return set()
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        queries = {
+            "predictions": "SELECT run_id, session_id, seconds FROM predictions",
+            "calls": "SELECT key, seconds, attempts FROM calls WHERE status = 'answered'",
+        }
+        return {(table, *row) for table in queries.keys() & tables for row in connection.execute(queries[table])}
 
 
 def damage(path: Path) -> list[str]:

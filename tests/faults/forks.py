@@ -88,6 +88,8 @@ class Forks:
             fails: the call that fails; the process then has to have been started with the shim.
         """
         out, err = folder / "stdout", folder / "stderr"
+        for path in (out, err):
+            path.write_bytes(b"")
         request = {
             "arguments": list(arguments),
             "environment": dict(environment),
@@ -123,10 +125,17 @@ def _serve(program: Program) -> None:
     answers = os.fdopen(os.dup(1), "w")
     while line := sys.stdin.readline():
         request = json.loads(line)
+        # An interrupt waits until the fork is the program. Before that, a shell would not have started it yet.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = os.fork()
         if child == 0:
             _become(request)
-            run(request["arguments"])
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                run(request["arguments"])
+            except KeyboardInterrupt:
+                sys.exit(130)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         answers.write(json.dumps({"process": child}) + "\n")
         answers.flush()
         # Until the client is done with signals, the number of the process must not belong to another one.
@@ -137,7 +146,7 @@ def _serve(program: Program) -> None:
 
 
 _IMPORTS = {
-    "kdtui": ("kdtui.__main__", "kdtui.cli", "llama_cpp", "openai", "rich.progress", "rich.table"),
+    "kdtui": ("kdtui.__main__", "kdtui.cli", "models.llama.bindings", "openai", "rich.progress", "rich.table"),
     "trainer": ("models.sft.__main__", "models.sft.training", "peft", "torch", "transformers"),
 }
 """The modules of each program, with those that it imports only where it uses them."""

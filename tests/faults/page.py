@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.soak import LOAD, RESULTS
+from tests.faults.soak import LOAD, RESULTS, rows_of
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -54,7 +54,7 @@ teachers, for {minutes:g} minutes on two cores. Each step opens the database, as
 
 def page(folder: Path) -> str:
     """Return the page for the results in a folder."""
-    rows = [json.loads(line) for line in (folder / RESULTS).read_text(encoding="utf-8").splitlines()]
+    rows = rows_of(folder / RESULTS)
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("kills", "writes", "inputs")}
     parts = [
         _HEAD,
@@ -72,6 +72,9 @@ def page(folder: Path) -> str:
             _load_table(found["latencies"]),
             _memory(found["memory"]),
         ]
+        parts.append(
+            f"SQLite found this wrong with the database afterwards: {'; '.join(found['damage']) or 'nothing'}.\n"
+        )
     return "\n".join(parts)
 
 

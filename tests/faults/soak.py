@@ -9,12 +9,14 @@ import argparse
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,6 +29,7 @@ from tests.faults.readers import REFUSALS, readers
 from tests.faults.trials import Bench, Trial, kill_trial, write_trial
 from tests.support.fake_chat_server import serving
 from tests.support.fake_teacher import good
+from tests.support.repository import ROOT
 
 RESULTS, LOAD = "results.jsonl", "load.json"
 """Files in the folder: a line for each part of the work; and what `tests.faults.load` has shown."""
@@ -124,12 +127,24 @@ def _command(name: str) -> DisturbedCommand:
     return next(each for each in COMMANDS if each.name == name)
 
 
+def rows_of(results: Path) -> list[dict[str, Any]]:
+    """Return the results of this version of the program; those of others say nothing about it."""
+    if not results.exists():
+        return []
+    rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row["version"] == version()]
+
+
+@cache
+def version() -> str:
+    """Return the commit of this repository, and whether files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def _parts_to_do(results: Path, every: Sequence[Part]) -> list[Part]:
     """Return the parts without a result, in a mixed order, so that an interrupted run has tried a bit of everything."""
-    done = set()
-    if results.exists():
-        rows = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
-        done = {(row["kind"], row["name"], row["first"], row["count"]) for row in rows}
+    done = {(row["kind"], row["name"], row["first"], row["count"]) for row in rows_of(results)}
     left = [part for part in every if (part.kind, part.name, part.first, part.count) not in done]
     random.Random(0).shuffle(left)
     return left
@@ -142,13 +157,11 @@ def _soak(options: argparse.Namespace) -> int:
     every = list(plan(options.seed, options.kills, options.writes, options.inputs))
     left, began = _parts_to_do(results, every), time.monotonic()
     print(f"seed {options.seed}: {len(every)} parts, {len(every) - len(left)} done before", file=sys.stderr)
-    lost = 0
     with ProcessPoolExecutor(options.processes) as pool, results.open("a", encoding="utf-8") as file:
         for number, future in enumerate(as_completed(pool.submit(run_part, part) for part in left), start=1):
-            row = future.result()
+            row = {**future.result(), "version": version()}
             file.write(json.dumps(row) + "\n")
             file.flush()
-            lost += len(row["losses"])
             print(
                 f"{number} of {len(left)}, {time.monotonic() - began:,.0f} s: {row['kind']} of {row['name']}, "
                 f"{row['count']} trials, {len(row['losses'])} losses",
@@ -156,7 +169,7 @@ def _soak(options: argparse.Namespace) -> int:
             )
             for each in row["losses"]:
                 print(f"  seed {each['seed']}: {each['losses']}", file=sys.stderr)
-    return 1 if lost else 0
+    return 1 if any(row["losses"] for row in rows_of(results)) else 0
 
 
 def _one(options: argparse.Namespace) -> int:

@@ -1,7 +1,7 @@
 """Commands that are killed, or that a call to the file system fails, lose nothing and finish when they are run again.
 
-The seeds are new each day. A failure names its seed: `python -m tests.faults.soak --seed N --command NAME` repeats it.
-`make soak` runs thousands of such trials.
+The seeds are new each day, and a failure names its seed. `python -m tests.faults.soak --trial kills --command NAME
+--seed N` repeats it, and `make soak` runs thousands of such trials.
 """
 
 import errno
@@ -110,8 +110,9 @@ def test_a_failing_call_fails_the_command(tmp_path: Path, forks: Forks) -> None:
 
 
 @needs_shim
-def test_a_file_system_without_locks_is_named(tmp_path: Path, forks: Forks) -> None:
-    bench = make_bench("import", tmp_path, forks)
+@pytest.mark.parametrize("command", ["import", "mine"], ids=["a new database", "an existing one"])
+def test_a_file_system_without_locks_is_named(tmp_path: Path, forks: Forks, command: str) -> None:
+    bench = make_bench(command, tmp_path, forks)
     site = bench.copy()
     fails = FailingCall(str(site.folder), 1, errno.ENOLCK, lasts=True)
     ended = bench.run(site, bench.command.arguments(site), fails)

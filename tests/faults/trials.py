@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.commands import DisturbedCommand, Site
-from tests.faults.contents import contents, damage, differences, lost
+from tests.faults.contents import contents, damage, differences, lost, work_done
 from tests.faults.failing_calls import ERRORS, FailingCall
 from tests.faults.forks import Ended, Forks
 
@@ -99,13 +99,14 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
     arguments = bench.command.arguments(site)
     for _ in range(chance.choice((1, 1, 2, 3))):
         number = chance.choice(SIGNALS if bench.command.program == "kdtui" else _OF_TRAINERS)
+        before, done = contents(site.store), work_done(site.store)
         forked = bench.forks.start(arguments, site.folder.parent, site.environment)
         time.sleep(chance.uniform(0, 1.1 * bench.undisturbed.seconds))
         forked.send(number)
         ended = forked.wait()
         told.append(number.name)
         losses += _wrong_end(ended, number)
-        losses += damage(site.store)
+        losses += [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
         arguments = bench.command.again(site)
     return Trial(bench.command.name, "+".join(told), seed, [*losses, *_finish(bench, site)])
 
@@ -126,15 +127,21 @@ def write_trial(bench: Bench, seed: int) -> Trial:
 
 def _finish(bench: Bench, site: Site) -> list[str]:
     """Run the command to its end, and compare the result."""
-    command, before = bench.command, contents(site.store)
+    command, before, done = bench.command, contents(site.store), work_done(site.store)
     ended = bench.run(site, command.again(site))
     if ended.code != 0 and not (command.refusal and command.refusal in ended.err):
         return [f"it does not finish after the fault: {ended.err.strip()[-500:]}"]
     result, expected = command.result(site, ended), bench.undisturbed.result
-    losses = [*damage(site.store), *lost(before, contents(site.store))]
+    losses = [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
     if result != expected:
         losses += _explained(result, expected)
     return losses
+
+
+def _repeated(done: set[tuple[Any, ...]], site: Site) -> list[str]:
+    """Return which answers and calls were made again, or are gone."""
+    gone = done - work_done(site.store)
+    return [f"{len(gone)} answers and calls were made again: {next(iter(gone))!r}"] if gone else []
 
 
 def _explained(result: Any, expected: Any) -> list[str]:

@@ -113,7 +113,7 @@ def _rejection(each: ConsolidatedRule, trial: RuleTrial, least_sessions: int) ->
         return f"found in one session, and {least_sessions} are needed"
     if not each.rule.categories:
         # A model can repeat orders that stand in a title. Other sessions get only what their categories test.
-        return "names no two categories of its session, so that other sessions cannot test it"
+        return "names fewer than two categories of its session, so other sessions cannot test it"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
         return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"
     return None

@@ -55,10 +55,12 @@ class CellAnswerer:
         settings = run_settings(cell, self.name_of)
         sessions = list(split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw))
         with open_student(self.db, cell.dataset, settings, self.tell) as student:
-            run = self._run_to_resume(step, basis)
-            if run is None:
-                run = start_run(self.db, cell.dataset, cell.split, student.name, settings, ["study"])
-            begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
+            # Together: a run that no step knows would not be resumed.
+            with self.db.atomic():
+                run = self._run_to_resume(step, basis)
+                if run is None:
+                    run = start_run(self.db, cell.dataset, cell.split, student.name, settings, ["study"])
+                begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
             done = count_answers(self.db, run)
             groups = self._unanswered(run, sessions)
             answers = self._answer_groups(step, cell, student, groups, partial(add_predictions, self.db, run))

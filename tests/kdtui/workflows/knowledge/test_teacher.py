@@ -124,7 +124,7 @@ def test_knowledge_has_its_teacher_call_session_and_parents(
     assert rules
     # What names no categories can be an order from a title that the teacher repeats.
     reasons = {rule.statement: rule.reason for rule in find_knowledge(db, format="rule", status="rejected")}
-    assert reasons["Look twice"] == "names no two categories of its session, so that other sessions cannot test it"
+    assert reasons["Look twice"] == "names fewer than two categories of its session, so other sessions cannot test it"
     assert len(thoughts) + len(rejected) == len(train)
     assert len(thoughts) >= len(train) // 2
     assert all("pair F1" in (piece.reason or "") for piece in rejected)
