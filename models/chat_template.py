@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.errors import ModelError
-from models.subprocess_call import run_in_process
 
 if TYPE_CHECKING:
     import jinja2
@@ -50,9 +48,13 @@ def render_chat_template(template: str, context: Mapping[str, Any]) -> str:
             return _within_limit(environment.from_string(template), context)
     except (jinja2.TemplateError, *_OF_TEMPLATES) as error:
         raise ModelError(str(error) or type(error).__name__) from error
+    from tempfile import TemporaryDirectory
+
+    from models import subprocess_call
+
     with TemporaryDirectory() as folder:
         target = Path(folder) / "rendered"
-        run_in_process(_render_to, str(target), template, dict(context), patience=_SECONDS)
+        subprocess_call.run_in_process(_render_to, str(target), template, dict(context), patience=_SECONDS)
         return target.read_bytes().decode("utf-8")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models import chat_template
+from models import chat_template, subprocess_call
 from models.chat_template import render_chat_template
 from models.errors import ModelError
 from tests.support.tiny import TEMPLATE
@@ -26,7 +26,7 @@ USUAL = """{%- set instructions = messages[0]['content'] if messages[0]['role'] 
 
 
 def test_a_plain_template_is_rendered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "run_in_process", None)
+    monkeypatch.setattr(subprocess_call, "run_in_process", None)
     assert render_chat_template(TEMPLATE, CONTEXT) == "<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant"
 
 
@@ -66,7 +66,7 @@ def test_a_template_that_takes_too_much_is_refused(template: str, monkeypatch: p
     ids=["power", "product", "filter", "nots", "ifs", "sum", "long"],
 )
 def test_what_takes_long_to_compile_is_not_compiled_here(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_template, "run_in_process", refuse)
+    monkeypatch.setattr(subprocess_call, "run_in_process", refuse)
     with pytest.raises(ModelError, match=r"not plain|recursion"):
         render_chat_template(template, CONTEXT)
 
@@ -93,7 +93,7 @@ def test_a_template_that_fails_or_breaks_out_is_one_sentence(template: str, prob
 @given(st.text("{}%- abmesgcontr[]'09+~|.*", max_size=40))
 def test_a_text_that_is_rendered_at_once_is_rendered_or_refused(template: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(chat_template, "run_in_process", refuse)
+        patch.setattr(subprocess_call, "run_in_process", refuse)
         with suppress(ModelError):
             assert isinstance(render_chat_template(template, CONTEXT), str)
 

@@ -52,12 +52,12 @@ def test_options_that_it_cannot_use_are_refused(writer: Path, kdtui: Kdtui, opti
         result = kdtui(*command, "--dataset", "outdoor", "--adapter", writer, *options)
         assert result.code == 1
         assert message in result.err
-        assert "writer writes only intents" in result.err
+        assert "writer writes only the intents" in result.err
     assert kdtui("run", "ls", "--json").rows == []
 
 
 def test_it_cannot_be_calibrated(writer: Path, kdtui: Kdtui) -> None:
     result = kdtui("calibrate", "--dataset", "outdoor", "--adapter", writer)
     assert result.code == 1
-    assert "writer writes only intents" in result.err
+    assert "writer writes only the intents" in result.err
     assert "there is no strategy to choose" in result.err
