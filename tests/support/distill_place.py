@@ -143,3 +143,9 @@ def write_calls(database: Path, count: int = 3, topic: str = "camping") -> None:
             attempts=1,
         )
     db.close()
+
+
+DATASET = "demo-outdoor"
+
+
+HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202eright\u202c 界界 e\u0301 "

@@ -43,3 +43,6 @@ async def search(pilot: Pilot[None], words: str, settle: Settle) -> None:
     await pilot.press(*typed(words))
     await act(pilot, "search.leave_search")
     await settle(pilot)
+
+
+HOSTILE = "[red]x[/red] [/] \x1b[31m\u202eturned\u202c two\nlines e\u0301\u0301\u0301 漢字 👩‍👩‍👧 " + "y" * 10_000

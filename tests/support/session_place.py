@@ -135,3 +135,14 @@ class Student:
         return PromptExplanation(
             "how it is", f"<|im_start|>\x1b[31m[b]{session.id}", ("1,2?", "1,3?"), ("rule 7: a rule",), (7,)
         )
+
+
+PATTERNS = RunSettings("patterns")
+
+
+EMBEDDED = RunSettings("smollm2")
+
+
+def command(app: KdtuiApp) -> str:
+    """Return the command of a form."""
+    return str(app.screen.query_one("#dialog-command", Static).content)

@@ -11,6 +11,7 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.places.studies.study_screen import StudyScreen
 from kdtui.tui.widgets.matrix import Matrix
+from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 from tests.support.screens import Settle, Until
 
@@ -62,3 +63,9 @@ def cells(app: Any) -> list[str]:
 def work(app: Any) -> StudyRun | None:
     task = app.tasks.get("study")
     return task if isinstance(task, StudyRun) and not task.is_over else None
+
+
+def rows(app: Any) -> list[list[str]]:
+    table = app.screen.query_one("#studies", RowTable)
+    found = [table.row_at(number) for number in range(table.row_count)]
+    return [[str(cell) for cell in row.cells] for row in found]

@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,9 +26,8 @@ from tests.support.acting import rest
 from tests.support.event_loop import watched
 from tests.support.runs_place import add_run
 from tests.support.screens import MakeStore, Settle, Until
+from tests.support.stores import OUTDOOR, copy_store
 from tests.support.waiting import PATIENCE
-
-OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
 
 
 @pytest.fixture(autouse=True)
@@ -157,13 +154,6 @@ def sleeper() -> Iterator[str]:
     with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
         yield json.dumps(identity(process.pid))
         process.kill()
-
-
-def copy_store(source: Path, target: Path) -> None:
-    """Copy a store that is not open."""
-    for suffix in ("", "-wal"):
-        if (part := Path(f"{source}{suffix}")).exists():
-            shutil.copy(part, f"{target}{suffix}")
 
 
 @pytest.fixture

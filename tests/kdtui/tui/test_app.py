@@ -19,8 +19,8 @@ from kdtui.tui.core.screen import Failed, StoreScreen
 from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
-from tests.kdtui.tui.core.test_dialogs import PlainForm
 from tests.support.acting import act, rest
+from tests.support.plain_form import PlainForm
 from tests.support.screens import Settle, Until
 
 

@@ -37,8 +37,8 @@ from store.runs import finish_run, start_run
 from store.sessions import iter_sessions
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, finish_step, save_study
-from tests.kdtui.tui.conftest import OUTDOOR, copy_store
 from tests.support.screens import Settle
+from tests.support.stores import OUTDOOR, copy_store
 
 LooksRight = Callable[..., Awaitable[None]]
 

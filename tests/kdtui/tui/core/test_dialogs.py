@@ -1,6 +1,6 @@
 """Forms and confirmations."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +10,11 @@ from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
-from kdtui.tui.core.forms import Field, Form, FormDialog
-from tests.kdtui.tui.core.test_keys import help_lines
+from kdtui.tui.core.forms import Field, FormDialog
 from tests.support.acting import act, rest
+from tests.support.help_lines import help_lines
+from tests.support.plain_form import PlainForm
 from tests.support.screens import Settle
-
-
-class PlainForm(Form[dict[str, str]]):
-    """A form whose result is its values.
-
-    Args:
-        required: a field that has to be filled in.
-    """
-
-    title, verb = "A form", "Do it"
-    fields: Sequence[Field] = ()
-
-    def __init__(self, fields: Sequence[Field], *, required: str | None = None) -> None:
-        self.fields, self._required = fields, required
-
-    def parse(self, values: Mapping[str, str]) -> dict[str, str]:
-        return dict(values)
-
-    def problem(self, parsed: dict[str, str]) -> str | None:
-        return f"{self._required} is missing" if self._required and not parsed[self._required] else None
-
-    def command(self, parsed: dict[str, str]) -> str:
-        return " ".join(["kdtui thing", *(f"--{name} {value}" for name, value in parsed.items() if value)])
 
 
 async def test_a_key_before_the_fields_of_a_form_exist_does_not_accept_it(empty_store: Path, settle: Settle) -> None:

@@ -20,10 +20,10 @@ from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
 from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
-from tests.kdtui.tui.conftest import OUTDOOR
 from tests.support.acting import act
 from tests.support.jobs_place import make_job
 from tests.support.screens import Settle, Until
+from tests.support.stores import OUTDOOR
 
 PLACES = {"distill": "distill.new", "samples": "samples.create", "runs": "runs.new", "jobs": "jobs.new"}
 """The action that opens the form of a place."""

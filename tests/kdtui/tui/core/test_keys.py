@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from rich.table import Table
 from textual.command import CommandList, CommandPalette
 from textual.widgets import Static
 
@@ -15,16 +14,8 @@ from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.footer import Footer
 from tests.support.acting import act, rest
+from tests.support.help_lines import help_lines
 from tests.support.screens import Settle, Until
-
-
-def help_lines(app: KdtuiApp) -> dict[str, str]:
-    """Return the keys in the help by their purposes."""
-    assert isinstance(app.screen, HelpScreen)
-    grid = next(each.content for each in app.screen.query(Static) if isinstance(each.content, Table))
-    assert isinstance(grid, Table)
-    keys, purposes = ([str(cell) for cell in column.cells] for column in grid.columns)
-    return dict(zip(purposes, keys, strict=True))
 
 
 async def test_the_footer_shows_the_keys_that_fit_and_a_click_presses_them(demo_store: Path, settle: Settle) -> None:

@@ -22,10 +22,10 @@ from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from store.samples import list_samples, save_sample
-from tests.kdtui.tui.conftest import OUTDOOR
 from tests.support.acting import act
 from tests.support.jobs_place import make_job
 from tests.support.screens import Settle, Until
+from tests.support.stores import OUTDOOR
 
 HOSTILE = "[red]x[/] trail"
 

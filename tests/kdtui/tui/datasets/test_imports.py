@@ -25,10 +25,10 @@ from store.knowledge import NewKnowledge, known_formats
 from store.knowledge_renewal import renew_knowledge
 from store.records import RunSettings
 from store.runs import start_run
-from tests.kdtui.tui.conftest import OUTDOOR
 from tests.support.acting import act, rest
 from tests.support.jobs_place import shown, toasts
 from tests.support.screens import Settle, Until
+from tests.support.stores import OUTDOOR
 
 
 class SlowImport:

@@ -24,10 +24,10 @@ from store.calibrations import calibrations
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import RunSettings
-from tests.kdtui.tui.conftest import OUTDOOR
 from tests.support.acting import act, rest
 from tests.support.jobs_place import shown, toasts, wait_for
 from tests.support.screens import Settle, Until
+from tests.support.stores import OUTDOOR
 from tests.support.tiny import make_model
 
 

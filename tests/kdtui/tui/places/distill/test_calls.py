@@ -7,11 +7,11 @@ from textual.widgets import Input
 
 from kdtui.tui.core.dialogs import TextDialog
 from store.database import open_database
+from store.errors import StoreError
 from store.knowledge import NewKnowledge, add_knowledge
-from tests.kdtui.tui.places.distill.test_distill_screen import DATASET, HOSTILE
 from tests.support.acting import act, rest
-from tests.support.distill_place import app_with, column, dialog, notice, screen, table, write_calls
-from tests.support.screens import Settle
+from tests.support.distill_place import DATASET, HOSTILE, app_with, column, dialog, notice, screen, table, write_calls
+from tests.support.screens import Settle, Until, toasts
 
 
 async def test_a_call_is_shown_in_full_and_can_be_copied(demo_store: Path, settle: Settle) -> None:
@@ -63,6 +63,23 @@ async def test_calls_are_searched_by_their_text(demo_store: Path, settle: Settle
         assert app.focused is table(app)
         assert column(app, 0) == ["6", "3"]
     assert app.memory.of("distill")["search"] == "TOO MUCH"
+
+
+async def test_a_search_that_fails_says_so_and_keeps_the_list(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("the disk reports an error")
+
+    write_calls(demo_store, 3)
+    app = app_with(demo_store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr("store.calls.call_hits", fail)
+        await act(pilot, "distill.search")
+        await pilot.press("x")
+        await until(pilot, lambda: "the disk reports an error" in toasts(app))
+        assert column(app, 0) == ["3", "2", "1"]
 
 
 async def test_calls_are_totalled_by_teacher(demo_store: Path, settle: Settle) -> None:

@@ -16,6 +16,7 @@ from store.knowledge import Knowledge, find_knowledge
 from tests.support.acting import act
 from tests.support.commands import Kdtui
 from tests.support.distill_place import (
+    DATASET,
     accept_forms,
     app_with,
     dialog,
@@ -29,9 +30,6 @@ from tests.support.distill_place import (
 from tests.support.fake_chat_server import Serve
 from tests.support.fake_teacher import good
 from tests.support.screens import Settle, Until, toasts
-
-DATASET = "demo-outdoor"
-HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202eright\u202c 界界 e\u0301 "
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:

@@ -17,10 +17,10 @@ from kdtui.workflows.knowledge.distillation_request import DistillationRequest
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
-from tests.kdtui.tui.places.distill.test_distill_screen import DATASET
 from tests.support import waiting
 from tests.support.acting import act, rest
 from tests.support.distill_place import (
+    DATASET,
     accept_forms,
     app_with,
     begin_paid,

@@ -17,10 +17,10 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
 from models.sft.job_files import PID
 from store.database import open_database
-from tests.kdtui.tui.conftest import OUTDOOR
 from tests.support.acting import act
 from tests.support.jobs_place import log, make_job, opened, register_host, rows, shown, toasts, wait_for
 from tests.support.screens import Settle, Until
+from tests.support.stores import OUTDOOR
 from tests.support.tiny import make_model
 
 

@@ -28,9 +28,6 @@ from tests.support.acting import act, rest
 from tests.support.knowledge_place import cells, search, state, statements, table, text
 from tests.support.screens import Settle, Until, command
 
-HOSTILE = "[red]x[/red] [/] \x1b[31m\u202eturned\u202c two\nlines e\u0301\u0301\u0301 漢字 👩‍👩‍👧 " + "y" * 10_000
-
-
 # The list
 
 

@@ -18,9 +18,8 @@ from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
 from store.runs import start_run
 from store.samples import save_sample
-from tests.kdtui.tui.places.knowledge.test_knowledge_screen import HOSTILE
 from tests.support.acting import act
-from tests.support.knowledge_place import cells, search, statements, table, text
+from tests.support.knowledge_place import HOSTILE, cells, search, statements, table, text
 from tests.support.screens import Settle, Until
 
 

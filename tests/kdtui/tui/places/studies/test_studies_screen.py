@@ -16,7 +16,6 @@ from kdtui.tui.places.runs.compared_screen import ComparedRunsScreen
 from kdtui.tui.places.runs.run_screen import RunScreen
 from kdtui.tui.places.studies.screen import StudiesScreen
 from kdtui.tui.places.studies.study_screen import StudyScreen
-from kdtui.tui.widgets.row_table import RowTable
 from store.database import open_database
 from store.runs import delete_run
 from store.sqlite import Database
@@ -24,14 +23,7 @@ from store.studies import list_studies
 from tests.support.acting import act, rest
 from tests.support.painted import contrast
 from tests.support.screens import Settle, Until, toasts
-from tests.support.studies_place import STUDY, about, cells, matrix, open_study_screen, opened, study, text
-
-
-def rows(app: Any) -> list[list[str]]:
-    table = app.screen.query_one("#studies", RowTable)
-    found = [table.row_at(number) for number in range(table.row_count)]
-    return [[str(cell) for cell in row.cells] for row in found]
-
+from tests.support.studies_place import STUDY, about, cells, matrix, open_study_screen, opened, rows, study, text
 
 # The list
 

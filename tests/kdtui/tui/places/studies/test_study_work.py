@@ -21,13 +21,12 @@ from store.records import RunSettings
 from store.runs import delete_run, get_run
 from store.sqlite import Database
 from store.studies import begin_step, fail_step, get_study, steps_of_kind
-from tests.kdtui.tui.places.studies.test_studies_screen import rows
 from tests.support.acting import act, rest
 from tests.support.commands import Kdtui
 from tests.support.needs import needs_tmux
 from tests.support.real_terminal import opened as opened_in_a_terminal
 from tests.support.screens import Settle, Until, toasts
-from tests.support.studies_place import STUDY, about, cells, open_study_screen, opened, text, work
+from tests.support.studies_place import STUDY, about, cells, open_study_screen, opened, rows, text, work
 from tests.support.tiny_studies import small
 
 

@@ -19,10 +19,20 @@ from kdtui.tui.student.bundle_panel import BundlePanel
 from kdtui.tui.widgets.row_table import RowTable
 from models.errors import ModelError, PromptTooLong
 from store.records import Item, RunSettings, Session
-from tests.kdtui.tui.places.workbench.test_session_screen import EMBEDDED, PATTERNS
 from tests.support.acting import act, rest
 from tests.support.screens import MakeStore, Settle, Until, toasts
-from tests.support.session_place import Student, bundles, column, generation_threads, heading, opened, screen, shown
+from tests.support.session_place import (
+    EMBEDDED,
+    PATTERNS,
+    Student,
+    bundles,
+    column,
+    generation_threads,
+    heading,
+    opened,
+    screen,
+    shown,
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")

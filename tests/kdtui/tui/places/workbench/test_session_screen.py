@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from rich.console import RenderableType
 from textual.screen import Screen
-from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.choice import StudentChoice
@@ -22,9 +21,6 @@ from tests.support.acting import act
 from tests.support.screens import MakeStore, Settle, toasts
 from tests.support.session_place import bundles, column, heading, opened, shown
 
-PATTERNS = RunSettings("patterns")
-EMBEDDED = RunSettings("smollm2")
-
 
 async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
@@ -38,11 +34,6 @@ async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, se
         assert keys.startswith("g Generate a Student s Settings v Compare w Why esc Back ] Next "), (
             "it needs no patterns"
         )
-
-
-def command(app: KdtuiApp) -> str:
-    """Return the command of a form."""
-    return str(app.screen.query_one("#dialog-command", Static).content)
 
 
 # The session

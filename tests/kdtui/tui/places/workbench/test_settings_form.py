@@ -16,10 +16,20 @@ from models.errors import ModelError
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import RunSettings, TrainingSettings
-from tests.kdtui.tui.places.workbench.test_session_screen import PATTERNS, command
 from tests.support.acting import act, rest
 from tests.support.screens import Settle, Until, fill, toasts
-from tests.support.session_place import Student, bundles, form_text, heading, opened, screen, shown, with_adapter
+from tests.support.session_place import (
+    PATTERNS,
+    Student,
+    bundles,
+    command,
+    form_text,
+    heading,
+    opened,
+    screen,
+    shown,
+    with_adapter,
+)
 
 
 async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
