@@ -57,7 +57,7 @@ def test_a_disturbed_command_finishes_when_it_is_run_again(
     command: DisturbedCommand, forks: Forks, tmp_path: Path, serve: Serve
 ) -> None:
     bench = Bench(command, tmp_path / "bench", forks, serve(good)[0] if command.needs_teacher else "")
-    for number in range(3):
+    for number in range(2):
         check(kill_trial(bench, TODAY * 100 + number))
         if CAN_FAIL:
             check(write_trial(bench, TODAY * 100 + number))

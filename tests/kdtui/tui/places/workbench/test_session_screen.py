@@ -26,7 +26,7 @@ async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, se
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
         keys = str(app.screen.query_one(Footer).render())
-        assert keys.startswith("g Generate a Student p Patterns s Settings v Compare w Why esc Back ")
+        assert keys.startswith("g Generate a Student p Patterns s Settings v Compare w Prompt esc Back ")
         app.use_choice(StudentChoice())
         await pilot.press("escape", "enter")
         await settle(pilot)
