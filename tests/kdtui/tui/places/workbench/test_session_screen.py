@@ -31,7 +31,7 @@ async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, se
         await pilot.press("escape", "enter")
         await settle(pilot)
         keys = str(app.screen.query_one(Footer).render())
-        assert keys.startswith("g Generate a Student s Settings v Compare w Why esc Back ] Next "), (
+        assert keys.startswith("g Generate a Student s Settings v Compare w Prompt esc Back ] Next "), (
             "it needs no patterns"
         )
 
