@@ -206,6 +206,6 @@ class AnsweringSessionView(SessionView):
         for heading, content in message.explanation.sections:
             text.append(f"\n{heading.upper()}\n", style="bold")
             text.append("\n".join(map(one_line, content.rstrip("\n").split("\n"))) + "\n")
-        title = f"Why: what {request.choice.name} is given for session {request.session.id}"
+        title = f"The prompt: what {request.choice.name} is given for session {request.session.id}"
         copies = "\n\n".join(content for _, content in message.explanation.sections)
         self.app.push_screen(TextDialog(title, text, copies=copies))

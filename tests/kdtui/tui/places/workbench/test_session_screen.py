@@ -136,7 +136,7 @@ async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settl
 # Settings
 
 
-# Why
+# The prompt
 
 
 # Comparing
