@@ -94,7 +94,7 @@ class Bench:
 
 def kill_trial(bench: Bench, seed: int) -> Trial:
     """End a command by signals at random moments, up to three times, and then let it finish."""
-    chance = random.Random(seed)
+    chance = random.Random(f"{bench.command.name} {seed}")
     site, losses, told = bench.copy(), [], []
     arguments = bench.command.arguments(site)
     for _ in range(chance.choice((1, 1, 2, 3))):
@@ -113,7 +113,7 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
 
 def write_trial(bench: Bench, seed: int) -> Trial:
     """Let one call to the file system fail, or all from one on, and then let the command finish without faults."""
-    chance = random.Random(seed)
+    chance = random.Random(f"{bench.command.name} {seed}")
     site = bench.copy()
     name = chance.choice(list(ERRORS))
     fails = FailingCall(
