@@ -14,12 +14,12 @@ from textual.widgets import Static
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.jobs.log_view import LogView
-from kdtui.tui.widgets.row_table import RowTable
 from models.sft.state import JobStatus
 from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, remember_status
 from store.records import HostSettings, TrainingSettings
+from tests.support import screens
 
 SIZES = [(80, 24), (200, 60)]
 HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202ertl\u202c 日本語 e\u0301"
@@ -65,9 +65,7 @@ def metrics(steps: int) -> str:
 
 
 def rows(app: KdtuiApp, table: str = "#jobs") -> list[list[str]]:
-    widget = app.screen.query_one(table, RowTable)
-    found = [widget.row_at(number) for number in range(widget.row_count)]
-    return [[str(cell) for cell in row.cells] for row in found if row is not None]
+    return screens.rows(app, table)
 
 
 def shown(app: KdtuiApp, selector: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Checkbox, Static
@@ -50,6 +51,14 @@ def rows(app: App[Any], selector: str = "RowTable") -> list[list[str]]:
     widget = app.screen.query_one(selector, RowTable)
     found = (widget.row_at(number) for number in range(widget.row_count))
     return [[str(cell) for cell in row.cells] for row in found if row is not None]
+
+
+def text_of(widget: Static, width: int = 200) -> str:
+    """Return the content of a widget as text."""
+    console = Console(width=width, force_terminal=False, color_system=None)
+    with console.capture() as captured:
+        console.print(widget.content, markup=False)
+    return captured.get()
 
 
 async def fill(pilot: Pilot[Any], **values: str) -> None:

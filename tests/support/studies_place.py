@@ -11,8 +11,8 @@ from kdtui.tui.memory import Memory
 from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.places.studies.study_screen import StudyScreen
 from kdtui.tui.widgets.matrix import Matrix
-from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
+from tests.support import screens
 from tests.support.screens import Settle, Until
 
 STUDY = "rq3-outdoor"
@@ -66,6 +66,4 @@ def work(app: Any) -> StudyRun | None:
 
 
 def rows(app: Any) -> list[list[str]]:
-    table = app.screen.query_one("#studies", RowTable)
-    found = [table.row_at(number) for number in range(table.row_count)]
-    return [[str(cell) for cell in row.cells] for row in found]
+    return screens.rows(app, "#studies")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, Select, Static, TextArea
 
@@ -22,7 +21,7 @@ from store.jobs import add_job
 from store.models import NamedModel, add_model, named_models
 from store.records import TrainingSettings
 from tests.support.acting import act, rest
-from tests.support.screens import Settle, Until, command, table, toasts
+from tests.support.screens import Settle, Until, command, table, text_of, toasts
 from tests.support.tiny import make_adapter, make_model
 
 HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 40, "y" * 10_000]
@@ -57,16 +56,8 @@ def cells(app: KdtuiApp, name: str) -> list[str]:
     return [str(cell) for cell in row.cells]
 
 
-def shown(widget: Static, width: int = 200) -> str:
-    """Return the content of a widget as text."""
-    console = Console(width=width, force_terminal=False, color_system=None)
-    with console.capture() as captured:
-        console.print(widget.content, markup=False)
-    return captured.get()
-
-
 def details(app: KdtuiApp) -> str:
-    return " ".join(shown(app.screen.query_one("#details", Static)).split())
+    return " ".join(text_of(app.screen.query_one("#details", Static)).split())
 
 
 def is_idle(app: KdtuiApp) -> bool:
@@ -335,7 +326,7 @@ async def test_an_adapter_is_exported_and_imported_again(
         own = model_store.parent / "models" / "again"
         assert own.is_dir()
         await act(pilot, "models.remove")
-        question = " ".join(shown(each) for each in app.screen.query(Static))
+        question = " ".join(text_of(each) for each in app.screen.query(Static))
         assert "The files are deleted, since kdtui made or copied them" in " ".join(question.split())
         app.screen.query_one("#yes", Button).press()
         await settle(pilot)
@@ -360,7 +351,7 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
             await go(pilot, settle, name)
             await act(pilot, "models.remove")
             assert isinstance(app.screen, ConfirmDialog)
-            question = " ".join(shown(each) for each in app.screen.query(Static))
+            question = " ".join(text_of(each) for each in app.screen.query(Static))
             assert consequence in " ".join(question.split())
             await act(pilot, "confirm.no")
             await settle(pilot)
@@ -462,7 +453,7 @@ async def test_a_broken_store_is_reported_in_one_sentence(model_store: Path, set
         await pilot.press("7")
         await settle(pilot)
         assert any("no such table" in each for each in toasts(app))
-        assert "no such table" in shown(app.screen.query_one("#notice", Static))
+        assert "no such table" in text_of(app.screen.query_one("#notice", Static))
         await act(pilot, "models.use")
         assert "there is no model" in toasts(app)[-1]
 
@@ -511,7 +502,7 @@ async def test_a_file_that_is_not_a_store_is_reported_in_place_of_the_list(tmp_p
         await settle(pilot)
         await pilot.press("7")
         await settle(pilot)
-        notice = shown(app.screen.query_one("#notice", Static))
+        notice = text_of(app.screen.query_one("#notice", Static))
         assert "not an SQLite database; choose another one with --db" in notice
         assert "r looks again" in notice
         assert not app.screen.query_one("#halves").display

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from rich.console import Console
 from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
@@ -24,7 +23,7 @@ from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
 from store.samples import list_samples, save_sample
 from tests.support.acting import act, rest
-from tests.support.screens import Settle, Until, command, notice, table, toasts
+from tests.support.screens import Settle, Until, command, notice, table, text_of, toasts
 
 DATASET = "demo-outdoor"
 HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 40, "-dash", "y" * 10_000]
@@ -69,16 +68,8 @@ def cells(app: KdtuiApp, number: int) -> list[str]:
     return [str(cell) for cell in row.cells]
 
 
-def shown(widget: Static, width: int = 100) -> str:
-    """Return the content of a widget as text."""
-    console = Console(width=width, force_terminal=False, color_system=None)
-    with console.capture() as captured:
-        console.print(widget.content, markup=False)
-    return captured.get()
-
-
 def inside(app: KdtuiApp) -> str:
-    return shown(app.screen.query_one("#shape", Static))
+    return text_of(app.screen.query_one("#shape", Static), 100)
 
 
 async def go(pilot: Pilot[None], settle: Settle) -> None:
@@ -178,7 +169,7 @@ async def test_two_marked_samples_are_compared_and_a_third_mark_replaces_the_fir
         await act(pilot, "samples.overlap")
         await settle(pilot)
         assert isinstance(app.screen, TextDialog)
-        dialog = "".join(shown(each, 300) for each in app.screen.query(Static))
+        dialog = "".join(text_of(each, 300) for each in app.screen.query(Static))
         assert dialog.count(DATASET) == small
         await pilot.press("c")
         assert len(app.clipboard.splitlines()) == small
@@ -277,7 +268,7 @@ async def test_the_uses_of_a_sample_are_shown_before_it_is_deleted(sampled_store
         await act(pilot, "samples.delete")
         await settle(pilot)
         assert isinstance(app.screen, ConfirmDialog)
-        question_text = " ".join(shown(each) for each in app.screen.query(Static))
+        question_text = " ".join(text_of(each) for each in app.screen.query(Static))
         assert f"It is used by run {run.id}, training a-training" in " ".join(question_text.split())
         await act(pilot, "confirm.no")
         await settle(pilot)
