@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from kdtui.cli.signals import delayed_interrupts
+from models.interrupts import delayed_interrupts
 
 if TYPE_CHECKING:
     from rich.live import Live

@@ -19,9 +19,15 @@ def signals_as_interrupts() -> Iterator[None]:
         return
     received: list[int] = []
 
-    def interrupt(number: int, _: FrameType | None) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        raise KeyboardInterrupt
+        # While an event loop runs, asyncio handles ctrl+c: it cancels the task instead of breaking the loop.
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            handler(signal.SIGINT, frame)
+        else:
+            # The parent let ctrl+c be ignored, as shells do for programs in the background.
+            raise KeyboardInterrupt
 
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     # The parent may have set a signal to be ignored, as nohup does.
@@ -37,27 +43,3 @@ def signals_as_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def delayed_interrupts() -> Iterator[None]:
-    """Delay ctrl+c and similar signals until the end: a half-drawn screen could not be cleaned up."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    received: list[tuple[int, FrameType | None]] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append((number, frame))
-
-    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
-    for number in before:
-        signal.signal(number, remember)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    for number, frame in received[:1]:
-        before[number](number, frame)

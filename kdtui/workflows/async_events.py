@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from kdtui.errors import KdtuiError
+from models.event_loop import new_event_loop
 
 Event = TypeVar("Event")
 Answer = TypeVar("Answer")
@@ -76,7 +77,7 @@ _INTERRUPT: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
 
 def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
     """Yield events as they come, in an event loop that ends with the iterator."""
-    with asyncio.Runner() as runner:
+    with new_event_loop() as runner:
         try:
             while True:
                 try:
@@ -94,7 +95,12 @@ def finish(work: Coroutine[Any, Any, Answer]) -> Answer:
     Raises:
         Interrupted: an interrupt in force was set.
     """
-    return asyncio.run(_guarded(work))
+    try:
+        with new_event_loop() as runner:
+            return runner.run(_guarded(work))
+    finally:
+        # If an interrupt came before its first step, Python would print that nobody awaited it.
+        work.close()
 
 
 async def _guarded(waiting: Coroutine[Any, Any, Answer]) -> Answer:

@@ -1,18 +1,16 @@
 """Cancellation of what llama.cpp computes."""
 
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from threading import current_thread, main_thread
-from types import FrameType
 from typing import TypeVar
 
-Result = TypeVar("Result")
+from models.interrupts import delayed_interrupts
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+Result = TypeVar("Result")
 
 _LOOK = 0.05
 """Seconds between two checks for signals."""
@@ -65,34 +63,12 @@ def call(cancellation: Cancellation, function: Callable[..., Result], *arguments
     """
     if current_thread() is not main_thread():
         return function(*arguments)
-    with _signals_deferred(cancellation):
+    with delayed_interrupts(cancellation.cancel):
         made = _caller().submit(function, *arguments)
         # A signal can arrive in any thread, and does not always wake this one.
         while not made.done():
             wait([made], _LOOK)
     return made.result()
-
-
-@contextmanager
-def _signals_deferred(cancellation: Cancellation) -> Iterator[None]:
-    """Cancel on the signals that Python code handles, and have them handled afterwards."""
-    received: list[tuple[int, FrameType | None]] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        received.append((number, frame))
-        cancellation.cancel()
-
-    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    handled = {number: handler for number, handler in handlers.items() if callable(handler)}
-    for number in handled:
-        signal.signal(number, receive)
-    try:
-        yield
-    finally:
-        for number, handler in handled.items():
-            signal.signal(number, handler)
-        for number, frame in received[:1]:
-            handled[signal.Signals(number)](number, frame)
 
 
 @cache

@@ -1,6 +1,5 @@
 """A request to distil with a language model as the teacher."""
 
-import asyncio
 from dataclasses import dataclass
 
 from kdtui.workflows.calls.costs import Budget, Prices
@@ -8,6 +7,7 @@ from kdtui.workflows.calls.requests import teacher_name
 from kdtui.workflows.knowledge.distill import training_sessions
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import RequestLimits, Teacher
+from models.event_loop import new_event_loop
 from store.records import Format, Session
 from store.sqlite import Database
 from store.subsets import draw_subset
@@ -59,4 +59,5 @@ def model_as_teacher(job: DistillationRequest) -> str:
         finally:
             await teacher.close()
 
-    return asyncio.run(name())
+    with new_event_loop() as runner:
+        return runner.run(name())
