@@ -13,26 +13,28 @@ from pathlib import Path
 from typing import BinaryIO
 
 _HOST = sha256(platform.node().encode()).hexdigest()[:4]
-"""The beginning of names of new folders: locks of other machines are not seen on all file systems."""
+"""The beginning of names of new files and folders: locks of other machines are not seen on all file systems."""
 
 _PART = re.compile(r"\.[0-9a-f]{16}\.part")
-"""Names of new folders before they are complete."""
+"""Names of new files and folders before they are complete."""
 
 _NEW = 10.0
-"""Seconds in which a new folder may not be locked yet."""
+"""Seconds in which a new file or folder may not be locked yet."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that replaces `path` at the end. After an error everything is as before.
 
+    What killed processes have left next to it is deleted.
+
     Raises:
         OSError: it cannot be written.
     """
-    # A short random name: the name of the file can be as long as a name can be.
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    _delete_abandoned(path.parent)
+    part = _part_of(path)
     try:
-        with part.open("xb") as file:
+        with part.open("xb") as file, _locked(part):
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -69,64 +71,84 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
     former = target.with_name(f".{sha256(target.name.encode()).hexdigest()[:16]}.old")
     _restore(former, target)
     _delete_abandoned(target.parent)
-    part = target.with_name(f".{_HOST}{secrets.token_hex(6)}.part")
+    part = _part_of(target)
     try:
         part.mkdir(mode)
         with _locked(part):
             yield part
             if replace and target.exists():
-                # If this process is killed now, the next one restores it.
-                target.rename(former)
-                try:
-                    put_in_place(part, target)
-                except BaseException:
-                    former.rename(target)
-                    raise
-                shutil.rmtree(former, ignore_errors=True)
+                with _locked(target):
+                    _exchange(part, target, former)
             else:
                 put_in_place(part, target)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
+def _part_of(target: Path) -> Path:
+    # A short name with a random part: the name of the target can be as long as a name can be.
+    return target.with_name(f".{_HOST}{secrets.token_hex(6)}.part")
+
+
+def _exchange(part: Path, target: Path, former: Path) -> None:
+    """Put a new folder in the place of another. If this process is killed, the next one restores the former one."""
+    target.rename(former)
+    try:
+        put_in_place(part, target)
+    except BaseException:
+        former.rename(target)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
+
+
 def _restore(former: Path, target: Path) -> None:
     """Undo what a process did that was killed while it replaced a folder."""
-    if former.exists() and not target.exists():
-        former.rename(target)
-    elif former.exists():
-        shutil.rmtree(former)
+    with suppress(FileNotFoundError), _locked(former) as has_lock:
+        # A process that is replacing the folder now holds the lock.
+        if has_lock is not False:
+            if target.exists():
+                shutil.rmtree(former)
+            else:
+                former.rename(target)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder, and yield whether that worked: not if a process has it locked, or the system has no such locks."""
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Lock a file or folder, and yield whether that worked.
+
+    It does not if another process has it locked. None means that there are no such locks here.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
-        yield False
+        yield None
         return
-    number = os.open(folder, os.O_RDONLY)
+    number = os.open(path, os.O_RDONLY)
+    has_lock: bool | None = True
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        is_locked = True
+    except BlockingIOError:
+        has_lock = False
     except OSError:
-        is_locked = False
+        has_lock = None
     try:
-        yield is_locked
+        yield has_lock
     finally:
         os.close(number)
 
 
 def _delete_abandoned(parent: Path) -> None:
-    """Delete new folders whose process on this machine was killed: it does not hold its lock any more."""
+    """Delete new files and folders whose process on this machine was killed: it does not hold its lock any more."""
     for part in parent.glob(f".{_HOST}*.part"):
         # Two processes can delete the same one, and a new one is locked a moment after it is made.
         with suppress(OSError):
             is_old = time.time() - part.lstat().st_mtime > _NEW
-            if is_old and _PART.fullmatch(part.name) and part.is_dir() and not part.is_symlink():
+            if is_old and _PART.fullmatch(part.name) and not part.is_symlink():
                 with _locked(part) as is_abandoned:
-                    if is_abandoned:
+                    if is_abandoned and part.is_dir():
                         shutil.rmtree(part)
+                    elif is_abandoned:
+                        part.unlink()
 
 
 @contextmanager

@@ -77,6 +77,26 @@ def test_a_new_folder_that_a_killed_process_left_is_deleted_by_the_next_one(tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == [".notes.part", "one", "other"]
 
 
+def test_a_new_file_that_a_killed_process_left_is_deleted_by_the_next_one(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom models.files.whole_files import replacing\n"
+        "with replacing(Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "target")], check=False)
+    [left] = tmp_path.glob(".*.part")
+    os.utime(left, (0, 0))
+    # One that is still being written stays, however old it is.
+    with replacing(tmp_path / "one") as one:
+        [part] = {*tmp_path.glob(".*.part")} - {left}
+        os.utime(part, (0, 0))
+        write_whole(tmp_path / "other", "whole")
+        one.write(b"whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "other"]
+    assert (tmp_path / "one").read_text() == "whole"
+
+
 def test_a_folder_that_a_killed_process_was_replacing_is_restored(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom models.files import whole_files\n"
@@ -94,3 +114,26 @@ def test_a_folder_that_a_killed_process_was_replacing_is_restored(tmp_path: Path
         (part / "new").touch()
     assert [path.name for path in target.iterdir()] == ["new"]
     assert not list(tmp_path.glob(".*.old"))
+
+
+def test_a_folder_that_another_process_is_replacing_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom models.files.whole_files import new_folder\n"
+        "with new_folder(Path(sys.argv[1]), replace=True) as part:\n"
+        "    (part / 'other').touch()\n"
+    )
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "old").touch()
+
+    def put_after_another_process(part: Path, target: Path) -> None:
+        if not target.exists():
+            subprocess.run([sys.executable, "-c", code, str(target)], check=True)
+        put_in_place(part, target)
+
+    monkeypatch.setattr("models.files.whole_files.put_in_place", put_after_another_process)
+    with pytest.raises(OSError, match="not empty"), new_folder(target, replace=True) as part:
+        (part / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["other"]
