@@ -121,6 +121,7 @@ def read_completion(content: bytes, where: str, model: str, shown: Callable[[obj
             _text_of(message.get(name)) for name in ("reasoning_content", "reasoning", "thinking", "reasoning_details")
         )
         refusal = _text_of(message.get("refusal")) or _refusal_part(message.get("content"))
+        text, thoughts, refusal, finish_reason = map(_encodable, (text, thoughts, refusal, finish_reason))
         tool = _tool(message)
         reasoned = _reasoned(answer.get("usage"))
     except (AttributeError, TypeError, LookupError) as error:
@@ -275,6 +276,11 @@ def _text_of(part: object) -> str:
     if isinstance(part, dict):
         return "".join(_text_of(part.get(name)) for name in ("text", "content", "thinking", "reasoning", "summary"))
     return "".join(map(_text_of, part)) if isinstance(part, list) else ""
+
+
+def _encodable(text: str) -> str:
+    """Join the halves of characters that a stream has split, and replace single halves, which UTF-8 cannot encode."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _tool(message: Mapping[str, Any]) -> str:

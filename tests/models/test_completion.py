@@ -172,7 +172,7 @@ def test_only_plausible_token_counts_are_accepted(told: object, usage: Usage) ->
 
 
 JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=()), max_size=9),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -191,10 +191,16 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 def test_any_body_is_a_text_or_a_model_error(content: bytes) -> None:
     said = ""
     try:
-        read(content)
+        # Whatever was read can be stored.
+        read(content).encode()
     except (ModelError, RefusedInAnswer) as error:
         said = str(error)
     assert said.isprintable()
+
+
+def test_halves_of_characters_are_joined_or_replaced() -> None:
+    assert read(stream(delta(content="a tent \ud83c"), delta(content="\udfd5"), delta("stop"))) == "a tent \U0001f3d5"
+    assert read(answer(content="a tent \ud800")) == "a tent \ufffd"
 
 
 @pytest.mark.parametrize("kind", ["refusal", "content filter", "tool", "reasoning"])
