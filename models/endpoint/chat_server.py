@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from models.completion import Completion, Refusal, RefusedInAnswer, one_line_of, read_completion, refusal_of
+from models.endpoint.answer_limit import OversizedAnswer, limited_transport
 from models.endpoint.proxies import proxy_for
 from models.endpoint.request_form import RequestForm
 from models.errors import ModelError
@@ -141,7 +142,7 @@ class ChatServer:
             api_key=self._key or "none",
             timeout=limits,
             max_retries=retries,
-            http_client=openai.DefaultAsyncHttpxClient(transport=transport, timeout=limits),
+            http_client=openai.DefaultAsyncHttpxClient(transport=limited_transport(library, transport), timeout=limits),
         )
 
     async def complete(self, model: str, request: ChatRequest) -> Completion:
@@ -192,6 +193,8 @@ class ChatServer:
             if refusal.status is None:
                 return any(word in kind for kind in refusal.kinds for word in _PASSING)
             return refusal.status >= 500 or refusal.status in (408, 409, 429)
+        if isinstance(error.__cause__, OversizedAnswer):
+            return False
         return isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
 
     def may_be_paid(self, error: BaseException) -> bool:
@@ -225,6 +228,8 @@ class ChatServer:
     def explained(self, error: Exception) -> ModelError:
         """Return one sentence for an error of the client. It does not quote the request, which can hold a key."""
         where = self.url
+        if isinstance(error.__cause__, OversizedAnswer):
+            error = error.__cause__
         if isinstance(error, self._openai.APIConnectionError | TimeoutError):
             return self._unanswered(error)
         # Any other error comes from a server that has answered.
