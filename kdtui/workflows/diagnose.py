@@ -53,6 +53,7 @@ def _version(package: str) -> str | None:
 
 def _database(path: Path) -> Iterator[Finding]:
     from kdtui.workflows.data.category_check import datasets_with_cut_categories
+    from store.damage import first_damage
     from store.database import open_database
     from store.datasets import dataset_names
     from store.location import database_exists
@@ -64,6 +65,12 @@ def _database(path: Path) -> Iterator[Finding]:
         db = open_database(path, make=False)
     except StoreError as error:
         yield Finding("database", "missing", str(error))
+        return
+    damage = first_damage(db)
+    if damage is not None:
+        db.close()
+        advice = "restore a copy of it, or save what can be read: sqlite3 FILE .recover"
+        yield Finding("database", "missing", f"{path} is damaged ({damage}); {advice}")
         return
     size = f"{path.stat().st_size / 1e6:,.1f} MB"
     yield Finding("database", "ok", f"{path} ({size}, {counted(len(dataset_names(db)), 'dataset')})")

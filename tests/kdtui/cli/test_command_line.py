@@ -141,6 +141,28 @@ def test_the_doctor_fails_when_the_database_cannot_be_used(tmp_path: Path, kdtui
     assert "not an SQLite database" in result.out
 
 
+@pytest.mark.parametrize("kind", ["a page of zeros", "a lost row"])
+def test_the_doctor_finds_a_damaged_database(kind: str, db: Database, outdoor: Path, kdtui: Kdtui) -> None:
+    list(import_dataset(db, outdoor, "demo"))
+    [(_, _, file)] = db.execute("PRAGMA database_list")
+    if kind == "a lost row":
+        db.execute("PRAGMA foreign_keys = OFF")
+        db.execute("DELETE FROM items WHERE id = (SELECT max(item_id) FROM session_items)")
+    else:
+        (page,) = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'items'").fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    if kind == "a page of zeros":
+        with Path(file).open("r+b") as whole:
+            whole.seek((page - 1) * size)
+            whole.write(bytes(size))
+    result = kdtui("doctor", "--json")
+    [found] = [row for row in result.rows if row["name"] == "database"]
+    assert result.code == 1
+    assert found["state"] == "missing"
+    assert f"{file} is damaged (" in found["found"]
+
+
 def test_the_doctor_names_datasets_whose_category_names_were_cut_at_their_commas(
     db: Database, tmp_path: Path, kdtui: Kdtui
 ) -> None:
