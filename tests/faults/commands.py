@@ -70,6 +70,8 @@ class DisturbedCommand:
         prepare: makes the site, once for all runs.
         arguments: of the command.
         again: of the command that resumes it.
+        retry: arguments of the command that asks a model again what failed.
+        keeps_answers: whether it never asks a model again what it answered.
         refusal: words of the error with which a command refuses to do again what is done; "" if it does not.
         result: what an undisturbed run and a disturbed one have in common.
         weight: its share of the trials, which is smaller for slow commands.
@@ -80,10 +82,17 @@ class DisturbedCommand:
     arguments: Callable[[Site], Sequence[str]]
     again: Callable[[Site], Sequence[str]]
     result: Callable[[Site, Ended], object]
+    retry: Callable[[Site], Sequence[str]]
     program: Program = "kdtui"
     refusal: str = ""
+    keeps_answers: bool = False
     needs_teacher: bool = False
     weight: float = 1.0
+
+    @property
+    def writes_store(self) -> bool:
+        """Whether its result is in the store."""
+        return self.result is stored
 
 
 def stored(site: Site, _: Ended) -> Contents:
@@ -209,9 +218,11 @@ def _command(
     result: Callable[[Site, Ended], object] = stored,
     *,
     again: Callable[[Site], Sequence[str]] | None = None,
+    retry: Callable[[Site], Sequence[str]] | None = None,
     **more: Any,
 ) -> DisturbedCommand:
-    return DisturbedCommand(name, prepare, arguments, again or arguments, result, **more)
+    again = again or arguments
+    return DisturbedCommand(name, prepare, arguments, again, result, retry or again, **more)
 
 
 def _resumed_run(site: Site) -> Sequence[str]:
@@ -225,8 +236,16 @@ def _resumed_run(site: Site) -> Sequence[str]:
     return _evaluate(site)
 
 
-def _evaluate(_: Site) -> Sequence[str]:
-    return ("evaluate", "--dataset", "outdoor", "--split", "train", "--student", "patterns", "--json")
+def _evaluate(site: Site) -> Sequence[str]:
+    """Evaluate the model at an endpoint, if there is one, or a student that needs no model."""
+    student = f"{site.teacher}#m" if site.teacher else "patterns"
+    split = "test" if site.teacher else "train"
+    return ("evaluate", "--dataset", "outdoor", "--split", split, "--student", student, "--json")
+
+
+def _distill(site: Site) -> Sequence[str]:
+    """Distil with a teacher."""
+    return ("knowledge", "distill", "--teacher", f"{site.teacher}#m", "--limit", "6", "--keep")
 
 
 COMMANDS: Sequence[DisturbedCommand] = (
@@ -241,7 +260,9 @@ COMMANDS: Sequence[DisturbedCommand] = (
     _command(
         "distill with a teacher",
         _mined,
-        lambda site: ("knowledge", "distill", "--teacher", f"{site.teacher}#m", "--limit", "6", "--keep"),
+        _distill,
+        retry=lambda site: (*_distill(site), "--retry-failed"),
+        keeps_answers=True,
         needs_teacher=True,
     ),
     _command("embed", _with_student, lambda site: ("data", "embed", "--with", str(site.student))),
@@ -252,6 +273,7 @@ COMMANDS: Sequence[DisturbedCommand] = (
         printed,
     ),
     _command("evaluate", _mined, _evaluate, again=_resumed_run),
+    _command("evaluate an endpoint", _mined, _evaluate, again=_resumed_run, needs_teacher=True),
     _command(
         "calibrate",
         _with_validation,

@@ -99,6 +99,15 @@ def _row(row: sqlite3.Row, names: Mapping[str, Mapping[int, str]], left_out: Set
     )
 
 
+def pieces(path: Path) -> Contents:
+    """Return the knowledge in a store, without where it came from: a question can depend on what was known before."""
+    with _copy_of(path) as connection:
+        if connection is None:
+            return {}
+        query = "SELECT format, teacher, statement, status, reason, support FROM knowledge"
+        return {"knowledge": Counter(map(tuple, connection.execute(query)))}
+
+
 def work_done(path: Path) -> set[tuple[Any, ...]]:
     """Return the answers and calls in a store with the time that each took, which differs if it is repeated."""
     with _copy_of(path) as connection:
@@ -117,14 +126,12 @@ def damage(path: Path) -> list[str]:
     if not path.exists():
         return []
     with closing(sqlite3.connect(path)) as connection:
-        whole = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
-        return [
-            *whole,
-            *(
-                f"a row of {row[0]} refers to no row of {row[2]}"
-                for row in connection.execute("PRAGMA foreign_key_check")
-            ),
-        ]
+        try:
+            found = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
+            references = connection.execute("PRAGMA foreign_key_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+    return [*found, *(f"a row of {row[0]} refers to no row of {row[2]}" for row in references)]
 
 
 def lost(before: Contents, after: Contents) -> list[str]:

@@ -1,7 +1,7 @@
 /*
  * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
  * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
- * With the error ENOLCK, it counts the calls that lock a file instead.
+ * With the error ENOLCK, it counts the calls that lock a file instead. It can also move the clock of the process.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 static char folder[PATH_MAX];
@@ -34,6 +36,34 @@ void arm(const char *below, long number, int error, int for_good) {
 }
 
 long counted(void) { return atomic_load(&calls); }
+
+static atomic_long clock_shift;
+
+/* Move the wall clock of this process by some seconds; clocks that measure how much time passes stay as they are. */
+void shift_clock(long seconds) { atomic_store(&clock_shift, seconds); }
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (!result && clock == CLOCK_REALTIME) now->tv_sec += atomic_load(&clock_shift);
+    return result;
+}
+
+int gettimeofday(struct timeval *now, void *zone) {
+    static int (*real)(struct timeval *, void *);
+    if (!real) real = (int (*)(struct timeval *, void *))dlsym(RTLD_NEXT, "gettimeofday");
+    int result = real(now, zone);
+    if (!result) now->tv_sec += atomic_load(&clock_shift);
+    return result;
+}
+
+time_t time(time_t *also) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (also) *also = now.tv_sec;
+    return now.tv_sec;
+}
 
 static int is_below(const char *path) {
     return folder_length && path && strncmp(path, folder, folder_length) == 0;

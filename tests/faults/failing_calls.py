@@ -1,4 +1,4 @@
-"""Calls to the file system that fail in a process, by a library that is preloaded into it."""
+"""Calls to the file system that fail in a process, and a clock that moves, by a library that is preloaded into it."""
 
 import atexit
 import ctypes
@@ -57,6 +57,11 @@ def build_shim(folder: Path) -> Path:
 def preload(shim: Path) -> dict[str, str]:
     """Return the environment of a process that loads the library."""
     return {"LD_PRELOAD": " ".join([str(shim), *os.environ.get("LD_PRELOAD", "").split()])}
+
+
+def shift_clock(seconds: int) -> None:
+    """Move the wall clock of this process, which has loaded the library."""
+    ctypes.CDLL(None).shift_clock(ctypes.c_long(seconds))
 
 
 def arm(fails: FailingCall) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.faults.failing_calls import FailingCall, arm, preload
+from tests.faults.failing_calls import FailingCall, arm, preload, shift_clock
 from tests.support.repository import ROOT
 
 Program = str
@@ -79,13 +79,19 @@ class Forks:
         )
 
     def start(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], fails: FailingCall | None = None
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        fails: FailingCall | None = None,
+        clock: int = 0,
     ) -> Forked:
         """Start a command.
 
         Args:
             folder: for the files with its output.
             fails: the call that fails; the process then has to have been started with the shim.
+            clock: seconds by which its clock is moved; that needs the shim, too.
         """
         out, err = folder / "stdout", folder / "stderr"
         for path in (out, err):
@@ -96,6 +102,7 @@ class Forks:
             "out": str(out),
             "err": str(err),
             "fails": None if fails is None else fails.to_dict(),
+            "clock": clock,
         }
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(request) + "\n")
@@ -103,10 +110,15 @@ class Forks:
         return Forked(self._server, out, err)
 
     def run(
-        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], fails: FailingCall | None = None
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        environment: Mapping[str, str],
+        fails: FailingCall | None = None,
+        clock: int = 0,
     ) -> Ended:
-        """Run a command to its end."""
-        return self.start(arguments, folder, environment, fails).wait()
+        """Run a command to its end; see `start`."""
+        return self.start(arguments, folder, environment, fails, clock).wait()
 
     def __enter__(self) -> "Forks":
         return self
@@ -180,6 +192,8 @@ def _become(request: dict[str, Any]) -> None:
     sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if request["fails"] is not None:
         arm(FailingCall(**request["fails"]))
+    if request["clock"]:
+        shift_clock(request["clock"])
 
 
 if __name__ == "__main__":

@@ -1,49 +1,36 @@
-"""Load: processes that read and write one store at the same time, as people and programs do, for minutes.
+"""Load: processes that work on one store at the same time, as people and programs do, for minutes.
 
     python -m tests.faults.load STORE --seconds 600
 
-The store is made first, if it does not exist: a million pieces of knowledge, a hundred thousand calls of teachers.
+The store is made first, if it does not exist: a million pieces of knowledge, a hundred thousand calls of teachers, two
+hundred trainings. Before the load, a command answers ten thousand sessions.
 """
 
 import argparse
 import json
 import random
+import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import psutil
 
 from benchmarks.large_store import make_store
-from benchmarks.measure import resident_memory_mb
-from kdtui.workflows.knowledge.about_piece import about_piece
-from kdtui.workflows.knowledge.pieces import search_pieces
-from kdtui.workflows.knowledge.query import parse_query
-from store.calls import call_hits, call_rows, record_call, totals_by_teacher
 from store.database import open_database
-from store.knowledge import NewKnowledge, add_knowledge
-from store.runs import list_runs
-from store.sqlite import Database
+from tests.faults.load_workers import add_call, work
+from tests.support.jobs_place import make_job
+from tests.support.stores import OUTDOOR
+from tests.support.tiny import make_model
 
-PIECES, CALLS, READERS = 1_000_000, 100_000, 8
-
-_QUERIES = (
-    "tent",
-    "camera battery",
-    "format:rule lamp",
-    "status:rejected cable",
-    "support>0.2 paper",
-    "ba*",
-    "coffee tea",
-)
-
-_DATASET = "electronic"
+PIECES, CALLS, TRAININGS, READERS, SESSIONS = 1_000_000, 100_000, 200, 8, 10_000
 
 
 @dataclass(frozen=True)
@@ -64,6 +51,22 @@ class Latencies:
 
 
 @dataclass(frozen=True)
+class ManySessions:
+    """What a command needed to answer many sessions.
+
+    Attributes:
+        memory: its resident megabytes after a tenth of the answers and at the end.
+        errors: what went wrong, a sentence each.
+    """
+
+    student: str
+    answers: int
+    seconds: float
+    memory: tuple[float, float]
+    errors: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Load:
     """What a load has shown.
 
@@ -76,86 +79,28 @@ class Load:
     latencies: Sequence[Latencies]
     memory: Mapping[str, tuple[float, float]]
     damage: Sequence[str]
+    many_sessions: Sequence[ManySessions] = ()
 
 
-def _search(db: Database, chance: random.Random) -> None:
-    search_pieces(db, parse_query(chance.choice(_QUERIES)), limit=50)
-
-
-def _look_at_piece(db: Database, chance: random.Random) -> None:
-    (last,) = db.execute("SELECT max(id) FROM knowledge").fetchone()
-    # Rows can be missing; the next one is there.
-    (number,) = db.execute("SELECT min(id) FROM knowledge WHERE id >= ?", [chance.randint(1, last)]).fetchone()
-    about_piece(db, number)
-
-
-def _list_calls(db: Database, _: random.Random) -> None:
-    first = next(iter(call_hits(db)), None)
-    if first is not None:
-        call_rows(db, list(islice(first.ids, 50)))
-
-
-def _search_calls(db: Database, chance: random.Random) -> None:
-    next(iter(call_hits(db, chance.choice(("tent", "camera", "lamp")))), None)
-
-
-READS: Mapping[str, Callable[[Database, random.Random], object]] = {
-    "search knowledge": _search,
-    "show a piece": _look_at_piece,
-    "list runs": lambda db, _: list_runs(db),
-    "list calls": _list_calls,
-    "search calls": _search_calls,
-    "total calls": lambda db, _: totals_by_teacher(db),
-}
-"""What readers do in turn, each with a connection of its own, like the app."""
-
-
-def _add_pieces(db: Database, chance: random.Random) -> None:
-    pieces = [
-        NewKnowledge(f"Put tents with lamps {chance.random()}", json.dumps({"text": "x"}), support=chance.random())
-        for _ in range(20)
-    ]
-    add_knowledge(db, _DATASET, "rule", "load", pieces)
-
-
-def _add_call(db: Database, chance: random.Random) -> None:
-    record_call(
-        db,
-        key=f"{chance.getrandbits(128):032x}",
-        teacher="load",
-        step="rules",
-        request=json.dumps({"messages": [["user", "What do you see?"]]}),
-        response="Tents go with lamps.",
-        prompt_tokens=100,
-        completion_tokens=10,
-        cost=0.001,
-        seconds=1.0,
-        attempts=1,
-    )
-
-
-WRITES: Mapping[str, Callable[[Database, random.Random], object]] = {
-    "store 20 pieces": _add_pieces,
-    "store a call": _add_call,
-}
-
-
-def make(path: Path, pieces: int = PIECES, calls: int = CALLS) -> None:
+def make(path: Path, pieces: int = PIECES, calls: int = CALLS, trainings: int = TRAININGS) -> None:
     """Make the store."""
     make_store(path, pieces, pieces // 10)
     with closing(open_database(path)) as db, db.atomic():
         chance = random.Random(1)
         for _ in range(calls):
-            _add_call(db, chance)
+            add_call(db, chance)
+    for number in range(trainings):
+        make_job(path, f"training-{number}", {"exit_code": str(number % 2), "log": "step 1 of 1\n"})
 
 
 def load(path: Path, seconds: float, readers: int = READERS) -> Load:
-    """Let readers and a writer work on a store, and measure how long each of their steps takes."""
+    """Let readers, a writer, the app and followers of logs work on a store, and measure their steps."""
     context = get_context("spawn")
     results = context.SimpleQueue()
-    arguments = [("writer", 0), *((f"reader {number}", number) for number in range(1, readers + 1))]
+    kinds = ["writer", "app", "logs", *["reader"] * readers]
     workers = [
-        context.Process(target=_work, args=(name, str(path), seconds, seed, results)) for name, seed in arguments
+        context.Process(target=work, args=(kind, f"{kind} {number}", str(path), seconds, number, results))
+        for number, kind in enumerate(kinds)
     ]
     for worker in workers:
         worker.start()
@@ -163,45 +108,52 @@ def load(path: Path, seconds: float, readers: int = READERS) -> Load:
     errors: dict[str, list[str]] = defaultdict(list)
     memory = {}
     for _ in workers:
-        name, its_times, its_errors, its_memory = results.get()
-        memory[name] = its_memory
-        for work, values in its_times.items():
-            times[work] += values
-        for work, sentences in its_errors.items():
-            errors[work] += sentences
+        name, its_times, its_errors, memory[name] = results.get()
+        for step, values in its_times.items():
+            times[step] += values
+        for step, sentences in its_errors.items():
+            errors[step] += sentences
     for worker in workers:
         worker.join()
     latencies = []
-    for work, values in times.items():
-        p50, p99, longest = (float(each) for each in np.quantile(values, (0.5, 0.99, 1.0)))
-        latencies.append(Latencies(work, len(values), p50, p99, longest, errors[work]))
+    for step in times.keys() | errors.keys():
+        p50, p99, longest = (float(each) for each in np.quantile(times[step] or [0.0], (0.5, 0.99, 1.0)))
+        latencies.append(Latencies(step, len(times[step]), p50, p99, longest, errors[step]))
     with closing(open_database(path)) as db:
         damage = [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
     return Load(seconds, latencies, memory, damage)
 
 
-def _work(name: str, path: str, seconds: float, seed: int, results: "object") -> None:
-    """Repeat the steps of a reader or of the writer until the time is over."""
-    chance = random.Random(seed)
-    steps = WRITES if name == "writer" else READS
-    times: dict[str, list[float]] = {work: [] for work in steps}
-    errors: dict[str, list[str]] = {work: [] for work in steps}
-    began, early = time.monotonic(), 0.0
-    while (passed := time.monotonic() - began) < seconds:
-        if not early and passed > seconds / 10:
-            early = resident_memory_mb()
-        work = chance.choice(list(steps))
-        before = time.monotonic()
-        try:
-            with closing(open_database(Path(path))) as db:
-                steps[work](db, chance)
-        except Exception as error:
-            errors[work].append(f"{type(error).__name__}: {error}")
-        times[work].append(time.monotonic() - before)
-        if name == "writer":
-            # As fast as an answer of a teacher comes, not as fast as the disk is.
-            time.sleep(0.02)
-    results.put((name, times, errors, (early, resident_memory_mb())))  # type: ignore[attr-defined]
+def answer_many(count: int = SESSIONS) -> list[ManySessions]:
+    """Let `generate` answer many sessions: with a student without a language model, and with a tiny model."""
+    with TemporaryDirectory() as folder:
+        data, store = Path(folder) / "many.jsonl", Path(folder) / "kdtui.db"
+        demo = [json.loads(line) for line in OUTDOOR.read_text(encoding="utf-8").splitlines()]
+        ids = [f"s{number}" for number in range(count)]
+        lines = (json.dumps(demo[number % len(demo)] | {"session": each}) for number, each in enumerate(ids))
+        data.write_text("\n".join(lines), encoding="utf-8")
+        for arguments in (("data", "import", str(data), "--dataset", "many"), ("knowledge", "mine")):
+            command = [sys.executable, "-m", "kdtui", *arguments, "--db", str(store)]
+            subprocess.run(command, check=True, capture_output=True)
+        students = {"patterns": "patterns", "a tiny model": str(make_model(Path(folder) / "tiny.gguf"))}
+        return [_answer(name, student, ids, store) for name, student in students.items()]
+
+
+def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySessions:
+    command = [sys.executable, "-m", "kdtui", "generate", *ids, "--student", student, "--json", "--db", str(store)]
+    began, answers, early, late = time.monotonic(), 0, 0.0, 0.0
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        watched = psutil.Process(process.pid)
+        for _ in process.stdout:
+            answers += 1
+            if answers == len(ids) // 10:
+                early = watched.memory_info().rss / 1e6
+            if answers == len(ids):
+                late = watched.memory_info().rss / 1e6
+        errors = process.stderr.read().splitlines() if process.wait() else []
+    return ManySessions(name, answers, time.monotonic() - began, (early, late), errors)
 
 
 def main() -> int:
@@ -209,16 +161,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
     options = parser.parse_args()
+    many = answer_many(options.sessions)
     if not options.store.exists():
         make(options.store)
-    found = load(options.store, options.seconds)
+    found = replace(load(options.store, options.seconds), many_sessions=many)
     text = json.dumps(asdict(found), indent=1)
     print(text)
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")
-    return 1 if found.damage or any(each.errors for each in found.latencies) else 0
+    errors = [*(each.errors for each in found.latencies), *(each.errors for each in many)]
+    return 1 if found.damage or any(errors) else 0
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ two hours on two cores, and resumes if it is stopped. `make test` does a short v
 _KILLS = """## Commands that are killed
 
 A command gets a signal at a random moment, up to three times in a row. After each, SQLite checks the database. Then
-the command runs to its end, and its result is compared with that of an undisturbed run: the rows of all tables, or
-the files that it wrote, byte by byte. A loss is any difference, any row that was in the database before and is
+the command runs to its end, in half of the cases with a clock that was set back by a minute or by four hundred days,
+and its result is compared with that of an undisturbed run: the rows of all tables, or the files that it wrote, byte by
+byte. A loss is any difference, any row that was in the database before and is
 missing at the end, and any traceback.
 """
 
@@ -39,6 +40,22 @@ synchronizing), or all calls from that one on. The checks are the same. The comm
 succeed.
 """
 
+_ANSWERS = """## Models that fail
+
+A third of the answers of a server are failures, drawn from all the ways in which servers differ and fail: refusals,
+redirects, connections that end early, other protocols, bodies that are no completion, texts that are no answer, and
+characters that a terminal would obey. The command runs twice with them, and once without. A loss is any difference
+between the knowledge at the end and that of an undisturbed run, any question that is asked again after a good answer
+of a teacher, any traceback, and any control character in the output.
+"""
+
+_COPIES = """## A database that is copied while it is written
+
+The file of a database is copied alone, without its log, in the middle of a command. Commands that read the copy must
+show what is there or fail in one sentence, and if the copy is damaged, `kdtui doctor` must say so. (To copy a database
+that is in use, take its `-wal` file along, or let SQLite do it: `sqlite3 FILE ".backup COPY"`.)
+"""
+
 _INPUTS = """## Hostile input
 
 Valid examples are changed in up to eight places: bits, parts that are deleted, repeated or exchanged, and words that
@@ -47,21 +64,36 @@ mean something to the reader. A crash is any error that is not a sentence for th
 
 _LOAD = """## Load
 
-One process writes and eight read a database of a million pieces of knowledge and a hundred thousand calls of
-teachers, for {minutes:g} minutes on two cores. Each step opens the database, as in the app.
+For {minutes:g} minutes on two cores, one process writes and eight read a database of a million pieces of knowledge, a
+hundred thousand calls of teachers and two hundred trainings. Each step opens the database. Beside them the app goes
+from place to place, and twenty logs grow by five lines a second and are followed: a local one is read every half a
+second.
+"""
+
+
+_MANY = """## Many sessions
+
+One command `kdtui generate` answers them, with a student without a language model and with a tiny one.
 """
 
 
 def page(folder: Path) -> str:
     """Return the page for the results in a folder."""
     rows = rows_of(folder / RESULTS)
-    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in ("kills", "writes", "inputs")}
+    by_kind = {
+        kind: [row for row in rows if row["kind"] == kind]
+        for kind in ("kills", "writes", "answers", "copies", "inputs")
+    }
     parts = [
         _HEAD,
         _KILLS,
         _fault_table(by_kind["kills"]),
         _WRITES,
         _fault_table(by_kind["writes"]),
+        _ANSWERS,
+        _fault_table(by_kind["answers"]),
+        _COPIES,
+        _fault_table(by_kind["copies"]),
         _INPUTS,
         _input_table(by_kind["inputs"]),
     ]
@@ -71,6 +103,8 @@ def page(folder: Path) -> str:
             _LOAD.format(minutes=found["seconds"] / 60),
             _load_table(found["latencies"]),
             _memory(found["memory"]),
+            _MANY,
+            _many_table(found["many_sessions"]),
         ]
         parts.append(
             f"SQLite found this wrong with the database afterwards: {'; '.join(found['damage']) or 'nothing'}.\n"
@@ -129,9 +163,27 @@ def _load_table(latencies: Iterable[Mapping[str, Any]]) -> str:
     )
 
 
+def _many_table(runs: Iterable[Mapping[str, Any]]) -> str:
+    return _table(
+        ["student", "answers", "seconds", "MB after a tenth", "MB at the end", "errors"],
+        [
+            [
+                run["student"],
+                f"{run['answers']:,}",
+                f"{run['seconds']:,.0f}",
+                *(f"{each:,.0f}" for each in run["memory"]),
+                f"{len(run['errors']):,}",
+            ]
+            for run in runs
+        ],
+    )
+
+
 def _memory(memory: Mapping[str, Sequence[float]]) -> str:
-    before, after = (max(each[at] for each in memory.values()) for at in (0, 1))
-    return f"The largest process had {before:,.0f} MB after a tenth of the time, and {after:,.0f} MB at the end.\n"
+    grown = {
+        name: f"{name.partition(' ')[0]}: {early:,.0f} to {late:,.0f} MB" for name, (early, late) in memory.items()
+    }
+    return f"Memory after a tenth of the time and at the end: {'; '.join(grown[each] for each in sorted(grown))}.\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,15 +26,19 @@ from tests.faults.failing_calls import CAN_FAIL, build_shim
 from tests.faults.forks import Forks
 from tests.faults.mutations import mutated
 from tests.faults.readers import REFUSALS, readers
-from tests.faults.trials import Bench, Trial, kill_trial, write_trial
+from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_trial, write_trial
 from tests.support.fake_chat_server import serving
-from tests.support.fake_teacher import good
 from tests.support.repository import ROOT
 
 RESULTS, LOAD = "results.jsonl", "load.json"
 """Files in the folder: a line for each part of the work; and what `tests.faults.load` has shown."""
 
-_TRIALS: dict[str, Callable[[Bench, int], Trial]] = {"kills": kill_trial, "writes": write_trial}
+_TRIALS: dict[str, Callable[[Bench, int], Trial]] = {
+    "kills": kill_trial,
+    "writes": write_trial,
+    "answers": server_trial,
+    "copies": copy_trial,
+}
 
 _CHUNK = 20
 """Trials of a command that one process makes before it reports: after an interrupt, at most these are made again."""
@@ -51,7 +55,7 @@ class Part:
     """A part of the work: trials of a command, or inputs of a reader.
 
     Attributes:
-        kind: kills, writes or inputs.
+        kind: kills, writes, answers, copies or inputs.
         name: of the command or the reader.
         first: seed of its first trial.
     """
@@ -62,11 +66,17 @@ class Part:
     count: int
 
 
-def plan(first_seed: int, kills: int, writes: int, inputs: int) -> Iterator[Part]:
-    """Share the trials evenly among the commands, and the inputs among the readers."""
-    totals = {"kills": kills, "writes": writes if CAN_FAIL else 0}
-    for kind, total in totals.items():
-        for command, count in zip(COMMANDS, _shares(total, [each.weight for each in COMMANDS]), strict=True):
+def plan(first_seed: int, trials: Mapping[str, int], inputs: int) -> Iterator[Part]:
+    """Share the trials of each kind among the commands that they can disturb, and the inputs among the readers."""
+    disturbed: Mapping[str, Callable[[DisturbedCommand], bool]] = {
+        "kills": lambda _: True,
+        "writes": lambda _: CAN_FAIL,
+        "answers": lambda command: command.needs_teacher,
+        "copies": lambda command: command.writes_store,
+    }
+    for kind, total in trials.items():
+        commands = [each for each in COMMANDS if disturbed[kind](each)]
+        for command, count in zip(commands, _shares(total, [each.weight for each in commands]), strict=True):
             for done in range(0, count, _CHUNK):
                 yield Part(kind, command.name, first_seed + done, min(_CHUNK, count - done))
     every = readers()
@@ -90,9 +100,9 @@ def _disturb(part: Part) -> dict[str, Any]:
     command = _command(part.name)
     with TemporaryDirectory() as folder, serving() as serve:
         place = Path(folder)
-        shim = build_shim(place) if part.kind == "writes" else None
+        shim = build_shim(place) if CAN_FAIL else None
         with Forks(command.program, shim) as forks:
-            bench = Bench(command, place / "bench", forks, serve(good)[0] if command.needs_teacher else "")
+            bench = Bench(command, place / "bench", forks, serve)
             trials = [_TRIALS[part.kind](bench, part.first + number) for number in range(part.count)]
     return {
         "faults": Counter(trial.fault for trial in trials),
@@ -154,7 +164,7 @@ def _soak(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS
-    every = list(plan(options.seed, options.kills, options.writes, options.inputs))
+    every = list(plan(options.seed, {kind: getattr(options, kind) for kind in _TRIALS}, options.inputs))
     left, began = _parts_to_do(results, every), time.monotonic()
     print(f"seed {options.seed}: {len(every)} parts, {len(every) - len(left)} done before", file=sys.stderr)
     with ProcessPoolExecutor(options.processes) as pool, results.open("a", encoding="utf-8") as file:
@@ -184,10 +194,12 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the results")
     parser.add_argument("--kills", type=int, default=1_000)
     parser.add_argument("--writes", type=int, default=1_000)
+    parser.add_argument("--answers", type=int, default=200)
+    parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each command")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--trial", choices=["kills", "writes", "inputs"], help="repeat only one trial")
+    parser.add_argument("--trial", choices=[*_TRIALS, "inputs"], help="repeat only one trial")
     parser.add_argument("--command", help="the command or the reader of that trial")
     options = parser.parse_args()
     return _one(options) if options.trial else _soak(options)

@@ -7,7 +7,7 @@ The seeds are new each day, and a failure names its seed. `python -m tests.fault
 import errno
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -22,9 +22,8 @@ from tests.faults.failing_calls import CAN_FAIL, FailingCall, build_shim
 from tests.faults.forks import Forks
 from tests.faults.mutations import mutated
 from tests.faults.readers import REFUSALS, Reader, readers
-from tests.faults.trials import Bench, Trial, kill_trial, write_trial
+from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_trial, write_trial
 from tests.support.fake_chat_server import Serve
-from tests.support.fake_teacher import good
 
 TODAY = date.today().toordinal()
 
@@ -43,9 +42,15 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
         yield started
 
 
-def make_bench(name: str, folder: Path, forks: Forks) -> Bench:
-    [command] = [each for each in COMMANDS if each.name == name]
-    return Bench(command, folder / "bench", forks)
+@pytest.fixture
+def make_bench(forks: Forks, serve: Serve, tmp_path: Path) -> Callable[[str], Bench]:
+    """A function that makes the bench of a command."""
+
+    def make(name: str) -> Bench:
+        [command] = [each for each in COMMANDS if each.name == name]
+        return Bench(command, tmp_path / "bench", forks, serve)
+
+    return make
 
 
 def check(trial: Trial) -> None:
@@ -56,9 +61,13 @@ def check(trial: Trial) -> None:
 def test_a_disturbed_command_finishes_when_it_is_run_again(
     command: DisturbedCommand, forks: Forks, tmp_path: Path, serve: Serve
 ) -> None:
-    bench = Bench(command, tmp_path / "bench", forks, serve(good)[0] if command.needs_teacher else "")
+    bench = Bench(command, tmp_path / "bench", forks, serve)
     for number in range(2):
         check(kill_trial(bench, TODAY * 100 + number))
+        if command.needs_teacher:
+            check(server_trial(bench, TODAY * 100 + number))
+        if command.writes_store:
+            check(copy_trial(bench, TODAY * 100 + number))
         if CAN_FAIL:
             check(write_trial(bench, TODAY * 100 + number))
 
@@ -85,8 +94,8 @@ def test_the_examples_are_accepted(reader: Reader) -> None:
 # The checks find what they look for.
 
 
-def test_rows_that_are_lost_or_doubled_are_found(tmp_path: Path, forks: Forks) -> None:
-    bench = make_bench("mine", tmp_path, forks)
+def test_rows_that_are_lost_or_doubled_are_found(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("mine")
     site = bench.copy()
     bench.run(site, bench.command.arguments(site))
     before = contents(site.store)
@@ -101,8 +110,8 @@ def test_rows_that_are_lost_or_doubled_are_found(tmp_path: Path, forks: Forks) -
 
 
 @needs_shim
-def test_a_failing_call_fails_the_command(tmp_path: Path, forks: Forks) -> None:
-    bench = make_bench("import", tmp_path, forks)
+def test_a_failing_call_fails_the_command(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("import")
     site = bench.copy()
     ended = bench.run(site, bench.command.arguments(site), FailingCall(str(site.folder), 1, lasts=True))
     assert ended.code == 1
@@ -111,8 +120,8 @@ def test_a_failing_call_fails_the_command(tmp_path: Path, forks: Forks) -> None:
 
 @needs_shim
 @pytest.mark.parametrize("command", ["import", "mine"], ids=["a new database", "an existing one"])
-def test_a_file_system_without_locks_is_named(tmp_path: Path, forks: Forks, command: str) -> None:
-    bench = make_bench(command, tmp_path, forks)
+def test_a_file_system_without_locks_is_named(make_bench: Callable[[str], Bench], command: str) -> None:
+    bench = make_bench(command)
     site = bench.copy()
     fails = FailingCall(str(site.folder), 1, errno.ENOLCK, lasts=True)
     ended = bench.run(site, bench.command.arguments(site), fails)

@@ -11,11 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.commands import DisturbedCommand, Site
-from tests.faults.contents import contents, damage, differences, lost, work_done
+from tests.faults.contents import Contents, contents, damage, differences, lost, pieces, work_done
 from tests.faults.failing_calls import ERRORS, FailingCall
 from tests.faults.forks import Ended, Forks
+from tests.faults.moody_server import MoodyServer
+from tests.support.fake_chat_server import Serve
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+_LOOKS = (("data", "ls"), ("knowledge", "ls"), ("run", "ls"), ("doctor",))
+"""Commands that read a database."""
 
 _OF_TRAINERS = SIGNALS[:2]
 """A trainer has a session of its own, so that no terminal interrupts it."""
@@ -26,10 +31,12 @@ class Undisturbed:
     """A run without faults.
 
     Attributes:
+        pieces: the knowledge in the store afterwards.
         calls: the number of calls to the file system that can fail.
     """
 
     result: object
+    pieces: Contents
     seconds: float
     calls: int
 
@@ -49,10 +56,16 @@ class Trial:
 
 
 class Bench:
-    """The site of one command, of which each trial gets a copy, and the process that runs it."""
+    """The site of one command, of which each trial gets a copy, and the process that runs it.
 
-    def __init__(self, command: DisturbedCommand, folder: Path, forks: Forks, teacher: str = "") -> None:
-        self.command, self.forks, self._folder, self._teacher = command, forks, folder, teacher
+    Attributes:
+        server: the model that the command asks, if it asks one.
+    """
+
+    def __init__(self, command: DisturbedCommand, folder: Path, forks: Forks, serve: Serve) -> None:
+        self.command, self.forks, self._folder = command, forks, folder
+        self.server = MoodyServer()
+        self._teacher = serve(self.server.reply)[0] if command.needs_teacher else ""
         self._template = folder / "template"
         folder.mkdir(parents=True)
         site = self._site()
@@ -72,9 +85,9 @@ class Bench:
         shutil.copytree(self._template, site.folder)
         return site
 
-    def run(self, site: Site, arguments: Sequence[str], fails: FailingCall | None = None) -> Ended:
-        """Run a command to its end."""
-        return self.forks.run(arguments, self._folder, site.environment, fails)
+    def run(self, site: Site, arguments: Sequence[str], fails: FailingCall | None = None, clock: int = 0) -> Ended:
+        """Run a command to its end; see `Forks.start`."""
+        return self.forks.run(arguments, self._folder, site.environment, fails, clock)
 
     def _run_undisturbed(self) -> Undisturbed:
         site = self.copy()
@@ -83,7 +96,8 @@ class Bench:
         seconds = time.monotonic() - began
         assert ended.code == 0, ended.err
         result = self.command.result(site, ended)
-        return Undisturbed(result, seconds, self._count_calls() if self.forks.can_fail else 0)
+        known = pieces(site.store)
+        return Undisturbed(result, known, seconds, self._count_calls() if self.forks.can_fail else 0)
 
     def _count_calls(self) -> int:
         site, counted = self.copy(), self._folder / "calls"
@@ -93,7 +107,7 @@ class Bench:
 
 
 def kill_trial(bench: Bench, seed: int) -> Trial:
-    """End a command by signals at random moments, up to three times, and then let it finish."""
+    """End a command by signals at random moments, up to three times, and then let it finish, with a clock set back."""
     chance = random.Random(f"{bench.command.name} {seed}")
     site, losses, told = bench.copy(), [], []
     arguments = bench.command.arguments(site)
@@ -108,7 +122,10 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
         losses += _wrong_end(ended, number)
         losses += [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
         arguments = bench.command.again(site)
-    return Trial(bench.command.name, "+".join(told), seed, [*losses, *_finish(bench, site)])
+    clock = chance.choice((0, 0, -60, -400 * 86_400)) if bench.forks.can_fail else 0
+    if clock:
+        told.append("clock set back")
+    return Trial(bench.command.name, "+".join(told), seed, [*losses, *_finish(bench, site, clock)])
 
 
 def write_trial(bench: Bench, seed: int) -> Trial:
@@ -125,10 +142,64 @@ def write_trial(bench: Bench, seed: int) -> Trial:
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
 
 
-def _finish(bench: Bench, site: Site) -> list[str]:
-    """Run the command to its end, and compare the result."""
+def copy_trial(bench: Bench, seed: int) -> Trial:
+    """Copy the file of a database alone, without its log, while a command writes it, and read the copy."""
+    chance = random.Random(f"{bench.command.name} {seed}")
+    site = bench.copy()
+    copy = site.folder / "copy.db"
+    forked = bench.forks.start(bench.command.arguments(site), site.folder.parent, site.environment)
+    time.sleep(chance.uniform(0, bench.undisturbed.seconds))
+    forked.send(signal.SIGSTOP)
+    if site.store.exists():
+        shutil.copy(site.store, copy)
+    forked.send(signal.SIGCONT)
+    ended = forked.wait()
+    losses = [] if ended.code == 0 else [f"it ended with {ended.code}: {ended.err[-500:]}"]
+    if copy.exists():
+        is_damaged = bool(damage(copy))
+        looked = [bench.run(site, (*each, "--db", str(copy))) for each in _LOOKS]
+        losses += [each for end in looked for each in _wrong_failure(end)]
+        if is_damaged and " is damaged (" not in looked[-1].out:
+            losses.append("doctor does not find the damage of the copy")
+    return Trial(bench.command.name, "a copy of the file alone", seed, losses)
+
+
+def server_trial(bench: Bench, seed: int) -> Trial:
+    """Let a third of a model's answers be failures in two runs of a command, and none in a third run."""
+    command, server, site = bench.command, bench.server, bench.copy()
+    losses: list[str] = []
+    server.forget()
+    for moods, arguments in ((seed, command.arguments), (seed + 1, command.retry), (None, command.retry)):
+        server.seed = moods
+        before = _lasting(site)
+        ended = bench.run(site, arguments(site))
+        losses += [*_wrong_failure(ended), *_controls(ended), *damage(site.store)]
+        losses += lost(before, _lasting(site))
+    if ended.code != 0:
+        losses.append(f"it does not finish after the failures: {ended.err.strip()[-500:]}")
+    losses += differences(pieces(site.store), bench.undisturbed.pieces)
+    repeated = [question for question, times in server.answered.items() if times > 1]
+    if repeated and command.keeps_answers:
+        losses.append(f"{len(repeated)} questions were asked again after a good answer: {repeated[0][:300]}")
+    return Trial(command.name, "failing answers", seed, losses)
+
+
+def _lasting(site: Site) -> Contents:
+    """Return what a repeated call does not change. It replaces the failed one, also as the source of pieces."""
+    without_calls = {table: rows for table, rows in contents(site.store).items() if table != "calls"}
+    return {**without_calls, **pieces(site.store)}
+
+
+def _controls(ended: Ended) -> list[str]:
+    """Return which control characters of an answer reached the output."""
+    found = {each for each in ended.out + ended.err if not each.isprintable() and each not in "\n\r\t"}
+    return [f"the output contains {sorted(found)!r}"] if found else []
+
+
+def _finish(bench: Bench, site: Site, clock: int = 0) -> list[str]:
+    """Run the command to its end, with its clock moved by some seconds, and compare the result."""
     command, before, done = bench.command, contents(site.store), work_done(site.store)
-    ended = bench.run(site, command.again(site))
+    ended = bench.run(site, command.again(site), clock=clock)
     if ended.code != 0 and not (command.refusal and command.refusal in ended.err):
         return [f"it does not finish after the fault: {ended.err.strip()[-500:]}"]
     result, expected = command.result(site, ended), bench.undisturbed.result

@@ -1,0 +1,272 @@
+"""What processes do to one store at the same time: read, write, use the app, follow logs. Each measures its steps."""
+
+import asyncio
+import json
+import os
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from itertools import islice
+from pathlib import Path
+from threading import Thread
+from typing import Any, Protocol
+
+from benchmarks.measure import resident_memory_mb
+from kdtui.tui.app import KdtuiApp
+from kdtui.tui.memory import Memory
+from kdtui.tui.places.knowledge.screen import KnowledgeScreen
+from kdtui.workflows.async_events import Interrupt, Interrupted
+from kdtui.workflows.job_state import known_jobs
+from kdtui.workflows.knowledge.about_piece import about_piece
+from kdtui.workflows.knowledge.pieces import search_pieces
+from kdtui.workflows.knowledge.query import parse_query
+from kdtui.workflows.training.watch import LogRead, Watch
+from models.sft.job_files import LOG, PID, identity
+from store.calls import call_hits, call_rows, record_call, totals_by_teacher
+from store.database import open_database
+from store.knowledge import NewKnowledge, add_knowledge
+from store.records import TrainingSettings
+from store.runs import list_runs
+from store.sqlite import Database
+from tests.support.acting import act, rest
+from tests.support.jobs_place import make_job
+
+FOLLOWED = 20
+"""Trainings whose logs grow and are followed."""
+
+_LINES_PER_SECOND = 5
+"""Of each of these logs."""
+
+_QUERIES = (
+    "tent",
+    "camera battery",
+    "format:rule lamp",
+    "status:rejected cable",
+    "support>0.2 paper",
+    "ba*",
+    "coffee tea",
+)
+
+_DATASET = "electronic"
+
+
+class Record:
+    """How long each kind of work of one process takes, what goes wrong, and how much memory it has.
+
+    Attributes:
+        times: seconds of each kind of work.
+        memory: resident megabytes after a tenth of the time, and now.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.times: dict[str, list[float]] = defaultdict(list)
+        self.errors: dict[str, list[str]] = defaultdict(list)
+        self._seconds, self._began, self._early = seconds, time.monotonic(), 0.0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is time left."""
+        passed = time.monotonic() - self._began
+        if not self._early and passed > self._seconds / 10:
+            self._early = resident_memory_mb()
+        return passed < self._seconds
+
+    @property
+    def memory(self) -> tuple[float, float]:
+        return self._early, resident_memory_mb()
+
+    @contextmanager
+    def step(self, work: str) -> Iterator[None]:
+        """Measure a step; an error in it is kept, and the next step follows."""
+        began = time.monotonic()
+        try:
+            yield
+        except Exception as error:
+            self.errors[work].append(f"{type(error).__name__}: {error}")
+        self.times[work].append(time.monotonic() - began)
+
+
+class Worker(Protocol):
+    """Works on the store until the time of its record is over."""
+
+    def __call__(self, path: Path, record: Record, chance: random.Random) -> None: ...
+
+
+# Readers and a writer, each step with a connection of its own, like the app.
+
+
+def _search(db: Database, chance: random.Random) -> None:
+    search_pieces(db, parse_query(chance.choice(_QUERIES)), limit=50)
+
+
+def _look_at_piece(db: Database, chance: random.Random) -> None:
+    (last,) = db.execute("SELECT max(id) FROM knowledge").fetchone()
+    # Rows can be missing; the next one is there.
+    (number,) = db.execute("SELECT min(id) FROM knowledge WHERE id >= ?", [chance.randint(1, last)]).fetchone()
+    about_piece(db, number)
+
+
+def _list_calls(db: Database, _: random.Random) -> None:
+    first = next(iter(call_hits(db)), None)
+    if first is not None:
+        call_rows(db, list(islice(first.ids, 50)))
+
+
+def _search_calls(db: Database, chance: random.Random) -> None:
+    next(iter(call_hits(db, chance.choice(("tent", "camera", "lamp")))), None)
+
+
+_READS: Mapping[str, Callable[[Database, random.Random], object]] = {
+    "search knowledge": _search,
+    "show a piece": _look_at_piece,
+    "list runs": lambda db, _: list_runs(db),
+    "list calls": _list_calls,
+    "search calls": _search_calls,
+    "total calls": lambda db, _: totals_by_teacher(db),
+    "list trainings": lambda db, _: known_jobs(db),
+}
+
+
+def add_pieces(db: Database, chance: random.Random) -> None:
+    """Store twenty pieces."""
+    pieces = [
+        NewKnowledge(f"Put tents with lamps {chance.random()}", json.dumps({"text": "x"}), support=chance.random())
+        for _ in range(20)
+    ]
+    add_knowledge(db, _DATASET, "rule", "load", pieces)
+
+
+def add_call(db: Database, chance: random.Random) -> None:
+    """Store a call of a teacher."""
+    record_call(
+        db,
+        key=f"{chance.getrandbits(128):032x}",
+        teacher="load",
+        step="rules",
+        request=json.dumps({"messages": [["user", "What do you see?"]]}),
+        response="Tents go with lamps.",
+        prompt_tokens=100,
+        completion_tokens=10,
+        cost=0.001,
+        seconds=1.0,
+        attempts=1,
+    )
+
+
+_WRITES: Mapping[str, Callable[[Database, random.Random], object]] = {
+    "store 20 pieces": add_pieces,
+    "store a call": add_call,
+}
+
+
+def read(path: Path, record: Record, chance: random.Random) -> None:
+    """Read in all ways, in random order."""
+    while record.goes_on:
+        work = chance.choice(list(_READS))
+        with record.step(work), closing(open_database(path)) as db:
+            _READS[work](db, chance)
+
+
+def write(path: Path, record: Record, chance: random.Random) -> None:
+    """Write as fast as answers of a teacher come, not as fast as the disk is."""
+    while record.goes_on:
+        work = chance.choice(list(_WRITES))
+        with record.step(work), closing(open_database(path)) as db:
+            _WRITES[work](db, chance)
+        time.sleep(0.02)
+
+
+# The app.
+
+
+def use_app(path: Path, record: Record, chance: random.Random) -> None:
+    """Go from place to place in the app, move and search there, and measure what a user waits for."""
+    asyncio.run(_use_app(path, record, chance))
+
+
+async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
+    app = KdtuiApp(path, memory=Memory(None, path))
+    async with app.run_test(size=(120, 40)) as pilot:
+        watching = asyncio.ensure_future(_watch_loop(record))
+        while record.goes_on:
+            place = chance.choice(("knowledge", "samples", "runs", "jobs", "distill", "models", "studies"))
+            with record.step("app: open a place until it is painted"):
+                await act(pilot, f"app.{place}")
+            for _ in range(chance.randint(1, 5)):
+                with record.step("app: a key until it is painted"):
+                    await pilot.press(chance.choice(("down", "up", "pagedown", "home")))
+                    await rest(pilot)
+            if isinstance(app.screen, KnowledgeScreen):
+                with record.step("app: search until the rows are painted"):
+                    await pilot.press("slash", *chance.choice(("tent", "lamp", "coffee")), "enter")
+                    while not all(worker.is_finished for worker in app.workers):
+                        await asyncio.sleep(0.005)
+                    await rest(pilot)
+                await pilot.press("escape")
+            for notice in app._notifications:
+                if notice.severity == "error":
+                    record.errors["app: open a place until it is painted"].append(notice.message)
+            app.clear_notifications()
+        watching.cancel()
+
+
+async def _watch_loop(record: Record) -> None:
+    """Measure how long a key has to wait until the event loop is free."""
+    while True:
+        began = time.monotonic()
+        await asyncio.sleep(0.01)
+        record.times["app: a key waits for the event loop"].append(max(0.0, time.monotonic() - began - 0.01))
+
+
+# Logs that grow and are followed.
+
+
+def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
+    """Let the logs of trainings grow, follow them all at once, and measure when a line arrives."""
+    process = json.dumps(identity(os.getpid()))
+    names = [f"followed-{chance.getrandbits(32):08x}" for _ in range(FOLLOWED)]
+    logs = [make_job(path, name, {PID: process, LOG: ""}, TrainingSettings((_DATASET,))) / LOG for name in names]
+    interrupts = [Interrupt() for _ in names]
+    followers = [
+        Thread(target=_follow, args=(path, name, record, interrupt))
+        for name, interrupt in zip(names, interrupts, strict=True)
+    ]
+    for follower in followers:
+        follower.start()
+    while record.goes_on:
+        for log in logs:
+            with log.open("a") as file:
+                file.write(f"{time.monotonic()}\n")
+        time.sleep(1 / _LINES_PER_SECOND)
+    for interrupt in interrupts:
+        interrupt.set()
+    for follower in followers:
+        follower.join()
+
+
+def _follow(path: Path, name: str, record: Record, interrupt: Interrupt) -> None:
+    work = "follow a log: from a line to its arrival"
+    try:
+        with closing(open_database(path)) as db, interrupt.in_force():
+            for event in Watch(name).events(db):
+                if isinstance(event, LogRead):
+                    now = time.monotonic()
+                    record.times[work] += [now - float(line) for line in event.data.split()]
+    except Interrupted:
+        return
+    except Exception as error:
+        record.errors[work].append(f"{type(error).__name__}: {error}")
+
+
+WORKERS: Mapping[str, Worker] = {"reader": read, "writer": write, "app": use_app, "logs": follow_logs}
+
+
+def work(kind: str, name: str, path: str, seconds: float, seed: int, results: Any) -> None:
+    """Run a worker in this process, and put what it measured into a queue."""
+    record = Record(seconds)
+    with record.step(f"{kind}: end in order"):
+        WORKERS[kind](Path(path), record, random.Random(seed))
+    del record.times[f"{kind}: end in order"]
+    results.put((name, dict(record.times), dict(record.errors), record.memory))
