@@ -12,7 +12,7 @@ endif
 # Tests start many processes; each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test format snapshots soak clean
+.PHONY: demo test format snapshots soak audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kdtui demo
@@ -38,6 +38,10 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.load soak/load.db --output soak/load.json
 	$(BIN)/python -m tests.faults.page soak
 
+# Look up the pinned packages in the database of known vulnerabilities, which needs the network.
+audit: $(VENV)-audit/.installed
+	$(VENV)-audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -50,5 +54,11 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(VENV)/.installed $@
 
+# An environment of its own: its dependencies are not those of the program.
+$(VENV)-audit/.installed:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/pip install --disable-pip-version-check pip-audit
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-audit
