@@ -40,7 +40,7 @@ soak: $(VENV)/.installed-dev
 
 # Look up the pinned packages in the database of known vulnerabilities, which needs the network.
 audit: $(VENV)-audit/.installed
-	$(VENV)-audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip
+	$(VENV)-audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
