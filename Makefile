@@ -34,6 +34,7 @@ snapshots: $(VENV)/.installed-dev
 
 # Faults, hostile input and load, in up to two hours. Stopped, it resumes.
 soak: $(VENV)/.installed-dev
+	$(BIN)/pip install --disable-pip-version-check atheris || echo "without inputs guided by coverage"
 	$(BIN)/python -m tests.faults.soak --folder soak
 	$(BIN)/python -m tests.faults.load soak/load.db --output soak/load.json
 	$(BIN)/python -m tests.faults.page soak

@@ -62,6 +62,11 @@ Valid examples are changed in up to eight places: bits, parts that are deleted, 
 mean something to the reader. A crash is any error that is not a sentence for the user.
 """
 
+_GUIDED = """Beside these, libFuzzer keeps inputs that reach new code, and changes them further, {seconds} seconds for
+each reader (with [atheris](https://github.com/google/atheris), where it installs). An input that takes more than ten
+seconds is also a crash.
+"""
+
 _LOAD = """## Load
 
 For {minutes:g} minutes on two cores, one process writes and eight read a database of a million pieces of knowledge, a
@@ -80,10 +85,8 @@ One command `kdtui generate` answers them, with a student without a language mod
 def page(folder: Path) -> str:
     """Return the page for the results in a folder."""
     rows = rows_of(folder / RESULTS)
-    by_kind = {
-        kind: [row for row in rows if row["kind"] == kind]
-        for kind in ("kills", "writes", "answers", "copies", "inputs")
-    }
+    kinds = ("kills", "writes", "answers", "copies", "inputs", "guided")
+    by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
     parts = [
         _HEAD,
         _KILLS,
@@ -97,6 +100,8 @@ def page(folder: Path) -> str:
         _INPUTS,
         _input_table(by_kind["inputs"]),
     ]
+    if guided := by_kind["guided"]:
+        parts += [_GUIDED.format(seconds=guided[0]["count"]), _guided_table(guided)]
     if (folder / LOAD).exists():
         found = json.loads((folder / LOAD).read_text(encoding="utf-8"))
         parts += [
@@ -146,6 +151,12 @@ def _input_table(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     totals = [f"{sum(found[each] for found in counts.values()):,}" for each in names]
     return _table(["input", *names, "slowest"], [*sorted(lines), ["**all**", *totals, ""]])
+
+
+def _guided_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = [[row["name"], f"{row['faults']['tried']:,}", f"{len(row['losses']):,}"] for row in rows]
+    tried, crashes = sum(row["faults"]["tried"] for row in rows), sum(len(row["losses"]) for row in rows)
+    return _table(["input", "tried", "crashes"], [*sorted(lines), ["**all**", f"{tried:,}", f"{crashes:,}"]])
 
 
 def _load_table(latencies: Iterable[Mapping[str, Any]]) -> str:

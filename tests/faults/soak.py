@@ -24,14 +24,15 @@ from typing import Any
 from tests.faults.commands import COMMANDS, DisturbedCommand
 from tests.faults.failing_calls import CAN_FAIL, build_shim
 from tests.faults.forks import Forks
+from tests.faults.guided import CAN_GUIDE, guide
 from tests.faults.mutations import mutated
 from tests.faults.readers import REFUSALS, readers
 from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_trial, write_trial
 from tests.support.fake_chat_server import serving
 from tests.support.repository import ROOT
 
-RESULTS, LOAD = "results.jsonl", "load.json"
-"""Files in the folder: a line for each part of the work; and what `tests.faults.load` has shown."""
+RESULTS, LOAD, CORPUS = "results.jsonl", "load.json", "corpus"
+"""In the folder: a line for each part of the work; what `tests.faults.load` has shown; and guided inputs."""
 
 _TRIALS: dict[str, Callable[[Bench, int], Trial]] = {
     "kills": kill_trial,
@@ -55,9 +56,10 @@ class Part:
     """A part of the work: trials of a command, or inputs of a reader.
 
     Attributes:
-        kind: kills, writes, answers, copies or inputs.
+        kind: kills, writes, answers, copies, inputs or guided.
         name: of the command or the reader.
         first: seed of its first trial.
+        count: trials, or seconds of guided inputs.
     """
 
     kind: str
@@ -66,8 +68,12 @@ class Part:
     count: int
 
 
-def plan(first_seed: int, trials: Mapping[str, int], inputs: int) -> Iterator[Part]:
-    """Share the trials of each kind among the commands that they can disturb, and the inputs among the readers."""
+def plan(first_seed: int, trials: Mapping[str, int], inputs: int, guided: int) -> Iterator[Part]:
+    """Share the trials of each kind among the commands that they can disturb, and the inputs among the readers.
+
+    Args:
+        guided: seconds of guided inputs for each reader.
+    """
     disturbed: Mapping[str, Callable[[DisturbedCommand], bool]] = {
         "kills": lambda _: True,
         "writes": lambda _: CAN_FAIL,
@@ -83,16 +89,26 @@ def plan(first_seed: int, trials: Mapping[str, int], inputs: int) -> Iterator[Pa
     for reader, count in zip(every, _shares(inputs, [each.weight for each in every]), strict=True):
         for done in range(0, count, _INPUTS):
             yield Part("inputs", reader.name, first_seed + done, min(_INPUTS, count - done))
+    if CAN_GUIDE and guided:
+        for reader in every:
+            yield Part("guided", reader.name, first_seed, guided)
 
 
 def _shares(total: int, weights: Sequence[float]) -> list[int]:
     return [round(total * weight / sum(weights)) for weight in weights]
 
 
-def run_part(part: Part) -> dict[str, Any]:
-    """Do a part of the work, and return its result: the numbers of trials, and what was lost."""
+def run_part(part: Part, folder: Path) -> dict[str, Any]:
+    """Do a part of the work, and return its result: the numbers of trials, and what was lost.
+
+    Args:
+        folder: keeps the inputs that were guided to new code.
+    """
     began = time.monotonic()
-    result = _try_inputs(part) if part.kind == "inputs" else _disturb(part)
+    if part.kind == "guided":
+        result = guide(part.name, folder / CORPUS / part.name.replace(" ", "-"), part.count, part.first)
+    else:
+        result = _try_inputs(part) if part.kind == "inputs" else _disturb(part)
     return {**asdict(part), **result, "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -164,11 +180,11 @@ def _soak(options: argparse.Namespace) -> int:
     folder: Path = options.folder
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS
-    every = list(plan(options.seed, {kind: getattr(options, kind) for kind in _TRIALS}, options.inputs))
+    every = list(plan(options.seed, {kind: getattr(options, kind) for kind in _TRIALS}, options.inputs, options.guided))
     left, began = _parts_to_do(results, every), time.monotonic()
     print(f"seed {options.seed}: {len(every)} parts, {len(every) - len(left)} done before", file=sys.stderr)
     with ProcessPoolExecutor(options.processes) as pool, results.open("a", encoding="utf-8") as file:
-        for number, future in enumerate(as_completed(pool.submit(run_part, part) for part in left), start=1):
+        for number, future in enumerate(as_completed(pool.submit(run_part, part, folder) for part in left), start=1):
             row = {**future.result(), "version": version()}
             file.write(json.dumps(row) + "\n")
             file.flush()
@@ -183,7 +199,7 @@ def _soak(options: argparse.Namespace) -> int:
 
 
 def _one(options: argparse.Namespace) -> int:
-    result = run_part(Part(options.trial, options.command, options.seed, 1))
+    result = run_part(Part(options.trial, options.command, options.seed, 1), options.folder)
     print(json.dumps(result, indent=1))
     return 1 if result["losses"] else 0
 
@@ -197,6 +213,7 @@ def main() -> int:
     parser.add_argument("--answers", type=int, default=200)
     parser.add_argument("--copies", type=int, default=200)
     parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--guided", type=int, default=60, help="seconds of inputs guided by coverage, for each reader")
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each command")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--trial", choices=[*_TRIALS, "inputs"], help="repeat only one trial")
