@@ -1,16 +1,26 @@
-"""Event loops for synchronous code."""
+"""Event loops for synchronous code.
+
+An interrupt waits until a loop is complete: asyncio prints a traceback when it deletes half of one.
+"""
 
 import asyncio
 
 from models.interrupts import delayed_interrupts
 
 
-def new_event_loop() -> asyncio.Runner:
-    """Return a runner with an event loop, to be closed by the caller.
-
-    An interrupt waits until the loop is complete: asyncio prints a traceback when it deletes an incomplete one.
-    """
+def new_loop() -> asyncio.AbstractEventLoop:
+    """Return an event loop, to be closed by the caller."""
     with delayed_interrupts():
-        runner = asyncio.Runner()
-        runner.get_loop()
+        return asyncio.new_event_loop()
+
+
+def new_runner() -> asyncio.Runner:
+    """Return a runner with an event loop, to be closed by the caller."""
+    runner = asyncio.Runner()
+    try:
+        with delayed_interrupts():
+            runner.get_loop()
+    except BaseException:
+        runner.close()
+        raise
     return runner

@@ -1,4 +1,4 @@
-"""Delay interrupts until a step is complete."""
+"""The signals that interrupt a program, and how to delay them until a step is complete."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+INTERRUPTS = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+"""The signals that ask a program to end, as far as this system has them."""
 
 
 @contextmanager
 def delayed_interrupts(notice: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Delay ctrl+c, SIGTERM and SIGHUP until the end of the block. Python handles them in the main thread only.
+    """Delay interrupts until the end of the block. Python handles them in the main thread only.
+
+    Of several, only the first is delivered: the others ask for the same.
 
     Args:
         notice: is called at once when an interrupt comes.
@@ -25,7 +30,7 @@ def delayed_interrupts(notice: Callable[[], object] = lambda: None) -> Iterator[
         received.append((number, frame))
         notice()
 
-    before = {number: handler for number in _SIGNALS if callable(handler := signal.getsignal(number))}
+    before = {number: handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
     for number in before:
         signal.signal(number, receive)
     try:
@@ -33,5 +38,5 @@ def delayed_interrupts(notice: Callable[[], object] = lambda: None) -> Iterator[
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for number, frame in received[:1]:
-            before[signal.Signals(number)](number, frame)
+        for first, frame in received[:1]:
+            before[signal.Signals(first)](first, frame)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
+from models.interrupts import INTERRUPTS
+
 
 @contextmanager
 def signals_as_interrupts() -> Iterator[None]:
@@ -29,9 +31,8 @@ def signals_as_interrupts() -> Iterator[None]:
             # The parent let ctrl+c be ignored, as shells do for programs in the background.
             raise KeyboardInterrupt
 
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    # The parent may have set a signal to be ignored, as nohup does.
-    before = {number: signal.getsignal(number) for number in numbers if signal.getsignal(number) is signal.SIG_DFL}
+    # The parent may have set a signal to be ignored, as nohup does. SIGINT has a handler of Python.
+    before = {number: signal.SIG_DFL for number in INTERRUPTS if signal.getsignal(number) is signal.SIG_DFL}
     for number in before:
         signal.signal(number, interrupt)
     try:

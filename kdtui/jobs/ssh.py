@@ -175,7 +175,8 @@ class SshTransport:
         with suppress(ProcessLookupError):
             master.terminate()
         try:
-            await asyncio.wait_for(master.wait(), 5)
+            async with asyncio.timeout(5):
+                await master.wait()
         except TimeoutError:
             master.kill()
             await master.wait()
@@ -205,7 +206,8 @@ class SshTransport:
         if self._master is not None:
             with suppress(TimeoutError):
                 # The master notices a moment later.
-                await asyncio.wait_for(self._master.wait(), 1)
+                async with asyncio.timeout(1):
+                    await self._master.wait()
                 is_lost = True
         if not command.out.has_begun and (command.code != _SSH_FAILED or (command.out.before.size and not is_lost)):
             return TransportError(
@@ -252,7 +254,8 @@ class SshTransport:
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            return await asyncio.wait_for(check.wait(), _ASKS) == 0
+            async with asyncio.timeout(_ASKS):
+                return await check.wait() == 0
         except TimeoutError:
             return False
         finally:

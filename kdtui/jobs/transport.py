@@ -146,7 +146,8 @@ async def run_command(
                 beat.watch(_read(process.stderr, err, errors.add, beat)),
             )
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _ENDS)
+                async with asyncio.timeout(_ENDS):
+                    await process.wait()
         except (TimeoutError, EndlessOutput) as problem:
             raise _given_up(transport, out, err, problem, timeout) from None
         finally:
@@ -188,7 +189,8 @@ async def stream_command(
                 while True:
                     left = timeout if out.has_begun else max(0.0, limit - asyncio.get_running_loop().time())
                     try:
-                        await asyncio.wait_for(_readable(reading), left)
+                        async with asyncio.timeout(left):
+                            await _readable(reading)
                         chunk = reading.read(_PIPE)
                         body = out.take(chunk)
                     except (TimeoutError, EndlessOutput) as problem:
@@ -198,7 +200,8 @@ async def stream_command(
                     if out.code is not None:
                         with suppress(TimeoutError):
                             # It ends by itself. If it is killed at that moment, asyncio prints a warning to the screen.
-                            await asyncio.wait_for(process.wait(), _ENDS)
+                            async with asyncio.timeout(_ENDS):
+                                await process.wait()
                         return
                     if not chunk:
                         if rest := out.rest():
@@ -207,13 +210,16 @@ async def stream_command(
                         if errors.done() and isinstance(end := errors.exception(), EndlessOutput):
                             raise _given_up(transport, out, err, end, timeout)
                         with suppress(TimeoutError):
-                            await asyncio.wait_for(process.wait(), _ENDS)
+                            async with asyncio.timeout(_ENDS):
+                                await process.wait()
                         raise await transport.lost(Unfinished(process.returncode, out, err, kept.end))
             finally:
                 errors.cancel()
-                with suppress(asyncio.CancelledError, EndlessOutput):
-                    await errors
-                await _end(process)
+                try:
+                    # How it ended does not matter here, but a cancellation of this task does.
+                    await asyncio.gather(errors, return_exceptions=True)
+                finally:
+                    await _end(process)
 
 
 def _given_up(

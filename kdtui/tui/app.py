@@ -53,6 +53,8 @@ from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, THEME_NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
+from models.event_loop import new_loop
+from models.interrupts import INTERRUPTS
 from store.location import database_exists
 from store.records import RunSettings
 
@@ -421,11 +423,10 @@ def run_app(database: Path) -> int:
         os.environ.pop(name, None)
     app = KdtuiApp(database, config=config, memory=Memory(memory_path(), database))
     app.call_later(idle_gc.collect_at_rest, app)
-    loop = asyncio.new_event_loop()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
+    loop = new_loop()
+    for number in INTERRUPTS:
         # A signal that the parent ignores stays ignored, as with nohup.
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             # The event loop does not support this on Windows.
             with suppress(NotImplementedError):
                 loop.add_signal_handler(number, app.leave_by, number)

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from inspect import CORO_CREATED, getcoroutinestate
 from threading import Lock
 from typing import Any, TypeVar
 
 from kdtui.errors import KdtuiError
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 
 Event = TypeVar("Event")
 Answer = TypeVar("Answer")
@@ -77,7 +78,7 @@ _INTERRUPT: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
 
 def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
     """Yield events as they come, in an event loop that ends with the iterator."""
-    with new_event_loop() as runner:
+    with new_runner() as runner:
         try:
             while True:
                 try:
@@ -96,11 +97,12 @@ def finish(work: Coroutine[Any, Any, Answer]) -> Answer:
         Interrupted: an interrupt in force was set.
     """
     try:
-        with new_event_loop() as runner:
+        with new_runner() as runner:
             return runner.run(_guarded(work))
     finally:
-        # If an interrupt came before its first step, Python would print that nobody awaited it.
-        work.close()
+        if getcoroutinestate(work) == CORO_CREATED:
+            # An interrupt came before its first step: Python would print that nobody awaited it.
+            work.close()
 
 
 async def _guarded(waiting: Coroutine[Any, Any, Answer]) -> Answer:

@@ -52,10 +52,13 @@ def _version(package: str) -> str | None:
 
 
 def _database(path: Path) -> Iterator[Finding]:
+    import sqlite3
+
     from kdtui.workflows.data.category_check import datasets_with_cut_categories
     from store.damage import first_damage
     from store.database import open_database
     from store.datasets import dataset_names
+    from store.errors import explain
     from store.location import database_exists
 
     try:
@@ -66,10 +69,15 @@ def _database(path: Path) -> Iterator[Finding]:
     except StoreError as error:
         yield Finding("database", "missing", str(error))
         return
-    damage = first_damage(db)
+    try:
+        damage = first_damage(db)
+    except sqlite3.Error as error:
+        db.close()
+        yield Finding("database", "missing", explain(error))
+        return
     if damage is not None:
         db.close()
-        advice = "restore a copy of it, or save what can be read: sqlite3 FILE .recover"
+        advice = "restore a copy of it, or save what can be read: sqlite3 FILE .recover | sqlite3 NEW"
         yield Finding("database", "missing", f"{path} is damaged ({damage}); {advice}")
         return
     size = f"{path.stat().st_size / 1e6:,.1f} MB"

@@ -11,7 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from models.completion import Completion, Refusal, RefusedInAnswer, one_line_of, read_completion, refusal_of
-from models.endpoint.answer_limit import OversizedAnswer, limited_transport
+from models.endpoint.answer_limit import UnreadableAnswer, limited_transport
 from models.endpoint.proxies import proxy_for
 from models.endpoint.request_form import RequestForm
 from models.errors import ModelError
@@ -193,13 +193,13 @@ class ChatServer:
             if refusal.status is None:
                 return any(word in kind for kind in refusal.kinds for word in _PASSING)
             return refusal.status >= 500 or refusal.status in (408, 409, 429)
-        if isinstance(error.__cause__, OversizedAnswer):
+        if _unreadable(error):
             return False
         return isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
 
     def may_be_paid(self, error: BaseException) -> bool:
         """Tell whether a request without an answer may have been charged, because it was sent."""
-        if isinstance(error, TimeoutError):
+        if isinstance(error, TimeoutError) or _unreadable(error):
             return True
         if not isinstance(error, self._openai.APIConnectionError):
             return False
@@ -228,8 +228,8 @@ class ChatServer:
     def explained(self, error: Exception) -> ModelError:
         """Return one sentence for an error of the client. It does not quote the request, which can hold a key."""
         where = self.url
-        if isinstance(error.__cause__, OversizedAnswer):
-            error = error.__cause__
+        if unreadable := _unreadable(error):
+            return ModelError(f"{where} gives no usable answer ({unreadable})")
         if isinstance(error, self._openai.APIConnectionError | TimeoutError):
             return self._unanswered(error)
         # Any other error comes from a server that has answered.
@@ -325,6 +325,11 @@ class ChatServer:
         if form != before:
             self._noted_form = form
             self._notice(f"{self.url} refuses a standard request; from now on it is asked {form.difference(before)}")
+
+
+def _unreadable(error: BaseException) -> UnreadableAnswer | None:
+    """Return the reason if an answer was not read to its end, on purpose. Versions of openai wrap it, or do not."""
+    return next((each for each in (error, error.__cause__) if isinstance(each, UnreadableAnswer)), None)
 
 
 def _refusal(error: Exception) -> Refusal:

@@ -10,7 +10,7 @@ import numpy as np
 
 from models.endpoint.chat_server import ChatServer, Endpoint
 from models.errors import ModelError
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 from models.llama.embedding import checked_vectors
 from models.unit_vectors import Vectors
 
@@ -28,7 +28,7 @@ class RemoteEmbedder(AbstractContextManager["RemoteEmbedder"]):
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
-        self._runner = new_event_loop()
+        self._runner = new_runner()
         try:
             self._server = ChatServer(endpoint, concurrency=_CONCURRENCY, timeout=_TIMEOUT, retries=_RETRIES)
             self._model = endpoint.model or self._runner.run(self._server.only_model())

@@ -17,6 +17,7 @@ from models.completion import NO_TOKENS, UNKNOWN_USAGE, Completion, NoText, Usag
 from models.endpoint.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.errors import ModelError
+from models.event_loop import new_loop
 from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, SessionTask, StudentEvent
 
 CONCURRENCY = 16
@@ -67,7 +68,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         self._server = ChatServer(endpoint, concurrency=concurrency, timeout=timeout, notice=self._notes.put)
         # Requests in an event loop can be cancelled. For those in threads of a pool, the program would have to wait.
         self._started: set[Future[Any]] = set()
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_loop()
         self._thread = Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
         try:

@@ -1,10 +1,12 @@
 """Files and folders that exist completely or not at all, even if the process is killed or the power fails."""
 
+import errno
 import os
 import platform
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,11 +36,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _delete_abandoned(path.parent)
     part = _part_of(path)
     try:
-        with part.open("xb") as file, _locked(part):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        part.touch(exist_ok=False)
+        # Locked until it has its name: it may look abandoned after a slow write.
+        with _locked(part):
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -77,7 +82,9 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
         with _locked(part):
             yield part
             if replace and target.exists():
-                with _locked(target):
+                with _locked(target) as has_lock:
+                    if has_lock is False:
+                        raise OSError(errno.EBUSY, "another process is replacing it", str(target))
                     _exchange(part, target, former)
             else:
                 put_in_place(part, target)
@@ -123,7 +130,8 @@ def _locked(path: Path) -> Iterator[bool | None]:
     except ImportError:  # Windows
         yield None
         return
-    number = os.open(path, os.O_RDONLY)
+    # A pipe of this name must not block.
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     has_lock: bool | None = True
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -142,8 +150,10 @@ def _delete_abandoned(parent: Path) -> None:
     for part in parent.glob(f".{_HOST}*.part"):
         # Two processes can delete the same one, and a new one is locked a moment after it is made.
         with suppress(OSError):
-            is_old = time.time() - part.lstat().st_mtime > _NEW
-            if is_old and _PART.fullmatch(part.name) and not part.is_symlink():
+            found = part.lstat()
+            is_old = time.time() - found.st_mtime > _NEW
+            is_plain = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
+            if is_old and is_plain and _PART.fullmatch(part.name):
                 with _locked(part) as is_abandoned:
                     if is_abandoned and part.is_dir():
                         shutil.rmtree(part)

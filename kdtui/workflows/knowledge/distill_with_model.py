@@ -26,7 +26,7 @@ from kdtui.workflows.pause_control import PauseControl
 from kdtui.workflows.waiting import when_free
 from models.endpoint.teacher import NoAnswer, Teacher
 from models.errors import ModelError
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 from models.student_protocol import Noted
 from store.knowledge import NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
@@ -89,7 +89,7 @@ def distil_with_model(
     """
     check_budget(job.budget, job.prices)
     sessions = sessions_to_ask_about(db, job)
-    with new_event_loop() as runner:
+    with new_runner() as runner:
         work = runner.run(_begin(db, job, sessions, gate or PauseControl()))
         try:
             with interrupts_between_steps(runner.get_loop(), work.interrupt):

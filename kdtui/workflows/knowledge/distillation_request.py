@@ -7,7 +7,7 @@ from kdtui.workflows.calls.requests import teacher_name
 from kdtui.workflows.knowledge.distill import training_sessions
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import RequestLimits, Teacher
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 from store.records import Format, Session
 from store.sqlite import Database
 from store.subsets import draw_subset
@@ -59,5 +59,5 @@ def model_as_teacher(job: DistillationRequest) -> str:
         finally:
             await teacher.close()
 
-    with new_event_loop() as runner:
+    with new_runner() as runner:
         return runner.run(name())

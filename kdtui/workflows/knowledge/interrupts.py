@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
 
+from models.interrupts import INTERRUPTS
+
 
 @contextmanager
 def interrupts_between_steps(loop: asyncio.AbstractEventLoop, tell: Callable[[], None]) -> Iterator[None]:
@@ -22,9 +24,7 @@ def interrupts_between_steps(loop: asyncio.AbstractEventLoop, tell: Callable[[],
 
     handlers: dict[int, Any] = {}
     if current_thread() is main_thread():
-        names = ("SIGINT", "SIGTERM", "SIGHUP")
-        numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
-        handlers = {number: signal.getsignal(number) for number in numbers if callable(signal.getsignal(number))}
+        handlers = {number: handler for number in INTERRUPTS if callable(handler := signal.getsignal(number))}
     try:
         for number in handlers:
             loop.add_signal_handler(number, receive, number)

@@ -20,7 +20,7 @@ from kdtui.workflows.waiting import when_free
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 from models.student_protocol import Noted
 from store.records import Item, Session
 from store.runs import Run
@@ -108,7 +108,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
     ratings: list[int] = []
     done = failed = 0
     stopped: str | None = None
-    with new_event_loop() as runner:
+    with new_runner() as runner:
         notes: list[str] = []
         ledger = runner.run(_open(db, judge, notes.append))
         running: dict[asyncio.Task[int], str] = {}

@@ -33,7 +33,7 @@ from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
 from models.errors import ModelError
-from models.event_loop import new_event_loop
+from models.event_loop import new_runner
 from models.messages import Message
 from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
@@ -64,7 +64,7 @@ def answer_by_aicl(
     """
     source = iter(sessions)
     more = True
-    with new_event_loop() as runner:
+    with new_runner() as runner:
         notes: list[str] = []
         ledger = runner.run(_open(db, endpoint, notes.append))
         running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float, _Counting]] = {}

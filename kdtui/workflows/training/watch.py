@@ -250,7 +250,8 @@ class Watch:
         """Wait for a time, or until something is requested."""
         assert self._woken is not None
         try:
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         except TimeoutError:
             return
         finally:
