@@ -32,11 +32,11 @@ format: $(VENV)/.installed-dev
 snapshots: $(VENV)/.installed-dev
 	$(BIN)/pytest tests/kdtui/tui --snapshot-update
 
-# Faults, hostile input and load, in up to two hours. Stopped, it resumes.
+# Faults, hostile input and load, in up to two hours. Stopped, it resumes. It fails if the page shows a loss.
 soak: $(VENV)/.installed-dev
 	$(BIN)/pip install --disable-pip-version-check atheris || echo "without inputs guided by coverage"
 	$(BIN)/python -m tests.faults.soak --folder soak
-	$(BIN)/python -m tests.faults.load soak/load.db --output soak/load.json
+	$(BIN)/python -m tests.faults.load --folder soak --output soak/load.json
 	$(BIN)/python -m tests.faults.page soak
 
 # Look up the pinned packages in the database of known vulnerabilities, which needs the network.

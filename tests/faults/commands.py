@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from store.database import open_database
 from store.runs import list_runs
 from tests.faults.contents import Contents, contents
 from tests.faults.forks import Ended, Program
+from tests.faults.moody_server import PATIENCE
 from tests.support import stand_in
 from tests.support.repository import ROOT
 from tests.support.sessions import few_products
@@ -113,6 +115,12 @@ def written(site: Site, _: Ended) -> object:
     # SIGKILL leaves the file that was being written, under a hidden name that no program takes for a result.
     found = (path for path in sorted(site.output.rglob("*")) if path.is_file() and path.suffix != ".part")
     return {str(path.relative_to(site.output)): path.read_bytes() for path in found}
+
+
+def quantized(site: Site, _: Ended) -> object:
+    """Compare the store, and the bytes of the models next to it."""
+    models = sorted(site.store.parent.rglob("*.gguf"))
+    return [contents(site.store), *(sha256(path.read_bytes()).hexdigest() for path in models)]
 
 
 def fetched(site: Site, _: Ended) -> object:
@@ -245,7 +253,8 @@ def _evaluate(site: Site) -> Sequence[str]:
 
 def _distill(site: Site) -> Sequence[str]:
     """Distil with a teacher."""
-    return ("knowledge", "distill", "--teacher", f"{site.teacher}#m", "--limit", "6", "--keep")
+    patience = ("--timeout", str(PATIENCE))
+    return ("knowledge", "distill", "--teacher", f"{site.teacher}#m", "--limit", "6", "--keep", *patience)
 
 
 COMMANDS: Sequence[DisturbedCommand] = (
@@ -301,7 +310,8 @@ COMMANDS: Sequence[DisturbedCommand] = (
         "quantize",
         _with_student,
         lambda site: ("model", "quantize", str(site.student), "--to", "F16", "--name", "smaller"),
-        refusal="there is",
+        quantized,
+        refusal="there is a model 'smaller' already",
     ),
     _command(
         "train",

@@ -108,6 +108,15 @@ def pieces(path: Path) -> Contents:
         return {"knowledge": Counter(map(tuple, connection.execute(query)))}
 
 
+def answers(path: Path) -> set[tuple[Any, ...]]:
+    """Return the bundles with which students answered the sessions in a store."""
+    with _copy_of(path) as connection:
+        if connection is None:
+            return set()
+        query = "SELECT session_id, bundles FROM predictions WHERE bundles IS NOT NULL"
+        return set(connection.execute(query))
+
+
 def work_done(path: Path) -> set[tuple[Any, ...]]:
     """Return the answers and calls in a store with the time that each took, which differs if it is repeated."""
     with _copy_of(path) as connection:
@@ -123,9 +132,9 @@ def work_done(path: Path) -> set[tuple[Any, ...]]:
 
 def damage(path: Path) -> list[str]:
     """Return what SQLite finds wrong with a store."""
-    if not path.exists():
-        return []
-    with closing(sqlite3.connect(path)) as connection:
+    with _copy_of(path) as connection:
+        if connection is None:
+            return []
         try:
             found = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
             references = connection.execute("PRAGMA foreign_key_check").fetchall()

@@ -1,13 +1,14 @@
 /*
  * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
  * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
- * With the error ENOLCK, it counts the calls that lock a file instead. It can also move the clock of the process.
+ * With the error 0, the process stops before that call, until it is told to go on. With the error ENOLCK, it counts the calls that lock a file instead. It can also move the clock of the process.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -86,6 +87,10 @@ static int fails_now(int locks) {
     if (locks != (error_number == ENOLCK)) return 0;
     long call = atomic_fetch_add(&calls, 1) + 1;
     if (!failing || (lasts ? call < failing : call != failing)) return 0;
+    if (!error_number) {
+        raise(SIGSTOP);
+        return 0;
+    }
     errno = error_number;
     return 1;
 }

@@ -16,6 +16,8 @@ COMPILER = shutil.which("cc")
 CAN_FAIL = sys.platform == "linux" and COMPILER is not None
 """Whether calls can be made to fail here: with a C compiler, and /proc to find the names of open files."""
 
+STOP = 0
+
 ERRORS: Mapping[str, int] = {
     "the disk is full": errno.ENOSPC,
     "the quota is used up": errno.EDQUOT,
@@ -30,7 +32,7 @@ class FailingCall:
 
     Attributes:
         number: 0 to let none fail, and only count.
-        error: the error number that it fails with.
+        error: the error number that it fails with; `STOP` to stop the process before the call instead.
         lasts: whether all later calls fail, too, as on a disk that stays full.
         counts_to: a file that gets the number of calls when the process ends; "" for none.
     """

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
+
 from tests.faults.failing_calls import FailingCall, arm, preload, shift_clock
 from tests.support.repository import ROOT
 
@@ -43,6 +45,11 @@ class Forked:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, which changes nothing if the command has ended."""
         os.kill(self.process, number)
+
+    @property
+    def state(self) -> str:
+        """Its state, as `psutil` names them. A command that has ended is a zombie until `wait`."""
+        return str(psutil.Process(self.process).status())
 
     def wait(self) -> Ended:
         """Wait for the end of the command. After that, it gets no signals."""

@@ -33,7 +33,7 @@ def guide(reader: str, corpus: Path, seconds: int, seed: int) -> dict[str, Any]:
         [sys.executable, "-m", "tests.faults.guided", *arguments], capture_output=True, text=True, errors="replace"
     )
     tried = _INPUTS.search(ended.stderr)
-    losses = [] if ended.returncode == 0 else [{"seed": seed, "losses": [_crash(ended)]}]
+    losses = [] if tried and ended.returncode == 0 else [{"seed": seed, "losses": [_crash(ended)]}]
     return {"faults": {"tried": int(tried[1]) if tried else 0}, "losses": losses}
 
 

@@ -1,13 +1,14 @@
 """Load: processes that work on one store at the same time, as people and programs do, for minutes.
 
-    python -m tests.faults.load STORE --seconds 600
+    python -m tests.faults.load --seconds 600
 
-The store is made first, if it does not exist: a million pieces of knowledge, a hundred thousand calls of teachers, two
-hundred trainings. Before the load, a command answers ten thousand sessions.
+The store is made first: a million pieces of knowledge, a hundred thousand calls of teachers, two hundred trainings.
+Before the load, a command answers ten thousand sessions.
 """
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -18,14 +19,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
 
 import numpy as np
 import psutil
 
 from benchmarks.large_store import make_store
+from store.damage import first_damage
 from store.database import open_database
 from tests.faults.load_workers import add_call, work
+from tests.faults.soak import version
 from tests.support.jobs_place import make_job
 from tests.support.stores import OUTDOOR
 from tests.support.tiny import make_model
@@ -72,13 +76,13 @@ class Load:
 
     Attributes:
         memory: resident megabytes of each process, after a tenth of the time and at the end.
-        damage: what SQLite finds wrong with the store afterwards.
+        damage: what SQLite finds wrong with the store afterwards; "" for nothing.
     """
 
     seconds: float
     latencies: Sequence[Latencies]
     memory: Mapping[str, tuple[float, float]]
-    damage: Sequence[str]
+    damage: str
     many_sessions: Sequence[ManySessions] = ()
 
 
@@ -99,7 +103,9 @@ def load(path: Path, seconds: float, readers: int = READERS) -> Load:
     results = context.SimpleQueue()
     kinds = ["writer", "app", "logs", *["reader"] * readers]
     workers = [
-        context.Process(target=work, args=(kind, f"{kind} {number}", str(path), seconds, number, results))
+        context.Process(
+            target=work, args=(kind, f"{kind} {number}", str(path), seconds, number, results), name=f"{kind} {number}"
+        )
         for number, kind in enumerate(kinds)
     ]
     for worker in workers:
@@ -108,7 +114,7 @@ def load(path: Path, seconds: float, readers: int = READERS) -> Load:
     errors: dict[str, list[str]] = defaultdict(list)
     memory = {}
     for _ in workers:
-        name, its_times, its_errors, memory[name] = results.get()
+        name, its_times, its_errors, memory[name] = _next_result(results, workers)
         for step, values in its_times.items():
             times[step] += values
         for step, sentences in its_errors.items():
@@ -120,8 +126,21 @@ def load(path: Path, seconds: float, readers: int = READERS) -> Load:
         p50, p99, longest = (float(each) for each in np.quantile(times[step] or [0.0], (0.5, 0.99, 1.0)))
         latencies.append(Latencies(step, len(times[step]), p50, p99, longest, errors[step]))
     with closing(open_database(path)) as db:
-        damage = [text for (text,) in db.execute("PRAGMA quick_check") if text != "ok"]
-    return Load(seconds, latencies, memory, damage)
+        damage = first_damage(db)
+    return Load(seconds, latencies, memory, damage or "")
+
+
+def _next_result(results: Any, workers: Sequence[Any]) -> Any:
+    """Wait for the result of a worker.
+
+    Raises:
+        RuntimeError: one ended without a result.
+    """
+    while results.empty():
+        if broken := [worker.name for worker in workers if worker.exitcode]:
+            raise RuntimeError(f"{', '.join(broken)} ended without a result")
+        time.sleep(0.1)
+    return results.get()
 
 
 def answer_many(count: int = SESSIONS) -> list[ManySessions]:
@@ -142,9 +161,12 @@ def answer_many(count: int = SESSIONS) -> list[ManySessions]:
 def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySessions:
     command = [sys.executable, "-m", "kdtui", "generate", *ids, "--student", student, "--json", "--db", str(store)]
     began, answers, early, late = time.monotonic(), 0, 0.0, 0.0
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # A file: a pipe that nobody reads would fill up.
+    with (
+        TemporaryFile("w+") as err,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=err, text=True) as process,
+    ):
         assert process.stdout is not None
-        assert process.stderr is not None
         watched = psutil.Process(process.pid)
         for _ in process.stdout:
             answers += 1
@@ -152,29 +174,31 @@ def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySes
                 early = watched.memory_info().rss / 1e6
             if answers == len(ids):
                 late = watched.memory_info().rss / 1e6
-        errors = process.stderr.read().splitlines() if process.wait() else []
+        failed = process.wait()
+        err.seek(0)
+        errors = err.read().splitlines() if failed else []
     return ManySessions(name, answers, time.monotonic() - began, (early, late), errors)
 
 
-def main() -> int:
-    """Run the command line; return the exit code: 1 if anything went wrong."""
+def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("store", type=Path)
+    parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the database, which is deleted again")
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
     options = parser.parse_args()
     many = answer_many(options.sessions)
-    if not options.store.exists():
-        make(options.store)
-    found = replace(load(options.store, options.seconds), many_sessions=many)
-    text = json.dumps(asdict(found), indent=1)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=options.folder) as folder:
+        store = Path(folder) / "kdtui.db"
+        make(store)
+        found = replace(load(store, options.seconds), many_sessions=many)
+    text = json.dumps({**asdict(found), "version": version(), "processors": os.cpu_count()}, indent=1)
     print(text)
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")
-    errors = [*(each.errors for each in found.latencies), *(each.errors for each in many)]
-    return 1 if found.damage or any(errors) else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -39,6 +39,12 @@ FOLLOWED = 20
 _LINES_PER_SECOND = 5
 """Of each of these logs."""
 
+_KEYS = 0.01
+"""Seconds between two keys, for the measure of the event loop."""
+
+_READS_LOG = 2.0
+"""Seconds after which a line of a log has certainly been read."""
+
 _QUERIES = (
     "tent",
     "camera battery",
@@ -78,14 +84,14 @@ class Record:
         return self._early, resident_memory_mb()
 
     @contextmanager
-    def step(self, work: str) -> Iterator[None]:
+    def step(self, name: str) -> Iterator[None]:
         """Measure a step; an error in it is kept, and the next step follows."""
         began = time.monotonic()
         try:
             yield
         except Exception as error:
-            self.errors[work].append(f"{type(error).__name__}: {error}")
-        self.times[work].append(time.monotonic() - began)
+            self.errors[name].append(f"{type(error).__name__}: {error}")
+        self.times[name].append(time.monotonic() - began)
 
 
 class Worker(Protocol):
@@ -164,17 +170,17 @@ _WRITES: Mapping[str, Callable[[Database, random.Random], object]] = {
 def read(path: Path, record: Record, chance: random.Random) -> None:
     """Read in all ways, in random order."""
     while record.goes_on:
-        work = chance.choice(list(_READS))
-        with record.step(work), closing(open_database(path)) as db:
-            _READS[work](db, chance)
+        step = chance.choice(list(_READS))
+        with record.step(step), closing(open_database(path)) as db:
+            _READS[step](db, chance)
 
 
 def write(path: Path, record: Record, chance: random.Random) -> None:
     """Write as fast as answers of a teacher come, not as fast as the disk is."""
     while record.goes_on:
-        work = chance.choice(list(_WRITES))
-        with record.step(work), closing(open_database(path)) as db:
-            _WRITES[work](db, chance)
+        step = chance.choice(list(_WRITES))
+        with record.step(step), closing(open_database(path)) as db:
+            _WRITES[step](db, chance)
         time.sleep(0.02)
 
 
@@ -213,14 +219,18 @@ async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
 
 
 async def _watch_loop(record: Record) -> None:
-    """Measure how long a key has to wait until the event loop is free."""
+    """Measure how long keys would have waited for the event loop that came every hundredth of a second."""
+    waits = record.times["app: a key waits for the event loop"]
     while True:
         began = time.monotonic()
-        await asyncio.sleep(0.01)
-        record.times["app: a key waits for the event loop"].append(max(0.0, time.monotonic() - began - 0.01))
+        await asyncio.sleep(_KEYS)
+        late = max(0.0, time.monotonic() - began - _KEYS)
+        waits += [late - number * _KEYS for number in range(int(late / _KEYS) + 1)]
 
 
 # Logs that grow and are followed.
+
+_FOLLOWING = "follow a log: from a line to its arrival"
 
 
 def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
@@ -235,29 +245,33 @@ def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
     ]
     for follower in followers:
         follower.start()
+    written = 0
     while record.goes_on:
         for log in logs:
             with log.open("a") as file:
                 file.write(f"{time.monotonic()}\n")
+            written += 1
         time.sleep(1 / _LINES_PER_SECOND)
+    time.sleep(_READS_LOG)
     for interrupt in interrupts:
         interrupt.set()
     for follower in followers:
         follower.join()
+    if (arrived := len(record.times[_FOLLOWING])) != written:
+        record.errors[_FOLLOWING].append(f"{written} lines were written, and {arrived} arrived")
 
 
 def _follow(path: Path, name: str, record: Record, interrupt: Interrupt) -> None:
-    work = "follow a log: from a line to its arrival"
     try:
         with closing(open_database(path)) as db, interrupt.in_force():
             for event in Watch(name).events(db):
                 if isinstance(event, LogRead):
                     now = time.monotonic()
-                    record.times[work] += [now - float(line) for line in event.data.split()]
+                    record.times[_FOLLOWING] += [now - float(line) for line in event.data.split()]
     except Interrupted:
         return
     except Exception as error:
-        record.errors[work].append(f"{type(error).__name__}: {error}")
+        record.errors[_FOLLOWING].append(f"{type(error).__name__}: {error}")
 
 
 WORKERS: Mapping[str, Worker] = {"reader": read, "writer": write, "app": use_app, "logs": follow_logs}

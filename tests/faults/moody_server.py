@@ -1,4 +1,4 @@
-"""A chat server that draws its answers from all the ways in which servers differ and fail."""
+"""A chat server that draws its answers from many ways in which servers differ and fail."""
 
 import gzip
 import json
@@ -19,8 +19,14 @@ _HOSTILE = "\x1b]52;c;cm0gLXJm\x07\x1b[2J [red]{0}[/] \x00 \ud800 \u202e`$(id)`"
 """Words that a terminal, a markup or a shell would obey, and that no file can hold."""
 
 
+PATIENCE = 5.0
+"""Seconds that a command should wait for an answer: a server that stalls takes longer."""
+
+
 class MoodyServer:
     """Answers like a good teacher while `seed` is None; otherwise, a third of its answers are failures.
+
+    All that it says contains characters that a terminal would obey.
 
     What it does depends on the seed, the question and how often it was asked, not on the order of the questions.
 
@@ -46,11 +52,21 @@ class MoodyServer:
             self._asked[question] += 1
             chance = random.Random(f"{self.seed} {question} {self._asked[question]}")
         if self.seed is not None and chance.random() < 1 / 3:
-            chance.choice(FAILURES)(fake, chance)
+            failure = _stall if chance.random() < _STALLS else chance.choice(FAILURES)
+            failure(fake, chance)
             return
         with self._lock:
             self.answered[question] += 1
-        fake.complete(json.dumps(answer_for(fake)))
+        fake.complete(json.dumps(_with_hostile_words(answer_for(fake))))
+
+
+def _with_hostile_words(answer: Any, name: str = "") -> Any:
+    """Add hostile words to the rules, intents and reasons in an answer."""
+    if isinstance(answer, dict):
+        return {name: _with_hostile_words(each, name) for name, each in answer.items()}
+    if isinstance(answer, list):
+        return [_with_hostile_words(each, name) for each in answer]
+    return f"{answer} {_HOSTILE}" if name in ("rule", "intent", "why", "explanations") else answer
 
 
 def _refuse(fake: Fake, chance: random.Random) -> None:
@@ -94,6 +110,16 @@ def _hang_up(fake: Fake, chance: random.Random) -> None:
         fake.close_connection = True
     else:
         fake.drop()
+
+
+def _stall(fake: Fake, _: random.Random) -> None:
+    """Send the beginning of an answer, and the rest too late."""
+    fake.send_response(200)
+    fake.send_header("Content-Length", "9")
+    fake.end_headers()
+    fake.wfile.flush()
+    fake.gate.wait(2 * PATIENCE + 1)
+    fake.close_connection = True
 
 
 def _speak_another_protocol(fake: Fake, chance: random.Random) -> None:
@@ -166,9 +192,13 @@ FAILURES: Sequence[Failure] = (
     _hang_up,
     _hang_up,
     _speak_another_protocol,
+    _speak_another_protocol,
     _answer_without_completion,
     _answer_without_completion,
     _answer_with_unusable_text,
     _answer_with_unusable_text,
 )
-"""The kinds of failures; those with many variants stand twice."""
+"""The kinds of failures; those with many variants stand twice. A server stalls rarely, for that takes long."""
+
+_STALLS = 0.02
+"""The share of the failures that are answers which come too late."""

@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.soak import LOAD, RESULTS, rows_of
+from tests.faults.soak import LOAD, RESULTS, rows_of, version
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 
 _HEAD = """# Reliability
 
-What kdtui promises about failures, and how often that was tried. `make soak` makes these tables: it takes less than
-two hours on two cores, and resumes if it is stopped. `make test` does a short version, with new seeds each day.
+What kdtui promises about failures, and how often that was tried. `make soak` makes these tables; it resumes if it is
+stopped. This time it took {hours:.1f} hours with {processes} processes. `make test` does a short version, with new
+seeds each day.
 
 - Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left.
   Its result is the one of an undisturbed run.
@@ -37,23 +38,25 @@ _WRITES = """## Commands that cannot write
 
 One call to the file system fails, chosen at random among all that the command makes (writing, creating, renaming,
 synchronizing), or all calls from that one on. The checks are the same. The command must fail in one sentence, or
-succeed.
+succeed with the whole result.
 """
 
 _ANSWERS = """## Models that fail
 
-A third of the answers of a server are failures, drawn from all the ways in which servers differ and fail: refusals,
-redirects, connections that end early, other protocols, bodies that are no completion, texts that are no answer, and
-characters that a terminal would obey. The command runs twice with them, and once without. A loss is any difference
-between the knowledge at the end and that of an undisturbed run, any question that is asked again after a good answer
-of a teacher, any traceback, and any control character in the output.
+A third of the answers of a server are failures, drawn from many ways in which servers differ and fail: refusals,
+redirects, connections that end early, answers that come too late, other protocols, bodies that are no completion, and
+texts that are no answer. All that it says contains characters that a terminal would obey. The command runs twice with
+failures, and once without. A loss is any knowledge at the end that an undisturbed run does not have or that is missing,
+any other bundle in an answer, any question that a teacher is asked again after a good answer, any traceback, and any
+control character in the output.
 """
 
 _COPIES = """## A database that is copied while it is written
 
-The file of a database is copied alone, without its log, in the middle of a command. Commands that read the copy must
-show what is there or fail in one sentence, and if the copy is damaged, `kdtui doctor` must say so. (To copy a database
-that is in use, take its `-wal` file along, or let SQLite do it: `sqlite3 FILE ".backup COPY"`.)
+The file of a database is copied alone, without its log, before one of the calls to the file system that a command
+makes. Commands that read the copy must succeed or fail in one sentence, and `kdtui doctor` must say whether the copy is
+damaged. (To copy a database that is in use, take its `-wal` file along, or let SQLite do it: `sqlite3 FILE ".backup
+COPY"`.)
 """
 
 _INPUTS = """## Hostile input
@@ -69,16 +72,16 @@ seconds is also a crash.
 
 _LOAD = """## Load
 
-For {minutes:g} minutes on two cores, one process writes and eight read a database of a million pieces of knowledge, a
-hundred thousand calls of teachers and two hundred trainings. Each step opens the database. Beside them the app goes
-from place to place, and twenty logs grow by five lines a second and are followed: a local one is read every half a
-second.
+For {minutes:g} minutes on {processors} processors, one process writes and eight read a database of a million pieces of
+knowledge, a hundred thousand calls of teachers and two hundred trainings. Each step opens the database. Beside them the
+app goes from place to place, and twenty logs grow by five lines a second and are followed: a log on this machine is
+read every half a second.
 """
 
 
 _MANY = """## Many sessions
 
-One command `kdtui generate` answers them, with a student without a language model and with a tiny one.
+One command `kdtui generate` answers ten thousand sessions, with a student without a language model and with a tiny one.
 """
 
 
@@ -87,8 +90,11 @@ def page(folder: Path) -> str:
     rows = rows_of(folder / RESULTS)
     kinds = ("kills", "writes", "answers", "copies", "inputs", "guided")
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
+    load = _load(folder / LOAD)
+    processes = max((row["processes"] for row in rows), default=1)
+    seconds = sum(row["seconds"] for row in rows) / processes + load.get("seconds", 0)
     parts = [
-        _HEAD,
+        _HEAD.format(hours=seconds / 3600, processes=processes),
         _KILLS,
         _fault_table(by_kind["kills"]),
         _WRITES,
@@ -102,19 +108,30 @@ def page(folder: Path) -> str:
     ]
     if guided := by_kind["guided"]:
         parts += [_GUIDED.format(seconds=guided[0]["count"]), _guided_table(guided)]
-    if (folder / LOAD).exists():
-        found = json.loads((folder / LOAD).read_text(encoding="utf-8"))
+    if load:
         parts += [
-            _LOAD.format(minutes=found["seconds"] / 60),
-            _load_table(found["latencies"]),
-            _memory(found["memory"]),
+            _LOAD.format(minutes=load["seconds"] / 60, processors=load["processors"]),
+            _load_table(load["latencies"]),
+            _memory(load["memory"]),
             _MANY,
-            _many_table(found["many_sessions"]),
+            _many_table(load["many_sessions"]),
         ]
-        parts.append(
-            f"SQLite found this wrong with the database afterwards: {'; '.join(found['damage']) or 'nothing'}.\n"
-        )
+        parts.append(f"SQLite found this wrong with the database afterwards: {load['damage'] or 'nothing'}.\n")
     return "\n".join(parts)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """Return what a load of this version has shown; nothing if there was none."""
+    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found if found.get("version") == version() else {}
+
+
+def count_losses(folder: Path) -> int:
+    """Return how many losses and errors the page shows."""
+    load = _load(folder / LOAD)
+    measured = [*load.get("latencies", ()), *load.get("many_sessions", ())]
+    found = [*(row["losses"] for row in rows_of(folder / RESULTS)), *(each["errors"] for each in measured)]
+    return sum(map(len, found)) + bool(load.get("damage"))
 
 
 def _fault_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -204,3 +221,4 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(Path(sys.argv[1])), encoding="utf-8")
+    sys.exit(1 if count_losses(Path(sys.argv[1])) else 0)

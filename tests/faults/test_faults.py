@@ -5,10 +5,13 @@ The seeds are new each day, and a failure names its seed. `python -m tests.fault
 """
 
 import errno
+import http.client
+import json
 import random
 import sqlite3
+import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 
@@ -20,9 +23,10 @@ from tests.faults.commands import COMMANDS, DisturbedCommand
 from tests.faults.contents import contents, damage, differences, lost
 from tests.faults.failing_calls import CAN_FAIL, FailingCall, build_shim
 from tests.faults.forks import Forks
+from tests.faults.moody_server import PATIENCE, MoodyServer
 from tests.faults.mutations import mutated
 from tests.faults.readers import REFUSALS, Reader, readers
-from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_trial, write_trial
+from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, look_at_copy, server_trial, write_trial
 from tests.support.fake_chat_server import Serve
 
 TODAY = date.today().toordinal()
@@ -62,14 +66,16 @@ def test_a_disturbed_command_finishes_when_it_is_run_again(
     command: DisturbedCommand, forks: Forks, tmp_path: Path, serve: Serve
 ) -> None:
     bench = Bench(command, tmp_path / "bench", forks, serve)
-    for number in range(2):
-        check(kill_trial(bench, TODAY * 100 + number))
-        if command.needs_teacher:
-            check(server_trial(bench, TODAY * 100 + number))
+    seed = TODAY * 100
+    check(kill_trial(bench, seed))
+    check(kill_trial(bench, seed + 1))
+    if command.needs_teacher:
+        check(server_trial(bench, seed))
+    if CAN_FAIL:
+        check(write_trial(bench, seed))
+        check(write_trial(bench, seed + 1))
         if command.writes_store:
-            check(copy_trial(bench, TODAY * 100 + number))
-        if CAN_FAIL:
-            check(write_trial(bench, TODAY * 100 + number))
+            check(copy_trial(bench, seed))
 
 
 @pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
@@ -107,6 +113,47 @@ def test_rows_that_are_lost_or_doubled_are_found(make_bench: Callable[[str], Ben
     assert "1 rows of knowledge are lost" in lost(before, contents(site.store))[0]
     assert any("1 rows of bundle_items are too many" in each for each in differences(contents(site.store), before))
     assert "a row of bundle_items refers to no row of items" in damage(site.store)
+
+
+def test_a_damaged_copy_is_found(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("mine")
+    site = bench.copy()
+    copy = site.folder / "copy.db"
+    with closing(sqlite3.connect(site.store)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    copy.write_bytes(site.store.read_bytes())
+    assert look_at_copy(bench, site, copy) == ("a whole copy", [])
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[: len(whole) // 2])
+    assert look_at_copy(bench, site, copy) == ("a damaged copy", [])
+
+
+def test_a_moody_server_fails_for_a_third_of_the_questions(serve: Serve) -> None:
+    server = MoodyServer()
+    url, _ = serve(server.reply)
+    server.seed = 0
+    for number in range(150):
+        question = {"messages": [{"role": "user", "content": f"1. product {number}"}]}
+        request = urllib.request.Request(f"{url}/chat/completions", json.dumps(question).encode())
+        with suppress(OSError, http.client.HTTPException):
+            urllib.request.urlopen(request, timeout=PATIENCE).close()
+    assert 75 <= server.answered.total() <= 125
+
+
+@needs_shim
+def test_the_clock_of_a_command_can_be_set_back(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("import")
+    site = bench.copy()
+    bench.run(site, bench.command.arguments(site), clock=-400 * 86_400)
+    with closing(sqlite3.connect(site.store)) as connection:
+        [(created, now)] = connection.execute("SELECT created_at, datetime('now', '-399 days') FROM datasets")
+    assert created.replace("T", " ") < now
+
+
+@needs_shim
+def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("mine")
+    assert {copy_trial(bench, seed).fault for seed in range(3)} <= {"a whole copy", "a damaged copy"}
 
 
 @needs_shim

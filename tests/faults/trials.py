@@ -1,25 +1,28 @@
 """One trial: a command is disturbed, run again, and its result compared with that of an undisturbed run."""
 
+import json
 import random
 import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tests.faults.commands import DisturbedCommand, Site
-from tests.faults.contents import Contents, contents, damage, differences, lost, pieces, work_done
-from tests.faults.failing_calls import ERRORS, FailingCall
+from tests.faults.contents import Contents, answers, contents, damage, differences, lost, pieces, work_done
+from tests.faults.failing_calls import ERRORS, STOP, FailingCall
 from tests.faults.forks import Ended, Forks
 from tests.faults.moody_server import MoodyServer
 from tests.support.fake_chat_server import Serve
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
-_LOOKS = (("data", "ls"), ("knowledge", "ls"), ("run", "ls"), ("doctor",))
+_LOOKS = (("data", "ls", "--json"), ("knowledge", "ls"), ("run", "ls"), ("doctor", "--json"))
 """Commands that read a database."""
 
 _OF_TRAINERS = SIGNALS[:2]
@@ -32,11 +35,13 @@ class Undisturbed:
 
     Attributes:
         pieces: the knowledge in the store afterwards.
+        answers: the answers of students in the store afterwards.
         calls: the number of calls to the file system that can fail.
     """
 
     result: object
     pieces: Contents
+    answers: Set[tuple[Any, ...]]
     seconds: float
     calls: int
 
@@ -95,9 +100,8 @@ class Bench:
         ended = self.run(site, self.command.arguments(site))
         seconds = time.monotonic() - began
         assert ended.code == 0, ended.err
-        result = self.command.result(site, ended)
-        known = pieces(site.store)
-        return Undisturbed(result, known, seconds, self._count_calls() if self.forks.can_fail else 0)
+        found = self.command.result(site, ended), pieces(site.store), answers(site.store)
+        return Undisturbed(*found, seconds, self._count_calls() if self.forks.can_fail else 0)
 
     def _count_calls(self) -> int:
         site, counted = self.copy(), self._folder / "calls"
@@ -116,10 +120,10 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
         before, done = contents(site.store), work_done(site.store)
         forked = bench.forks.start(arguments, site.folder.parent, site.environment)
         time.sleep(chance.uniform(0, 1.1 * bench.undisturbed.seconds))
+        told.append("after its end" if forked.state == psutil.STATUS_ZOMBIE else number.name)
         forked.send(number)
         ended = forked.wait()
-        told.append(number.name)
-        losses += _wrong_end(ended, number)
+        losses += [*_wrong_end(bench.command, ended, number), *_wrong_success(bench, site, ended)]
         losses += [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
         arguments = bench.command.again(site)
     clock = chance.choice((0, 0, -60, -400 * 86_400)) if bench.forks.can_fail else 0
@@ -138,30 +142,43 @@ def write_trial(bench: Bench, seed: int) -> Trial:
     )
     before = contents(site.store)
     ended = bench.run(site, bench.command.arguments(site), fails)
-    losses = [*_wrong_failure(ended), *damage(site.store), *lost(before, contents(site.store))]
+    losses = [*_wrong_failure(ended), *_wrong_success(bench, site, ended)]
+    losses += [*damage(site.store), *lost(before, contents(site.store))]
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
 
 
 def copy_trial(bench: Bench, seed: int) -> Trial:
     """Copy the file of a database alone, without its log, while a command writes it, and read the copy."""
     chance = random.Random(f"{bench.command.name} {seed}")
-    site = bench.copy()
+    site, calls = bench.copy(), bench.undisturbed.calls
     copy = site.folder / "copy.db"
-    forked = bench.forks.start(bench.command.arguments(site), site.folder.parent, site.environment)
-    time.sleep(chance.uniform(0, bench.undisturbed.seconds))
-    forked.send(signal.SIGSTOP)
+    # Most of them near the end, where the log is written back into the file.
+    stops = FailingCall(str(site.folder), calls - int(calls * chance.random() ** 3), STOP)
+    forked = bench.forks.start(bench.command.arguments(site), site.folder.parent, site.environment, stops)
+    while forked.state not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+        time.sleep(0.005)
     if site.store.exists():
         shutil.copy(site.store, copy)
     forked.send(signal.SIGCONT)
     ended = forked.wait()
     losses = [] if ended.code == 0 else [f"it ended with {ended.code}: {ended.err[-500:]}"]
-    if copy.exists():
-        is_damaged = bool(damage(copy))
-        looked = [bench.run(site, (*each, "--db", str(copy))) for each in _LOOKS]
-        losses += [each for end in looked for each in _wrong_failure(end)]
-        if is_damaged and " is damaged (" not in looked[-1].out:
-            losses.append("doctor does not find the damage of the copy")
-    return Trial(bench.command.name, "a copy of the file alone", seed, losses)
+    if not copy.exists():
+        return Trial(bench.command.name, "nothing to copy yet", seed, losses)
+    kind, wrong = look_at_copy(bench, site, copy)
+    return Trial(bench.command.name, kind, seed, [*losses, *wrong])
+
+
+def look_at_copy(bench: Bench, site: Site, copy: Path) -> tuple[str, list[str]]:
+    """Return how the copy of a database is, and what is wrong with how the program reads it."""
+    is_damaged = bool(damage(copy))
+    looked = [bench.run(site, (*each, "--db", str(copy))) for each in _LOOKS]
+    losses = [each for end in looked for each in _wrong_failure(end)]
+    [found] = [each for each in map(json.loads, looked[-1].out.splitlines()) if each["name"] == "database"]
+    if is_damaged != (found["state"] != "ok"):
+        losses.append(f"doctor says of a {'damaged' if is_damaged else 'whole'} copy: {found['found']}")
+    if not is_damaged and len(looked[0].out.splitlines()) != contents(copy).get("datasets", Counter()).total():
+        losses.append("not all datasets of the copy are listed")
+    return "a damaged copy" if is_damaged else "a whole copy", losses
 
 
 def server_trial(bench: Bench, seed: int) -> Trial:
@@ -178,6 +195,8 @@ def server_trial(bench: Bench, seed: int) -> Trial:
     if ended.code != 0:
         losses.append(f"it does not finish after the failures: {ended.err.strip()[-500:]}")
     losses += differences(pieces(site.store), bench.undisturbed.pieces)
+    if other := answers(site.store) - bench.undisturbed.answers:
+        losses.append(f"{len(other)} answers are others: {next(iter(other))!r}")
     repeated = [question for question, times in server.answered.items() if times > 1]
     if repeated and command.keeps_answers:
         losses.append(f"{len(repeated)} questions were asked again after a good answer: {repeated[0][:300]}")
@@ -192,7 +211,7 @@ def _lasting(site: Site) -> Contents:
 
 def _controls(ended: Ended) -> list[str]:
     """Return which control characters of an answer reached the output."""
-    found = {each for each in ended.out + ended.err if not each.isprintable() and each not in "\n\r\t"}
+    found = {each for each in ended.out + ended.err if not each.isprintable() and each != "\n"}
     return [f"the output contains {sorted(found)!r}"] if found else []
 
 
@@ -221,9 +240,18 @@ def _explained(result: Any, expected: Any) -> list[str]:
     return differences(result, expected) if is_of_store else ["the result is another one"]
 
 
-def _wrong_end(ended: Ended, number: signal.Signals) -> list[str]:
+def _wrong_success(bench: Bench, site: Site, ended: Ended) -> list[str]:
+    """Check that a command which says that it succeeded has done all of its work."""
+    if ended.code != 0:
+        return []
+    result, expected = bench.command.result(site, ended), bench.undisturbed.result
+    return [] if result == expected else ["it says that it succeeded", *_explained(result, expected)]
+
+
+def _wrong_end(command: DisturbedCommand, ended: Ended, number: signal.Signals) -> list[str]:
     """Check how a command ended on a signal: by it, in the agreed way, or before it came."""
-    agreed = {0, 1, 128 + number, -number}
+    is_refused = ended.code == 1 and command.refusal and command.refusal in ended.err
+    agreed = {0, 128 + number, -number, *([1] if is_refused else [])}
     wrong = [] if ended.code in agreed else [f"it ended with {ended.code} on {number.name}: {ended.err[-500:]}"]
     return [*wrong, *_traces(ended)]
 
@@ -231,8 +259,10 @@ def _wrong_end(ended: Ended, number: signal.Signals) -> list[str]:
 def _wrong_failure(ended: Ended) -> list[str]:
     """Check that a failed call is one sentence, or changes nothing that a user needs to know."""
     wrong = [] if ended.code in (0, 1) else [f"it ended with {ended.code} on a failed call: {ended.err[-500:]}"]
-    if ended.code == 1 and not ended.err.strip():
-        wrong.append("it failed without a word")
+    *_, last = ["", *ended.err.splitlines()]
+    # The sentences of `doctor` are its findings.
+    if ended.code == 1 and not last.startswith("kdtui: ") and '"state": "missing"' not in ended.out:
+        wrong.append(f"it failed without a sentence at the end: {ended.err[-500:]}")
     return [*wrong, *_traces(ended)]
 
 
