@@ -12,17 +12,24 @@ endif
 # Tests start many processes; each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test format snapshots soak audit clean
+.PHONY: demo test test-all check format snapshots soak audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kdtui demo
 
-test: $(VENV)/.installed-dev
+# All but the slow tests, while you work.
+test: check
+	$(BIN)/pytest -n auto --dist worksteal -m 'not slow'
+
+# All tests, before a change is merged.
+test-all: check
+	$(BIN)/pytest -n auto --dist worksteal
+
+check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest -n auto --dist worksteal
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

@@ -46,6 +46,7 @@ def check(bundles: list[WrittenBundle], products: int) -> None:
 
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.text(max_size=30), min_size=2, max_size=8))
+@pytest.mark.slow
 def test_any_titles_give_valid_bundles(student: Student, titles: list[str]) -> None:
     check(answer(student, titles), len(titles))
 
@@ -146,6 +147,7 @@ def usages(student: Student, sessions: Sequence[list[str]], strategy: str) -> di
 
 
 @pytest.mark.parametrize("strategy", ["list", "pairs", "drafts"])
+@pytest.mark.slow
 def test_an_answer_has_its_counts_of_tokens_read_and_written(student: Student, strategy: str) -> None:
     sessions = [["tent", "tent pegs"], ["tent", "tent pegs", "kettle", "a lamp to read by"], ["tent"]]
     found = usages(student, sessions, strategy)

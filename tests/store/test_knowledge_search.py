@@ -130,6 +130,7 @@ def rows(made: Database) -> list[dict[str, Any]]:
     ranked=st.sampled_from([0, 50, 10_000]),
     glance=st.sampled_from([10, 1_000, 5_000]),
 )
+@pytest.mark.slow
 def test_a_search_finds_exactly_the_matches_in_order(
     made: Database,
     rows: list[dict[str, Any]],

@@ -156,6 +156,7 @@ ALIKE = st.lists(
 
 
 @given(st.lists(PRODUCTS | ALIKE, max_size=12))
+@pytest.mark.slow
 def test_sessions_in_a_batch_are_answered_like_single_ones(products: list[list[Item]]) -> None:
     sessions = [Session(str(number), tuple(items)) for number, items in enumerate(products)]
     for student in (trained(reader), trained(None)):
@@ -280,6 +281,7 @@ def test_text_that_is_not_a_student_is_refused(model: PairModel, damage: str) ->
         PatternStudent.from_json(damage, model, reader)
 
 
+@pytest.mark.slow
 def test_a_session_of_thousands_of_products_is_answered_and_a_larger_one_refused(
     model: PairModel, train: list[Session]
 ) -> None:

@@ -53,6 +53,7 @@ def cluster(tmp_path: Path, kdtui: Kdtui, server: sshd.Sshd, monkeypatch: pytest
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_training_runs_through_slurm_and_is_fetched(
     kdtui: Kdtui, base: Path, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_training_runs_through_slurm_and_is_fetched(
 @needs_sshd
 @needs_slurm
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     kdtui: Kdtui, base: Path, cluster: Path
 ) -> None:

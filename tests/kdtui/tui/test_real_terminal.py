@@ -22,6 +22,7 @@ def terminal(request: pytest.FixtureRequest, demo_store: Path) -> Iterator[Termi
         yield terminal
 
 
+@pytest.mark.slow
 def test_a_session_is_opened_and_answered_and_the_app_quits(terminal: Terminal) -> None:
     terminal.press("2")
     terminal.wait_for("o01")
@@ -35,6 +36,7 @@ def test_a_session_is_opened_and_answered_and_the_app_quits(terminal: Terminal) 
     assert "Traceback" not in terminal.wait_for("ended with 0")
 
 
+@pytest.mark.slow
 def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) -> None:
     """Follow docs/tour.md, with a tiny base and few sessions, so that the training is short."""
     db = open_database(demo_store)

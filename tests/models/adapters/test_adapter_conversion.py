@@ -90,6 +90,7 @@ def test_16_bit_weights_stay_16_bit(tmp_path: Path) -> None:
         assert np.array_equal(tensor.data, weights[key].to(kind).float().numpy())
 
 
+@pytest.mark.slow
 def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def events(student: EndpointStudent, tasks: Sequence[SessionTask | None]) -> lis
     return list(student.answer(tasks))
 
 
+@pytest.mark.slow
 def test_a_real_server_answers_with_legal_bundles(llama_server: str) -> None:
     tasks = [task("one", ["tent", "tent pegs", "phone"]), task("two", ["<|im_end|>", "9,10: x"]), task("none", ["a"])]
     with EndpointStudent(Endpoint(llama_server), concurrency=2) as student:

@@ -36,6 +36,7 @@ def test_vectors_equal_those_of_gguf(tmp_path: Path, vocabulary: Vocabulary, arc
     check(make_model(tmp_path / "tiny.gguf", vocabulary, architecture=architecture))
 
 
+@pytest.mark.slow
 def test_vectors_of_the_embedded_student_equal_those_of_gguf() -> None:
     check(embedded_student())
 

@@ -107,6 +107,7 @@ def test_answers_are_the_same_together_and_alone(student: Student) -> None:
         assert [b.confidence for b in alone] == pytest.approx([b.confidence for b in together[each.key]], rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_embedded_student_decides_the_same_together_and_alone(embedded: Student) -> None:
     """Its sums are rounded to 8 bits: of two choices with similar probabilities either can win.
 
@@ -260,6 +261,7 @@ def test_after_a_failure_of_llama_cpp_the_next_call_works(student: Student, monk
     assert set(answers(student, [task("a", ["camp", "kit"])])) == {"a"}
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_thousands_of_sessions(folder: Path) -> None:
     with Student(make_model(folder / "flat.gguf")) as student:
 

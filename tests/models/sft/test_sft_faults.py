@@ -51,6 +51,7 @@ def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Pat
     resumes_to_the_same(job, whole)
 
 
+@pytest.mark.slow
 def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
@@ -93,6 +94,7 @@ def _beats_after(job: Path, moment: float) -> bool:
     return (job / "heartbeat").exists() and (job / "heartbeat").stat().st_mtime > moment
 
 
+@pytest.mark.slow
 def test_a_stop_signal_reaches_all_processes(job: Path) -> None:
     write_job(job, epochs=60)
     process = subprocess.Popen(

@@ -72,6 +72,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
     assert float(together) == pytest.approx(float(sum(alone)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
     result = train(job)
@@ -239,6 +240,7 @@ def test_computing_activations_twice_changes_nothing_else(
     assert other == pytest.approx(usual, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_16_bits_train_too(job: Path) -> None:
     # The warm-up is long, so the first evaluation comes before much is learned.
     optimizer = {"learning_rate": 0.01, "warmup": 0.5}
@@ -253,6 +255,7 @@ def test_16_bits_train_too(job: Path) -> None:
     assert losses[-1] < losses[0] / 5
 
 
+@pytest.mark.slow
 def test_a_trainer_needs_only_its_own_packages(job: Path, base: Path) -> None:
     """It is sent to hosts with only torch, transformers, peft, accelerate and safetensors."""
     write_job(job, base=str(as_folder(base, job / "base")), epochs=1)
@@ -367,6 +370,7 @@ def test_a_student_with_every_pair_wrong_has_a_pair_f1_of_zero(loaded: Base, tmp
     assert found.pair_f1 == found.value == 0
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
     """The gradient is that of all batches, with any number of processes."""
     write_job(job, epochs=1, evaluations=1, optimizer={"learning_rate": 0.001, "accumulate": 2})
@@ -388,6 +392,7 @@ def test_two_processes_train_like_one(job: Path, tmp_path: Path) -> None:
     assert apart < 1e-6 * total
 
 
+@pytest.mark.slow
 def test_accelerate_launches_it_unchanged(job: Path) -> None:
     """On processors Accelerate starts one process; on GPUs one for each, like torchrun."""
     write_job(job, epochs=1, evaluations=1)

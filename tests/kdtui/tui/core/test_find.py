@@ -252,6 +252,7 @@ async def test_a_match_in_a_log_stays_in_sight_after_a_resize(until: Until) -> N
         assert log.text.endswith("line 39"), "it was left"
 
 
+@pytest.mark.slow
 async def test_a_text_is_found_in_a_log_that_is_not_in_memory(demo_store: Path, settle: Settle, until: Until) -> None:
     folder = demo_store.parent / "jobs" / "ended"
     folder.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from textual.command import CommandList, CommandPalette
 from textual.widgets import Static
 
@@ -52,6 +53,7 @@ async def test_a_narrow_footer_shows_possible_actions_first(demo_store: Path, se
         assert str(footer.render()).startswith("n New h Check x Stop R Resume ")
 
 
+@pytest.mark.slow
 async def test_the_help_has_every_key_of_a_place_and_says_which_do_nothing_now(
     empty_store: Path, settle: Settle
 ) -> None:

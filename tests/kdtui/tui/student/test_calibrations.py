@@ -70,6 +70,7 @@ async def fill(pilot: Pilot[None], **values: str) -> None:
     await rest(pilot)
 
 
+@pytest.mark.slow
 async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
     async with app.run_test(size=(120, 50)) as pilot:
@@ -98,6 +99,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
     assert {name: each.chosen for name, each in stored.items()} == {row[0]: row[4] == "chosen" for row in rows[1:3]}
 
 
+@pytest.mark.slow
 async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "workbench", "tiny")
     async with app.run_test(size=(120, 50)) as pilot:
@@ -158,6 +160,7 @@ async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, 
         assert "the shipped student names the bundles of the pattern student" in toasts(app)
 
 
+@pytest.mark.slow
 async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
     async with app.run_test(size=(120, 50)) as pilot:
@@ -186,6 +189,7 @@ def test_a_calibration_shows_the_progress_of_learning(tmp_path: Path) -> None:
     assert "learning" not in calibration.state
 
 
+@pytest.mark.slow
 async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     to_judge: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

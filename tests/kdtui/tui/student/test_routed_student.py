@@ -4,6 +4,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pytest
 from textual.widgets import Select, Static
 
 from kdtui.distill.routing import fit_router, make_router
@@ -33,6 +34,7 @@ def with_router(store: Path, folder: Path) -> None:
     db.close()
 
 
+@pytest.mark.slow
 async def test_a_router_is_chosen_in_the_form_and_its_choice_is_explained(
     demo_store: Path, tmp_path: Path, settle: Settle, until: Until
 ) -> None:

@@ -259,6 +259,7 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
     assert not Path(row["path"]).exists()
 
 
+@pytest.mark.slow
 def test_a_file_that_a_hub_lacks_is_one_sentence(hub: str) -> None:
     several = fetch(hub, "owner/two")
     assert "name the file of owner/two with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr

@@ -119,6 +119,7 @@ def test_existing_answers_are_reused(adapters: list[str], kdtui: Kdtui) -> None:
     assert len(kdtui("run", "ls", "--json").rows) == before == 2
 
 
+@pytest.mark.slow
 def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     later = time() + 60
@@ -135,6 +136,7 @@ def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> No
     assert "used by 1 router" in result.err
 
 
+@pytest.mark.slow
 def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "both", *adapters).code == 0
     compared = kdtui("router", "compare", "both", "--split", "test", "--json")
@@ -149,6 +151,7 @@ def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdt
     assert "was fitted to the validation sessions of outdoor" in refused.err
 
 
+@pytest.mark.slow
 def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
     adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:

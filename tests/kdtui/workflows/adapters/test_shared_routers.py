@@ -61,6 +61,7 @@ def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) 
     assert "| `one` | `1-one` |" in (folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: Kdtui) -> None:
     added = kdtui("model", "add", folder, "--name", "given")
     assert added.code == 0, added.err

@@ -53,6 +53,7 @@ def test_paid_answers_wait_until_they_can_be_stored(
 
 
 @pytest.mark.usefixtures("demo")
+@pytest.mark.slow
 def test_answers_outlive_the_process_that_paid_for_them(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database
 ) -> None:

@@ -194,6 +194,7 @@ def test_hostile_titles_and_intents_stay_text(db: Database, tmp_path: Path, kdtu
         assert "\x1b" not in result.out + result.err
 
 
+@pytest.mark.slow
 def test_a_local_student_can_teach(db: Database, outdoor: Path, kdtui: Kdtui) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     distil = ["knowledge", "distill", "--teacher", "smollm2", "--limit", 2, "--json"]

@@ -39,6 +39,7 @@ def test_floors_need_no_student(kdtui: Kdtui) -> None:
     assert result.rows[0]["coverage"] is None
 
 
+@pytest.mark.slow
 def test_a_student_gets_a_row_among_the_floors(db: Database, kdtui: Kdtui) -> None:
     result = kdtui("evaluate", "--limit", 2, "--json")
     assert [row["name"] for row in result.rows] == [*FLOORS, "shipped", "truth"]

@@ -96,6 +96,7 @@ def test_real_datasets_have_the_known_floors(db: Database, real_dataset: Path) -
 SHIPPED = {"electronic": 0.60, "clothing": 0.70}
 
 
+@pytest.mark.slow
 def test_the_shipped_pair_model_is_as_good_as_its_card_says(db: Database, real_dataset: Path) -> None:
     name = real_dataset.name
     list(import_dataset(db, real_dataset, name))

@@ -199,6 +199,7 @@ main()
 """The program, but that answers are stored one by one: so there is time to kill it in."""
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_resumes_and_ends_with_the_same_table(
     db: Database, kdtui: Kdtui, database_of_the_test: Path
 ) -> None:
@@ -349,6 +350,7 @@ def test_scores_of_a_run_are_kept_until_it_has_more_answers(
     assert len(scored) == 6
 
 
+@pytest.mark.slow
 def test_runs_are_compared_without_holding_their_answers(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     many(db, 2000)
     for module in ("store.split_sessions", "kdtui.workflows.runs.evaluate"):

@@ -190,6 +190,7 @@ SIZES = [(100, 30), (40, 30), (100, 8)]
 
 @pytest.mark.parametrize(("width", "height"), SIZES, ids=["usual", "narrow", "low"])
 @pytest.mark.parametrize("variables", [{}, {"NO_COLOR": "1"}], ids=["colours", "no colours"])
+@pytest.mark.slow
 def test_in_a_terminal_bundles_come_first_and_the_final_screen_is_the_usual_one(
     width: int, height: int, variables: dict[str, str]
 ) -> None:

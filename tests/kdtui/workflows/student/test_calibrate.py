@@ -35,6 +35,7 @@ def model(tmp_path: Path) -> Path:
     return make_model(tmp_path / "student.gguf")
 
 
+@pytest.mark.slow
 def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, db: Database) -> None:
     result = kdtui("calibrate", "--student", model, "--json")
     assert result.code == 0, result.err
@@ -50,6 +51,7 @@ def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, d
     assert "20 validation sessions" in table.err
 
 
+@pytest.mark.slow
 def test_the_chosen_strategy_is_used_and_a_run_keeps_its_own(kdtui: Kdtui, model: Path, db: Database) -> None:
     settings = settings_for(str(model))
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")

@@ -18,6 +18,7 @@ def writer(db: Database, outdoor: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(shipped_adapter(), tmp_path / "writer.gguf"))
 
 
+@pytest.mark.slow
 def test_it_answers_without_knowledge_that_it_is_not_shown(writer: Path, kdtui: Kdtui) -> None:
     found = kdtui("generate", "o05", "--adapter", writer, "--json")
     assert found.code == 0, found.err
@@ -29,6 +30,7 @@ def test_it_answers_without_knowledge_that_it_is_not_shown(writer: Path, kdtui: 
     assert [each["positions"] for each in bundles] == [each["positions"] for each in shipped]
 
 
+@pytest.mark.slow
 def test_its_run_claims_neither_knowledge_nor_tokens_of_a_prompt(writer: Path, kdtui: Kdtui) -> None:
     evaluated = kdtui("evaluate", "--adapter", writer, "--split", "valid", "--limit", 2, "--json")
     assert evaluated.code == 0, evaluated.err

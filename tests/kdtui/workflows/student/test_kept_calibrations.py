@@ -112,6 +112,7 @@ def test_a_calibration_over_as_many_sessions_replaces_one_that_is_as_good(
     assert (after.weights, after.pair_f1, after.session_f1) == (before.weights, before.pair_f1, before.session_f1)
 
 
+@pytest.mark.slow
 def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, model: Path) -> None:
     settings = settings_for(str(model))
     first = kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")
@@ -211,6 +212,7 @@ def test_deleting_is_confirmed(
     assert "Delete it? [y/N]" in result.err
 
 
+@pytest.mark.slow
 def test_a_calibration_whose_weights_are_not_numbers_is_named(
     calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
 ) -> None:

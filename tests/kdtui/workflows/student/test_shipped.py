@@ -28,6 +28,7 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_it_answers_if_no_student_is_named(kdtui: Kdtui) -> None:
     usual = kdtui("generate", "o05", "--json")
     assert usual.code == 0, usual.err
@@ -47,6 +48,7 @@ def test_a_session_of_too_many_products_does_not_block_others(kdtui: Kdtui, monk
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
     bare = kdtui("generate", "o05", "--adapter", "none", "--json").rows
     assert bare == kdtui("generate", "o05", "--student", "smollm2", "--json").rows
@@ -54,6 +56,7 @@ def test_without_its_adapter_it_is_the_embedded_student(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_later_answer_imports_nothing_that_it_does_not_use(kdtui: Kdtui) -> None:
     # The first answer makes the fast student, and learns from the dataset.
     assert kdtui("generate", "o05").code == 0
@@ -91,6 +94,7 @@ def test_with_a_dataset_titles_alone_are_bundled(kdtui: Kdtui) -> None:
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_evidence_of_other_sessions_is_shown_if_there_is_any(kdtui: Kdtui, db: Database) -> None:
     output = kdtui("generate", "o05", "--json").rows
     db.execute("UPDATE sessions SET split = NULL WHERE split = 'train'")
@@ -101,6 +105,7 @@ def test_evidence_of_other_sessions_is_shown_if_there_is_any(kdtui: Kdtui, db: D
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_its_adapter_fits_any_quantization_of_only_its_base(kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("model", "quantize", "smollm2", "--to", "Q4_0").code == 0
     result = kdtui("generate", "o05", "--student", "smollm2-q4_0", "--adapter", "shipped", "--json")
@@ -160,7 +165,7 @@ def test_its_manifest_says_what_it_was_made_from() -> None:
 def test_it_finds_bundles_of_real_sessions(kdtui: Kdtui, db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "all"))
     # The titles of all sessions take minutes to embed.
-    sessions = Random(0).sample(list(iter_sessions(db, "all")), 150)
+    sessions = Random(0).sample(list(iter_sessions(db, "all")), 80)
     list(write_dataset(db, "real", "a draw", sessions))
     rows = kdtui("evaluate", "--dataset", "real", "--split", "valid", "--limit", 8, "--json").rows
     found = {row["name"]: row for row in rows}

@@ -33,6 +33,7 @@ def question(chance: np.random.Generator, cells: int, sessions: int) -> Matrix:
 
 
 @pytest.mark.parametrize("sessions", [30, 90])
+@pytest.mark.slow
 def test_questions_without_an_effect_rarely_claim_one(sessions: int) -> None:
     chance, claims, questions = np.random.default_rng(8), 0, 300
     for number in range(questions):
@@ -57,6 +58,7 @@ def test_the_interval_of_a_known_effect_covers_it_in_95_of_100_questions(session
     assert np.mean(covered) == pytest.approx(0.95, abs=0.025)
 
 
+@pytest.mark.slow
 def test_the_smallest_effect_is_found_four_times_in_five() -> None:
     chance, claimed, effects = np.random.default_rng(10), [], []
     for number in range(400):

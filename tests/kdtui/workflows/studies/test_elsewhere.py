@@ -129,6 +129,7 @@ def test_the_last_line_offers_a_report_only_of_finished_cells(
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_adapters_are_trained_on_a_host_and_fetched(
     kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, db: Database, tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_adapters_are_trained_on_a_host_and_fetched(
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_a_lost_host_fails_its_training_and_the_others_continue(
     kdtui: Kdtui, described: Callable[..., Path], server: sshd.Sshd, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def states(kdtui: Kdtui, name: str = "rq3-outdoor") -> list[str]:
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdtui, db: Database) -> None:
     result = study("rq3")
     assert result.code == 0, result.err
@@ -155,6 +156,7 @@ def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, st
     assert "all trainings on a single host: far 0:0" in study(*wider, "--host", "far", "--host", "local").err
 
 
+@pytest.mark.slow
 def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
     study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
 ) -> None:
@@ -305,6 +307,7 @@ def test_a_deleted_adapter_is_trained_again_only_for_missing_cells(
 
 
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_samples_are_drawn_once_and_not_needed_when_all_cells_are_done(
     study: Kdtui, described: Callable[..., Path], db: Database
 ) -> None:
@@ -414,6 +417,7 @@ def test_a_limit_draws_the_sessions_that_are_answered_and_trained_on(
     assert training["limit"] == 2
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_repeatedly_ends_with_the_same_table(
     finished: Database, kdtui: Kdtui, presets: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,7 @@ def questions(kdtui: Kdtui, *arguments: object) -> list[str]:
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_an_adapter_is_asked_as_it_was_trained(kdtui: Kdtui, launch: Kdtui, base: Path, db: Database) -> None:
     mine_patterns(db, "outdoor")
     assert launch("mine", "--epochs", 1, "--knowledge", "pattern", "--follow").code == 0
@@ -146,6 +147,7 @@ def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
 
 
 @pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkey
     assert (job.optimizer.accumulate, job.evaluations, job.checkpoints) == (2, 1, 3)
 
 
+@pytest.mark.slow
 def test_a_cancelled_training_is_resumed(kdtui: Kdtui, launch: Kdtui, db: Database) -> None:
     assert launch("long", "--epochs", 6).code == 0
     until(lambda: job_status(folder(db, "long")).step)
@@ -190,6 +193,7 @@ def test_a_cancelled_training_is_resumed(kdtui: Kdtui, launch: Kdtui, db: Databa
     assert "is done; use its adapter with" in kdtui("sft", "resume", "long").err
 
 
+@pytest.mark.slow
 def test_a_killed_training_has_failed_and_is_resumed(
     kdtui: Kdtui, launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     assert [row["to_evaluate"] for row in kdtui("sft", "ls", "--cached", "--json").rows] == [False]
 
 
+@pytest.mark.slow
 def test_a_local_training_is_evaluated_by_the_command_that_follows_it(kdtui: Kdtui, base: Path, db: Database) -> None:
     result = kdtui("sft", "launch", "--name", "one", "--base", base, "--epochs", 1, "--evaluate")
     assert result.code == 0, result.err
@@ -77,6 +78,7 @@ def test_a_local_training_is_evaluated_by_the_command_that_follows_it(kdtui: Kdt
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_many_trainings_are_fetched_through_one_connection(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:
@@ -115,6 +117,7 @@ def get_home(kdtui: Kdtui) -> Path:
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     kdtui: Kdtui, base: Path, far: Path, db: Database
 ) -> None:
@@ -169,6 +172,7 @@ def test_many_hosts_are_asked_once_and_in_parallel(
 
 
 @needs_sshd
+@pytest.mark.slow
 def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd
 ) -> None:

@@ -516,6 +516,7 @@ def tiny_wheel(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.slow
 def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +541,7 @@ def test_a_host_is_set_up_from_wheels_and_resumes_after_a_failure(
 
 
 @pytest.mark.usefixtures("server")
+@pytest.mark.slow
 def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

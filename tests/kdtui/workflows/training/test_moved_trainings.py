@@ -59,6 +59,7 @@ def another_machine(kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     return go
 
 
+@pytest.mark.slow
 def test_an_adopted_training_continues_on_another_host_from_the_same_base(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
@@ -85,6 +86,7 @@ def test_an_adopted_training_continues_on_another_host_from_the_same_base(
     assert Path(used).read_bytes() == base.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
 ) -> None:
@@ -104,6 +106,7 @@ def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
     assert used == str(tmp_path / "second" / "blobs" / key)
 
 
+@pytest.mark.slow
 def test_a_moved_training_is_not_started_on_its_old_host(
     kdtui: Kdtui,
     base: Path,

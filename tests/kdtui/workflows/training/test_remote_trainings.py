@@ -52,6 +52,7 @@ def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,6 +186,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 @pytest.mark.parametrize("commands", [1, 2, 3])
+@pytest.mark.slow
 def test_a_launch_into_a_freezing_network_gives_one_sentence_and_starts_once(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch, commands: int
 ) -> None:
@@ -223,6 +225,7 @@ def test_a_launch_into_a_freezing_network_gives_one_sentence_and_starts_once(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_training_resumes_on_another_host(kdtui: Kdtui, base: Path, workdir: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere"
     options = ["--local", "--workdir", other, "--python", sys.executable, "--processes", 2]
@@ -245,6 +248,7 @@ def test_a_training_resumes_on_another_host(kdtui: Kdtui, base: Path, workdir: P
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_folders_in_the_home_folder_are_not_imported(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:
@@ -268,6 +272,7 @@ def test_folders_in_the_home_folder_are_not_imported(
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_failure_of_a_host_gives_one_sentence_and_can_be_retried(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_the_reason_why_a_workdir_cannot_be_created_comes_with_advice(
     assert message.endswith(advice) or f"; {advice}" in message
 
 
+@pytest.mark.slow
 def test_a_workdir_that_became_read_only_says_so_at_a_start(
     kdtui: Kdtui, db: Database, host: Host, tmp_path: Path
 ) -> None:

@@ -335,6 +335,7 @@ async def test_a_host_that_does_not_answer_blocks_nothing(
         assert "✗ host dead" in str(app.screen.query_one("VerticalScroll Static", Static).content)
 
 
+@pytest.mark.slow
 async def test_a_hanging_host_does_not_keep_the_program_from_ending(
     demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -372,6 +373,7 @@ def workdir(demo_store: Path, server: sshd.Sshd, tmp_path: Path) -> Path:
 
 @needs_sshd
 @pytest.mark.usefixtures("workdir")
+@pytest.mark.slow
 async def test_a_training_on_a_host_is_watched_and_its_adapter_is_fetched(
     demo_store: Path, settle: Settle, tmp_path: Path
 ) -> None:

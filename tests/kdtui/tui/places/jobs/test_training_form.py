@@ -170,6 +170,7 @@ async def test_the_form_begins_with_the_dataset_that_the_workbench_shows(
         assert app.screen.query_one("#field-name", Input).value == f"{begins_with}-1"
 
 
+@pytest.mark.slow
 async def test_a_training_starts_is_watched_to_its_end_and_its_adapter_is_asked(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:

@@ -284,6 +284,7 @@ async def test_an_impossible_merge_is_reported_in_one_sentence(model_store: Path
         assert names(model_store) == ["other", "right", "tuned"]
 
 
+@pytest.mark.slow
 async def test_an_adapter_is_exported_and_imported_again(
     model_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
@@ -333,6 +334,7 @@ async def test_an_adapter_is_exported_and_imported_again(
         assert not own.exists()
 
 
+@pytest.mark.slow
 async def test_forgetting_a_model_says_what_happens_to_its_file(
     model_store: Path, settle: Settle, tmp_path: Path
 ) -> None:
@@ -459,6 +461,7 @@ async def test_a_broken_store_is_reported_in_one_sentence(model_store: Path, set
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+@pytest.mark.slow
 async def test_hostile_manifests_and_names_are_text(
     empty_store: Path, settle: Settle, tmp_path: Path, size: tuple[int, int]
 ) -> None:

@@ -97,6 +97,7 @@ async def test_another_study_of_the_same_name_is_replaced_only_after_confirmatio
     assert get_study(finished, STUDY).spec == before
 
 
+@pytest.mark.slow
 async def test_a_study_from_the_form_runs_and_its_matrix_fills(
     unanswered: Path, study_base: Path, tmp_path: Path, settle: Settle, until: Until
 ) -> None:

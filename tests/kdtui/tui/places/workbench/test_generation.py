@@ -72,6 +72,7 @@ async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, u
     assert not generation_threads()
 
 
+@pytest.mark.slow
 async def test_bundles_appear_while_the_embedded_student_writes(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2", ("pattern",)))
     async with opened(app, settle) as pilot:

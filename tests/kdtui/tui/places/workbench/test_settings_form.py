@@ -169,6 +169,7 @@ async def test_choosing_a_student_without_adapters_removes_the_adapter(
 
 
 @pytest.mark.parametrize("student", ["shipped", "patterns"])
+@pytest.mark.slow
 async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
     demo_store: Path, settle: Settle, student: str
 ) -> None:
@@ -190,6 +191,7 @@ async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
         assert app.choice.settings == RunSettings(student)
 
 
+@pytest.mark.slow
 async def test_choosing_the_shipped_student_removes_several_adapters(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     app.use_choice(StudentChoice.of(RunSettings("smollm2", adapters=(("x", 1.0), ("y", 0.5)))))
@@ -217,6 +219,7 @@ async def test_a_student_is_typed_or_chosen(demo_store: Path, settle: Settle) ->
         assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
 
+@pytest.mark.slow
 async def test_the_form_shows_what_is_wrong(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store, RunSettings("smollm2"))
     async with opened(app, settle) as pilot:
