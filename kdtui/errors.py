@@ -11,3 +11,7 @@ class BadFile(KdtuiError):
     def __init__(self, path: object, problem: str, line: int | None = None) -> None:
         where = f"{path}" if line is None else f"{path}, line {line:,}"
         super().__init__(f"{where}: {problem}")
+
+
+EXCESSIVE_TOML = "a number in it has thousands of digits, or lists are nested too deeply"
+"""Why Python cannot read a TOML file that is valid; its own errors speak of its own limits."""

@@ -2,11 +2,8 @@
 
 import sqlite3
 
+from store.errors import has_code
 from store.sqlite import Database
-
-_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_PRIMARY = 0xFF
-"""The bits of an error code that tell its kind."""
 
 
 def first_damage(db: Database) -> str | None:
@@ -21,7 +18,7 @@ def first_damage(db: Database) -> str | None:
             return " ".join(str(found).split())
         reference = db.execute("PRAGMA foreign_key_check").fetchone()
     except sqlite3.DatabaseError as error:
-        if error.sqlite_errorcode & _PRIMARY in _DAMAGED:
+        if has_code(error, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return str(error)
         raise
     return None if reference is None else f"a row of {reference[0]} refers to a row of {reference[2]} that is gone"

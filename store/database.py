@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from weakref import finalize
 
-from store.errors import Busy, StoreError, explain
+from store.errors import Busy, StoreError, cannot_write, explain
 from store.location import begin_use, database_exists, end_use
 from store.migrations import migrations
 from store.sqlite import PATIENCE, Database, execute_when_free, ignore_wait
@@ -128,7 +128,7 @@ def _open_existing(path: Path) -> sqlite3.Connection:
         execute_when_free(connection, "SELECT count(*) FROM sqlite_schema", _READER_TIMEOUT).fetchone()
     except sqlite3.OperationalError as error:
         connection.close()
-        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if not cannot_write(error):
             raise
     except BaseException:
         connection.close()

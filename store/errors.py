@@ -45,13 +45,25 @@ _ADVICE = {
     "readonly database": "the database cannot be written to; check the permissions of the file and of its folder, or "
     "choose another one with --db",
     "disk is full": "the disk is full; nothing of this command was kept, so free some space and run it again",
-    "unable to open": "the database cannot be opened; check that its folder exists and may be written to",
+    "unable to open": "the database cannot be opened; check that its folder exists and may be written to, and that the "
+    "disk can hold more files",
     "not a database": "this file is not an SQLite database; choose another one with --db",
     "malformed": "the database is damaged; restore a copy, or choose another one with --db",
     "locking protocol": _NO_LOCKS,
     "locked": f"another program has been writing to the database for too long; {_TRY_AGAIN}",
     "disk I/O": "the disk reports an error; nothing of this command was kept",
 }
+
+
+def has_code(error: sqlite3.Error, *codes: int) -> bool:
+    """Return whether SQLite reports one of these primary error codes."""
+    # The primary code is the lowest byte; the others add details.
+    return error.sqlite_errorcode & 0xFF in codes
+
+
+def cannot_write(error: sqlite3.Error) -> bool:
+    """Return whether SQLite reports that the file or its folder cannot be written."""
+    return has_code(error, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def explain(error: sqlite3.Error) -> str:

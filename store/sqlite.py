@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 
-from store.errors import Busy, NoLocks
+from store.errors import Busy, NoLocks, has_code
 
 __all__ = ["Database", "Migrations", "PlainDatabase", "execute_when_free", "ignore_wait", "is_busy"]
 
@@ -204,5 +204,4 @@ def _can_lock(connection: sqlite3.Connection) -> bool:
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Whether SQLite reports that another connection holds a lock."""
-    # The lowest byte is the primary error code; the others add details.
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return has_code(error, sqlite3.SQLITE_BUSY)

@@ -6,11 +6,9 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from store.errors import StoreError, explain
+from store.errors import StoreError, cannot_write, explain
 from store.migrations import migrations
 from store.sqlite import Database
-
-_CANNOT_WRITE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 
 
 def needs_upgrade(db: Database) -> bool:
@@ -49,7 +47,7 @@ def upgrade(db: Database) -> Path | None:
                     copy = _copy(db)
                 migrations.apply(db)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF not in _CANNOT_WRITE or not db.table_names():
+        if not cannot_write(error) or not db.table_names():
             raise
         raise StoreError(
             "made by an older version of kdtui, and it cannot be upgraded where it cannot be written; copy it to "

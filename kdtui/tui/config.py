@@ -11,7 +11,7 @@ from textual.color import Color, ColorParseError
 from textual.keys import Keys
 from textual.theme import Theme
 
-from kdtui.errors import BadFile
+from kdtui.errors import EXCESSIVE_TOML, BadFile
 from kdtui.tui.actions import ACTIONS, keys_of
 from models.files.text_files import NotText, decode_text
 
@@ -89,9 +89,7 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise BadFile(path, f"{reason}; {_DESCRIBED}") from error
     except (ValueError, RecursionError) as error:
-        # The error of Python speaks of its own limits.
-        reason = "a number in it has thousands of digits, or lists are nested too deeply"
-        raise BadFile(path, f"{reason}; {_DESCRIBED}") from error
+        raise BadFile(path, f"{EXCESSIVE_TOML}; {_DESCRIBED}") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")

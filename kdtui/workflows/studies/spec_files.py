@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from kdtui.errors import KdtuiError
+from kdtui.errors import EXCESSIVE_TOML, KdtuiError
 from kdtui.workflows.studies.check_spec import checked_spec
 from kdtui.workflows.studies.spec import AXES, LONGEST_NAME, PRESETS, Question, Spec, TeacherOptions, TrainingOptions
 from store.similar import suggestion
@@ -145,8 +145,7 @@ def _decoded(text: str, source: str) -> Spec:
     except msgspec.DecodeError as error:
         raise KdtuiError(f"{source}: not TOML: {error}") from error
     except (ValueError, RecursionError) as error:
-        # The error of Python speaks of its own limits.
-        raise KdtuiError(f"{source}: a number in it has thousands of digits, or lists are nested too deeply") from error
+        raise KdtuiError(f"{source}: {EXCESSIVE_TOML}") from error
 
 
 def _in_words(problem: str) -> str:

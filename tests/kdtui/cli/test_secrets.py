@@ -56,7 +56,6 @@ def refusing_first(fake: Fake, number: int) -> None:
         fake.complete(GOOD)
 
 
-@pytest.mark.slow
 def test_a_key_is_in_no_file_and_no_output(db: Database, kdtui: Kdtui, serve: Serve, tmp_path: Path) -> None:
     mine_patterns(db, "outdoor")
     url, fake = serve(refusing_first)

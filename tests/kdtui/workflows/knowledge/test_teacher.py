@@ -515,7 +515,6 @@ distil()
 """
 
 
-@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
     db: Database, train: list[Session], serve: Serve
 ) -> None:

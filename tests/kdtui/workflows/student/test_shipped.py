@@ -28,7 +28,6 @@ def imported(db: Database, outdoor: Path) -> None:
 
 
 @pytest.mark.usefixtures("imported")
-@pytest.mark.slow
 def test_it_answers_if_no_student_is_named(kdtui: Kdtui) -> None:
     usual = kdtui("generate", "o05", "--json")
     assert usual.code == 0, usual.err

@@ -33,7 +33,6 @@ def question(chance: np.random.Generator, cells: int, sessions: int) -> Matrix:
 
 
 @pytest.mark.parametrize("sessions", [30, 90])
-@pytest.mark.slow
 def test_questions_without_an_effect_rarely_claim_one(sessions: int) -> None:
     chance, claims, questions = np.random.default_rng(8), 0, 300
     for number in range(questions):

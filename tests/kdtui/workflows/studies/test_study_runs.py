@@ -60,7 +60,6 @@ def states(kdtui: Kdtui, name: str = "rq3-outdoor") -> list[str]:
 
 
 @pytest.mark.usefixtures("imported")
-@pytest.mark.slow
 def test_a_study_makes_the_knowledge_trains_and_answers(study: Kdtui, kdtui: Kdtui, db: Database) -> None:
     result = study("rq3")
     assert result.code == 0, result.err
