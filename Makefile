@@ -12,7 +12,7 @@ endif
 # Tests start many processes; each would compile all modules anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all check format snapshots soak audit clean
+.PHONY: demo test test-all check format snapshots soak lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/kdtui demo
@@ -47,26 +47,34 @@ soak: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.faults.page soak
 
 # Look up the pinned packages in the database of known vulnerabilities, which needs the network.
-audit: $(VENV)-audit/.installed
-	$(VENV)-audit/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
+audit: $(VENV)-tools/.installed
+	$(VENV)-tools/bin/pip-audit -r requirements.lock --require-hashes --disable-pip --strict
+	$(VENV)-tools/bin/pip-audit -r constraints.txt --no-deps --disable-pip --strict
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # The stamps are newer than what they were made from, so an unchanged tree installs nothing again.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --disable-pip-version-check --no-deps -e .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+# Without hashes: torch has a build for each kind of processor, and each has its own.
+$(VENV)/.installed-dev: constraints.txt $(VENV)/.installed
 	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	touch $(VENV)/.installed $@
+	touch $@
 
-# An environment of its own: its dependencies are not those of the program.
-$(VENV)-audit/.installed:
-	$(PYTHON) -m venv $(VENV)-audit
-	$(VENV)-audit/bin/pip install --disable-pip-version-check pip-audit
+# Pin the versions of constraints.txt, with the hashes of their files.
+lock: $(VENV)-tools/.installed
+	$(VENV)-tools/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+		-c constraints.txt --no-annotate --custom-compile-command 'make lock' -o requirements.lock
+
+# An environment of its own: what these tools need is not what the program needs.
+$(VENV)-tools/.installed:
+	$(PYTHON) -m venv $(VENV)-tools
+	$(VENV)-tools/bin/pip install --disable-pip-version-check pip-audit uv
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit
+	rm -rf $(VENV) $(VENV)-tools
