@@ -16,7 +16,9 @@ def pins(file: str) -> dict[str, str]:
 
 def test_the_lock_has_the_versions_of_the_constraints() -> None:
     locked, constraints = pins("requirements.lock"), pins("constraints.txt")
-    assert {name: locked[name] for name in locked.keys() & constraints.keys() if locked[name] != constraints[name]} == {}
+    assert {
+        name: locked[name] for name in locked.keys() & constraints.keys() if locked[name] != constraints[name]
+    } == {}
 
 
 def test_the_lock_has_all_that_the_program_needs_with_hashes() -> None:

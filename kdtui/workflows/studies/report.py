@@ -19,6 +19,7 @@ from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.provenance import provenance_of
 from kdtui.workflows.studies.report_errors import ERROR_HEADINGS, GROUP_HEADINGS, error_tables
 from kdtui.workflows.studies.report_plots import question_plots
+from kdtui.workflows.studies.report_setup import knowledge_of, setup_of
 from kdtui.workflows.studies.report_tables import (
     COLUMNS,
     COST_HEADINGS,
@@ -43,6 +44,7 @@ class Section:
     title: str
     answer: str
     caveat: str
+    knowledge: str
     metric: str
     tables: list[Table]
     comparisons: list[tuple[str, str, str, str]]
@@ -121,6 +123,7 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
         "sessions": {dataset: len(known) for dataset, known in results.sessions.items()},
         "drawn": plan.spec.sessions is not None,
         "draw": plan.spec.draw,
+        "setup": setup_of(plan),
         "notes": plan.notes,
         "done": len(plan.cells) - len(missing),
         "cells": len(plan.cells),
@@ -174,6 +177,7 @@ def _section(
         question.title,
         result.answer,
         result.caveat,
+        knowledge_of(result.rows),
         metric,
         [results_table_of(results, dataset, rows, published[dataset]) for dataset, rows in by_dataset.items()],
         [_compared(each, names) for each in result.comparisons],

@@ -185,8 +185,9 @@ def _missed(noise: Sequence[Comparison]) -> str:
         too_few = any(verdict_of(each) == "noise" for each in noise)
         return "with so few sessions no difference could have shown" if too_few else ""
     low, high = short_number(min(effects)), short_number(max(effects))
-    span = low if low == high else f"{low} to {high}"
-    return f"differences below {span} would often have been missed"
+    if low == high:
+        return f"a difference below {low} would often have been missed"
+    return f"the smallest difference that would usually have shown is between {low} and {high}, depending on the row"
 
 
 def _range(numbers: Sequence[int], noun: str) -> str:

@@ -111,8 +111,12 @@ def test_a_report_has_each_question_with_answer_tables_plots_and_commands(kdtui:
             "Errors",
             "kdtui evaluate",
             "rank = [16]",
+            "Students: tiny.",
+            "Adapters are trained on all training sessions of a dataset, for 1 epoch, where",
+            "icl: not trained; knowledge is in the prompt; sft: trained, with knowledge in the training only",
+            "The knowledge of all rows that use any is pattern+rule+thought.",
         ):
-            assert wanted in text
+            assert wanted in text.replace("\\", "")
     assert [tag for tag, _ in page.tags].count("svg") >= 4
     shown = kdtui("study", "show", "rq3-outdoor", "--json").rows
     assert f"{shown[0]['pair_f1']:.3f}".removeprefix("0") in page.text

@@ -88,13 +88,13 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
         (
             [compared(), compared("r", -0.01, p=0.9, smallest=0.06)],
             "With 180 sessions, no format differs from no knowledge by more than noise in pair F1; the largest "
-            "difference, thought, is +.021 [-.014, .056] (p .31); differences below .050 to .060 would often have been "
-            "missed.",
+            "difference, thought, is +.021 [-.014, .056] (p .31); the smallest difference that would usually have "
+            "shown is between .050 and .060, depending on the row.",
         ),
         (
             [compared()],
             "With 180 sessions, thought does not differ from no knowledge by more than noise in pair F1: +.021 "
-            "[-.014, .056] (p .31); differences below .050 would often have been missed.",
+            "[-.014, .056] (p .31); a difference below .050 would often have been missed.",
         ),
         (
             [compared(difference=0.061, p=0.002)],
@@ -104,7 +104,7 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
             [compared(difference=0.061, p=0.002), compared("r", 0.07, p=0.001), compared("p")],
             "With 180 sessions, 2 of 3 formats are better than no knowledge in pair F1: rule +.070 [.035, .105] "
             "(p .001) and thought +.061 [.026, .096] (p .002); the other one does not differ by more than noise; "
-            "differences below .050 would often have been missed.",
+            "a difference below .050 would often have been missed.",
         ),
         (
             [compared(difference=0.061, p=0.002), compared("r", -0.07, p=0.001)],
@@ -132,13 +132,14 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
         (
             [compared(), NO_SESSION],
             "With 180 sessions, thought does not differ from no knowledge by more than noise in pair F1: +.021 "
-            "[-.014, .056] (p .31); differences below .050 would often have been missed; 1 comparison has too few "
+            "[-.014, .056] (p .31); a difference below .050 would often have been missed; 1 comparison has too few "
             "sessions yet.",
         ),
         (
             [compared("t / sft", baseline="b"), compared("t / icl", sessions=90, difference=0.03)],
             "With 90 to 180 sessions, no cell differs from its baseline by more than noise in pair F1; the largest "
-            "difference, t / icl, is +.030 [-.005, .065] (p .31); differences below .050 would often have been missed.",
+            "difference, t / icl, is +.030 [-.005, .065] (p .31); a difference below .050 would often have been "
+            "missed.",
         ),
         (
             [compared("t / sft", 0.1, p=0.001, baseline="b"), compared("t / icl", 0.2, p=0.001)],
@@ -148,14 +149,14 @@ def test_an_estimate_has_its_interval_and_the_spread_of_its_seeds(estimate: Esti
         (
             [compared(seeds=(3, 3)), compared("r", 0.01, seeds=(3, 2))],
             "With 180 sessions and 2 to 3 seeds, no format differs from no knowledge by more than noise in pair F1; "
-            "the largest difference, thought, is +.021 [-.014, .056] (p .31); differences below .050 would often have "
+            "the largest difference, thought, is +.021 [-.014, .056] (p .31); a difference below .050 would often have "
             "been missed.",
         ),
         (
             [compared(), compared(metric="exact", difference=0.1, p=0.001)],
             "With 180 sessions, 1 of 2 results is better than no knowledge in pair F1 and exact sessions: thought in "
-            "exact sessions +.100 [.065, .135] (p .001); the other one does not differ by more than noise; differences "
-            "below .050 would often have been missed.",
+            "exact sessions +.100 [.065, .135] (p .001); the other one does not differ by more than noise; a "
+            "difference below .050 would often have been missed.",
         ),
         ([], "Nothing can be compared yet: no cell and its baseline have answers to two of the same sessions."),
         (
