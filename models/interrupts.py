@@ -40,3 +40,20 @@ def delayed_interrupts(notice: Callable[[], object] = lambda: None) -> Iterator[
             signal.signal(number, handler)
         for first, frame in received[:1]:
             before[signal.Signals(first)](first, frame)
+
+
+@contextmanager
+def children_without_interrupts() -> Iterator[None]:
+    """Delay interrupts, and keep ctrl+c in the terminal from the processes that are started in the block.
+
+    A process inherits which signals are blocked. One that is interrupted while Python starts prints a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    with delayed_interrupts():
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)

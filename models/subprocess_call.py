@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Callable, Generator
 from contextlib import closing, redirect_stderr
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
 from models.errors import ModelError
+from models.interrupts import children_without_interrupts
 
 _LONGEST = 1000
 """Characters of an error message that is passed on."""
@@ -45,8 +47,12 @@ def steps_in_process(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, arguments), daemon=True)
+    if sys.platform != "win32":
+        # It starts with the first process, and would end the delay of interrupts.
+        resource_tracker.ensure_running()
     # A terminal app replaces stderr by an object that is not a file, and no process can be started with that.
-    with redirect_stderr(sys.__stderr__):
+    # An interrupt ends this process, which ends the other one.
+    with redirect_stderr(sys.__stderr__), children_without_interrupts():
         process.start()
     theirs.close()
     try:
@@ -66,7 +72,7 @@ def steps_in_process(
 
 
 def _child(answer: Connection, work: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    # A terminal interrupts both processes; the parent ends this one.
+    # On Windows, the parent cannot keep ctrl+c from it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What llama.cpp writes when it aborts would tear up a screen.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

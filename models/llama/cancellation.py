@@ -71,6 +71,15 @@ def call(cancellation: Cancellation, function: Callable[..., Result], *arguments
     return made.result()
 
 
+def call_briefly(function: Callable[..., Result], *arguments: object) -> Result:
+    """Call a function of llama.cpp that takes no time but can log; an interrupt waits for it.
+
+    Python would handle the interrupt in the callback that gets the log, and lose it there.
+    """
+    with delayed_interrupts():
+        return function(*arguments)
+
+
 @cache
 def _caller() -> ThreadPoolExecutor:
     # One thread for all calls: the worker threads of llama.cpp belong to the thread that calls it.

@@ -101,7 +101,7 @@ class LlamaContext:
     def close(self) -> None:
         """Free the context."""
         if self.handle:
-            llama_cpp.llama_free(self.handle)
+            cancellation.call_briefly(llama_cpp.llama_free, self.handle)
             self.handle = None
 
     def use_threads(self, threads: int) -> None:
@@ -118,7 +118,8 @@ class LlamaContext:
         handles = [self._model.adapter(adapter.path) for adapter in adapters]
         scales = [adapter.scale for adapter in adapters]
         self._adapters = tuple(adapters)
-        llama_cpp.llama_set_adapters_lora(
+        cancellation.call_briefly(
+            llama_cpp.llama_set_adapters_lora,
             self.handle,
             (llama_cpp.llama_adapter_lora_p_ctypes * len(handles))(*handles),
             len(handles),

@@ -31,7 +31,8 @@ _backend_ready = False
 def _keep_log(level: int, text: bytes, _user_data: Any) -> None:
     """Keep llama.cpp's errors for kdtui's own messages: on stderr they would tear up a terminal screen.
 
-    An exception in here, such as an interrupt, would be lost. Therefore `cancellation.call` calls whatever takes time.
+    An exception in here, such as an interrupt, would be lost. Whatever can log is therefore called by functions of
+    `cancellation`.
     """
     if level == _LOG_LEVEL_ERROR:
         _log_lines.append(text.decode("utf-8", "replace").strip())
@@ -45,7 +46,7 @@ def prepare_backend() -> None:
         # Each time anew: the package sets its own callback when it is imported as a whole.
         llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p())
         if not _backend_ready:
-            llama_cpp.llama_backend_init()
+            cancellation.call_briefly(llama_cpp.llama_backend_init)
             _backend_ready = True
 
 
@@ -156,7 +157,7 @@ class LlamaModel:
         """Free the weights and the adapters; nothing may use the model afterwards."""
         self._adapters.clear()
         if self.handle:
-            llama_cpp.llama_model_free(self.handle)
+            cancellation.call_briefly(llama_cpp.llama_model_free, self.handle)
             self.handle = None
 
     @property

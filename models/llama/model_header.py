@@ -7,6 +7,7 @@ from pathlib import Path
 
 from models.errors import ModelError
 from models.files.gguf_magic import check_magic
+from models.llama import cancellation
 from models.llama.bindings import llama_cpp
 from models.llama.model import forget_errors, last_error, prepare_backend
 
@@ -25,13 +26,14 @@ def vocabulary_only(path: Path) -> Iterator[object]:
     prepare_backend()
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    load = llama_cpp.llama_model_load_from_file
+    model = cancellation.call(cancellation.current(), load, str(path).encode(), params)
     if not model:
         raise ModelError(f"{path}: llama.cpp cannot read this model ({last_error()})")
     try:
         yield model
     finally:
-        llama_cpp.llama_model_free(model)
+        cancellation.call_briefly(llama_cpp.llama_model_free, model)
 
 
 def meta_value(model: object, key: str) -> str:

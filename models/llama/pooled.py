@@ -38,7 +38,7 @@ class PooledContext:
         self._context: ctypes.c_void_p | None = self._opened(llama_cpp.LLAMA_POOLING_TYPE_UNSPECIFIED)
         pooling = llama_cpp.llama_pooling_type(self._context)
         if pooling == llama_cpp.LLAMA_POOLING_TYPE_NONE:
-            llama_cpp.llama_free(self._context)
+            cancellation.call_briefly(llama_cpp.llama_free, self._context)
             self._context = self._opened(llama_cpp.LLAMA_POOLING_TYPE_MEAN)
         elif pooling == llama_cpp.LLAMA_POOLING_TYPE_RANK:
             self.close()
@@ -68,7 +68,7 @@ class PooledContext:
         """Free the context."""
         if self._context:
             llama_cpp.llama_batch_free(self._batch)
-            llama_cpp.llama_free(self._context)
+            cancellation.call_briefly(llama_cpp.llama_free, self._context)
             self._context = None
 
     def vectors(self, texts: Sequence[Sequence[Token]]) -> npt.NDArray[np.float32]:
