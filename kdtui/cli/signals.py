@@ -2,12 +2,15 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import current_thread, main_thread
+from threading import Timer, current_thread, main_thread
 from types import FrameType
 
 from models.interrupts import INTERRUPTS
+
+_MOMENT = 0.01
+"""Seconds until an interrupt is repeated that came in a callback, which is over by then."""
 
 
 @contextmanager
@@ -36,7 +39,8 @@ def signals_as_interrupts() -> Iterator[None]:
     for number in before:
         signal.signal(number, interrupt)
     try:
-        yield
+        with _repeated_if_ignored(received):
+            yield
     except (KeyboardInterrupt, SystemExit):
         if not received:
             raise
@@ -44,3 +48,43 @@ def signals_as_interrupts() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _repeated_if_ignored(received: Sequence[int]) -> Iterator[None]:
+    """Send an interrupt again that Python ignored, a moment later.
+
+    Python handles signals wherever it is. Where that is a callback, of a weak reference for example, it ignores what is
+    raised, and prints that it did.
+
+    Args:
+        received: the signals that have been handled; without any it was ctrl+c.
+    """
+    report = sys.unraisablehook
+    repeats: list[Timer] = []
+
+    def repeat(ignored: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(ignored.exc_type, KeyboardInterrupt):
+            report(ignored)
+            return
+        timer = Timer(_MOMENT, _interrupt_main_thread, [received[-1] if received else signal.SIGINT])
+        timer.daemon = True
+        timer.start()
+        repeats.append(timer)
+
+    sys.unraisablehook = repeat
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        for each in repeats:
+            each.cancel()
+
+
+def _interrupt_main_thread(number: int) -> None:
+    main = main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        # To that thread: only then does it stop waiting.
+        signal.pthread_kill(main, number)
+    else:  # Windows
+        signal.raise_signal(number)

@@ -202,3 +202,24 @@ def test_an_interrupt_that_was_handled_does_not_change_the_exit_code(tmp_path: P
         "main()\n"
     )
     assert subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path).returncode == 143
+
+
+@pytest.mark.parametrize(("number", "code"), ENDINGS, ids=["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_within_a_callback_of_python_is_not_lost(number: int, code: int) -> None:
+    program = (
+        "import signal, sys, time, weakref\n"
+        "from kdtui.cli.signals import signals_as_interrupts\n"
+        "class Thing: pass\n"
+        "def gone(_):\n"
+        f"    signal.raise_signal({int(number)})\n"
+        "try:\n"
+        "    with signals_as_interrupts():\n"
+        "        thing = Thing()\n"
+        "        reference = weakref.ref(thing, gone)\n"
+        "        del thing\n"
+        "        time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (ended.returncode, ended.stderr) == (code, "")
