@@ -47,13 +47,14 @@ def steps_in_process(
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, arguments), daemon=True)
-    if sys.platform != "win32":
-        # It starts with the first process, and would end the delay of interrupts.
-        resource_tracker.ensure_running()
     # A terminal app replaces stderr by an object that is not a file, and no process can be started with that.
-    # An interrupt ends this process, which ends the other one.
-    with redirect_stderr(sys.__stderr__), children_without_interrupts():
-        process.start()
+    with redirect_stderr(sys.__stderr__):
+        if sys.platform != "win32":
+            # It starts with the first process, and would end the delay of interrupts.
+            resource_tracker.ensure_running()
+        # An interrupt ends this process, which ends the other one.
+        with children_without_interrupts():
+            process.start()
     theirs.close()
     try:
         while not ours.poll(every):
