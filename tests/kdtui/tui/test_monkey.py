@@ -30,6 +30,7 @@ _SIZES = [(80, 24), (200, 60), (80, 36), (130, 24), (120, 36), (40, 12), (20, 5)
 
 
 @pytest.mark.parametrize("seed", range(PARTS))
+@pytest.mark.slow
 async def test_random_keys_clicks_and_sizes_cause_no_fault(
     seed: int, demo_store: Path, settle: Settle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def test_a_signal_ends_the_app_with_an_open_dialog(terminal: Terminal) -> None:
 @needs_tmux
 @pytest.mark.parametrize("state", ["loading", "writing"])
 @pytest.mark.parametrize(("number", "code"), [(None, 0), *ENDINGS[::2]], ids=["q", "SIGTERM", "SIGINT"])
+@pytest.mark.slow
 def test_the_app_ends_while_a_student_runs(terminal: Terminal, state: str, number: int | None, code: int) -> None:
     ask_student(terminal)
     terminal.wait_for(state)

@@ -40,6 +40,7 @@ def lasting(path: Path) -> str:
     return re.sub(r"done in [\d.]+ s", "done in some time", text)
 
 
+@pytest.mark.slow
 async def test_pictures_without_a_language_model_are_up_to_date(at_home: Path, tmp_path: Path) -> None:
     await photograph_session(at_home, tmp_path)
     async with opened(at_home, tmp_path, TOUR_SIZE, "shipped") as camera:

@@ -147,6 +147,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("unit", HOSTILE)
 @pytest.mark.parametrize("first", ["", '{"a": "', '{"a": ['])
+@pytest.mark.slow
 def test_hostile_text_takes_linear_time(unit: str, first: str) -> None:
     def seconds(characters: int) -> float:
         text = first + unit * (characters // len(unit))

@@ -79,6 +79,7 @@ TITLES = st.text(max_size=20) | st.sampled_from(
 
 @settings(max_examples=40, deadline=None)
 @given(sessions=st.lists(st.lists(TITLES, min_size=2, max_size=30), min_size=1, max_size=12))
+@pytest.mark.slow
 def test_answers_are_legal_for_any_titles_and_vocabulary(student: Student, sessions: list[list[str]]) -> None:
     found = answers(student, [task(place, titles) for place, titles in enumerate(sessions)])
     assert sorted(cast("list[int]", list(found))) == list(range(len(sessions)))

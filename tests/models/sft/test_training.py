@@ -72,6 +72,7 @@ def test_lists_of_different_lengths_need_no_mask(loaded: Base, monkeypatch: pyte
     assert float(together) == pytest.approx(float(sum(alone)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     write_job(job, epochs=20, optimizer={"learning_rate": 0.003})
     result = train(job)

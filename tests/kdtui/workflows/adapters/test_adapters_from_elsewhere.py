@@ -281,6 +281,7 @@ _HUGE = json.dumps({KEY: {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets
         (only_gguf(lambda _: b"rubbish"), "first.gguf: this is not a GGUF file"),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_or_unsafe_folder_is_one_sentence_and_leaves_nothing(
     kdtui: Kdtui, db: Database, given: Path, tmp_path: Path, damage: Callable[[Path], None], message: str
 ) -> None:

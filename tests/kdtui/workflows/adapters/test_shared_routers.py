@@ -120,6 +120,7 @@ def with_folder(folder: Path, name: str) -> None:
         (lambda folder: (folder / "2-two" / "adapter_model.safetensors").write_bytes(b"cut"), "adapter_model"),
     ],
 )
+@pytest.mark.slow
 def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
     folder: Path, kdtui: Kdtui, damage: Callable[[Path], object], message: str
 ) -> None:

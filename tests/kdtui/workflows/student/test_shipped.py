@@ -161,6 +161,7 @@ def test_its_manifest_says_what_it_was_made_from() -> None:
     assert manifest["norms_sha256"] is not None
 
 
+@pytest.mark.slow
 def test_it_finds_bundles_of_real_sessions(kdtui: Kdtui, db: Database, real_dataset: Path) -> None:
     list(import_dataset(db, real_dataset, "all"))
     # The titles of all sessions take minutes to embed.

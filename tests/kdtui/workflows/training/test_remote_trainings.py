@@ -52,6 +52,7 @@ def workdir(tmp_path: Path, server: sshd.Sshd, kdtui: Kdtui) -> Path:
 
 @needs_sshd
 @pytest.mark.usefixtures("imported")
+@pytest.mark.slow
 def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ async def test_a_row_says_that_floors_are_being_computed(
         assert [row[STATE] for row in rows(app)].count("floors") == 4
 
 
+@pytest.mark.slow
 async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
     subsets: Path, settle: Settle, until: Until
 ) -> None:
@@ -139,6 +140,7 @@ async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
     db.close()
 
 
+@pytest.mark.slow
 async def test_an_evaluation_of_a_drawn_subset_starts_with_tags(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:

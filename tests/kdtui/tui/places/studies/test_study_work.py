@@ -126,6 +126,7 @@ async def test_a_study_from_the_form_runs_and_its_matrix_fills(
     db.close()
 
 
+@pytest.mark.slow
 async def test_a_study_is_paused_resumed_stopped_and_continued(unanswered: Path, settle: Settle, until: Until) -> None:
     app = opened(unanswered)
     async with app.run_test(size=(120, 36)) as pilot:
