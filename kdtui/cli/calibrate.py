@@ -148,7 +148,7 @@ def calibrate(
                 case Calibrated():
                     results = event.results
     print_results(results, printed_as)
-    say(f"over {about}, each judged by a fit on the others")
+    say(f"over {about}, each scored by a calibration fitted on the others")
 
 
 def _check_no_options(context: typer.Context) -> None:

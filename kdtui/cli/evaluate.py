@@ -125,10 +125,10 @@ def evaluate(
 ) -> None:
     """Answer a split and score the answers: strict metrics over all sessions, and the paper's metrics over n of them.
 
-    Each answer is stored at once; --resume continues an interrupted run. Intents are compared with those that people
-    wrote, by words and by a sentence encoder (cosine). Two more rows show how the bundles of the run would score under
-    other names: the category that the products share, and the intent of the nearest training bundle. The last table
-    has the costs of a session, as far as they are known.
+    n is the number of sessions with a predicted bundle. Each answer is stored at once; --resume continues an
+    interrupted run. Intents are compared with those that people wrote, by words and by a sentence encoder (cosine).
+    Two more rows score the same bundles with other intents: the category that the products share, and the intent of
+    the nearest training bundle. The last table has the costs of a session, as far as they are known.
 
     --judge lets a model rate the intents; with --resume, those of a finished run. Each call to it is stored and paid
     for once. --max-calls, --max-cost, --answer-tokens and --retry-failed apply to these calls.

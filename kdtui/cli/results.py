@@ -62,9 +62,9 @@ def print_rows(rows: "Sequence[ScoreRow | PublishedRow]", output: Output) -> Non
     total = measured[0].scores.sessions
     matchable = max(row.scores.intent_bundles for row in measured)
     named = [row for row in measured if has_intent_scores(row.scores)]
-    intents = f"intents, over those of {counted(matchable, 'true bundle')} that a predicted one overlaps"
+    intents = f"intents, over the true bundles (of {matchable:,}) that a predicted bundle overlaps"
     if any(row.intent_floors for row in measured):
-        intents += "; below a run, its own bundles under other names"
+        intents += "; the rows below a run score its bundles with other intents"
     answered = "over the n sessions with a predicted bundle; P, R and cov. are the metrics of the paper"
     for metrics, meaning, shown in (
         (EVERY_SESSION, f"over all {counted(total, 'session')}", rows),
@@ -153,7 +153,7 @@ def _records(rows: "Sequence[ScoreRow | PublishedRow]") -> "list[dict[str, objec
 
 
 def _floor_cells(row: "ScoreRow | PublishedRow", metrics: "Sequence[str]") -> "Iterator[tuple[object, ...]]":
-    """Yield the rows below that of a run: its own bundles under other names."""
+    """Yield the rows below that of a run: its own bundles with other intents."""
     from kdtui.workflows.runs.intent_floors import IN_WORDS
     from kdtui.workflows.runs.published import PublishedRow
 

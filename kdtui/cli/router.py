@@ -87,7 +87,7 @@ def train(
         trained = _follow(events)
     assert isinstance(trained, RouterTrained)
     _print_report(trained.report, printed_as)
-    say(f"{trained.report.in_words}; each session was judged by a router fitted to other sessions")
+    say(f"{trained.report.in_words}; each session is answered as a router fitted on the other sessions chooses")
     _say_if_constant(trained.router)
 
 

@@ -217,7 +217,8 @@ def show(
         say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
     if scored.are_the_first:
         say(
-            "an earlier version took the first sessions in order of import; --resume keeps them, a new run draws others"
+            "this run has the first sessions in order of import, as earlier versions chose them; --resume keeps them, "
+            "and a new run draws sessions at random"
         )
     say(f"repeat it with: {repeat}")
 

@@ -107,8 +107,8 @@ def create(
 ) -> None:
     """Draw a share of the knowledge from each format of each dataset, or pick pieces by hand.
 
-    The strategy orders the training sessions, and each piece takes the place of the first of its sessions. With the
-    same strategy and seed, a larger ratio includes the smaller one.
+    The strategy puts the training sessions in order. A piece ranks with the earliest of its sessions, and the first
+    pieces are taken. With the same strategy and seed, a larger ratio includes the smaller one.
 
     random: in random order. length: short and long sessions in proportion. longest: longest first. diversity: next the
     session least similar to those before. difficulty: first the sessions that the student answers worst without

@@ -79,7 +79,7 @@ def fetch(
     evaluate: EvaluateOption = False,
     db: DatabaseOption = None,
 ) -> None:
-    """Copy the adapter of a training from its host, and evaluate it if --evaluate is given here or was at the launch.
+    """Copy the adapter of a training from its host. With --evaluate, here or at kdtui sft launch, also evaluate it.
 
     Files that are already complete on this machine are not copied again.
     """
@@ -104,7 +104,7 @@ def adopt(
     ],
     db: DatabaseOption = None,
 ) -> None:
-    """Add trainings on a host that another machine started, or that this store has lost: one, or all of them."""
+    """Add trainings that a host has and this store does not know: one of them, or all."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.adopt import adopt_training, adopt_trainings
     from kdtui.workflows.training.plan import jobs_folder
@@ -136,7 +136,7 @@ def rm(
         typer.Argument(help="Names of trainings.", metavar="NAME", autocompletion=completion.names("trainings")),
     ],
     yes: YesOption = False,
-    keep: Annotated[bool, typer.Option("--keep", help="Keep their directories on the hosts.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep their folders on the hosts.")] = False,
     db: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
@@ -155,9 +155,7 @@ def rm(
                     "adapter": int((job.folder / ADAPTER).is_dir()),
                 }
             )
-            where = (
-                [] if job.host is None else [f"whose directory on {job.host} {'stays' if keep else 'is deleted, too'}"]
-            )
+            where = [] if job.host is None else [f"whose folder on {job.host} {'stays' if keep else 'is deleted, too'}"]
             chosen[name] = [*files, *where, *counts({"run": runs_of_model(store, name)}, "used by")]
         confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():

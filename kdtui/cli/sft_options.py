@@ -39,7 +39,9 @@ LaunchedUsageOption = Annotated[
 ]
 EpochsOption = Annotated[int, typer.Option(help="Number of epochs; products are shuffled in each.", min=1)]
 SeedOption = Annotated[int, typer.Option(help="Seed of the training; the same seed gives the same adapter.", min=0)]
-LongestOption = Annotated[int, typer.Option(help="Skip longer examples.", min=1, metavar="TOKENS")]
+LongestOption = Annotated[
+    int, typer.Option(help="Skip examples with more than this number of tokens.", min=1, metavar="TOKENS")
+]
 _BASE = typer.Option(
     "--base",
     help="Base model: smollm2 (embedded), a name from kdtui model ls, a GGUF file, or a transformers folder or id.",

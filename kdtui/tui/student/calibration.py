@@ -121,7 +121,7 @@ class CalibrationTask(Task):
 
     @property
     def _remarks(self) -> list[str]:
-        return [f"over {self._about}, each judged by a fit on the others", *self._notes]
+        return [f"over {self._about}, each scored by a calibration fitted on the others", *self._notes]
 
     def as_table(self) -> Table:
         """Return a table of the strategies, with the remarks below."""

@@ -136,7 +136,7 @@ def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher
     """Return what could be lost at most, before it is known what a teacher will find.
 
     Raises:
-        NotFound: earlier is no such dataset.
+        NotFound: there is no such dataset.
     """
     numbers: list[int] = []
     parts: list[str] = []

@@ -35,7 +35,7 @@ def why_no_strategy(student: str, intent_writer: str | None = None) -> str | Non
     if student == PATTERNS:
         return "the pattern student is not a language model"
     if student == SHIPPED:
-        return "the shipped student names bundles that are found without it"
+        return "the shipped student only names the bundles that the pair model finds"
     if intent_writer is not None:
         return _writes_intents(intent_writer)
     return None

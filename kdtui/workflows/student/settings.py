@@ -150,8 +150,8 @@ def check_settings(settings: RunSettings, dataset: str | None) -> None:
     if is_endpoint(settings.student):
         if settings.strategy not in (None, AICL) or settings.adapters or settings.context:
             raise KdtuiError(
-                "an endpoint answers in its own way; leave out --strategy (except aicl), --adapter and --context, and "
-                "name an adapter that it serves as the model: URL#MODEL"
+                "an endpoint takes no --adapter, no --context and no --strategy but aicl; for an adapter that it "
+                "serves, give the adapter's name as MODEL in URL#MODEL"
             )
         if settings.strategy == AICL and settings.knowledge:
             raise KdtuiError("with aicl an endpoint learns from the nearest session; leave out --knowledge")

@@ -92,7 +92,8 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     # Do not trust the host: no name that it sends may lead out of the folder.
     checked_name(name)
     with suppress(NotFound):
-        raise KdtuiError(f"there is a training {get_job(db, name).name!r} already; kdtui sft rm forgets it")
+        known = get_job(db, name).name
+        raise KdtuiError(f"there is a training {known!r} already; kdtui sft rm {known} deletes it with its files")
     described = await client.ask(DescribeRequest(name))
     target = folder / name
     if target.exists():

@@ -41,7 +41,7 @@ def start_training(db: Database, name: str) -> Iterator[StartEvent]:
 
 
 def cancel_training(db: Database, name: str, *, now: bool = False) -> Iterator[Stopping | HasStopped]:
-    """Stop a training with a checkpoint, and yield how it is waited for. It stops even if the caller stops waiting.
+    """Ask a training to stop after a checkpoint, and yield the progress. It stops even if the caller stops waiting.
 
     Args:
         now: kill it, without a checkpoint.

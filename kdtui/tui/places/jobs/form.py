@@ -169,9 +169,10 @@ class TrainingForm(Form[TrainingRequest]):
             return "a student for intents takes the bundles from patterns: switch on patterns, and nothing else"
         source = self._choices.source(parsed.source)
         if source is not None and parsed.form != source.form:
-            return f"{source.name} was trained in another form: choose the one {_FORMS[source.form]}"
+            return f"{source.name} was trained to be {_FORMS[source.form]}: choose that form"
         if source is not None and parsed.target != source.target:
-            return f"{source.name} was trained with its knowledge used in the other way"
+            how = "that it learned to write" if source.target else "in the prompt"
+            return f"{source.name} was trained with knowledge {how}: choose that"
         return None
 
     def command(self, parsed: TrainingRequest) -> str:

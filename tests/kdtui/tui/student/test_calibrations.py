@@ -89,7 +89,7 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
         assert rows[0][:2] == ["strategy", "pair F1"]
         assert [row[0] for row in rows[1:3]] == ["list", "pairs"]
         assert [row[4] for row in rows[1:3]].count("chosen") == 1
-        assert rows[3] == ["over 20 validation sessions, each judged by a fit on the others"]
+        assert rows[3] == ["over 20 validation sessions, each scored by a calibration fitted on the others"]
         await act(pilot, "text.close")
         await settle(pilot)
         assert isinstance(app.screen, ModelsScreen)

@@ -132,7 +132,7 @@ def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, 
     [at] = [number for number, line in enumerate(lines) if line.startswith(" shipped") and len(line.split()) == 5]
     assert lines[at + 1].startswith(" · named by category")
     assert lines[at + 2].startswith(" · named as nearest bundle")
-    assert "below a run, its own bundles under other names" in table.err
+    assert "the rows below a run score its bundles with other intents" in table.err
     assert "intent_floors.nearest.intent_cosine" in kdtui("evaluate", "--resume", 1, "--format", "csv").out
 
 

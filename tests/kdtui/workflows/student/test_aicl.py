@@ -137,7 +137,7 @@ def test_a_local_student_is_shown_the_nearest_session_in_the_form_of_the_answer(
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["o34", "--student", ENDPOINT, "--strategy", "list"], "leave out --strategy (except aicl)"),
+        (["o34", "--student", ENDPOINT, "--strategy", "list"], "no --strategy but aicl"),
         (
             ["o34", "--student", ENDPOINT, "--strategy", "aicl", "--knowledge", "pattern"],
             "leave out --knowledge",

@@ -71,7 +71,8 @@ def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
         result.err
     )
     assert (
-        "over 20 of 26 validation sessions, drawn at random, seed 3, each judged by a fit on the others" in result.err
+        "over 20 of 26 validation sessions, drawn at random, seed 3, each scored by a calibration fitted on the others"
+        in result.err
     )
     assert "as before" in result.out
     assert known(db, model) == before

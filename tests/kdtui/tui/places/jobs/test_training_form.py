@@ -228,7 +228,9 @@ async def test_an_adapter_to_begin_from_sets_its_form_and_its_knowledge(
         assert float(app.screen.query_one("#field-learning_rate", Input).value) == CONTINUED_LEARNING_RATE
         await until(pilot, lambda: hint not in (text := shown(app, "#form-description")) and " in " in text)
         await fill(app, form="list")
-        await until(pilot, lambda: "shipped was trained in another form" in shown(app, "#form-problem"))
+        await until(
+            pilot, lambda: "shipped was trained to be asked for the intents of bundles" in shown(app, "#form-problem")
+        )
         await fill(app, **{"from": ""})
         await until(pilot, lambda: "--form list --knowledge pattern" in shown(app, "#dialog-command"))
         assert float(app.screen.query_one("#field-learning_rate", Input).value) == LEARNING_RATE
