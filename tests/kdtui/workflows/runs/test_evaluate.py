@@ -67,7 +67,7 @@ def test_intents_are_compared_with_those_that_people_wrote(kdtui: Kdtui) -> None
     assert rows["truth"]["intent_matched"] == rows["truth"]["intent_bundles"] > 0
     table = kdtui("evaluate", "--floors-only", "--split", "valid")
     assert "ROUGE-L" in table.out
-    assert f"intents, over those of {rows['truth']['intent_bundles']} true bundles" in table.err
+    assert f"intents, over the true bundles (of {rows['truth']['intent_bundles']})" in table.err
 
 
 def test_a_run_is_resumed_where_it_ended(db: Database, kdtui: Kdtui) -> None:

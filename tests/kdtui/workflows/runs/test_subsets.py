@@ -105,7 +105,7 @@ def test_a_run_of_an_earlier_version_resumes_with_its_sessions(kdtui: Kdtui, db:
     assert list(predictions(db, get_run(db, 1))) == first
     shown = kdtui("run", "show", 1)
     assert "the first 3 of 7 test sessions, in import order" in shown.out
-    assert "an earlier version took the first sessions" in shown.err
+    assert "this run has the first sessions in order of import" in shown.err
     assert "of 7, the first" in kdtui("run", "ls").out
 
 

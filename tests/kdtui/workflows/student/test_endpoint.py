@@ -123,7 +123,7 @@ def test_an_endpoint_is_named_by_model_and_host() -> None:
         (["--student", "http://#m"], "is not the address of an endpoint"),
         (["--student", "http://[#m"], "is not the address of an endpoint"),
         (["--student", "http://host:port/v1#m"], "is not the address of an endpoint"),
-        (["--student", "http://127.0.0.1:9/v1#m", "--strategy", "list"], "leave out --strategy"),
+        (["--student", "http://127.0.0.1:9/v1#m", "--strategy", "list"], "no --strategy but aicl"),
     ],
 )
 def test_settings_that_an_endpoint_cannot_use_are_one_sentence(
