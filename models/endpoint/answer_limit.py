@@ -7,7 +7,7 @@ from typing import Any
 MOST_BYTES = 64 * 2**20
 """Of an answer, decompressed. The vectors of 64 long texts are a tenth of that."""
 
-_PIECE = 2**20
+PIECE = 2**20
 """Bytes that are decompressed at a time."""
 
 _ANY_HEADER = zlib.MAX_WBITS | 32
@@ -64,13 +64,18 @@ def _plain() -> Callable[[bytes], Iterator[bytes]]:
     return lambda part: iter((part,))
 
 
-def _inflating() -> Callable[[bytes], Iterator[bytes]]:
+def inflating() -> Callable[[bytes], Iterator[bytes]]:
+    """Return a function that decompresses the parts of an answer in turn, in pieces.
+
+    It raises `UnreadableAnswer` if they are not compressed.
+    """
     decoder = zlib.decompressobj(_ANY_HEADER)
 
     def inflate(part: bytes) -> Iterator[bytes]:
+        # A full piece leaves a tail: the checksum at the end is read after all output.
         while part:
             try:
-                yield decoder.decompress(part, _PIECE)
+                yield decoder.decompress(part, PIECE)
             except zlib.error as error:
                 raise UnreadableAnswer(f"the answer cannot be decompressed: {error}") from error
             part = decoder.unconsumed_tail
@@ -81,6 +86,6 @@ def _inflating() -> Callable[[bytes], Iterator[bytes]]:
 _DECODERS: dict[str, Callable[[], Callable[[bytes], Iterator[bytes]]]] = {
     "": _plain,
     "identity": _plain,
-    **dict.fromkeys(("gzip", "x-gzip", "deflate"), _inflating),
+    **dict.fromkeys(("gzip", "x-gzip", "deflate"), inflating),
 }
 """By the encoding that a server names; each answer gets a decoder of its own."""

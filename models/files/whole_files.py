@@ -131,7 +131,7 @@ def _locked(path: Path) -> Iterator[bool | None]:
         yield None
         return
     # A pipe of this name must not block.
-    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     has_lock: bool | None = True
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from models.endpoint.answer_limit import PIECE, inflating
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
 from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher, TeacherQuestion
@@ -115,3 +116,9 @@ async def test_an_oversized_answer_counts_as_charged_and_is_not_asked_for_again(
         await teacher.close()
     assert caught.value.unanswered == 1
     assert len(handler.asked) == 1
+
+
+@pytest.mark.parametrize("beyond", [-1, 0, 1, 100, 257, 300])
+def test_the_end_of_a_compressed_answer_is_read_wherever_a_piece_ends(beyond: int) -> None:
+    text = b" " * (2 * PIECE + beyond)
+    assert b"".join(inflating()(gzip.compress(text))) == text

@@ -137,3 +137,15 @@ def test_a_folder_that_another_process_is_replacing_is_left_to_it(
     with pytest.raises(OSError, match="not empty"), new_folder(target, replace=True) as part:
         (part / "new").touch()
     assert [path.name for path in target.iterdir()] == ["other"]
+
+
+def test_a_link_to_a_folder_is_replaced_by_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "kept").touch()
+    target = tmp_path / "target"
+    target.symlink_to(tmp_path / "elsewhere")
+    with new_folder(target, replace=True) as part:
+        (part / "new").touch()
+    assert not target.is_symlink()
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert (tmp_path / "elsewhere" / "kept").exists()

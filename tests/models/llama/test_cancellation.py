@@ -1,5 +1,6 @@
 """Computations of llama.cpp can be cancelled, and nothing is freed while a thread uses it."""
 
+import ctypes
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import pytest
 from models.embedded import embedded_student
 from models.errors import Cancelled
 from models.llama.bindings import llama_cpp
-from models.llama.cancellation import Cancellation, call
+from models.llama.cancellation import Cancellation, call, call_briefly
 from models.llama.context import LlamaContext, TokenRun
 from models.llama.embedding import LocalEmbedder
 from models.llama.model import LlamaModel
@@ -169,3 +170,10 @@ def test_a_stopped_student_answers_the_next_session_correctly(monkeypatch: pytes
         with wish.in_force(), pytest.raises(Cancelled):
             answers(student, [[f"{title} {number}" for title in titles * 3] for number in range(3)])
         assert answer(student, titles) == expected
+
+
+def test_an_interrupt_in_a_callback_of_llama_cpp_is_not_lost() -> None:
+    # As when it writes to its log. Python ignores what is raised in a callback of C.
+    logs = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        call_briefly(logs)
