@@ -26,6 +26,8 @@ def answer_examples(
 ) -> list[dict[str, Any]]:
     """Return the answer to each example, in the order of the examples.
 
+    Each has the loss of the true answer, `{"loss": 2.5}`, in nats per token, and one of:
+
     - `{"pairs": [[1, 2, 0.7], …]}`: the logit of yes minus that of no, for each pair that the example asks about;
     - `{"bundles": [[1, 3], …]}`: the bundles of a list;
     - `{"written": ["weekend camping", …]}`: if the bundles are given, the first line that is written after each.
@@ -36,17 +38,20 @@ def answer_examples(
     """
     answers: list[dict[str, Any]] = [{} for _ in examples]
     places = {id(example): at for at, example in enumerate(examples)}
-    asked = [each for each in examples if any(branch.pair is not None for branch in each.branches)]
-    for judged in score_examples(objective, asked, vocabulary, tokens, device):
-        pairs = [[*pair, score] for pair, score in sorted(judged.scores.items())]
-        answers[places[id(judged.example)]] = {"pairs": pairs}
+    others = []
+    for scored in score_examples(objective, examples, vocabulary, tokens, device):
+        answer = answers[places[id(scored.example)]]
+        answer["loss"] = scored.loss / scored.example.learned
+        if scored.scores:
+            answer["pairs"] = [[*pair, score] for pair, score in sorted(scored.scores.items())]
+        else:
+            others.append(scored.example)
         between()
-    others = [each for each in examples if not any(branch.pair is not None for branch in each.branches)]
     listed = [each for each in others if each.bundles is not None]
     for example, bundles in zip(
         listed, written_bundles(objective.model, listed, vocabulary, tokens, device, between=between), strict=True
     ):
-        answers[places[id(example)]] = {"bundles": [sorted(each) for each in bundles]}
+        answers[places[id(example)]]["bundles"] = [sorted(each) for each in bundles]
     given = [each for each in others if each.bundles is None]
     # Before the training the model does not know when to stop.
     most = max((branch.learned for each in given for branch in each.branches), default=0) + _MORE
@@ -60,5 +65,5 @@ def answer_examples(
     )
     for example in given:
         lines = [next(texts).strip().split("\n")[0].strip() for _ in example.branches]
-        answers[places[id(example)]] = {"written": lines}
+        answers[places[id(example)]]["written"] = lines
     return answers

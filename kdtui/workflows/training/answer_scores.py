@@ -31,12 +31,18 @@ Values: TypeAlias = list[float]
 
 @dataclass(frozen=True, slots=True)
 class ScoredSession:
-    """A validation session, with the measure before and after the training."""
+    """A validation session, with the measure before and after the training.
+
+    Attributes:
+        before, after: 0..1.
+        losses: of the true answer before and after, in nats per token; None if the trainer did not store them.
+    """
 
     dataset: str
     session: Session
     before: float
     after: float
+    losses: tuple[float, float] | None
 
 
 def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSession]:
@@ -54,7 +60,7 @@ def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSess
     answered.sort(key=lambda each: order.index(each[0]))
     if row.job.settings.form == "intents":
         return [
-            ScoredSession(dataset, session, old, new)
+            ScoredSession(dataset, session, old, new, _losses(before, after))
             for dataset, session, before, after in answered
             if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
         ]
@@ -62,10 +68,17 @@ def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSess
     befores = _pair_f1(sessions, [before for _, _, before, _ in answered])
     afters = _pair_f1(sessions, [after for _, _, _, after in answered])
     return [
-        ScoredSession(dataset, session, one, other)
-        for (dataset, session, _, _), one, other in zip(answered, befores, afters, strict=True)
+        ScoredSession(dataset, session, one, other, _losses(before, after))
+        for (dataset, session, before, after), one, other in zip(answered, befores, afters, strict=True)
         if isfinite(one) and isfinite(other)
     ]
+
+
+def _losses(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float] | None:
+    old, new = before.get("loss"), after.get("loss")
+    if not isinstance(old, float) or not isinstance(new, float) or not isfinite(old) or not isfinite(new):
+        return None
+    return old, new
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

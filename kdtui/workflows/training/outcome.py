@@ -10,7 +10,7 @@ from kdtui.workflows.job_state import JobRow
 Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
 
 
-MEASURES = {"pair_f1": "pair F1", "intent_f1": "token F1 of intents"}
+MEASURES = {"pair_f1": "pair F1", "intent_f1": "token F1 of intents", "loss": "validation loss"}
 """Names of the measures for users."""
 
 
@@ -35,6 +35,7 @@ class MeasuredAgainst(msgspec.Struct, frozen=True):
         difference: the mean of the adapter minus that of the other.
         low, high: 95 % confidence interval of the difference over the sessions; None with too few sessions.
         p: of a test that flips the signs of the differences of sessions.
+        is_loss: whether smaller values are better.
     """
 
     name: str
@@ -43,15 +44,29 @@ class MeasuredAgainst(msgspec.Struct, frozen=True):
     low: float | None
     high: float | None
     p: float
+    is_loss: bool = False
 
     @property
     def is_better(self) -> bool:
         """Whether the adapter is better than chance explains."""
-        return self.low is not None and self.low > 0 and self.p <= _LEVEL
+        return self._is_below if self.is_loss else self._is_above
 
     @property
     def is_worse(self) -> bool:
         """Whether the adapter is worse than chance explains."""
+        return self._is_above if self.is_loss else self._is_below
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference is more than chance explains."""
+        return self._is_above or self._is_below
+
+    @property
+    def _is_above(self) -> bool:
+        return self.low is not None and self.low > 0 and self.p <= _LEVEL
+
+    @property
+    def _is_below(self) -> bool:
         return self.high is not None and self.high < 0 and self.p <= _LEVEL
 
     @property
@@ -66,7 +81,7 @@ class Outcome(msgspec.Struct, frozen=True):
     """What a training was worth.
 
     Attributes:
-        measure: a key of `MEASURES`.
+        measure: of the answers, a key of `MEASURES`.
         sessions: validation sessions that were answered.
         value: the mean of the adapter over them, 0..1.
         source: compared with what the training began from: an adapter, or the base without one.
@@ -74,6 +89,10 @@ class Outcome(msgspec.Struct, frozen=True):
         of_datasets: the difference to the source in each dataset.
         default_for: datasets that the adapter became the default of.
         kept_default: the unchanged default of its other datasets, by dataset.
+        loss: the loss of the true answers in nats per token, compared with that of the adapter that the training began
+            from. It varies far less between sessions than the measure of the answers, so a few sessions can show a
+            difference. None if the training began from the base alone: the loss of that falls with the form of an
+            answer, before a training has taught anything about bundles.
     """
 
     measure: str
@@ -84,33 +103,40 @@ class Outcome(msgspec.Struct, frozen=True):
     of_datasets: dict[str, float]
     default_for: tuple[str, ...] = ()
     kept_default: dict[str, str] = {}
+    loss: MeasuredAgainst | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the training helped, as far as these sessions can show."""
-        if self.source.is_better:
+        """Whether the training helped, as far as these sessions can show.
+
+        The measure of the answers decides. Where it shows no difference, the loss decides.
+        """
+        if self.deciding.is_better:
             return "helped"
-        if self.source.is_worse:
+        if self.deciding.is_worse:
             return "made it worse"
         return "no difference" if self.sessions >= _LEAST else "too few sessions"
 
     @property
+    def deciding(self) -> MeasuredAgainst:
+        """The comparison with the source that the verdict is from."""
+        return self.loss if self.loss is not None and self.loss.is_clear and not self.source.is_clear else self.source
+
+    @property
     def in_words(self) -> list[str]:
         """The outcome in sentences."""
-        measure, source = MEASURES[self.measure], self.source
         sessions = counted(self.sessions, "validation session")
-        numbers = f"{measure} {self.value:.3f}, {source.name} {source.value:.3f}: {source.in_words}"
-        wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
+        first, *second = self._comparisons
         match self.verdict:
             case "helped":
-                first = f"the training helped on {sessions}: {numbers}{wide}"
+                lines = [f"the training helped on {sessions}: {first}"]
             case "made it worse":
-                first = f"the training made it worse on {sessions}: {numbers}{wide}"
+                lines = [f"the training made it worse on {sessions}: {first}"]
             case "no difference":
-                first = f"no difference that {sessions} can show: {numbers}{wide}"
+                lines = [f"no difference that {sessions} can show: {first}"]
             case _:
-                first = f"{sessions} cannot show whether the training helped, and {_LEAST} or more can: {numbers}"
-        lines = [first]
+                lines = [f"{sessions} cannot show whether the training helped, and {_LEAST} or more can: {first}"]
+        lines += second
         if self.floors:
             best = self.floors[0]
             than = "above" if best.is_better else "below" if best.is_worse else "not clearly above or below"
@@ -120,6 +146,22 @@ class Outcome(msgspec.Struct, frozen=True):
             lines.append(f"it became the default adapter of {names}")
         lines += [f"{kept} stays the default of {dataset}" for dataset, kept in self.kept_default.items()]
         return lines
+
+    @property
+    def _comparisons(self) -> list[str]:
+        """The comparisons with the source, the deciding one first."""
+        source, loss = self.source, self.loss
+        wide = "; the interval is wide with so few" if 1 < self.sessions < WIDE else ""
+        answers = (
+            f"{MEASURES[self.measure]} {self.value:.3f}, {source.name} {source.value:.3f}: {source.in_words}{wide}"
+        )
+        if loss is None:
+            return [answers]
+        after = loss.value + loss.difference
+        losses = f"{MEASURES['loss']} {after:.3f}, {loss.name} {loss.value:.3f}: {loss.in_words}"
+        if self.deciding is loss:
+            return [losses, f"they show no difference of the answers: {answers}"]
+        return [answers, losses]
 
 
 def known_outcome(row: JobRow) -> Outcome | None:

@@ -79,7 +79,20 @@ def _compared(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> Out
         gains = [each.after - each.before for each in judged if each.dataset == name]
         datasets[name] = sum(gains) / len(gains)
     floors_by_value = sorted(rest, key=lambda each: -each.value)
-    return Outcome(measure, len(judged), sum(after) / len(after), source, tuple(floors_by_value), datasets)
+    value = sum(after) / len(after)
+    return Outcome(
+        measure, len(judged), value, source, tuple(floors_by_value), datasets, loss=_loss_against_source(row, judged)
+    )
+
+
+def _loss_against_source(row: JobRow, judged: Sequence[ScoredSession]) -> MeasuredAgainst | None:
+    """Compare the losses of the true answers; None if the training began from the base alone, or a loss is missing."""
+    losses = [each.losses for each in judged if each.losses is not None]
+    if row.job.settings.began_from is None or len(losses) < len(judged):
+        return None
+    before = {_source_name(row): [old for old, _ in losses]}
+    [compared] = _against([new for _, new in losses], before)
+    return msgspec.structs.replace(compared, is_loss=True)
 
 
 def _source_name(row: JobRow) -> str:
@@ -184,7 +197,7 @@ def _against_present(
     """Compare the adapter with the present default over the same sessions; None if that is not possible."""
     settings = row.job.settings
     if present == (settings.began_from or ""):
-        return outcome.source
+        return outcome.deciding
     if present == SHIPPED:
         # Its bundles are those of the pattern student. Its intents are measured by trainings that begin from it.
         named = [each for each in outcome.floors if each.name == PATTERNS]

@@ -9,8 +9,10 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from models.adapters.peft_settings import MANIFEST
 from models.errors import ModelError
 from models.sft.base import load_base
+from models.sft.examples import read_examples
 from models.sft.job_files import START
 from models.sft.start import copy_start, start_config
 from models.sft.training import Trainer
@@ -65,7 +67,7 @@ def test_before_the_first_step_the_logits_equal_those_of_the_source(
     assert float((found - logits(load_base(str(base)).model)).abs().max()) > 1e-2
 
 
-def test_a_continued_training_keeps_answers_from_before_and_after(job: Path, tmp_path: Path) -> None:
+def test_a_continued_training_keeps_answers_from_before_and_after(job: Path, base: Path, tmp_path: Path) -> None:
     write_job(job)
     assert train(job).returncode == 0
     at_its_end = answers_of(job)
@@ -90,6 +92,14 @@ def test_a_continued_training_keeps_answers_from_before_and_after(job: Path, tmp
     for each, known in zip(answers, at_its_end, strict=True):
         for (*_, score), (*_, wanted) in zip(each["before"]["pairs"], known["after"]["pairs"], strict=True):
             assert score == pytest.approx(wanted, abs=1e-4), "it began with what its source said at its end"
+        assert each["before"]["loss"] == pytest.approx(known["after"]["loss"], abs=1e-4)
+    best = json.loads((job / "adapter" / MANIFEST).read_text())["step"]
+    metrics = [json.loads(line) for line in (job / "metrics.jsonl").read_text().splitlines()]
+    [of_best] = [line["valid_loss"] for line in metrics if line["step"] == best and "valid_loss" in line]
+    valid = read_examples(job / "valid.jsonl", load_base(str(base)).vocabulary, longest=4096)
+    learned = [each.learned for each in valid.usable]
+    total = sum(each["after"]["loss"] * tokens for each, tokens in zip(answers, learned, strict=True))
+    assert total / sum(learned) == pytest.approx(of_best, abs=1e-4), "the loss of its evaluation"
 
 
 def answers_of(job: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What a training was worth: its answers compared with earlier ones, and the new default of its datasets."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,70 @@ def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
     assert (found.measure, found.verdict, found.value) == ("intent_f1", "helped", 1.0)
     assert {each.name for each in found.floors} == {"category", "nearest"}
     assert default_adapters(outdoor_store) == {"outdoor": "names"}
+
+
+def with_loss(answer: Answered, loss: Callable[[Session], float]) -> Answered:
+    return lambda session: {**answer(session), "loss": loss(session)}
+
+
+def low(session: Session) -> float:
+    return 2.0 + len(session.items) / 100
+
+
+def high(session: Session) -> float:
+    return 2.5 + len(session.items) / 50
+
+
+def test_a_few_sessions_show_by_the_loss_that_a_training_helped(outdoor_store: Database, tmp_path: Path) -> None:
+    trained(
+        outdoor_store,
+        tmp_path,
+        "learned",
+        with_loss(unnamed, high),
+        with_loss(unnamed, low),
+        form="intents",
+        began_from="shipped",
+        sessions=8,
+    )
+    found = outcome(outdoor_store, "learned")
+    assert found.verdict == "helped"
+    assert re.fullmatch(
+        r"the training helped on 8 validation sessions: validation loss 2\.\d+, shipped 2\.\d+: -0\.\d+ \[-.*, -.*\]",
+        found.in_words[0],
+    )
+    assert found.in_words[1].startswith("they show no difference of the answers: token F1 of intents 0.000, shipped ")
+    assert default_adapters(outdoor_store) == {"outdoor": "learned"}
+
+
+def test_a_higher_loss_made_it_worse_unless_the_answers_got_better(outdoor_store: Database, tmp_path: Path) -> None:
+    worse = with_loss(unnamed, low), with_loss(unnamed, high)
+    trained(outdoor_store, tmp_path, "forgot", *worse, form="intents", began_from="shipped")
+    assert outcome(outdoor_store, "forgot").verdict == "made it worse"
+    assert default_adapters(outdoor_store) == {}
+    better = with_loss(unnamed, low), with_loss(named, high)
+    trained(outdoor_store, tmp_path, "names", *better, form="intents", began_from="shipped")
+    found = outcome(outdoor_store, "names")
+    assert found.verdict == "helped"
+    assert found.in_words[0].startswith("the training helped on 22 validation sessions: token F1 of intents 1.000, ")
+    assert found.in_words[1].startswith("validation loss ")
+
+
+def test_a_lower_loss_than_that_of_the_base_alone_shows_nothing(outdoor_store: Database, tmp_path: Path) -> None:
+    """The base alone does not know the form of an answer, so the first steps lower the loss."""
+    learned = with_loss(unnamed, high), with_loss(unnamed, low)
+    trained(outdoor_store, tmp_path, "form", *learned, form="intents")
+    found = outcome(outdoor_store, "form")
+    assert (found.verdict, found.loss) == ("no difference", None)
+
+
+@pytest.mark.parametrize("loss", [None, "2.5", float("nan"), True])
+def test_an_unreadable_loss_is_no_loss(outdoor_store: Database, tmp_path: Path, loss: object) -> None:
+    def answer(session: Session) -> Answer:
+        return {**unnamed(session), "loss": loss}
+
+    trained(outdoor_store, tmp_path, "odd", answer, answer, form="intents", began_from="shipped")
+    found = outcome(outdoor_store, "odd")
+    assert (found.verdict, found.loss) == ("no difference", None)
 
 
 def test_intents_do_not_replace_a_default_that_they_were_not_compared_with(
