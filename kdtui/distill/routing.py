@@ -32,6 +32,9 @@ ENOUGH_SESSIONS = 20
 
 _MAJORITY = float(np.nextafter(0.5, 1))
 
+_LIKE = "like "
+"""Begins the names of features that say which dataset a session is of, or is most like: 1 for that one, else 0."""
+
 _UNSURE = (0.25, 0.75)
 """Pair probabilities between these say little."""
 
@@ -137,15 +140,23 @@ def _strongest_argument(
         return (chosen.weights.get(name, 0.0) - best.weights.get(name, 0.0)) * standard[name]
 
     name = max(standard, key=speaks)
+    if name.startswith(_LIKE):
+        return name if features[name] else f"un{name}"
     return f"{name} {features[name]:.2g}"
 
 
 def session_features(
-    session: Session, probabilities: Matrix, vector: Vectors | None, centres: Mapping[str, Sequence[float]]
+    session: Session,
+    dataset: str | None,
+    probabilities: Matrix,
+    vector: Vectors | None,
+    centres: Mapping[str, Sequence[float]],
 ) -> dict[str, float]:
     """Return the features of a session for a router, by name; all are finite.
 
     Args:
+        dataset: of the session; None if it is of none. A session of another dataset than those of the router counts as
+            one of the dataset whose centre is nearest.
         probabilities: probability that two products share a bundle, (products, products).
         vector: vector of the session, (dimensions,), of length one; None if there is no model for its titles.
         centres: see `Router`.
@@ -164,9 +175,16 @@ def session_features(
         "spread of pair probabilities": float(pairs.std()),
         "share of unsure pairs": float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
     }
-    for dataset, centre in centres.items():
-        features[f"likeness to {dataset}"] = 0.0 if vector is None else float(np.asarray(centre) @ vector)
+    like = dataset if dataset in centres else _nearest(vector, centres)
+    features |= {f"{_LIKE}{name}": float(name == like) for name in centres}
     return features
+
+
+def _nearest(vector: Vectors | None, centres: Mapping[str, Sequence[float]]) -> str | None:
+    """Return the dataset whose centre has the largest cosine with a session; None if there is no vector or centre."""
+    if vector is None or not centres:
+        return None
+    return max(centres, key=lambda name: float(np.asarray(centres[name]) @ vector))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

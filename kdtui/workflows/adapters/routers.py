@@ -193,7 +193,7 @@ def fit_to_runs(
     views: list[dict[str, float]] = []
     for dataset, some in sessions.items():
         with open_pattern_student(db, dataset, tell) as patterns:
-            views += [features_of(patterns, session, centres) for session in some]
+            views += [features_of(patterns, session, dataset, centres) for session in some]
     features = np.array([[*view.values()] for view in views])
     scores = _scores(asked, answers)
     fitted = fit_router(features, scores)
@@ -244,7 +244,7 @@ def compare_routes(
     routed = np.zeros(len(asked))
     with open_pattern_student(db, dataset, tell) as patterns:
         for number, session in enumerate(asked):
-            chosen = router.choose(features_of(patterns, session, router.centres)).route.name
+            chosen = router.choose(features_of(patterns, session, dataset, router.centres)).route.name
             took[chosen] += 1
             routed[number] = scores[number, names.index(chosen)]
     yield _report(names, scores, routed, scores[:, 0], _votes(asked, answers), took)

@@ -83,13 +83,16 @@ def available_adapters(db: Database, router: Router) -> tuple[dict[str, Path], d
     return available, missing
 
 
-def features_of(patterns: PatternStudent, session: Session, centres: Mapping[str, Sequence[float]]) -> dict[str, float]:
-    """Return the features of a session for a router, from the pattern student of its dataset.
+def features_of(
+    patterns: PatternStudent, session: Session, dataset: str | None, centres: Mapping[str, Sequence[float]]
+) -> dict[str, float]:
+    """Return the features of a session for a router, from the pattern student of its dataset; see `session_features`.
 
     Raises:
         KdtuiError: the session has too many products.
     """
-    return session_features(session, patterns.pair_probabilities(session), patterns.session_vector(session), centres)
+    probabilities, vector = patterns.pair_probabilities(session), patterns.session_vector(session)
+    return session_features(session, dataset, probabilities, vector, centres)
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def open_routed(db: Database, dataset: str | None, settings: RunSettings, tell: 
         @lru_cache(maxsize=_REMEMBERED)
         def choose(session: Session) -> AdapterChoice:
             try:
-                features = features_of(patterns, session, router.centres)
+                features = features_of(patterns, session, dataset, router.centres)
             except KdtuiError:
                 # It has too many products to judge their pairs. Treat it as the average session.
                 features = router.mean

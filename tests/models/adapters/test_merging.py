@@ -100,12 +100,12 @@ def test_a_single_rank_stabilized_adapter_is_unchanged(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["qwen2", "gemma3"])
 def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architecture: str) -> None:
     trained = Trained(tmp_path, architecture)
+    adapters = [trained.adapter("a", 0.5, 1, **PLAIN), trained.adapter("b", 2.0, 2, **ATTENTION)]
+    assert np.abs(trained.said_by(weighted_sum(adapters)) - trained.expected).max() < 1e-3
     if architecture == "gemma3":
         # llama.cpp's default; see the tests of the conversion.
         for layer in trained.weights.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
-    adapters = [trained.adapter("a", 0.5, 1, **PLAIN), trained.adapter("b", 2.0, 2, **ATTENTION)]
-    trained.said_by(weighted_sum(adapters))
     assert np.abs(trained.expected - trained.said_here()).max() < 3e-3
 
 

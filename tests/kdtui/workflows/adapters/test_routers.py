@@ -12,12 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.distill.routing import ALWAYS, cross_validate, cross_validate_best, fit_router, make_router, vote
+from kdtui.distill.routing import (
+    ALWAYS,
+    cross_validate,
+    cross_validate_best,
+    fit_router,
+    make_router,
+    session_features,
+    vote,
+)
 from kdtui.workflows.data.import_dataset import import_dataset
-from store.records import RunSettings
+from store.records import Item, RunSettings, Session
 from store.sqlite import Database
 from tests.support.commands import Kdtui
-from tests.support.tiny import make_adapter, make_model
+from tests.support.tiny import WIDTH, make_adapter, make_model
 
 
 def sessions(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -70,8 +78,42 @@ def test_sessions_of_a_missing_route_go_to_the_best_remaining_one() -> None:
     router = make_router(fit_router(features, scores), routes, names, {}, ["a"], 90)
     session = dict(zip(names, (-2.0, 0.0, 0.0, 0.0), strict=True))
     assert router.choose(session).route.name == "two"
-    assert router.choose(session, ["one", "three"]).route.name in ("one", "three")
-    assert router.choose(session, ["three"]).route.name == "three"
+    # The first adapter scores .2 on such sessions, the third .3.
+    assert router.choose(session, ["one", "three"]).route.name == "three"
+    assert router.choose({**session, "f0": 2.0}, ["one", "three"]).route.name == "one"
+    assert router.choose({**session, "f0": 2.0}, ["three"]).route.name == "three"
+
+
+CENTRES = {"camping": (1.0, 0.0), "cooking": (0.0, 1.0)}
+
+
+def features_near(dataset: str | None, vector: Sequence[float] | None) -> dict[str, float]:
+    session = Session("s", (Item("tent"), Item("stove")), ())
+    found = None if vector is None else np.array(vector, np.float32)
+    return session_features(session, dataset, np.full((2, 2), 0.5), found, CENTRES)
+
+
+def test_a_session_goes_to_the_adapter_of_its_dataset_or_of_the_most_similar_one() -> None:
+    views = [features_near(dataset, None) for dataset in CENTRES for _ in range(20)]
+    features = np.array([[*view.values()] for view in views])
+    scores = np.array([[0.9, 0.2]] * 20 + [[0.3, 0.8]] * 20)
+    routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("tents", "pans")]
+    router = make_router(fit_router(features, scores), routes, list(views[0]), CENTRES, list(CENTRES), 40)
+
+    def chosen(dataset: str | None, vector: Sequence[float] | None) -> str:
+        return router.choose(features_near(dataset, vector)).route.name
+
+    assert chosen("camping", None) == "tents"
+    assert chosen("cooking", None) == "pans"
+    # The dataset counts, however similar a session of it is to the sessions of the other one.
+    assert chosen("camping", (0.0, 1.0)) == "tents"
+    for new in ("hiking", None):
+        assert chosen(new, (0.8, 0.6)) == "tents"
+        assert chosen(new, (0.6, 0.8)) == "pans"
+    assert chosen("hiking", None) == router.routes[0].name, "the best on average, as nothing says which one is like it"
+    assert "answered with pans: like cooking; expected" in router.choose(features_near("cooking", None)).in_words or (
+        "answered with pans: unlike camping; expected" in router.choose(features_near("cooking", None)).in_words
+    )
 
 
 def test_a_vote_bundles_what_most_answers_bundle() -> None:
@@ -155,8 +197,8 @@ def test_a_router_is_compared_on_unseen_sessions(adapters: list[str], kdtui: Kdt
 def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
     adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
 ) -> None:
-    from kdtui.distill.routing import session_features
     from kdtui.workflows.student.pair_evidence import open_pattern_student
+    from kdtui.workflows.student.routed import features_of
     from store.sessions import draw_sessions
 
     kitchen = tmp_path / "kitchen.jsonl"
@@ -171,12 +213,35 @@ def test_a_router_of_several_datasets_recognizes_the_dataset_of_a_session(
     for dataset, other in (("outdoor", "kitchen"), ("kitchen", "outdoor")):
         with open_pattern_student(db, None, print) as patterns:
             for session in draw_sessions(db, dataset, "valid", 10):
-                found = session_features(
-                    session, patterns.pair_probabilities(session), patterns.session_vector(session), router["centres"]
-                )
-                assert found[f"likeness to {dataset}"] > found[f"likeness to {other}"]
-    elsewhere = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:domains")
-    assert "was not fitted on" not in elsewhere.err
+                found = features_of(patterns, session, None, router["centres"])
+                assert (found[f"like {dataset}"], found[f"like {other}"]) == (1.0, 0.0)
+                found = features_of(patterns, session, other, router["centres"])
+                assert (found[f"like {dataset}"], found[f"like {other}"]) == (0.0, 1.0)
+    known = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:domains")
+    assert "was not fitted on" not in known.err
+
+
+def test_a_router_says_that_it_does_not_know_a_dataset(adapters: list[str], kdtui: Kdtui, db: Database) -> None:
+    assert kdtui("router", "train", "both", *adapters).code == 0
+    list(import_dataset(db, Path(str(files("kdtui") / "demo_data" / "kitchen.jsonl")), "kitchen"))
+    result = kdtui("generate", "k01", "--dataset", "kitchen", "--adapter", "routed:both", "--json")
+    assert result.code == 0, result.err
+    assert "router 'both' was not fitted on kitchen; it chooses by what it learned from outdoor" in result.err
+    assert result.rows[0]["bundles"]
+
+
+def test_adapters_of_different_bases_cannot_share_a_router(
+    adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    from store.models import NamedModel, add_model
+
+    del adapters
+    add_model(db, NamedModel("wide", make_model(tmp_path / "wide.gguf", width=2 * WIDTH), "", made=False))
+    path = make_adapter(tmp_path / "far.gguf", width=2 * WIDTH)
+    add_model(db, NamedModel("far", path, "", made=False, kind="adapter"))
+    result = kdtui("router", "train", "x", "--adapter", "one", "--adapter", "far")
+    assert result.code == 1
+    assert "adapters of different bases cannot share a router: 'one' is for" in result.err
 
 
 def test_a_missing_adapter_is_left_out(adapters: list[str], kdtui: Kdtui, tmp_path: Path) -> None:
