@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import sha256
 from math import exp, isnan
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -171,12 +172,15 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
     async def _ask(self, task: SessionTask) -> "_Asked":
         if task.products < 2:
             return _Asked([], NO_TOKENS)
+        messages = task.ask("json", task.in_order)
         request = ChatRequest(
-            task.ask("json", task.in_order),
+            messages,
             {"name": "bundles", "strict": True, "schema": answer_schema(task.products)},
             _TOKENS_PER_BUNDLE * max(1, task.products // 2) + _TOKENS_PER_PRODUCT * task.products,
             room_for_reasoning=_REASONING_TOKENS,
             logprobs=True,
+            # If this process dies before the answer is stored, the next one asks again, with the same key.
+            key=sha256(repr([self.model, *messages]).encode()).hexdigest(),
         )
         try:
             async for attempt in self._server.tries(_RETRIES):

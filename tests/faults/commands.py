@@ -18,6 +18,7 @@ from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.sft.job_files import EXIT_CODE
 from store.database import open_database
+from store.jobs import list_jobs
 from store.runs import list_runs
 from tests.faults.contents import Contents, contents
 from tests.faults.forks import Ended, Program
@@ -52,6 +53,16 @@ class Site:
     @property
     def student(self) -> Path:
         return self.folder / "tiny.gguf"
+
+    @property
+    def workdir(self) -> Path:
+        """The working directory of a host."""
+        return self.folder / "far"
+
+    @property
+    def began(self) -> Path:
+        """A file with a line for each beginning of a training on the host."""
+        return self.folder / "began"
 
     @property
     def output(self) -> Path:
@@ -129,6 +140,17 @@ def fetched(site: Site, _: Ended) -> object:
     return [contents(site.store)["models"], *(path.read_bytes() for path in sorted(folder.glob("*.safetensors")))]
 
 
+def launched(site: Site, _: Ended) -> object:
+    """Compare how often a training has begun on a host, and what it was started with."""
+    job = site.workdir / "jobs" / "one"
+    if site.began.exists():
+        until((job / EXIT_CODE).exists)
+    began = site.began.read_text().count("\n") if site.began.exists() else 0
+    examples = {path.name: path.read_bytes() for path in sorted(job.glob("*.jsonl"))}
+    leftovers = [path.name for path in job.parent.glob("*.part")] if job.parent.exists() else []
+    return [began, examples, leftovers, len(contents(site.store)["jobs"])]
+
+
 def trained(site: Site, _: Ended) -> object:
     """Compare the weights of an adapter."""
     return (site.folder / "job" / "adapter" / "adapter_model.safetensors").read_bytes()
@@ -194,19 +216,37 @@ def _of_older_version(site: Site) -> None:
     site.store.write_bytes(gzip.decompress(released.read_bytes()))
 
 
+def _with_host(site: Site) -> None:
+    """Make a host whose trainer notes that it begins, and is done at once."""
+    _with_student(site)
+    adapter = stand_in.random_adapter(site.folder / "made")
+    begins = f'echo began >>"{site.began}"\n'
+    stand_in.set_up(site.workdir, f'{begins}cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
+    _run(site, ("host", "add", "far", "--local", "--workdir", str(site.workdir), "--python", sys.executable))
+
+
 def _trained_on_host(site: Site) -> None:
     """Make a training that is done on a host, whose adapter is still there."""
-    _with_student(site)
-    workdir = site.folder / "far"
-    adapter = stand_in.random_adapter(site.folder / "made")
-    stand_in.set_up(workdir, f'cp -r "{adapter}" "$3/adapter"\necho 0 >"$3/exit_code"\n')
-    for arguments in (
-        ("host", "add", "far", "--local", "--workdir", str(workdir), "--python", sys.executable),
-        ("sft", "launch", "--name", "one", "--base", str(site.student), "--host", "far", "--dataset", "outdoor"),
-    ):
-        command = [sys.executable, "-m", "kdtui", *arguments]
-        subprocess.run(command, env=site.environment, check=True, capture_output=True)
-    until((workdir / "jobs" / "one" / EXIT_CODE).exists)
+    _with_host(site)
+    _run(site, _launch(site))
+    until((site.workdir / "jobs" / "one" / EXIT_CODE).exists)
+
+
+def _run(site: Site, arguments: Sequence[str]) -> None:
+    command = [sys.executable, "-m", "kdtui", *arguments]
+    subprocess.run(command, env=site.environment, check=True, capture_output=True)
+
+
+def _launch(site: Site) -> Sequence[str]:
+    return ("sft", "launch", "--name", "one", "--base", str(site.student), "--host", "far", "--dataset", "outdoor")
+
+
+def _launched_again(site: Site) -> Sequence[str]:
+    """Resume a training whose launch was interrupted, or launch it if it is not stored."""
+    db = open_database(site.store)
+    is_stored = any(job.name == "one" for job in list_jobs(db))
+    db.close()
+    return ("sft", "resume", "one") if is_stored else _launch(site)
 
 
 def _with_job(site: Site) -> None:
@@ -293,6 +333,15 @@ COMMANDS: Sequence[DisturbedCommand] = (
         "study", _with_study, lambda site: ("study", "run", str(site.folder / "study.toml"), "--json"), weight=0.5
     ),
     _command("upgrade the database", _of_older_version, lambda _: ("data", "ls", "--json")),
+    _command(
+        "launch on a host",
+        _with_host,
+        _launch,
+        launched,
+        again=_launched_again,
+        refusal="training 'one' is",
+        weight=0.5,
+    ),
     _command("fetch an adapter", _trained_on_host, lambda _: ("sft", "fetch", "one"), fetched),
     _command(
         "export a dataset",

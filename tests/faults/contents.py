@@ -1,5 +1,6 @@
 """What a store contains, compared between runs: whether it is whole, and whether rows are lost or doubled."""
 
+import json
 import re
 import shutil
 import sqlite3
@@ -42,6 +43,9 @@ _MEASURED = {"id", "seconds", "seconds_per_session", "begun_at", "ended_at", "at
 
 VERSION = "_sqlite_migrations"
 """The table of the changes of the schema."""
+
+_CACHES = {"floors", "pattern_students", "run_scores", "text_vectors"}
+"""Tables of what is computed again where it is missing. A command that cannot write them does its work all the same."""
 
 _LEFT_OUT = ("sqlite_", "run_stretches", "training_paces", "knowledge_search", "run_measures")
 """Tables of SQLite, of searches, and of times. Measures of runs contain times; their scores are compared."""
@@ -130,24 +134,47 @@ def work_done(path: Path) -> set[tuple[Any, ...]]:
         return {(table, *row) for table in queries.keys() & tables for row in connection.execute(queries[table])}
 
 
+def questions_answered(path: Path) -> set[str]:
+    """Return the questions whose answers are stored, as `MoodyServer` names them."""
+    with _copy_of(path) as connection:
+        if connection is None:
+            return set()
+        if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'calls'").fetchone():
+            return set()
+        requests = connection.execute("SELECT request FROM calls WHERE status = 'answered'").fetchall()
+    return {
+        json.dumps([{"role": role, "content": content} for role, content in json.loads(request)["messages"]])
+        for (request,) in requests
+    }
+
+
 def damage(path: Path) -> list[str]:
-    """Return what SQLite finds wrong with a store."""
+    """Return what SQLite finds wrong with a store, and with the indexes of its searches."""
     with _copy_of(path) as connection:
         if connection is None:
             return []
         try:
             found = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
             references = connection.execute("PRAGMA foreign_key_check").fetchall()
+            searches = connection.execute(
+                "SELECT name FROM sqlite_schema WHERE sql LIKE 'CREATE VIRTUAL TABLE%USING fts5%'"
+            ).fetchall()
+            for (name,) in searches:
+                # Older versions of SQLite do not look into them otherwise.
+                connection.execute(f'INSERT INTO "{name}" ("{name}", rank) VALUES (\'integrity-check\', 1)')
         except sqlite3.DatabaseError as error:
             return [str(error)]
     return [*found, *(f"a row of {row[0]} refers to no row of {row[2]}" for row in references)]
 
 
 def lost(before: Contents, after: Contents) -> list[str]:
-    """Return which rows are missing afterwards, a table a sentence. An upgrade of the schema changes all rows."""
+    """Return which rows are missing afterwards, a table a sentence.
+
+    An upgrade of the schema changes all rows, and rows of caches may be missing.
+    """
     if before.get(VERSION) != after.get(VERSION):
         before = {}
-    missing = {table: rows - after.get(table, Counter()) for table, rows in before.items()}
+    missing = {table: rows - after.get(table, Counter()) for table, rows in before.items() if table not in _CACHES}
     return [f"{rows.total()} rows of {table} are lost: {next(iter(rows))!r}" for table, rows in missing.items() if rows]
 
 

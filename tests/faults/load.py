@@ -64,6 +64,7 @@ class ManySessions:
     """
 
     student: str
+    sessions: int
     answers: int
     seconds: float
     memory: tuple[float, float]
@@ -177,7 +178,12 @@ def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySes
         failed = process.wait()
         err.seek(0)
         errors = err.read().splitlines() if failed else []
-    return ManySessions(name, answers, time.monotonic() - began, (early, late), errors)
+    return ManySessions(name, len(ids), answers, time.monotonic() - began, (early, late), errors)
+
+
+def is_done(output: Path) -> bool:
+    """Return whether a file has the results of this version."""
+    return output.exists() and json.loads(output.read_text(encoding="utf-8"))["version"] == version()
 
 
 def main() -> None:
@@ -188,6 +194,9 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
     options = parser.parse_args()
+    if options.output is not None and is_done(options.output):
+        print(f"{options.output} has the results of this version", file=sys.stderr)
+        return
     many = answer_many(options.sessions)
     options.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=options.folder) as folder:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any, Protocol
 
 from benchmarks.measure import resident_memory_mb
@@ -239,12 +239,15 @@ def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
     names = [f"followed-{chance.getrandbits(32):08x}" for _ in range(FOLLOWED)]
     logs = [make_job(path, name, {PID: process, LOG: ""}, TrainingSettings((_DATASET,))) / LOG for name in names]
     interrupts = [Interrupt() for _ in names]
+    # The first look at a log says only how long it is.
+    ready = Barrier(FOLLOWED + 1)
     followers = [
-        Thread(target=_follow, args=(path, name, record, interrupt))
+        Thread(target=_follow, args=(path, name, record, interrupt, ready))
         for name, interrupt in zip(names, interrupts, strict=True)
     ]
     for follower in followers:
         follower.start()
+    ready.wait()
     written = 0
     while record.goes_on:
         for log in logs:
@@ -261,16 +264,21 @@ def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
         record.errors[_FOLLOWING].append(f"{written} lines were written, and {arrived} arrived")
 
 
-def _follow(path: Path, name: str, record: Record, interrupt: Interrupt) -> None:
+def _follow(path: Path, name: str, record: Record, interrupt: Interrupt, ready: Barrier) -> None:
+    is_ready = False
     try:
         with closing(open_database(path)) as db, interrupt.in_force():
             for event in Watch(name).events(db):
                 if isinstance(event, LogRead):
+                    if not is_ready:
+                        is_ready = True
+                        ready.wait()
                     now = time.monotonic()
                     record.times[_FOLLOWING] += [now - float(line) for line in event.data.split()]
     except Interrupted:
         return
     except Exception as error:
+        ready.abort()
         record.errors[_FOLLOWING].append(f"{type(error).__name__}: {error}")
 
 

@@ -5,7 +5,7 @@ import json
 import random
 import socket
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
@@ -32,17 +32,20 @@ class MoodyServer:
 
     Attributes:
         answered: how often each question got a good answer.
+        keys: the idempotency keys with which each question came.
     """
 
     def __init__(self) -> None:
         self.seed: int | None = None
         self.answered: Counter[str] = Counter()
+        self.keys: dict[str, set[str | None]] = defaultdict(set)
         self._asked: Counter[str] = Counter()
         self._lock = Lock()
 
     def forget(self) -> None:
         """Forget all questions."""
         self.answered.clear()
+        self.keys.clear()
         self._asked.clear()
 
     def reply(self, fake: Fake, _: int) -> None:
@@ -50,6 +53,7 @@ class MoodyServer:
         question = json.dumps(fake.body.get("messages"))
         with self._lock:
             self._asked[question] += 1
+            self.keys[question].add(fake.headers.get("Idempotency-Key"))
             chance = random.Random(f"{self.seed} {question} {self._asked[question]}")
         if self.seed is not None and chance.random() < 1 / 3:
             failure = _stall if chance.random() < _STALLS else chance.choice(FAILURES)

@@ -7,16 +7,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.soak import LOAD, RESULTS, rows_of, version
+from tests.faults.soak import LOAD, PLAN, RESULTS, commit, rows_of, undone_parts, version
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 
+_GROWTH, _SLACK = 1.2, 30.0
+"""Memory is flat if it grows by at most this factor, plus some megabytes, between a tenth of the time and the end."""
+
 _HEAD = """# Reliability
 
 What kdtui promises about failures, and how often that was tried. `make soak` makes these tables; it resumes if it is
-stopped. This time it took {hours:.1f} hours with {processes} processes. `make test` does a short version, with new
-seeds each day.
+stopped. At commit {commit}, it took {hours:.1f} hours with {processes} processes. `make test` does a short version,
+with new seeds each day.
 
 - Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left.
   Its result is the one of an undisturbed run.
@@ -94,7 +97,7 @@ def page(folder: Path) -> str:
     processes = max((row["processes"] for row in rows), default=1)
     seconds = sum(row["seconds"] for row in rows) / processes + load.get("seconds", 0)
     parts = [
-        _HEAD.format(hours=seconds / 3600, processes=processes),
+        _HEAD.format(commit=commit(), hours=seconds / 3600, processes=processes),
         _KILLS,
         _fault_table(by_kind["kills"]),
         _WRITES,
@@ -126,12 +129,35 @@ def _load(path: Path) -> dict[str, Any]:
     return found if found.get("version") == version() else {}
 
 
-def count_losses(folder: Path) -> int:
-    """Return how many losses and errors the page shows."""
+def shortfalls(folder: Path) -> list[str]:
+    """Return why the results in a folder do not show what the page promises, a sentence each."""
+    if not (folder / PLAN).exists():
+        return ["nothing has been tried"]
+    found = []
+    if undone := undone_parts(folder):
+        found.append(f"{undone} parts are not done")
+    if losses := sum(len(row["losses"]) for row in rows_of(folder / RESULTS)):
+        found.append(f"{losses} trials lost something")
     load = _load(folder / LOAD)
-    measured = [*load.get("latencies", ()), *load.get("many_sessions", ())]
-    found = [*(row["losses"] for row in rows_of(folder / RESULTS)), *(each["errors"] for each in measured)]
-    return sum(map(len, found)) + bool(load.get("damage"))
+    if not load:
+        return [*found, "there was no load"]
+    measured = [*load["latencies"], *load["many_sessions"]]
+    if errors := sum(len(each["errors"]) for each in measured):
+        found.append(f"{errors} errors under load")
+    if load["damage"]:
+        found.append(f"damage after the load: {load['damage']}")
+    found += [
+        f"{run['student']} answered {run['answers']:,} of {run['sessions']:,} sessions"
+        for run in load["many_sessions"]
+        if run["answers"] != run["sessions"]
+    ]
+    memory = [*load["memory"].items(), *((run["student"], run["memory"]) for run in load["many_sessions"])]
+    found += [
+        f"the memory of {name} grew from {early:,.0f} to {late:,.0f} MB"
+        for name, (early, late) in memory
+        if late > _GROWTH * early + _SLACK
+    ]
+    return found
 
 
 def _fault_table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -219,6 +245,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in lines) + "\n"
 
 
+def main(folder: Path) -> int:
+    """Write the page if the results show what it promises; return the exit code."""
+    if found := shortfalls(folder):
+        print("\n".join(found), file=sys.stderr)
+        return 1
+    PAGE.write_text(page(folder), encoding="utf-8")
+    return 0
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page(Path(sys.argv[1])), encoding="utf-8")
-    sys.exit(1 if count_losses(Path(sys.argv[1])) else 0)
+    sys.exit(main(Path(sys.argv[1])))

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import cache
+from hashlib import sha256
+from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -31,8 +33,13 @@ from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_tri
 from tests.support.fake_chat_server import serving
 from tests.support.repository import ROOT
 
-RESULTS, LOAD, CORPUS = "results.jsonl", "load.json", "corpus"
-"""In the folder: a line for each part of the work; what `tests.faults.load` has shown; and guided inputs."""
+PLAN, RESULTS, LOAD, CORPUS = "plan.json", "results.jsonl", "load.json", "corpus"
+"""In the folder: the parts of the work; a line for each that is done; what a load has shown; and guided inputs."""
+
+_TRIED = ("kdtui", "models", "store", "tests/faults", "tests/support", "benchmarks/large_store.py", "requirements.lock")
+"""What the results depend on."""
+
+_PAGE = ":!tests/faults/page.py"
 
 _TRIALS: dict[str, Callable[[Bench, int], Trial]] = {
     "kills": kill_trial,
@@ -95,7 +102,8 @@ def plan(first_seed: int, trials: Mapping[str, int], inputs: int, guided: int) -
 
 
 def _shares(total: int, weights: Sequence[float]) -> list[int]:
-    return [round(total * weight / sum(weights)) for weight in weights]
+    """Share a number by weights; rounded up, so that no trial is missing in the sum."""
+    return [ceil(total * weight / sum(weights)) for weight in weights]
 
 
 def run_part(part: Part, folder: Path) -> dict[str, Any]:
@@ -163,9 +171,29 @@ def rows_of(results: Path) -> list[dict[str, Any]]:
 
 @cache
 def version() -> str:
-    """Return the commit of this repository, and whether files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+    """Return a hash of the code that is tried, and of these trials: other changes leave results valid."""
+    listed = _git("ls-files", "--stage", *_TRIED, _PAGE)
+    changes = _git("diff", "HEAD", "--", *_TRIED, _PAGE)
+    return sha256(f"{listed}\n{changes}".encode()).hexdigest()[:12]
+
+
+def commit() -> str:
+    """Return the commit of this repository."""
+    return _git("rev-parse", "--short", "HEAD")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def undone_parts(folder: Path) -> int:
+    """Return how many parts of the work have no result.
+
+    Raises:
+        FileNotFoundError: the work has not begun.
+    """
+    every = [Part(**part) for part in json.loads((folder / PLAN).read_text(encoding="utf-8"))]
+    return len(_parts_to_do(folder / RESULTS, every))
 
 
 def _parts_to_do(results: Path, every: Sequence[Part]) -> list[Part]:
@@ -181,6 +209,7 @@ def _soak(options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     results = folder / RESULTS
     every = list(plan(options.seed, {kind: getattr(options, kind) for kind in _TRIALS}, options.inputs, options.guided))
+    (folder / PLAN).write_text(json.dumps([asdict(part) for part in every]), encoding="utf-8")
     left, began = _parts_to_do(results, every), time.monotonic()
     print(f"seed {options.seed}: {len(every)} parts, {len(every) - len(left)} done before", file=sys.stderr)
     with ProcessPoolExecutor(options.processes) as pool, results.open("a", encoding="utf-8") as file:

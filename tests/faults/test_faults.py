@@ -8,26 +8,40 @@ import errno
 import http.client
 import json
 import random
+import signal
 import sqlite3
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.faults.commands import COMMANDS, DisturbedCommand
-from tests.faults.contents import contents, damage, differences, lost
-from tests.faults.failing_calls import CAN_FAIL, FailingCall, build_shim
+from tests.faults.contents import contents, damage, differences, lost, questions_answered
+from tests.faults.failing_calls import CAN_FAIL, ERRORS, STOP, FailingCall, build_shim
 from tests.faults.forks import Forks
 from tests.faults.moody_server import PATIENCE, MoodyServer
 from tests.faults.mutations import mutated
 from tests.faults.readers import REFUSALS, Reader, readers
-from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, look_at_copy, server_trial, write_trial
+from tests.faults.trials import (
+    Bench,
+    Trial,
+    copy_trial,
+    kill_trial,
+    look_at_copy,
+    paid_for,
+    paid_twice,
+    server_trial,
+    write_trial,
+)
 from tests.support.fake_chat_server import Serve
+from tests.support.waiting import until
 
 TODAY = date.today().toordinal()
 
@@ -116,6 +130,17 @@ def test_rows_that_are_lost_or_doubled_are_found(make_bench: Callable[[str], Ben
     assert "a row of bundle_items refers to no row of items" in damage(site.store)
 
 
+def test_a_missing_row_of_an_index_is_found(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("mine")
+    site = bench.copy()
+    bench.run(site, bench.command.arguments(site))
+    assert damage(site.store) == []
+    with closing(sqlite3.connect(site.store)) as connection:
+        connection.execute("DELETE FROM knowledge_fts_data WHERE id > 1000")
+        connection.commit()
+    assert damage(site.store)
+
+
 def test_a_damaged_copy_is_found(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("mine")
     site = bench.copy()
@@ -153,8 +178,38 @@ def test_the_clock_of_a_command_can_be_set_back(make_bench: Callable[[str], Benc
 
 @needs_shim
 def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> None:
-    bench = make_bench("mine")
-    assert {copy_trial(bench, seed).fault for seed in range(3)} <= {"a whole copy", "a damaged copy"}
+    bench = make_bench("import")
+    site = bench.copy()
+    stops = FailingCall(str(site.folder), bench.undisturbed.calls // 2, STOP)
+    forked = bench.forks.start(bench.command.arguments(site), site.folder.parent, site.environment, stops)
+    until(lambda: forked.state == psutil.STATUS_STOPPED)
+    assert contents(site.store) != bench.undisturbed.result
+    forked.send(signal.SIGCONT)
+    assert forked.wait().code == 0
+    assert contents(site.store) == bench.undisturbed.result
+
+
+@needs_shim
+def test_a_write_trial_says_whether_its_call_has_failed(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("import")
+    assert write_trial(bench, TODAY).fault in ERRORS
+    bench.undisturbed = replace(bench.undisturbed, calls=10**9)
+    assert write_trial(bench, TODAY).fault == "no call failed"
+
+
+def test_a_question_that_is_paid_for_twice_is_found(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("distill with a teacher")
+    site = bench.copy()
+    assert bench.run(site, bench.command.arguments(site)).code == 0
+    stored = questions_answered(site.store)
+    assert stored == set(bench.server.answered)
+    paid = paid_for(bench, site)
+    assert paid == bench.server.answered
+    assert paid_twice(bench, paid) == []
+    bench.server.answered[next(iter(stored))] += 1
+    assert "was asked again" in paid_twice(bench, paid)[0]
+    bench.server.keys[next(iter(stored))].add(None)
+    assert "was asked with other keys" in paid_twice(bench, paid)[1]
 
 
 @needs_shim

@@ -15,7 +15,17 @@ from typing import Any
 import psutil
 
 from tests.faults.commands import DisturbedCommand, Site
-from tests.faults.contents import Contents, answers, contents, damage, differences, lost, pieces, work_done
+from tests.faults.contents import (
+    Contents,
+    answers,
+    contents,
+    damage,
+    differences,
+    lost,
+    pieces,
+    questions_answered,
+    work_done,
+)
 from tests.faults.failing_calls import ERRORS, STOP, FailingCall
 from tests.faults.forks import Ended, Forks
 from tests.faults.moody_server import MoodyServer
@@ -118,10 +128,13 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
     """End a command by signals at random moments, up to three times, and then let it finish, with a clock set back."""
     chance = random.Random(f"{bench.command.name} {seed}")
     site, losses, told = bench.copy(), [], []
+    bench.server.forget()
+    bench.server.seed = None
     arguments = bench.command.arguments(site)
     for attempt in range(chance.choice((1, 1, 2, 3))):
         number = chance.choice(SIGNALS if bench.command.program == "kdtui" else _OF_TRAINERS)
         before, done = contents(site.store), work_done(site.store)
+        paid = paid_for(bench, site)
         forked = bench.forks.start(arguments, site.folder.parent, site.environment)
         # A later run has less to do.
         time.sleep(bench.undisturbed.seconds * chance.random() ** (1 + attempt))
@@ -130,23 +143,29 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
         ended = forked.wait()
         losses += [*_wrong_end(bench.command, ended, number), *_wrong_success(bench, site, ended)]
         losses += [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
+        losses += paid_twice(bench, paid)
         arguments = bench.command.again(site)
+    paid = paid_for(bench, site)
     clock = chance.choice((0, 0, -60, -400 * 86_400)) if bench.forks.can_fail else 0
     if clock:
         told.append("clock set back")
-    return Trial(bench.command.name, "+".join(told), seed, [*losses, *_finish(bench, site, clock)])
+    losses += [*_finish(bench, site, clock), *paid_twice(bench, paid)]
+    return Trial(bench.command.name, "+".join(told), seed, losses)
 
 
 def write_trial(bench: Bench, seed: int) -> Trial:
     """Let one call to the file system fail, or all from one on, and then let the command finish without faults."""
     chance = random.Random(f"{bench.command.name} {seed}")
     site = bench.copy()
-    name = chance.choice(list(ERRORS))
-    fails = FailingCall(
-        str(site.folder), chance.randint(1, bench.undisturbed.calls), ERRORS[name], lasts=chance.random() < 0.3
-    )
+    name, number = chance.choice(list(ERRORS)), chance.randint(1, bench.undisturbed.calls)
+    counted = site.folder.with_name("calls")
+    counted.unlink(missing_ok=True)
+    fails = FailingCall(str(site.folder), number, ERRORS[name], lasts=chance.random() < 0.3, counts_to=str(counted))
     before = contents(site.store)
     ended = bench.run(site, bench.command.arguments(site), fails)
+    if int(counted.read_text()) < number:
+        # Threads can share the work so that there are fewer calls than in the undisturbed run.
+        name = "no call failed"
     losses = [*_wrong_failure(ended), *_wrong_success(bench, site, ended)]
     losses += [*damage(site.store), *lost(before, contents(site.store))]
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
@@ -206,6 +225,26 @@ def server_trial(bench: Bench, seed: int) -> Trial:
     if repeated and command.keeps_answers:
         losses.append(f"{len(repeated)} questions were asked again after a good answer: {repeated[0][:300]}")
     return Trial(command.name, "failing answers", seed, losses)
+
+
+def paid_for(bench: Bench, site: Site) -> Counter[str]:
+    """Return how often the server has answered each question whose answer is stored."""
+    kept = questions_answered(site.store)
+    return Counter({question: times for question, times in bench.server.answered.items() if question in kept})
+
+
+def paid_twice(bench: Bench, paid: Counter[str]) -> list[str]:
+    """Return which questions were asked again although their answers are stored, or with another key.
+
+    A call that is in progress when its process dies is made again, with the key of the first time. A server that knows
+    such keys does not charge for it again.
+    """
+    asked = [question for question, times in paid.items() if bench.server.answered[question] > times]
+    unkeyed = [question for question, keys in bench.server.keys.items() if len(keys) > 1 or None in keys]
+    return [
+        *(f"a question whose answer is stored was asked again: {each[:300]}" for each in asked[:1]),
+        *(f"a question was asked with other keys: {each[:300]}" for each in unkeyed[:1]),
+    ]
 
 
 def _lasting(site: Site) -> Contents:

@@ -1,0 +1,101 @@
+"""The long run of faults: its plan has the promised numbers, and its page is written only if it has shown them."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.faults.load import Load, answer_many, load, make
+from tests.faults.page import page, shortfalls
+from tests.faults.soak import LOAD, PLAN, RESULTS, Part, plan, version
+
+PROMISED = {"kills": 1_000, "writes": 1_000, "answers": 200, "copies": 200}
+
+
+def test_the_plan_has_at_least_the_promised_numbers() -> None:
+    planned: Counter[str] = Counter()
+    for part in plan(0, PROMISED, 100_000, 60):
+        planned[part.kind] += part.count
+    assert planned["inputs"] >= 100_000
+    assert all(planned[kind] >= count for kind, count in PROMISED.items() if kind in planned)
+    assert planned.keys() >= {"kills", "answers"}
+
+
+PARTS = [Part("kills", "mine", 0, 2), Part("inputs", "TOML", 0, 5)]
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Path:
+    """A folder with results of a run without losses."""
+    (tmp_path / PLAN).write_text(json.dumps([asdict(part) for part in PARTS]))
+    common = {"losses": [], "version": version(), "processes": 2, "seconds": 1.0, "slowest": 0.1}
+    rows = [
+        {**asdict(PARTS[0]), "faults": {"SIGKILL": 1, "SIGTERM+SIGINT": 1}, **common},
+        {**asdict(PARTS[1]), "faults": {"read": 2, "refused": 3}, **common},
+    ]
+    (tmp_path / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    many = {"student": "patterns", "sessions": 9, "answers": 9, "seconds": 1.0, "memory": [100, 110], "errors": []}
+    latency = {"work": "list runs", "count": 3, "p50": 0.1, "p99": 0.2, "longest": 0.3, "errors": []}
+    found = Load(600, [], {"reader 0": (80.0, 90.0)}, "")
+    put(tmp_path, {**asdict(found), "latencies": [latency], "many_sessions": [many], "processors": 2})
+    return tmp_path
+
+
+def put(folder: Path, found: object) -> None:
+    (folder / LOAD).write_text(json.dumps({"version": version(), **dict(found)}))  # type: ignore[call-overload]
+
+
+def loaded(folder: Path) -> dict[str, object]:
+    return dict(json.loads((folder / LOAD).read_text()))
+
+
+def test_a_run_without_losses_is_shown(shown: Path) -> None:
+    assert shortfalls(shown) == []
+    text = page(shown)
+    assert "| mine | 1 | 1 | 1 | 2 | 0 |" in text
+    assert "| TOML | 5 | 2 | 3 | 0 | 0.10 s |" in text
+    assert "reader: 80 to 90 MB" in text
+
+
+def test_an_empty_folder_shows_nothing(tmp_path: Path) -> None:
+    assert shortfalls(tmp_path) == ["nothing has been tried"]
+
+
+def test_results_of_other_code_and_missing_ones_do_not_count(shown: Path) -> None:
+    text = (shown / RESULTS).read_text()
+    (shown / RESULTS).write_text(text.replace(version(), "other", 1))
+    assert shortfalls(shown) == ["1 parts are not done"]
+    (shown / LOAD).write_text((shown / LOAD).read_text().replace(version(), "other"))
+    assert shortfalls(shown)[1] == "there was no load"
+
+
+def test_losses_errors_and_growing_memory_are_found(shown: Path) -> None:
+    text = (shown / RESULTS).read_text()
+    (shown / RESULTS).write_text(text.replace('"losses": []', '"losses": [{"seed": 1, "losses": ["gone"]}]', 1))
+    [many] = json.loads((shown / LOAD).read_text())["many_sessions"]
+    changed = {"memory": {"app 1": (100.0, 200.0)}, "damage": "page 3", "many_sessions": [{**many, "answers": 8}]}
+    put(shown, {**loaded(shown), **changed})
+    assert shortfalls(shown) == [
+        "1 trials lost something",
+        "damage after the load: page 3",
+        "patterns answered 8 of 9 sessions",
+        "the memory of app 1 grew from 100 to 200 MB",
+    ]
+
+
+def test_a_short_load_has_no_errors(tmp_path: Path) -> None:
+    store = tmp_path / "kdtui.db"
+    make(store, pieces=2_000, calls=200, trainings=20)
+    found = load(store, seconds=4, readers=2)
+    assert [each for each in found.latencies if each.errors] == []
+    assert found.damage == ""
+    steps = {each.work: each.count for each in found.latencies}
+    assert steps["follow a log: from a line to its arrival"] >= 20
+    assert {"store a call", "search knowledge", "app: a key until it is painted"} <= steps.keys()
+
+
+def test_many_sessions_are_answered_by_one_command() -> None:
+    for run in answer_many(60):
+        assert (run.answers, list(run.errors)) == (60, [])
