@@ -40,6 +40,11 @@ _NO_LOCKS = (
     "local disk with --db"
 )
 
+_NO_SHARED_MEMORY = (
+    "the file system of the database cannot map a file that several programs share, as some network file systems cannot; "
+    "choose a database on a local disk with --db"
+)
+
 # What SQLite reports, and what a user can do about it.
 _ADVICE = {
     "readonly database": "the database cannot be written to; check the permissions of the file and of its folder, or "
@@ -68,6 +73,9 @@ def cannot_write(error: sqlite3.Error) -> bool:
 
 def explain(error: sqlite3.Error) -> str:
     """Return one sentence on SQLite's error and what to do; SQLite's own message if there is no better one."""
+    # Errors of the module itself have no code.
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMMAP:
+        return _NO_SHARED_MEMORY
     message = str(error)
     for part, advice in _ADVICE.items():
         if part in message:

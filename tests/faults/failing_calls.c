@@ -1,7 +1,9 @@
 /*
  * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
  * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
- * With the error 0, the process stops before that call, until it is told to go on. With the error ENOLCK, it counts the calls that lock a file instead. It can also move the clock of the process.
+ * With the error 0, the process stops before that call, until it is told to go on. With the error ENOLCK, it counts the
+ * calls that lock a file instead, and with ENODEV those that share a file's memory with other processes. It can also
+ * move the clock of the process.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
@@ -82,9 +85,11 @@ static int is_file_below(int file) {
     return is_below(path);
 }
 
-/* Without locks, writing works: only calls that lock fail then. */
-static int fails_now(int locks) {
-    if (locks != (error_number == ENOLCK)) return 0;
+enum kind { WRITES, LOCKS, MAPS };
+
+/* Without locks or shared memory, writing works: only calls that lock or share fail then. */
+static int fails_now(enum kind kind) {
+    if (kind != (error_number == ENOLCK ? LOCKS : error_number == ENODEV ? MAPS : WRITES)) return 0;
     long call = atomic_fetch_add(&calls, 1) + 1;
     if (!failing || (lasts ? call < failing : call != failing)) return 0;
     if (!error_number) {
@@ -103,9 +108,20 @@ int fcntl64(int file, int what, ...) {
     va_end(rest);
     if (!real) real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
     int locks = what == F_SETLK || what == F_SETLKW || what == F_OFD_SETLK;
-    if (locks && is_file_below(file) && fails_now(1)) return -1;
+    if (locks && is_file_below(file) && fails_now(LOCKS)) return -1;
     return real(file, what, argument);
 }
+
+#define SHARES(name, offset)                                                              \
+    void *name(void *at, size_t size, int protection, int flags, int file, offset from) { \
+        static void *(*real)(void *, size_t, int, int, int, offset);                       \
+        if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                              \
+        if ((flags & MAP_SHARED) && file >= 0 && is_file_below(file) && fails_now(MAPS)) return MAP_FAILED; \
+        return real(at, size, protection, flags, file, from);                              \
+    }
+
+SHARES(mmap, off_t)
+SHARES(mmap64, off64_t)
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -113,7 +129,7 @@ int fcntl64(int file, int what, ...) {
     type name parameters {                                        \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now(0)) return -1;        \
+        if (is_file_below(file) && fails_now(WRITES)) return -1;        \
         return real arguments;                                    \
     }
 
@@ -130,7 +146,7 @@ ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size))
 ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t size, unsigned flags) {
     static __typeof__(&copy_file_range) real;
     if (!real) real = REAL(copy_file_range);
-    if (is_file_below(file) && fails_now(0)) return -1;
+    if (is_file_below(file) && fails_now(WRITES)) return -1;
     return real(from, at, file, to, size, flags);
 }
 
@@ -138,7 +154,7 @@ ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t siz
     ssize_t name(int file, int from, offset *at, size_t size) {   \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now(0)) return -1;        \
+        if (is_file_below(file) && fails_now(WRITES)) return -1;        \
         return real(file, from, at, size);                        \
     }
 
@@ -158,7 +174,7 @@ COPIES(sendfile64, off64_t)
             mode = va_arg(rest, mode_t);                                          \
             va_end(rest);                                                         \
         }                                                                         \
-        if ((flags & O_CREAT) && is_below(path) && fails_now(0)) return -1;        \
+        if ((flags & O_CREAT) && is_below(path) && fails_now(WRITES)) return -1;        \
         return real(path, flags, mode);                                           \
     }
 
@@ -169,7 +185,7 @@ OPENS(open64)
     int name parameters {                                         \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_below(path) && fails_now(0)) return -1;             \
+        if (is_below(path) && fails_now(WRITES)) return -1;             \
         return real arguments;                                    \
     }
 

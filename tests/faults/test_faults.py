@@ -223,10 +223,13 @@ def test_a_failing_call_fails_the_command(make_bench: Callable[[str], Bench]) ->
 
 @needs_shim
 @pytest.mark.parametrize("command", ["import", "mine"], ids=["a new database", "an existing one"])
-def test_a_file_system_without_locks_is_named(make_bench: Callable[[str], Bench], command: str) -> None:
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENODEV], ids=["without locks", "without shared memory"])
+def test_a_file_system_that_no_database_can_use_is_named(
+    make_bench: Callable[[str], Bench], command: str, error: int
+) -> None:
     bench = make_bench(command)
     site = bench.copy()
-    fails = FailingCall(str(site.folder), 1, errno.ENOLCK, lasts=True)
+    fails = FailingCall(str(site.folder), 1, error, lasts=True)
     ended = bench.run(site, bench.command.arguments(site), fails)
     assert ended.code == 1
     assert "choose a database on a local disk with --db" in ended.err
