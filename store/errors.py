@@ -41,7 +41,7 @@ _NO_LOCKS = (
 )
 
 _NO_SHARED_MEMORY = (
-    "the file system of the database cannot map a file that several programs share, as some network file systems cannot; "
+    "the file system of the database cannot share memory between programs, as some network file systems cannot; "
     "choose a database on a local disk with --db"
 )
 
