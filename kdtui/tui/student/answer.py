@@ -144,8 +144,8 @@ def _difference(one: Bundles, other: Bundles) -> str:
 def _scores(truth: Bundles, predicted: Bundles) -> str:
     """Return the scores of one session in a line."""
     scores = score([truth], [predicted])
-    right, extra, lacking = pair_counts(truth, predicted)
+    right, extra, missing = pair_counts(truth, predicted)
     return (
-        f"pair F1 {scores.pair_f1:.2f} ({right} right, {extra} too much, {lacking} lacking)"
+        f"pair F1 {scores.pair_f1:.2f} ({right} right, {extra} extra, {missing} missing)"
         f" · strict P {scores.strict_precision:.2f}, R {scores.strict_recall:.2f}"
     )

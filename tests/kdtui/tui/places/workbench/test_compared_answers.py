@@ -30,8 +30,8 @@ async def test_two_settings_are_compared_on_one_session(
         await settle(pilot)
         assert shown(app, "#asks").splitlines() == ["▸1st shipped", " 2nd patterns"]
         assert shown(app, "#scores").splitlines() == [
-            "1st  pair F1 0.33 (1 right, 1 too much, 3 lacking) · strict P 0.50, R 0.50",
-            "2nd  pair F1 1.00 (4 right, 0 too much, 0 lacking) · strict P 1.00, R 1.00",
+            "1st  pair F1 0.33 (1 right, 1 extra, 3 missing) · strict P 0.50, R 0.50",
+            "2nd  pair F1 1.00 (4 right, 0 extra, 0 missing) · strict P 1.00, R 1.00",
             "alike: 1 · only 1st: b · only 2nd: b",
         ]
         assert column(app, 2) == ["b", "a", "b", "a", "", ""]

@@ -98,7 +98,7 @@ async def test_right_extra_and_missing_products_are_shown(
             "= a tent and matching footprint",
             "missing weekend tent camping",
         ]
-        assert shown(app, "#scores") == "pair F1 0.33 (1 right, 1 too much, 3 lacking) · strict P 0.50, R 0.50"
+        assert shown(app, "#scores") == "pair F1 0.33 (1 right, 1 extra, 3 missing) · strict P 0.50, R 0.50"
         student.answers["shipped"] = [(2, 3, 5)]
         await pilot.press("right_square_bracket", "left_square_bracket")
         await settle(pilot)
