@@ -21,6 +21,7 @@ from tests.support.commands import Kdtui, Result
 from tests.support.fake_chat_server import Serve, serving
 from tests.support.needs import NO_SSHD
 from tests.support.repository import ROOT
+from tests.support.seeds import seed_of_today
 
 # Tests in the background of a shell ignore interrupts, and their child processes would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,6 +42,11 @@ gc.disable()
 def pytest_xdist_auto_num_workers() -> int:
     """Return the number of workers that `-n auto` starts."""
     return processors.workers()
+
+
+def pytest_report_header() -> str:
+    """Say with which seeds the faults of today are drawn."""
+    return f"first seed of the faults: {seed_of_today()}"
 
 
 def pytest_collection_finish() -> None:

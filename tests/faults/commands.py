@@ -105,7 +105,7 @@ class DisturbedCommand:
     @property
     def writes_store(self) -> bool:
         """Whether its result is in the store."""
-        return self.result is stored
+        return self.result in (stored, upgraded)
 
 
 def stored(site: Site, _: Ended) -> Contents:
@@ -126,6 +126,11 @@ def written(site: Site, _: Ended) -> object:
     # SIGKILL leaves the file that was being written, under a hidden name that no program takes for a result.
     found = (path for path in sorted(site.output.rglob("*")) if path.is_file() and path.suffix != ".part")
     return {str(path.relative_to(site.output)): path.read_bytes() for path in found}
+
+
+def upgraded(site: Site, _: Ended) -> object:
+    """Compare the contents of the store, and of the copy of it that is kept before an upgrade."""
+    return [contents(site.store), *map(contents, sorted(site.store.parent.glob(f"{site.store.name}.m*")))]
 
 
 def quantized(site: Site, _: Ended) -> object:
@@ -332,7 +337,7 @@ COMMANDS: Sequence[DisturbedCommand] = (
     _command(
         "study", _with_study, lambda site: ("study", "run", str(site.folder / "study.toml"), "--json"), weight=0.5
     ),
-    _command("upgrade the database", _of_older_version, lambda _: ("data", "ls", "--json")),
+    _command("upgrade the database", _of_older_version, lambda _: ("data", "ls", "--json"), upgraded),
     _command(
         "launch on a host",
         _with_host,

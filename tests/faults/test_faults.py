@@ -14,7 +14,6 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import replace
-from datetime import date
 from pathlib import Path
 
 import psutil
@@ -41,9 +40,10 @@ from tests.faults.trials import (
     write_trial,
 )
 from tests.support.fake_chat_server import Serve
+from tests.support.seeds import seed_of_today
 from tests.support.waiting import until
 
-TODAY = date.today().toordinal()
+SEED = seed_of_today()
 
 QUICK = [command for command in COMMANDS if command.program == "kdtui"]
 """A training takes a minute to import and to run; its faults have a file of their own, and `make soak`."""
@@ -83,14 +83,13 @@ def test_a_disturbed_command_finishes_when_it_is_run_again(
     command: DisturbedCommand, forks: Forks, tmp_path: Path, serve: Serve
 ) -> None:
     bench = Bench(command, tmp_path / "bench", forks, serve)
-    seed = TODAY * 100
-    check(kill_trial(bench, seed))
+    check(kill_trial(bench, SEED))
     if command.needs_teacher:
-        check(server_trial(bench, seed))
+        check(server_trial(bench, SEED))
     if CAN_FAIL:
-        check(write_trial(bench, seed))
+        check(write_trial(bench, SEED))
         if command.name in COPIED:
-            check(copy_trial(bench, seed))
+            check(copy_trial(bench, SEED))
 
 
 @pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
@@ -192,9 +191,9 @@ def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> No
 @needs_shim
 def test_a_write_trial_says_whether_its_call_has_failed(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("import")
-    assert write_trial(bench, TODAY).fault in ERRORS
+    assert write_trial(bench, SEED).fault in ERRORS
     bench.undisturbed = replace(bench.undisturbed, calls=10**9)
-    assert write_trial(bench, TODAY).fault == "no call failed"
+    assert write_trial(bench, SEED).fault == "no call failed"
 
 
 def test_a_question_that_is_paid_for_twice_is_found(make_bench: Callable[[str], Bench]) -> None:

@@ -3,6 +3,7 @@
 import math
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,25 @@ def test_a_writing_command_waits_and_says_so(
         end()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("demo")
+def test_a_database_that_is_locked_for_more_than_half_a_minute_is_waited_for(
+    database_of_the_test: Path, outdoor: Path
+) -> None:
+    with writing(database_of_the_test) as end:
+        writer = begun("data", "import", outdoor, "-d", "second")
+        said(writer, WAITING)
+        # A reader does not wait for a writer.
+        reader = begun("knowledge", "search", "tents")
+        _, err = reader.communicate(timeout=20)
+        assert reader.returncode == 0, err
+        time.sleep(33)
+        assert writer.poll() is None
+        end()
+        _, err = writer.communicate(timeout=60)
+    assert writer.returncode == 0, err
 
 
 @pytest.mark.usefixtures("demo")
