@@ -1,5 +1,6 @@
 """Formatting of untrusted text, numbers and times for prompts, tables and the terminal."""
 
+import json
 import re
 from datetime import UTC, datetime
 from math import isfinite
@@ -37,6 +38,15 @@ def log_line(line: bytes) -> str:
     if _MAYBE_UNFIT.search(text):
         text = _fit(_ESCAPE.sub("", text).expandtabs())
     return text
+
+
+def escape_in_json(text: str) -> str:
+    """Return JSON whose control and format characters are escapes, so that no terminal obeys them."""
+    if not _MAYBE_UNFIT.search(text):
+        return text
+    return "".join(
+        json.dumps(each)[1:-1] if category(each) in _UNFIT and each not in _JOINERS else each for each in text
+    )
 
 
 def _fit(text: str) -> str:

@@ -42,11 +42,13 @@ def print_text(text: str) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON value on a line and flush. NaN and infinity become null, because JSON has neither."""
+    from kdtui.text import escape_in_json
+
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), ensure_ascii=False)
-    print(text, flush=True)
+    print(escape_in_json(text), flush=True)
 
 
 def _finite(value: object) -> object:

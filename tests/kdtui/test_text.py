@@ -1,5 +1,6 @@
 """Untrusted text fits on a line and contains only visible text."""
 
+import json
 import math
 from unicodedata import category
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kdtui.text import counted, decimals, one_line, p_value, short_number
+from kdtui.text import counted, decimals, escape_in_json, one_line, p_value, short_number
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,10 @@ def test_p_values_have_the_relevant_digits() -> None:
     assert [p_value(each) for each in values] == (
         ["1", "1", ".31", ".30", ".10", ".05", ".049", ".01", ".001", "<.001", "<.001"]
     )
+
+
+@given(st.text())
+def test_json_keeps_its_value_and_has_nothing_that_a_terminal_obeys(text: str) -> None:
+    printed = escape_in_json(json.dumps(text, ensure_ascii=False))
+    assert json.loads(printed) == text
+    assert all(each.isprintable() or each in "\u200c\u200d" or category(each) == "Zs" for each in printed)
