@@ -1,14 +1,14 @@
 """A client of a host: it sends requests of `models.sft.protocol`, and reads files there."""
 
-import json
 import os
 from collections.abc import AsyncIterable, AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import PurePosixPath
 from typing import Any
 
 from kdtui.errors import KdtuiError
 from kdtui.jobs import package
+from kdtui.jobs.answers import MOST_ANSWER, AnswerLines, Malformed, host_error, read_answer, read_count
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import (
     MOST_OUTPUT,
@@ -26,6 +26,9 @@ from models.sft.messages_as_json import AnswerT, Request, check_version, read_me
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import CancelRequest
 from store.hosts import Host
+
+_MOST_SIZE = 1 << 6
+"""Bytes of the line with the size of a file."""
 
 READ_TIMEOUT = TIMEOUT * 10
 """Seconds that a host can be silent while it reads a large file in order to hash it."""
@@ -97,14 +100,17 @@ class HostClient:
                 async for chunk in data:
                     yield chunk
 
-        done = await self._run(self._python, line_and_data(), timeout=timeout)
+        done = await self._run(self._python, line_and_data(), timeout=timeout, most=MOST_ANSWER)
         if done.code == _NO_CODE and data is None:
             await self.send_code()
-            done = await self._run(self._python, line_and_data(), timeout=timeout)
-        with suppress(ValueError, IndexError):
-            answer: AnswerT = self._read(request, json.loads(done.out.splitlines()[-1]))
-            return answer
-        raise self._no_answer(done.code, done.err)
+            done = await self._run(self._python, line_and_data(), timeout=timeout, most=MOST_ANSWER)
+        try:
+            content = read_answer(done.out.rstrip(b"\n").rpartition(b"\n")[2])
+        except Malformed as problem:
+            if done.code or not done.out:
+                raise self._no_answer(done.code, done.err) from problem
+            raise self._error(str(problem)) from problem
+        return self._read(request, content)
 
     async def cancel(self, job: str, key: str, grace: float) -> AsyncIterator[Stopping | HasStopped]:
         """Stop a training, and report the progress of the wait; see `models.sft.processes.stop_trainer`.
@@ -114,34 +120,36 @@ class HostClient:
             KdtuiError: the host refuses; the message says why.
         """
         request = CancelRequest(job, key, grace)
-        incomplete = b""
+        lines = AnswerLines()
         async for chunk in stream_command(self._transport, self._python, request_line(request, str(self._workdir))):
-            *lines, incomplete = (incomplete + chunk).split(b"\n")
-            for line in lines:
-                content = json.loads(line)
+            line = self._next_line(lines, chunk)
+            while line is not None:
+                content = self._content(line)
                 if "stopping" in content:
                     yield self._checked(Stopping, content["stopping"])
                 else:
                     yield self._read(request, content)
                     return
-        raise KdtuiError(f"host {self.host.name}: it did not say whether training {job!r} has stopped; try again")
+                line = self._next_line(lines, b"")
+        raise self._error(f"it did not say whether training {job!r} has stopped; try again")
 
     async def stream_answer(self, request: Request[None], *, timeout: float = TIMEOUT) -> AsyncIterator[bytes]:
         """Send a request, and yield the bytes that follow its answer.
 
         Raises:
             TransportError: the connection was lost.
-            KdtuiError: the host refuses; the message says why.
+            KdtuiError: the host refuses, or its answer is malformed; the message says why.
         """
-        line, newline = b"", b""
+        lines = AnswerLines()
+        has_answered = False
         sent = request_line(request, str(self._workdir))
         async for chunk in stream_command(self._transport, self._python, sent, timeout=timeout):
-            if not newline:
-                line, newline, chunk = (line + chunk).partition(b"\n")
-                if newline:
-                    self._read(request, json.loads(line))
-            if newline:
+            if has_answered:
                 yield chunk
+            elif (line := self._next_line(lines, chunk)) is not None:
+                self._read(request, self._content(line))
+                has_answered = True
+                yield bytes(lines.incomplete)
 
     async def output(self, command: list[str], data: bytes = b"", *, most: int = MOST_OUTPUT) -> bytes:
         """Run a program on the host, and return what it prints.
@@ -155,7 +163,7 @@ class HostClient:
         """
         done = await self._run(command, data, most=most)
         if done.code:
-            raise KdtuiError(f"host {self.host.name}: {error_line(done.err)}")
+            raise self._error(error_line(done.err))
         return done.out
 
     async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
@@ -194,11 +202,18 @@ class HostClient:
 
         Raises:
             TransportError: the connection was lost.
+            KdtuiError: the host sends something else.
         """
         script = 'wc -c <"$1" && tail -c "+$2" "$1" | head -c "$3"'
-        done = await self._run(["sh", "-c", script, "sh", path, str(offset + 1), str(length)])
+        command = ["sh", "-c", script, "sh", path, str(offset + 1), str(length)]
+        done = await self._run(command, most=length + _MOST_SIZE)
         size, newline, part = done.out.partition(b"\n")
-        return (int(size), part) if newline else (0, b"")
+        if not newline:
+            return 0, b""
+        try:
+            return read_count(size), part
+        except Malformed as problem:
+            raise self._error(str(problem)) from problem
 
     async def send_code(self) -> None:
         """Upload the package `models`, completely or not at all.
@@ -229,29 +244,45 @@ class HostClient:
         )
         return ["sh", "-c", script, "sh", self.code, self.host.settings.python]
 
-    def _read(self, request: Request[AnswerT], content: Any) -> AnswerT:
+    def _next_line(self, lines: AnswerLines, chunk: bytes) -> bytes | None:
+        try:
+            return lines.take(chunk)
+        except Malformed as problem:
+            raise self._error(str(problem)) from problem
+
+    def _content(self, line: bytes) -> dict[str, Any]:
+        try:
+            return read_answer(line)
+        except Malformed as problem:
+            raise self._error(str(problem)) from problem
+
+    def _read(self, request: Request[AnswerT], content: dict[str, Any]) -> AnswerT:
         """Read an answer.
 
         Raises:
             KdtuiError: the host refuses, speaks another version of the protocol, or its answer is malformed.
-            ValueError: this is no answer at all.
         """
-        if not isinstance(content, dict):
-            raise ValueError("this is no answer")
         try:
             check_version(content, "it", f"delete {self.code} there, and try again")
         except ModelError as problem:
-            raise KdtuiError(f"host {self.host.name}: {problem}") from problem
+            raise self._error(str(problem)) from problem
         if "error" in content:
-            raise KdtuiError(f"host {self.host.name}: {content['error']}")
-        answer: AnswerT = self._checked(request.answer, content.get("ok"))
+            raise self._error(str(content["error"]))
+        if "ok" not in content:
+            raise self._error("its answer tells nothing")
+        answer: AnswerT = self._checked(request.answer, content["ok"])
+        if (lack := request.lack(answer)) is not None:
+            raise self._error(f"its answer does not tell {lack}")
         return answer
 
     def _checked(self, kind: Any, content: object) -> Any:
         try:
             return read_message(kind, content)
         except ModelError as problem:
-            raise KdtuiError(f"host {self.host.name}: {problem}") from problem
+            raise self._error(str(problem)) from problem
+
+    def _error(self, words: str) -> KdtuiError:
+        return host_error(self.host.name, words)
 
     async def _run(
         self,
@@ -276,19 +307,17 @@ class HostClient:
         python = self.host.settings.python
         another = f"name one of version 3.11 or newer with: kdtui host set {self.host.name} --python PATH"
         if code == _NO_PYTHON:
-            return KdtuiError(f"host {self.host.name}: there is no Python at {python}; {another}")
+            return self._error(f"there is no Python at {python}; {another}")
         if "SyntaxError" in err or "unknown option -p" in err.lower():
-            return KdtuiError(f"host {self.host.name}: {python} is too old; {another}")
+            return self._error(f"{python} is too old; {another}")
         if code > _KILLED:
-            return KdtuiError(
-                f"host {self.host.name}: {python} was killed there by signal {code - _KILLED}, perhaps because memory "
-                "ran out; try again"
+            return self._error(
+                f"{python} was killed there by signal {code - _KILLED}, perhaps because memory ran out; try again"
             )
         if "Traceback" in err:
-            return KdtuiError(f"host {self.host.name}: {error_line(err)}")
-        return KdtuiError(
-            f"host {self.host.name}: {python} does not run there, and ends with exit code {code} ({error_line(err)}); "
-            f"{another}"
+            return self._error(error_line(err))
+        return self._error(
+            f"{python} does not run there, and ends with exit code {code} ({error_line(err)}); {another}"
         )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kdtui.errors import KdtuiError
+from kdtui.jobs.answers import host_error
 from kdtui.jobs.batches import SMALL, file_batches
 from kdtui.jobs.client import READ_TIMEOUT, HostClient
+from kdtui.text import one_line
 from models.files.hashing import file_sha256, prefix_digest
 from models.files.whole_files import put_in_place, write_whole
 from models.sft.job_files import CHECKPOINTS
@@ -109,7 +111,7 @@ async def _list_files(
     for name, size, _ in answer.files:
         # Anybody can run a host: nothing that it sends may lead out of the folder, or replace other files in it.
         if not _is_below(name, names) or not 0 <= size <= _LARGEST:
-            raise KdtuiError(f"host {client.host.name}: it names a file {name!r}, which was not asked for")
+            raise host_error(client.host.name, f"it names a file {one_line(name, 100)!r}, which was not asked for")
     return [_RemoteFile(*each) for each in answer.files]
 
 

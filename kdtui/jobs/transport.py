@@ -21,6 +21,7 @@ from kdtui.jobs.shell import (
     never_stops,
     start_up_words,
 )
+from kdtui.text import one_line
 
 CHUNK = 1 << 18
 """Bytes that are read or written at a time."""
@@ -411,4 +412,4 @@ def environment_words(name: str) -> list[str]:
 def error_line(err: str) -> str:
     """Return the last line that a failed program printed."""
     lines = [line.strip() for line in err.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "no error message"
+    return one_line(lines[-1], 300) if lines else "no error message"

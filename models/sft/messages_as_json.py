@@ -28,6 +28,10 @@ class Request(Generic[AnswerT]):
     do: ClassVar[str]
     answer: ClassVar[Any]
 
+    def lack(self, answer: AnswerT) -> str | None:  # noqa: ARG002
+        """Return what was asked for and an answer does not tell; None if it tells everything."""
+        return None
+
 
 def request_line(request: Request[Any], workdir: str, *, silence: float | None = None) -> bytes:
     """Return a request as the line that travels.

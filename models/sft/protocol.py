@@ -13,6 +13,8 @@ from models.sft.log_search import Search
 from models.sft.messages_as_json import Request
 from models.sft.processes import HasStopped
 
+_PACKAGES = "which packages it has"
+
 
 @dataclass(frozen=True)
 class PackagesAnswer:
@@ -27,6 +29,10 @@ class PackagesAnswer:
     found: dict[str, str | None]
     cuda: str | None = None
     problem: str | None = None
+
+    def lack(self, names: tuple[str, ...]) -> str | None:
+        """Return what these versions do not tell of the packages that were asked for; None if everything."""
+        return None if self.problem is not None or set(names) <= self.found.keys() else _PACKAGES
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,15 @@ class InventoryRequest(Request[InventoryAnswer]):
     files: tuple[tuple[str, int], ...]
     python: str = ""
     packages: tuple[str, ...] = ()
+
+    def lack(self, answer: InventoryAnswer) -> str | None:
+        """Return what an answer does not tell."""
+        received = [answer.files.get(name) for name, _ in self.files]
+        if not all(each == "whole" or (isinstance(each, int) and each >= 0) for each in received):
+            return "which files of the base it has"
+        if self.packages and answer.packages is None:
+            return _PACKAGES
+        return None if answer.packages is None else answer.packages.lack(self.packages)
 
 
 @dataclass(frozen=True)
@@ -166,6 +181,11 @@ class StatusRequest(Request[StatusAnswer]):
     answer = StatusAnswer
     jobs: tuple[str, ...]
 
+    def lack(self, answer: StatusAnswer) -> str | None:
+        """Return what an answer does not tell."""
+        missing = [name for name in self.jobs if name not in answer.trainings]
+        return f"the state of training {missing[0]!r}" if missing else None
+
 
 @dataclass(frozen=True)
 class CancelRequest(Request[HasStopped]):
@@ -243,6 +263,10 @@ class FindRequest(Request[FindAnswer]):
     job: str
     id: str
     search: Search
+
+    def lack(self, answer: FindAnswer) -> str | None:
+        """Return what an answer does not tell."""
+        return None if answer.at is None or answer.at >= 0 else "where in the log that is"
 
 
 @dataclass(frozen=True)
@@ -344,6 +368,10 @@ class CheckRequest(Request[CheckAnswer]):
     key: str
     files: tuple[str, ...]
     packages: tuple[str, ...]
+
+    def lack(self, answer: CheckAnswer) -> str | None:
+        """Return what an answer does not tell."""
+        return answer.packages.lack(self.packages)
 
 
 @dataclass(frozen=True)

@@ -30,9 +30,8 @@ from models.endpoint.json_in_text import without_thoughts
 from models.errors import ModelError
 from models.files.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
 from models.sft.job import read_job
-from models.sft.messages_as_json import read_message
-from models.sft.protocol import FilesAnswer, TrainingsAnswer
 from store.errors import StoreError
+from tests.support.lying_host import CONVERSATIONS, all_heard, honest_answers
 from tests.support.tiny import make_model
 
 _UNFIT = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -130,12 +129,14 @@ def _adapter(path: Path) -> object:
     return config
 
 
-def _message(data: bytes) -> object:
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise ModelError("no JSON") from error
-    return read_message(FilesAnswer if isinstance(content, dict) and "files" in content else TrainingsAnswer, content)
+def _host(data: bytes) -> object:
+    """Let a host say this to everything that it is asked; the last refusal counts if no answer is accepted."""
+    outcomes = all_heard(CONVERSATIONS, data)
+    refusals = [each for each in outcomes if isinstance(each, KdtuiError)]
+    assert not [each for each in refusals if "\n" in str(each)]
+    if len(refusals) == len(outcomes):
+        raise refusals[-1]
+    return outcomes
 
 
 def _template(data: bytes) -> object:
@@ -281,9 +282,9 @@ def readers() -> Sequence[Reader]:
         ),
         Reader(
             "an answer of a host",
-            _message,
-            [b'{"files": [["adapter/x", 3, null]]}', b'{"keys": {"camping": "k", "cooking": null}}'],
-            (*_JSON, b"../", b"/etc/passwd"),
+            _host,
+            honest_answers(),
+            (*_JSON, b"../", b"/etc/passwd", b"\n", b"9" * 5000, b'"protocol": 1', b'"error": ', b'"stopping": ', b"-"),
         ),
         Reader(
             "an alias for ssh",

@@ -36,6 +36,9 @@ def remember_status_of(db: Database, job: StoredJob, reported: TrainingAnswer) -
     """Store the status that a host reported for a training, and return it."""
     try:
         status = msgspec.convert(reported.status, JobStatus)
+        if status.pace is not None and status.pace.tokens_per_second <= 0:
+            # Estimates divide by it.
+            raise msgspec.ValidationError("its speed is not positive")
     except msgspec.ValidationError as error:
         status = JobStatus("failed", reason=f"its files hold invalid values ({error})")
     if reported.id not in (None, job.key):

@@ -101,7 +101,7 @@ def main() -> None:
 def _content(line: bytes) -> dict[str, Any]:
     try:
         content = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"the request is not JSON ({error}); only kdtui on another machine sends requests") from error
     if not isinstance(content, dict) or not isinstance(content.get("workdir"), str):
         raise ModelError("the request is not an object with a workdir; only kdtui on another machine sends requests")
