@@ -16,8 +16,11 @@ from kdtui.jobs.client import READ_TIMEOUT, HostClient
 from kdtui.text import one_line
 from models.files.hashing import file_sha256, prefix_digest
 from models.files.whole_files import put_in_place, write_whole
-from models.sft.job_files import CHECKPOINTS
+from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
 from models.sft.protocol import FilesRequest, SendRequest
+
+_GROWING = (LOG, METRICS)
+"""Files that a trainer appends to. They are sent one by one, up to the listed size; a tar would hold more by then."""
 
 _TAR_EXTRA = 1 << 14
 """Bytes for the headers of a file in a tar, and for its end."""
@@ -38,9 +41,10 @@ class _RemoteFile(NamedTuple):
 
 
 async def download(client: HostClient, job: str, key: str, names: Sequence[str], target: Path) -> int:
-    """Download files of a job directory, and those of its folders, and return their number.
+    """Download files of a job directory, and those of its folders, and return their number without log and metrics.
 
     A checkpoint or an adapter is moved into place when it is complete: a partial one would be taken for a complete one.
+    The adapter is the last: a training whose adapter is on this machine counts as fetched.
 
     Args:
         key: of the training, because another one can have the same name.
@@ -68,7 +72,7 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
                 shutil.copyfile(target / name, partial / name)
         missing = [each for each in needed if not _has_hash(partial / each.name, each.sha256)]
         _check_room(client, sum(each.size - _size_of(_part(partial / each.name)) for each in missing), target)
-        small = [each for each in missing if each.size <= SMALL]
+        small = [each for each in missing if _travels_in_tar(each)]
         for batch in file_batches([(each, each.size) for each in small]):
             await _download_small(client, job, batch, partial)
         for each in small:
@@ -76,12 +80,12 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
                 (partial / each.name).unlink(missing_ok=True)
                 raise _damaged(client, each.name)
         for each in missing:
-            if each.size > SMALL:
+            if not _travels_in_tar(each):
                 await _download_large(client, job, key, each, partial / each.name)
-        for unit in sorted(units):
+        for unit in sorted(units, key=lambda unit: (unit == ADAPTER, unit)):
             _move_into_place(partial / unit, target / unit)
         shutil.rmtree(partial)
-    return len(needed)
+    return len([each for each in needed if each.name not in _GROWING])
 
 
 @contextmanager
@@ -129,6 +133,10 @@ def _part(path: Path) -> Path:
 
 def _size_of(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
+
+
+def _travels_in_tar(each: _RemoteFile) -> bool:
+    return each.size <= SMALL and each.name not in _GROWING
 
 
 def _check_room(client: HostClient, size: int, target: Path) -> None:

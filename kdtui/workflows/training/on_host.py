@@ -11,7 +11,6 @@ from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import JobRow, is_to_fetch
 from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of
 from kdtui.workflows.training.jobs import check_active
-from models.files.whole_files import replacing
 from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import RemoveRequest, StatusRequest
@@ -145,15 +144,8 @@ async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
     job, status = row.job, row.status
     if status.state != "done" and not checkpoints:
         raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {status.state}")
-    count = await download(client, job.name, job.key, [CHECKPOINTS], job.folder) if checkpoints else 0
-    # Before the adapter: a training whose adapter is on this machine is not fetched again automatically.
-    for name in (LOG, METRICS):
-        with replacing(job.folder / name) as file:
-            async for chunk in client.pieces(f"{client.job_folder(job.name)}/{name}"):
-                file.write(chunk)
-    if status.state == "done":
-        count += await download(client, job.name, job.key, [ADAPTER], job.folder)
-    return count
+    names = [*([CHECKPOINTS] if checkpoints else []), LOG, METRICS, *([ADAPTER] if status.state == "done" else [])]
+    return await download(client, job.name, job.key, names, job.folder)
 
 
 def remove_from_host(db: Database, job: StoredJob) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,26 @@ from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.downloads import download, download_folder
 from kdtui.jobs.uploads import upload
+from kdtui.workflows.training.on_host import fetch_from_host
 from models.files.hashing import file_sha256
-from models.sft.messages_as_json import request_line
+from models.sft.job_files import LOG, METRICS
+from models.sft.messages_as_json import Request, request_line
 from models.sft.protocol import (
     FilesAnswer,
     InventoryRequest,
     LaunchRequest,
     ReceiveRequest,
     RemoveRequest,
+    StatusAnswer,
+    StatusRequest,
+    TrainingAnswer,
     UnpackRequest,
 )
-from store.hosts import Host
+from models.sft.state import JobStatus
+from store.hosts import Host, add_host
+from store.jobs import add_job, get_job
+from store.records import TrainingSettings
+from store.sqlite import Database
 from tests.support import sshd
 from tests.support.reaching import asked
 from tests.support.sshd import children
@@ -320,9 +330,12 @@ def test_a_file_that_arrives_damaged_twice_is_not_kept(
 
 
 def lying(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, int, str | None]) -> None:
-    """Let a host list these files."""
+    """Let a host list these files, and say that all trainings are done."""
 
-    async def lie(*_: object, **__: object) -> Any:
+    async def lie(_: object, request: Request[Any], **__: object) -> Any:
+        if isinstance(request, StatusRequest):
+            done = TrainingAnswer(asdict(JobStatus("done")), None, 0, True)
+            return StatusAnswer(dict.fromkeys(request.jobs, done))
         return FilesAnswer(files)
 
     monkeypatch.setattr(HostClient, "ask", lie)
@@ -387,6 +400,60 @@ def test_a_host_that_never_ends_a_file_is_not_read_on(
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert sent <= 5_000_000
+
+
+@pytest.mark.parametrize("name", [LOG, METRICS])
+@pytest.mark.parametrize(
+    ("listed", "message"),
+    [(3_000_000, "arrived incomplete or damaged"), (10**15, "its files take 1,000,000.0 GB, but only")],
+)
+def test_a_host_cannot_fill_the_disk_with_a_log(
+    host: Host, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, listed: int, message: str
+) -> None:
+    sent = 0
+
+    async def endless(*_: object, **__: object) -> AsyncIterator[bytes]:
+        nonlocal sent
+        yield b'{"ok": null, "protocol": 1}\n'
+        while sent < 100_000_000:
+            sent += 1_000_000
+            yield bytes(1_000_000)
+
+    add_host(db, host)
+    home = tmp_path / "home"
+    add_job(db, "one", home, TrainingSettings(("outdoor",)), "key", host=host.name)
+    lying(monkeypatch, (name, listed, None))
+    monkeypatch.setattr("kdtui.jobs.client.stream_command", endless)
+    with pytest.raises(KdtuiError, match=message):
+        fetch_from_host(db, get_job(db, "one"))
+    assert sent <= 5_000_000
+    assert sum(path.stat().st_size for path in home.rglob("*") if path.is_file()) <= 3_000_000
+
+
+def test_a_log_that_grows_while_it_is_fetched_arrives_as_it_was_listed(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Path(host.workdir) / "jobs" / "one"
+    job.mkdir(parents=True)
+    (job / LOG).write_text("one\n")
+    whole = HostClient.stream_answer
+
+    async def grown(client: HostClient, request: Any, **more: Any) -> AsyncIterator[bytes]:
+        with (job / LOG).open("a") as log:
+            log.write("two\n")
+        async for chunk in whole(client, request, **more):
+            yield chunk
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HostClient, "stream_answer", grown)
+        assert asked(host, lambda client: download(client, "one", "key", [LOG, METRICS], tmp_path / "home")) == 0
+    assert (tmp_path / "home" / LOG).read_text() == "one\n"
+    asked(host, lambda client: download(client, "one", "key", [LOG, METRICS], tmp_path / "home"))
+    assert (tmp_path / "home" / LOG).read_text() == "one\ntwo\n"
+    # It can be replaced by a shorter one.
+    (job / LOG).write_text("new\n")
+    asked(host, lambda client: download(client, "one", "key", [LOG, METRICS], tmp_path / "home"))
+    assert (tmp_path / "home" / LOG).read_text() == "new\n"
 
 
 def tar_of(kind: str) -> bytes:
