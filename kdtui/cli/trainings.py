@@ -255,6 +255,11 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
         task = progress.add_task("steps", total=None)
         for event in events:
             if isinstance(event, LogGrew):
+                if event.restarts:
+                    decoder.reset()
+                    if partial_line:
+                        say(partial_line)
+                    partial_line = ""
                 *lines, partial_line = (partial_line + decoder.decode(event.text)).split("\n")
                 for line in lines:
                     say(line)

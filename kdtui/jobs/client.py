@@ -22,9 +22,10 @@ from kdtui.jobs.transport import (
 )
 from models.errors import ModelError
 from models.sft.host.workdir import NEW_WORKDIR, WORKDIR_ADVICE
+from models.sft.log_pieces import MOST_PIECE, LogPiece, LogPosition
 from models.sft.messages_as_json import AnswerT, Request, check_version, read_message, request_line
 from models.sft.processes import HasStopped, Stopping
-from models.sft.protocol import CancelRequest
+from models.sft.protocol import CancelRequest, FollowRequest, PieceHead
 from store.hosts import Host
 
 _MOST_SIZE = 1 << 6
@@ -133,8 +134,11 @@ class HostClient:
                 line = self._next_line(lines, b"")
         raise self._error(f"it did not say whether training {job!r} has stopped; try again")
 
-    async def stream_answer(self, request: Request[None], *, timeout: float = TIMEOUT) -> AsyncIterator[bytes]:
+    async def stream_answer(self, request: Request[None], *, timeout: float | None = TIMEOUT) -> AsyncIterator[bytes]:
         """Send a request, and yield the bytes that follow its answer.
+
+        Args:
+            timeout: seconds without anything received; None for no limit.
 
         Raises:
             TransportError: the connection was lost.
@@ -166,17 +170,33 @@ class HostClient:
             raise self._error(error_line(done.err))
         return done.out
 
-    async def follow(self, path: str, offset: int) -> AsyncIterator[bytes]:
-        """Yield a file from an offset on, and what is appended to it, without end.
+    async def follow(self, job: str, key: str, position: LogPosition) -> AsyncIterator[LogPiece]:
+        """Yield the log of a training after a position, and what is appended to it, without end.
+
+        A log that was shortened or replaced comes from its beginning, with offset 0.
 
         Raises:
             TransportError: the connection was lost.
+            KdtuiError: the host refuses, or what it sends is malformed; the message says why.
         """
-        # Its input closes when this process ends, for whatever reason, and so no tail stays there.
-        script = 'tail -c "+$2" -F "$1" 2>/dev/null & tail=$!; cat >/dev/null; kill "$tail"'
-        command = ["sh", "-c", script, "sh", path, str(offset + 1)]
-        async for chunk in stream_command(self._transport, command, timeout=None):
-            yield chunk
+        # The host ends when its input closes, because this process has ended for whatever reason.
+        request = FollowRequest(job, key, position.offset, position.end.decode("latin-1"))
+        lines = AnswerLines()
+        head: PieceHead | None = None
+        async for chunk in self.stream_answer(request, timeout=None):
+            lines.incomplete += chunk
+            while True:
+                if head is None:
+                    if (line := self._next_line(lines, b"")) is None:
+                        break
+                    head = self._checked(PieceHead, self._content(line).get("piece"))
+                    if head.offset < 0 or not 0 <= head.size <= MOST_PIECE:
+                        raise self._error("it sends an impossible part of a log")
+                if len(lines.incomplete) < head.size:
+                    break
+                yield LogPiece(head.offset, bytes(lines.incomplete[: head.size]))
+                del lines.incomplete[: head.size]
+                head = None
 
     async def pieces(self, path: str) -> AsyncIterator[bytes]:
         """Yield the content of a file; nothing if it does not exist.

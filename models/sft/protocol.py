@@ -247,6 +247,32 @@ class SendRequest(Request[None]):
 
 
 @dataclass(frozen=True)
+class FollowRequest(Request[None]):
+    """Ask for a log after a position, and for what is appended to it, until the client hangs up.
+
+    After the answer come pieces: each a line `{"protocol": 1, "piece": …}` with a `PieceHead`, and its bytes.
+
+    Attributes:
+        offset, end: a `models.sft.log_pieces.LogPosition`; each byte of its end is a character.
+    """
+
+    do = "follow"
+    answer = NoneType
+    job: str
+    id: str
+    offset: int
+    end: str
+
+
+@dataclass(frozen=True)
+class PieceHead:
+    """Offset and number of the bytes of a log that follow."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class FindAnswer:
     """The offset of a match, or the search to continue with; neither if there is no match."""
 

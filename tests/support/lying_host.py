@@ -12,6 +12,7 @@ from kdtui.jobs import client as client_module
 from kdtui.jobs.client import HostClient
 from kdtui.jobs.transport import Completed, LocalTransport
 from models.sft import protocol
+from models.sft.log_pieces import LogPosition
 from models.sft.log_search import Search
 from models.sft.messages_as_json import PROTOCOL, Request
 from models.sft.processes import HasStopped, Stopping
@@ -65,6 +66,12 @@ async def _send(client: HostClient) -> object:
     return b"".join([chunk async for chunk in client.stream_answer(protocol.SendRequest("one", "key", "x", 0, 5))])
 
 
+async def _follow(client: HostClient) -> object:
+    pieces = [piece async for piece in client.follow("one", "key", LogPosition())]
+    assert all(piece.offset >= 0 for piece in pieces)
+    return pieces
+
+
 async def _read_part(client: HostClient) -> object:
     size, part = await client.read_part("/w/jobs/one/log", 0, 100)
     assert 0 <= size < 1 << 63
@@ -76,6 +83,7 @@ CONVERSATIONS: Mapping[str, Callable[[HostClient], Awaitable[object]]] = {
     "unpack": lambda client: client.ask(protocol.UnpackRequest("/w", {})),
     "cancel": _cancel,
     "send": _send,
+    "follow": _follow,
     "read a part": _read_part,
 }
 """All ways to ask a host."""
@@ -88,6 +96,11 @@ def honest_answers() -> list[bytes]:
         *(_line(ok=_plain(answer)) for answer in HONEST.values()),
         stopping + _line(ok=asdict(HasStopped(("killed 7 (python)",)))),
         _line(ok=None) + b"bytes",
+        _line(ok=None)
+        + _line(piece={"offset": 0, "size": 4})
+        + b"one\n"
+        + _line(piece={"offset": 4, "size": 1})
+        + b"t",
         b"   12\nbytes of it\n",
     ]
 

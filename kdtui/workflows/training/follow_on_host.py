@@ -11,6 +11,7 @@ from kdtui.workflows.async_events import iterate
 from kdtui.workflows.training.host_status import ask_status, remember_status_of
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import LOG
+from models.sft.log_pieces import LogPiece, LogPosition
 from models.sft.state import ACTIVE
 from store.hosts import Host, get_host
 from store.jobs import StoredJob
@@ -23,6 +24,9 @@ PAUSES = (1, 2, 5, 10, 30)
 _LOOK = 5.0
 """Seconds between two checks of a training that is followed."""
 
+
+_WAITING = 16
+"""Pieces of a log that can wait for the consumer."""
 
 _QUIET = 10.0
 """Seconds that the rest of a log may take to arrive after its training has ended."""
@@ -55,7 +59,7 @@ def log_on_host(db: Database, job: StoredJob) -> Iterator[bytes]:
 def follow_on_host(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSeen | ConnectionLost]:
     """Yield the log of a training on its host from its beginning, and its status, until it ends.
 
-    A lost connection is restored.
+    A lost connection is restored. A log that is shortened or replaced meanwhile is yielded from its beginning.
 
     Raises:
         TransportError: the host cannot be reached at all.
@@ -66,16 +70,19 @@ def follow_on_host(db: Database, job: StoredJob) -> Iterator[LogGrew | StatusSee
 
 
 async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[LogGrew | StatusSeen | ConnectionLost]:
-    shown = lost = 0
+    lost = 0
+    position = LogPosition()
     was_there = False
     while True:
         try:
-            async with reach(host) as client, aclosing(_watch(db, client, job, shown)) as events:
+            async with reach(host) as client, aclosing(_watch(db, client, job, position)) as events:
                 async for event in events:
                     lost, was_there = 0, True
-                    if isinstance(event, LogGrew):
-                        shown += len(event.text)
-                    yield event
+                    if isinstance(event, LogPiece):
+                        yield LogGrew(event.text, event.offset < position.offset)
+                        position = position.after(event)
+                    else:
+                        yield event
                 return
         except TransportError as problem:
             if not was_there:
@@ -87,20 +94,24 @@ async def _follow(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[Lo
             lost += 1
 
 
-async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) -> AsyncGenerator[LogGrew | StatusSeen]:
-    """Yield the log from an offset on, and the status, through one connection, until the training ends."""
-    grown: asyncio.Queue[bytes] = asyncio.Queue()
+async def _watch(
+    db: Database, client: HostClient, job: StoredJob, position: LogPosition
+) -> AsyncGenerator[LogPiece | StatusSeen]:
+    """Yield the log after a position, and the status, through one connection, until the training ends."""
+    # The consumer can be slower than the host, and the log of any length.
+    grown: asyncio.Queue[LogPiece] = asyncio.Queue(_WAITING)
 
     async def read() -> None:
-        async for chunk in client.follow(f"{client.job_folder(job.name)}/{LOG}", offset):
-            await grown.put(chunk)
+        async for piece in client.follow(job.name, job.key, position):
+            await grown.put(piece)
 
+    # First, because this sends the host the code that it follows the log with, if it lacks that.
+    reported = await ask_status(client, job)
     reading = asyncio.create_task(read())
     getting = asyncio.create_task(grown.get())
-    shown = offset
+    shown = position.offset
     try:
         while True:
-            reported = await ask_status(client, job)
             status = remember_status_of(db, job, reported)
             yield StatusSeen(status)
             is_over = status.state not in ACTIVE
@@ -110,10 +121,10 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
             ):
                 await asyncio.wait({getting, reading}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
                 if getting.done():
-                    chunk = getting.result()
+                    piece = getting.result()
                     getting = asyncio.create_task(grown.get())
-                    shown += len(chunk)
-                    yield LogGrew(chunk)
+                    shown = piece.offset + len(piece.text)
+                    yield piece
                     if is_over:
                         # The consumer takes time to show a chunk, and the rest may arrive meanwhile.
                         limit = asyncio.get_running_loop().time() + _QUIET
@@ -122,6 +133,7 @@ async def _watch(db: Database, client: HostClient, job: StoredJob, offset: int) 
                     raise TransportError(f"host {client.host.name}: the log ends")
             if is_over:
                 return
+            reported = await ask_status(client, job)
     finally:
         for task in (reading, getting):
             task.cancel()

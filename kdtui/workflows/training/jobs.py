@@ -8,6 +8,7 @@ from time import sleep
 
 from kdtui.errors import KdtuiError
 from models.sft.job_files import LOG
+from models.sft.log_pieces import LogPosition, new_pieces
 from models.sft.processes import HasStopped, Stopping, start_trainer, stop_trainer
 from models.sft.state import ACTIVE, JobStatus, job_status
 from store.jobs import StoredJob, forget_job, get_job
@@ -84,9 +85,14 @@ def local_log(job: StoredJob) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class LogGrew:
-    """New text in the log of a training."""
+    """New text in the log of a training.
+
+    Attributes:
+        restarts: whether the log was shortened or replaced, and this is its beginning.
+    """
 
     text: bytes
+    restarts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +103,17 @@ class StatusSeen:
 
 
 def follow_locally(folder: Path) -> Iterator[LogGrew | StatusSeen]:
-    """Yield the log of a training on this machine from its beginning, and its status, until it ends."""
-    offset = 0
+    """Yield the log of a training on this machine from its beginning, and its status, until it ends.
+
+    A log that is shortened or replaced meanwhile is yielded from its beginning.
+    """
+    position = LogPosition()
     while True:
         # Checked before the log is read, so that nothing written before the end is missed.
         status = job_status(folder)
-        if (folder / LOG).exists():
-            with (folder / LOG).open("rb") as file:
-                file.seek(offset)
-                while chunk := file.read(1 << 16):
-                    offset += len(chunk)
-                    yield LogGrew(chunk)
+        for piece in new_pieces(folder / LOG, position):
+            yield LogGrew(piece.text, piece.offset < position.offset)
+            position = position.after(piece)
         yield StatusSeen(status)
         if status.state not in ACTIVE:
             return

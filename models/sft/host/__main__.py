@@ -21,9 +21,11 @@ from models.sft.protocol import (
     DescribeRequest,
     FilesRequest,
     FindRequest,
+    FollowRequest,
     InventoryRequest,
     LaunchRequest,
     LeaveRequest,
+    PieceHead,
     ReceiveRequest,
     RemoveRequest,
     SendRequest,
@@ -36,6 +38,9 @@ from models.sft.protocol import (
 
 _SILENCE = 60.0
 """Seconds without a byte from a client that has more to send. Its network is frozen then, and must block nobody."""
+
+_LOOK = 0.25
+"""Seconds between two looks at a log that is followed."""
 
 _HANDLERS: dict[type[Request[Any]], Callable[[Path, Any], object]] = {
     InventoryRequest: jobs.take_inventory,
@@ -57,7 +62,7 @@ _DATA_HANDLERS: dict[type[Request[Any]], Callable[[Path, Any, io.BufferedReader]
     UnpackRequest: files.unpack_files,
 }
 
-_REQUESTS: tuple[type[Request[Any]], ...] = (*_HANDLERS, *_DATA_HANDLERS, CancelRequest, SendRequest)
+_REQUESTS: tuple[type[Request[Any]], ...] = (*_HANDLERS, *_DATA_HANDLERS, CancelRequest, FollowRequest, SendRequest)
 
 _KINDS = {kind.do: kind for kind in _REQUESTS}
 
@@ -114,6 +119,11 @@ def _answer(content: Mapping[str, Any], data: io.BufferedReader) -> None:
     workdir = Path(content["workdir"])
     if isinstance(request, SendRequest):
         files.send_file(workdir, request, sys.stdout.buffer, _line({"ok": None}))
+    elif isinstance(request, FollowRequest):
+        _write({"ok": None})
+        for piece in jobs.follow_log(workdir, request, _is_left):
+            sys.stdout.buffer.write(_line({"piece": asdict(PieceHead(piece.offset, len(piece.text)))}) + piece.text)
+            sys.stdout.buffer.flush()
     elif isinstance(request, CancelRequest):
         _write({"ok": _plain(jobs.cancel_training(workdir, request, _report))})
     elif kind in _DATA_HANDLERS:
@@ -122,6 +132,11 @@ def _answer(content: Mapping[str, Any], data: io.BufferedReader) -> None:
         _write({"ok": _plain(_HANDLERS[kind](workdir, request))})
     else:
         raise ModelError(f"there is no request {content.get('do')!r}; use the same version of kdtui on both machines")
+
+
+def _is_left() -> bool:
+    """Wait a moment, and tell whether the client has hung up; then stdin is at its end."""
+    return bool(select.select([0], [], [], _LOOK)[0])
 
 
 def _report(event: Stopping) -> None:

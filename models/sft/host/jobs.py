@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from models.sft.host.workdir import (
     training_key,
 )
 from models.sft.job_files import ID, JOB, LOG
+from models.sft.log_pieces import LogPiece, LogPosition, new_pieces
 from models.sft.log_search import Search, look_further
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import (
@@ -35,6 +36,7 @@ from models.sft.protocol import (
     DescribeRequest,
     FindAnswer,
     FindRequest,
+    FollowRequest,
     InventoryAnswer,
     InventoryRequest,
     LaunchAnswer,
@@ -114,6 +116,24 @@ def cancel_training(workdir: Path, request: CancelRequest, report: Callable[[Sto
         else:
             stopped = event
     return stopped
+
+
+def follow_log(workdir: Path, request: FollowRequest, is_left: Callable[[], bool]) -> Iterator[LogPiece]:
+    """Yield a log after a position, and what is appended to it.
+
+    Args:
+        is_left: waits a moment, and tells whether the client has hung up.
+    """
+    job = job_folder(workdir, request.job)
+    if training_key(job) not in (None, request.id):
+        raise ModelError(f"{job}: this directory is another training's")
+    position = LogPosition(request.offset, request.end.encode("latin-1"))
+    while True:
+        for piece in new_pieces(job / LOG, position):
+            yield piece
+            position = position.after(piece)
+        if is_left():
+            return
 
 
 def search_log(workdir: Path, request: FindRequest) -> FindAnswer:

@@ -9,6 +9,7 @@ import pytest
 from kdtui.errors import KdtuiError
 from kdtui.workflows.training.host_status import remember_status_of
 from models.sft import protocol
+from models.sft.log_pieces import LogPiece
 from models.sft.messages_as_json import Request
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import TrainingAnswer
@@ -64,7 +65,14 @@ def test_a_number_is_no_answer(name: str) -> None:
         heard(name, b"7\n")
 
 
-@pytest.mark.parametrize("name", ["cancel", "send"])
+@pytest.mark.parametrize("head", [{"offset": -1, "size": 1}, {"offset": 0, "size": 10**9}, {"offset": 0, "size": -1}])
+def test_an_impossible_piece_of_a_log_is_refused(head: object) -> None:
+    said = json.dumps({"protocol": 1, "ok": None}) + "\n" + json.dumps({"protocol": 1, "piece": head}) + "\nx"
+    with pytest.raises(KdtuiError, match="host far: it sends an impossible part of a log"):
+        heard("follow", said.encode())
+
+
+@pytest.mark.parametrize("name", ["cancel", "send", "follow"])
 def test_a_line_that_never_ends_is_not_collected(name: str) -> None:
     with pytest.raises(KdtuiError, match="host far: its answer is too long"):
         heard(name, b"x" * 5_000_000)
@@ -79,9 +87,10 @@ def test_an_honest_answer_is_accepted(request_: Request[object], answer: object)
 
 
 def test_other_honest_answers_are_accepted() -> None:
-    stopped, sent, part = honest_answers()[-3:]
+    stopped, sent, followed, part = honest_answers()[-4:]
     assert heard("cancel", stopped) == [Stopping(1.0, 2.0, "step 3"), HasStopped(("killed 7 (python)",))]
     assert heard("send", sent) == b"bytes"
+    assert heard("follow", followed) == [LogPiece(0, b"one\n"), LogPiece(4, b"t")]
     assert heard("read a part", part) == (12, b"bytes of it\n")
     assert heard("read a part", b"") == (0, b"")
 

@@ -449,18 +449,22 @@ def test_a_dead_connection_is_replaced(kdtui: Kdtui, server: sshd.Sshd, tmp_path
 
 
 def test_a_killed_client_leaves_nothing_behind(server: sshd.Sshd, tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("one\n")
+    job = tmp_path / "jobs" / "one"
+    job.mkdir(parents=True)
+    (job / "log").write_text("one\n")
     code = (
         "import asyncio, sys\n"
         "from kdtui.jobs.client import reach\n"
+        "from models.sft.log_pieces import LogPosition\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
         "async def main():\n"
-        "    async with reach(Host('far', 'gpu', '/x', HostSettings())) as client:\n"
-        "        async for chunk in client.follow(sys.argv[1], 0):\n"
-        "            print(chunk.decode(), end='', flush=True)\n"
+        "    async with reach(Host('far', 'gpu', sys.argv[1], HostSettings(python=sys.executable))) as client:\n"
+        "        await client.send_code()\n"
+        "        async for piece in client.follow('one', 'key', LogPosition()):\n"
+        "            print(piece.text.decode(), end='', flush=True)\n"
         "asyncio.run(main())\n"
     )
-    client = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "log")], stdout=subprocess.PIPE)
+    client = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert client.stdout is not None
     assert client.stdout.readline() == b"one\n"
     client.kill()

@@ -146,6 +146,42 @@ def test_a_followed_log_continues_after_a_lost_connection(
 
 
 @needs_sshd
+def test_a_followed_log_that_restarts_is_shown_from_its_start(
+    db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
+    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
+    job = workdir / "jobs" / "long"
+    job.mkdir(parents=True)
+    (job / "id").write_text("key")
+    (job / LAUNCH).write_text(json.dumps(identity(os.getpid())))
+    (job / "log").write_text("one\ntwo\n")
+    add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
+    found, restarts = "", 0
+    for event in follow_on_host(db, get_job(db, "long")):
+        if not isinstance(event, LogGrew):
+            continue
+        found, restarts = found + event.text.decode(), restarts + event.restarts
+        if found == "one\ntwo\n":
+            # Longer than the old one.
+            (job / "new log").write_text("a longer one\n")
+            (job / "new log").replace(job / "log")
+        elif found.endswith("longer one\n"):
+            # What has been shown is counted from the start of the new log.
+            server.stop()
+            with (job / "log").open("a") as log:
+                log.write("more\n")
+            server.start()
+        elif found.endswith("more\n"):
+            server.stop()
+            (job / "log").write_text("last\n")
+            server.start()
+        elif found.endswith("last\n"):
+            (job / EXIT_CODE).write_text("0")
+    assert (found, restarts) == ("one\ntwo\na longer one\nmore\nlast\n", 2)
+
+
+@needs_sshd
 def test_a_followed_log_continues_after_a_frozen_network(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:

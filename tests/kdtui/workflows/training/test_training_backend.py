@@ -1,18 +1,23 @@
 """Local trainings and trainings on hosts behind one interface."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.training.backend import HostTraining, LocalTraining, backend_of
-from kdtui.workflows.training.jobs import LogGrew, StatusSeen
-from models.sft.job_files import EXIT_CODE, LOG
+from kdtui.workflows.training.jobs import LogGrew, StatusSeen, follow_locally
+from models.sft.job_files import EXIT_CODE, LOG, PID, identity
+from models.sft.state import JobStatus
 from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
 from store.sqlite import Database
+from tests.support.commands import Kdtui
+from tests.support.jobs_place import make_job
 
 
 @pytest.fixture
@@ -41,6 +46,41 @@ def test_a_local_training_is_checked_and_followed_without_a_host(store: Database
     assert grown == LogGrew(b"loss 1.0\n")
     assert isinstance(seen, StatusSeen)
     assert seen.status.state == "done"
+
+
+@pytest.mark.parametrize("new", ["1\n", "a longer one\n" * 3], ids=["shorter", "longer"])
+@pytest.mark.parametrize("is_replaced", [False, True], ids=["shortened", "replaced"])
+def test_a_followed_log_that_restarts_is_yielded_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: str, is_replaced: bool
+) -> None:
+    monkeypatch.setattr("kdtui.workflows.training.jobs._LOOK", 0.0)
+    running = {PID: json.dumps(identity(os.getpid())), LOG: "one\ntwo\n"}
+    folder = make_job(tmp_path / "kdtui.db", "busy", running)
+    found, restarts = "", 0
+    for event in follow_locally(folder):
+        if not isinstance(event, LogGrew):
+            continue
+        found, restarts = found + event.text.decode(), restarts + event.restarts
+        if found == "one\ntwo\n":
+            if is_replaced:
+                (folder / LOG).rename(folder / "log.1")
+            (folder / LOG).write_text(new)
+        elif found.endswith(new):
+            with (folder / LOG).open("a") as log:
+                log.write("more\n")
+        else:
+            (folder / EXIT_CODE).write_text("1")
+    assert (found, restarts) == (f"one\ntwo\n{new}more\n", 1)
+
+
+def test_half_a_line_of_a_log_that_restarts_is_not_joined_with_the_new_one(
+    database_of_the_test: Path, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(database_of_the_test, "busy", {EXIT_CODE: "143"})
+    events = [LogGrew(b"one\nhalf \xe2"), LogGrew(b"new\n", restarts=True), StatusSeen(JobStatus("stopped"))]
+    monkeypatch.setattr("kdtui.workflows.training.jobs.follow_locally", lambda _: iter(events))
+    lines = kdtui("sft", "logs", "busy", "--follow").err.splitlines()
+    assert [line for line in lines if line in ("one", "half", "new")] == ["one", "half", "new"]
 
 
 def test_there_is_nothing_to_fetch_of_a_local_training(store: Database, tmp_path: Path) -> None:
