@@ -246,7 +246,9 @@ class HostClient:
         # The part is named by process: two clients can upload at the same time.
         script = (
             # The reason of a failure is looked up in the English error message.
-            'export LC_ALL=C; mkdir -p "${1%/*}" && cat >"$1.$$.part" && '
+            "export LC_ALL=C; "
+            # Whoever can write there runs code as this user. An earlier version may have left the folder open.
+            'umask 077; mkdir -p "${1%/*}" && chmod go-rwx "${1%/*}" && cat >"$1.$$.part" && '
             '[ "$(wc -c <"$1.$$.part")" -eq "$2" ] && mv -f "$1.$$.part" "$1" || { rm -f "$1.$$.part"; exit 1; }'
         )
         done = await self._run(["sh", "-c", script, "sh", self.code, str(len(content))], content)

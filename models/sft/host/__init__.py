@@ -8,5 +8,7 @@ below one folder, the workdir:
     jobs/NAME/…        job directories
     venv/ setup/       the virtual environment that `kdtui host setup` makes, and its log
 
+Other users of the machine can neither read nor change any of it, whatever the umask is there.
+
 It needs only Python 3.11, without any package, and changes only what a request names.
 """

@@ -87,6 +87,8 @@ class _Input(io.RawIOBase):
 
 def main() -> None:
     """Answer the request on stdin."""
+    # Others may neither read nor change what a host keeps, nor what trainings make, whatever the umask is there.
+    os.umask(0o077)
     source = _Input()
     data: io.BufferedReader = io.BufferedReader(source)
     content: dict[str, Any] = {}

@@ -228,6 +228,10 @@ def _unpack_job(job: Path, part: Path, key: str, data: io.BufferedReader) -> Non
         with open_tar(job, data) as archive:
             # Python has the filter since 3.11.4. Without it the content is trusted: the same program made it.
             archive.extractall(part, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # type: ignore[arg-type]
+        for path in part.rglob("*"):
+            # A tar has permissions of its own.
+            if not path.is_symlink():
+                path.chmod(0o700 if path.is_dir() else 0o600)
         if training_key(part) != key:
             raise ModelError(f"{job}: only a part of the training arrived; try again")
         if job.exists():

@@ -2,13 +2,18 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from models.sft.job_files import EXIT_CODE
+from tests.support import sshd, stand_in
 from tests.support.commands import Kdtui
 from tests.support.launching import launch
+from tests.support.needs import needs_sshd
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -50,3 +55,42 @@ def test_a_database_in_a_shared_folder_is_private(kdtui: Kdtui, few: Path, tmp_p
 def test_an_export_is_for_others_too(kdtui: Kdtui, tmp_path: Path) -> None:
     assert kdtui("data", "export", "--dataset", "outdoor", "--output", tmp_path / "out.jsonl").code == 0
     assert stat.S_IMODE((tmp_path / "out.jsonl").stat().st_mode) == 0o666
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize("umask", ["000", "002", "022"])
+def test_all_below_the_workdir_of_a_host_is_private(
+    kdtui: Kdtui, base: Path, server: sshd.Sshd, tmp_path: Path, umask: str
+) -> None:
+    server.stop()
+    with (server.folder / "sshd_config").open("a") as file:
+        # sshd itself takes the right to write from others, but a start-up file on a host can give it.
+        file.write(f'ForceCommand umask {umask}; eval "$SSH_ORIGINAL_COMMAND"\n')
+    server.start()
+    workdir = tmp_path / "far"
+    stand_in.set_up(workdir, f'umask >"$3/umask"\n{stand_in.STOPS}')
+    made_by_the_test = {workdir, *workdir.rglob("*")}
+    # An earlier version left it open.
+    (workdir / "code").mkdir(mode=0o777)
+    (workdir / "code").chmod(0o777)
+    assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", workdir, "--python", sys.executable).code == 0
+    result = launch(kdtui, base, "one", "--host", "far", "--dataset", "outdoor")
+    assert result.code == 0, result.err
+    until(lambda: (workdir / "jobs" / "one" / EXIT_CODE).exists())
+    made = set(workdir.rglob("*")) - made_by_the_test
+    assert {"code", "blobs", "jobs", "log", "state.json", "tiny.gguf"} <= {path.name for path in made}
+    assert any(path.suffix == ".zip" for path in made)
+    assert [str(path) for path in made if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
+    # What the training makes later is private too.
+    assert (workdir / "jobs" / "one" / "umask").read_text().strip().endswith("77")
+
+
+@needs_sshd
+@pytest.mark.usefixtures("imported")
+def test_a_new_workdir_of_a_host_is_private(kdtui: Kdtui, server: sshd.Sshd, tmp_path: Path) -> None:
+    assert server.process is not None
+    workdir = tmp_path / "deep" / "far"
+    assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", workdir, "--python", sys.executable).code == 0
+    assert kdtui("sft", "adopt", "far").code == 0
+    assert [path for path in (workdir, workdir / "code") if not is_private(path, workdir.parent)] == []
