@@ -8,9 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -26,6 +24,7 @@ from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from store.sqlite import Database
 from tests.support.commands import Kdtui
+from tests.support.fake_hub import add_from_hub, serving_hub
 from tests.support.repository import ROOT
 from tests.support.tiny import make_adapter, make_model
 from tests.support.waiting import PATIENCE
@@ -197,60 +196,15 @@ def test_an_existing_file_is_never_overwritten(kdtui: Kdtui, database_of_the_tes
 
 @pytest.fixture
 def hub(tiny: Path) -> Iterator[str]:
-    """The parts of a hub that fetching needs, with repositories `owner/one` and `owner/two`."""
-    files = {
-        "owner/one": ["one.gguf", "README.md"],
-        "owner/two": ["small.gguf", "large.gguf"],
-        "owner/split": ["x-00001-of-00002.gguf"],
-    }
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            repository = "/".join(self.path.split("?")[0].removeprefix("/api/models/").strip("/").split("/")[:2])
-            if repository not in files:
-                self.reply(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-            elif self.path.startswith("/api/"):
-                siblings = [{"rfilename": name} for name in files[repository]]
-                body = {"id": repository, "sha": "0" * 40, "siblings": siblings}
-                self.reply(200, json.dumps(body).encode(), {})
-            else:
-                self.reply(200, tiny.read_bytes(), {"ETag": '"1"', "X-Repo-Commit": "0" * 40})
-
-        do_HEAD = do_GET  # noqa: N815
-
-        def reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **headers}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-def fetch(endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `kdtui model add` in its own process: the hub's library reads its settings when it is imported."""
-    return subprocess.run(
-        [sys.executable, "-m", "kdtui", "model", "add", *arguments],
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    """The address of a hub with the repositories `owner/one` and `owner/two`."""
+    with serving_hub(tiny) as served:
+        yield served.url
 
 
 def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
     kdtui: Kdtui, hub: str, database_of_the_test: Path
 ) -> None:
-    result = fetch(hub, "owner/one")
+    result = add_from_hub(hub, "owner/one")
     assert result.returncode == 0, result.stderr
     [*_, row] = kdtui("model", "ls", "--json").rows
     assert (row["name"], row["source"]) == ("one", "owner/one/one.gguf")
@@ -261,15 +215,15 @@ def test_a_model_of_a_repository_is_fetched_and_forgotten_with_its_file(
 
 @pytest.mark.slow
 def test_a_file_that_a_hub_lacks_is_one_sentence(hub: str) -> None:
-    several = fetch(hub, "owner/two")
+    several = add_from_hub(hub, "owner/two")
     assert "name the file of owner/two with --file; its GGUF files are: small.gguf, large.gguf" in several.stderr
-    assert fetch(hub, "owner/two", "--file", "large.gguf").returncode == 0
+    assert add_from_hub(hub, "owner/two", "--file", "large.gguf").returncode == 0
     for endpoint, repository, message in (
         (hub, "owner/none", "has no such repository"),
         (hub, "owner/split", "is one part of several"),
         ("http://127.0.0.1:9", "owner/one", "owner/one cannot be fetched"),
     ):
-        result = fetch(endpoint, repository)
+        result = add_from_hub(endpoint, repository)
         assert result.returncode == 1
         assert message in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
