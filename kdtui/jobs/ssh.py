@@ -50,7 +50,7 @@ _OURS = {"ClearAllForwardings": "yes", "RemoteCommand": "none", "RequestTTY": "n
 _FAST = "aes128-gcm@openssh.com"
 """The fastest cipher: processors have AES in hardware."""
 
-_ALIAS = re.compile(r"[A-Za-z0-9_\[\]:.%@][A-Za-z0-9_\[\]:.%@+-]*")
+_ALIAS = re.compile(r"(?!.*@-)[A-Za-z0-9_\[\]:.%@][A-Za-z0-9_\[\]:.%@+-]*")
 
 
 def check_alias(alias: str) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -212,6 +213,39 @@ def test_the_advised_command_shows_a_changed_key(server: sshd.Sshd, host: Host) 
     assert fingerprint.split()[1] in shown
 
 
+def test_a_configuration_with_spaces_quotes_and_commands_is_used_as_it_is(
+    server: sshd.Sshd, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "it's a -o folder"
+    folder.mkdir()
+    for name in ("client", "known_hosts"):
+        shutil.copy(server.folder / name, folder / name)
+    server.write_config(
+        IdentityFile=f'"{folder}/client"',
+        UserKnownHostsFile=f'"{folder}/known_hosts"',
+        SetEnv='LC_X="a b"',
+        # What users set for their own logins.
+        PermitLocalCommand="yes",
+        LocalCommand=f'touch "{tmp_path}/local"',
+        RemoteCommand=f'touch "{tmp_path}/remote"',
+        RequestTTY="force",
+        ControlPath=f'"{folder}/their own %C"',
+    )
+    config = folder / 'my "config"'
+    shutil.copy(server.config, config)
+    monkeypatch.setenv(SSH_COMMAND, shlex.join(["ssh", "-F", str(config)]))
+    assert asyncio.run(ran(host, "echo", "a  b", "'c'")).out == b"a  b 'c'\n"
+    assert {path.name for path in folder.iterdir()} == {"client", "known_hosts", config.name}
+    assert not list(tmp_path.glob("local")) + list(tmp_path.glob("remote"))
+    changed_key(server)
+    shutil.copy(server.folder / "known_hosts", folder / "known_hosts")
+    with pytest.raises(TransportError) as problem:
+        asked(host, lambda client: client.ask(StatusRequest(())))
+    # The advised command can be pasted into a shell.
+    command = shlex.split(str(problem.value).rpartition("what its owner says: ")[2])
+    assert command[-2:] == ["-f", str(folder / "known_hosts")]
+
+
 @pytest.mark.parametrize(("checks", "message"), [("yes", "its key is known"), ("no", "its key is not checked")])
 def test_a_check_says_whether_keys_are_checked(
     server: sshd.Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, message: str
@@ -247,7 +281,28 @@ def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypat
 
 
 @pytest.mark.parametrize(
-    "alias", ["-oProxyCommand=touch /tmp/x", "a b", "", "gpu\n", "gpu;reboot", "$(reboot)", "-", "--"]
+    "alias",
+    [
+        "-oProxyCommand=touch /tmp/x",
+        "-oProxyCommand",
+        "-lroot",
+        "me@-oProxyCommand=x",
+        # A ProxyCommand of the user's passes the name of the host on, to another ssh for instance.
+        "me@-v",
+        "me@you@-v",
+        "a b",
+        "gpu\t",
+        "'gpu'",
+        '"gpu"',
+        "gpu\\",
+        "",
+        "gpu\n",
+        "gpu;reboot",
+        "$(reboot)",
+        "`reboot`",
+        "-",
+        "--",
+    ],
 )
 def test_an_alias_that_ssh_could_misread_is_refused(kdtui: Kdtui, alias: str) -> None:
     with pytest.raises(KdtuiError, match="is not a host for ssh"):
