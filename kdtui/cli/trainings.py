@@ -1,5 +1,6 @@
 """Start, stop, follow and fetch trainings, and show their messages; shared by commands of `kdtui sft`."""
 
+from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING
 
 from kdtui.cli.options import next_command
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kdtui.workflows.training.start_from import Terms
     from store.jobs import StoredJob
     from store.sqlite import Database
+
+_LONGEST_LINE = 1 << 20
+"""Characters of a line of a log that are collected before they are printed."""
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -211,19 +215,40 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     remember_evaluation(store, name)
 
 
+class _LogLines:
+    """Divides a log that arrives in chunks into lines.
+
+    A very long line is cut: a host can send one that never ends.
+    """
+
+    def __init__(self) -> None:
+        self._decoder = getincrementaldecoder("utf-8")("replace")
+        self._partial = ""
+
+    def take(self, chunk: bytes) -> list[str]:
+        """Return the lines that are complete with this chunk."""
+        *lines, self._partial = (self._partial + self._decoder.decode(chunk)).split("\n")
+        if len(self._partial) > _LONGEST_LINE:
+            lines.append(self._partial)
+            self._partial = ""
+        return lines
+
+    def end(self) -> list[str]:
+        """Return the last line if it is incomplete, and expect the beginning of another log."""
+        lines = [self._partial] if self._partial else []
+        self._decoder.reset()
+        self._partial = ""
+        return lines
+
+
 def print_log(chunks: "Iterable[bytes]") -> None:
     """Print a log while it is read, in whole lines."""
-    from codecs import getincrementaldecoder
-
-    decoder = getincrementaldecoder("utf-8")("replace")
-    partial_line = ""
+    log = _LogLines()
     for chunk in chunks:
-        whole, newline, rest = (partial_line + decoder.decode(chunk)).rpartition("\n")
-        if newline:
-            print_text(whole)
-        partial_line = rest
-    if partial_line:
-        print_text(partial_line)
+        if lines := log.take(chunk):
+            print_text("\n".join(lines))
+    for line in log.end():
+        print_text(line)
 
 
 def say_if_to_evaluate(row: "JobRow") -> None:
@@ -239,8 +264,6 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
 
     When the training is done, its adapter is fetched, and evaluated if it was launched with --evaluate.
     """
-    from codecs import getincrementaldecoder
-
     from kdtui.errors import KdtuiError
     from kdtui.workflows.finish_jobs import finish_job
     from kdtui.workflows.job_state import is_to_fetch
@@ -249,19 +272,12 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     from kdtui.workflows.training.jobs import LogGrew
 
     events = service.follow_training(store, name)
-    decoder = getincrementaldecoder("utf-8")("replace")
-    partial_line = ""
+    log = _LogLines()
     with progress_bar() as progress:
         task = progress.add_task("steps", total=None)
         for event in events:
             if isinstance(event, LogGrew):
-                if event.restarts:
-                    decoder.reset()
-                    if partial_line:
-                        say(partial_line)
-                    partial_line = ""
-                *lines, partial_line = (partial_line + decoder.decode(event.text)).split("\n")
-                for line in lines:
+                for line in [*(log.end() if event.restarts else ()), *log.take(event.text)]:
                     say(line)
                 continue
             if isinstance(event, ConnectionLost):
@@ -272,8 +288,8 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             values = [value for _, _, value in status.evaluations if value is not None]
             quality = f"  {curve(values[-30:])} pair F1 {values[-1]:.3f}" if values else ""
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
-    if partial_line:
-        say(partial_line)
+    for line in log.end():
+        say(line)
     row = finish_job(store, name)
     if is_to_fetch(row):
         fetch_adapter(store, name)

@@ -2,10 +2,12 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from kdtui.cli.trainings import print_log
 from kdtui.errors import KdtuiError
 from kdtui.workflows.training.backend import HostTraining, LocalTraining, backend_of
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen, follow_locally
@@ -81,6 +83,20 @@ def test_half_a_line_of_a_log_that_restarts_is_not_joined_with_the_new_one(
     monkeypatch.setattr("kdtui.workflows.training.jobs.follow_locally", lambda _: iter(events))
     lines = kdtui("sft", "logs", "busy", "--follow").err.splitlines()
     assert [line for line in lines if line in ("one", "half", "new")] == ["one", "half", "new"]
+
+
+def test_a_line_of_a_log_that_never_ends_is_not_collected(capfd: pytest.CaptureFixture[str]) -> None:
+    sent = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal sent
+        while not capfd.readouterr().out:
+            assert sent < 100_000_000
+            sent += 100_000
+            yield b"x" * 100_000
+
+    print_log(endless())
+    assert sent <= 2_000_000
 
 
 def test_there_is_nothing_to_fetch_of_a_local_training(store: Database, tmp_path: Path) -> None:
