@@ -36,6 +36,9 @@ _CLOCK = 30.0
 """Seconds by which the clocks may differ before a finding mentions it."""
 _LOOK = 1.0
 
+_LONGEST_PATH = 1 << 12
+"""Bytes of a path: more than systems allow."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostFinding:
@@ -94,9 +97,9 @@ def _absolute_workdir(name: str, ssh: str | None, workdir: str) -> str:
 
     async def ask() -> str:
         async with connected(name, ssh) as transport:
-            done = await run_command(transport, ["sh", "-c", "cd && pwd"])
+            done = await run_command(transport, ["sh", "-c", "cd && pwd"], most=_LONGEST_PATH)
         home = done.out.decode("utf-8", "replace").removesuffix("\n")
-        if done.code or not home.startswith("/"):
+        if done.code or not home.startswith("/") or not home.isprintable():
             raise KdtuiError(
                 f"host {name}: its home folder cannot be entered ({error_line(done.err)}); give the folder for "
                 "trainings in full: --workdir /…"

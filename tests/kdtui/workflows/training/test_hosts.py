@@ -26,6 +26,7 @@ from kdtui.jobs import package
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
 from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
+from kdtui.workflows.training import hosts
 from models.sft.protocol import StatusAnswer, StatusRequest
 from models.sft.state import starter
 from store.hosts import Host, add_host
@@ -108,6 +109,27 @@ def test_a_relative_workdir_is_below_the_home_folder(kdtui: Kdtui) -> None:
     assert kdtui("host", "add", "far", "--ssh", "gpu", "--workdir", "~/some where").code == 0
     [row] = kdtui("host", "ls", "--json").rows
     assert row["workdir"] == str(Path("~").expanduser() / "some where")
+
+
+@pytest.mark.parametrize(
+    ("home", "message"),
+    [
+        (b"/home/me\nrm -rf x\n", "its home folder cannot be entered"),
+        (b"/home/\x1b[31m\n", "its home folder cannot be entered"),
+        (b"/home/" + b"x" * 10_000, "it sends more than it was asked for"),
+    ],
+)
+def test_a_host_cannot_name_a_strange_home_folder(
+    kdtui: Kdtui, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: bytes, message: str
+) -> None:
+    (tmp_path / "pwd").write_bytes(home)
+
+    async def run(transport: Any, _: object, **more: Any) -> Any:
+        return await run_command(transport, ["cat", str(tmp_path / "pwd")], **more)
+
+    monkeypatch.setattr(hosts, "run_command", run)
+    result = kdtui("host", "add", "far", "--local", "--workdir", "~/far")
+    assert (result.code, message in result.err) == (1, True), result.err
 
 
 @pytest.mark.usefixtures("server")
