@@ -38,14 +38,14 @@ def page() -> str:
     """The page as it is to be."""
     app: App[None] = App()
     lines = [_HEAD]
-    for place in dict.fromkeys(action.place for action in ACTIONS):
+    for scope in dict.fromkeys(action.scope for action in ACTIONS):
         lines += [
-            f"## {_TITLES.get(place, place.replace('_', ' ').capitalize())}",
+            f"## {_TITLES.get(scope, scope.replace('_', ' ').capitalize())}",
             "",
             "| key | | name |",
             "|---|---|---|",
         ]
-        for action in (each for each in ACTIONS if each.place == place):
+        for action in (each for each in ACTIONS if each.scope == scope):
             keys = " ".join(f"`{app.get_key_display(Binding(key.strip(), ''))}`" for key in action.keys.split(","))
             lines.append(f"| {keys} | {action.purpose} | `{action.id}` |")
         lines.append("")

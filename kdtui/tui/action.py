@@ -23,8 +23,8 @@ class Action:
     """An action with its keys.
 
     Attributes:
-        place: the kind of screen or widget that it belongs to; `app` for actions that work everywhere.
-        name: unique within the place; a keymap calls the action by both together.
+        scope: the kind of screen or widget that it belongs to; `app` for actions that work everywhere.
+        name: unique within the scope; a keymap calls the action by both together.
         keys: Textual's names of its keys, with commas between.
         label: for the footer, a word or two.
         purpose: for the help, as a sentence without a full stop.
@@ -33,7 +33,7 @@ class Action:
         priority: whether its key works before the keys of the focused widget.
     """
 
-    place: str
+    scope: str
     name: str
     keys: str
     label: str
@@ -45,7 +45,7 @@ class Action:
     @property
     def id(self) -> str:
         """The name in a keymap."""
-        return f"{self.place}.{self.name}"
+        return f"{self.scope}.{self.name}"
 
     def to_binding(self) -> Binding:
         """Return the action as a binding of Textual."""
@@ -60,20 +60,20 @@ class Action:
         )
 
 
-def hidden_actions(place: str, *rows: tuple[str, str, str, str]) -> Iterator[Action]:
+def hidden_actions(scope: str, *rows: tuple[str, str, str, str]) -> Iterator[Action]:
     """Yield actions that the footer does not show, from their names, keys, labels and purposes."""
     for name, keys, label, purpose in rows:
-        yield Action(place, name, keys, label, purpose, footer=False)
+        yield Action(scope, name, keys, label, purpose, footer=False)
 
 
-def find_actions(place: str, purpose: str) -> Iterator[Action]:
+def find_actions(scope: str, purpose: str) -> Iterator[Action]:
     """Yield the actions that find words in a text."""
-    yield Action(place, "find", "slash", "Find", purpose)
-    yield Action(place, "find_next", "n", "Next", "Go to the next match")
-    yield Action(place, "find_previous", "N", "Previous", "Go to the previous match", footer=False)
+    yield Action(scope, "find", "slash", "Find", purpose)
+    yield Action(scope, "find_next", "n", "Next", "Go to the next match")
+    yield Action(scope, "find_previous", "N", "Previous", "Go to the previous match", footer=False)
 
 
-def scroll_actions(place: str) -> Iterator[Action]:
+def scroll_actions(scope: str) -> Iterator[Action]:
     """Yield the actions that scroll a text."""
     for name, keys, label in (
         ("down", "j,down", "Down"),
@@ -83,4 +83,4 @@ def scroll_actions(place: str) -> Iterator[Action]:
         ("home", "home", "To the top"),
         ("end", "end,G", "To the end"),
     ):
-        yield Action(place, name, keys, label, f"Scroll {label.lower()}", f"scroll({name!r})", footer=False)
+        yield Action(scope, name, keys, label, f"Scroll {label.lower()}", f"scroll({name!r})", footer=False)

@@ -136,14 +136,14 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
-PLACE_OF_SCREEN = {
+PLACE_OF_SCOPE = {
     **{place: place for place in PLACES},
     "session": "workbench",
     "piece": "knowledge",
     "training": "jobs",
     "study": "studies",
 }
-"""The kinds of screens whose actions the palette offers everywhere, each with its place."""
+"""The scopes whose actions the palette offers everywhere, each with its place."""
 
 ROW_ACTIONS = frozenset(
     {
@@ -161,17 +161,17 @@ ROW_ACTIONS = frozenset(
 """Actions on the row under the cursor or on marked rows: the palette offers them only where the user sees the rows."""
 
 
-def bindings(*places: str, shown: Collection[str] = ()) -> list[BindingType]:
-    """Return the bindings of places, in the order of the footer.
+def bindings(*scopes: str, shown: Collection[str] = ()) -> list[BindingType]:
+    """Return the bindings of scopes, in the order of the footer.
 
     Args:
         shown: ids of actions that the footer shows in addition.
     """
     return [
         replace(action, footer=action.footer or action.id in shown).to_binding()
-        for place in places
+        for scope in scopes
         for action in ACTIONS
-        if action.place == place
+        if action.scope == scope
     ]
 
 

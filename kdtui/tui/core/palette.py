@@ -16,7 +16,7 @@ from textual.worker import Worker, WorkerError
 
 from kdtui.text import one_line
 from kdtui.tui.action import PLACES
-from kdtui.tui.actions import ACTIONS, PLACE_OF_SCREEN
+from kdtui.tui.actions import ACTIONS, PLACE_OF_SCOPE
 from kdtui.tui.core.remote_action import method_of, run_in_place
 from kdtui.tui.core.screen import ActionScreen
 from kdtui.tui.core.services import Services
@@ -124,11 +124,11 @@ class PaletteSource(Provider):
     def _of_other_places(self, known: set[str]) -> Iterator[PaletteCommand]:
         app = self._kdtui
         for action in ACTIONS:
-            place = PLACE_OF_SCREEN.get(action.place)
+            place = PLACE_OF_SCOPE.get(action.scope)
             # An action that only leaves a screen makes no sense elsewhere.
             if place is None or action.keys == "escape" or action.purpose in known:
                 continue
-            screen = app.places.get(place) if action.place in (place, "training", "study") else None
+            screen = app.places.get(place) if action.scope in (place, "training", "study") else None
             why = ""
             if isinstance(screen, ActionScreen) and screen.is_mounted:
                 if screen.check_action(method_of(action), ()) is False:

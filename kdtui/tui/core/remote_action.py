@@ -28,11 +28,11 @@ def run_in_place(app: Services, place: str, action: Action) -> None:
 
 async def _run_in_place(app: Services, place: str, action: Action) -> None:
     key = app.key_of(action.id)
-    if action.place in ("session", "piece"):
+    if action.scope in ("session", "piece"):
         app.action_show(place)
         if not hasattr(app.screen, f"action_{method_of(action)}"):
             opens = app.key_of("table.select")
-            _offer(app, f"Open a {action.place} first, with {opens}", f"Then press {key}: {action.purpose}")
+            _offer(app, f"Open a {action.scope} first, with {opens}", f"Then press {key}: {action.purpose}")
             return
     else:
         app.go_to(place)

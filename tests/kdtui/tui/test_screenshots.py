@@ -56,7 +56,7 @@ async def test_pictures_without_a_language_model_are_up_to_date(at_home: Path, t
 def test_the_keys_in_a_picture_with_a_student_are_up_to_date() -> None:
     words = words_of((FOLDER / "tour-tried.svg").read_text(encoding="utf-8"))
     footer = words[words.rindex("$ kdtui") :]
-    shown = [each for each in ACTIONS if each.place == "session" and each.footer and f" {each.label}" in footer]
+    shown = [each for each in ACTIONS if each.scope == "session" and each.footer and f" {each.label}" in footer]
     assert len(shown) > 4, footer
 
 

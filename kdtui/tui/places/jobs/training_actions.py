@@ -89,7 +89,7 @@ class TrainingActions(StoreScreen[None]):
     def show_availability(self) -> None:
         """Refresh the footer, which remakes it, if other keys work now."""
         available = tuple(
-            self.why_not(action.name) for action in ACTIONS if action.place in ("jobs", "job", "training")
+            self.why_not(action.name) for action in ACTIONS if action.scope in ("jobs", "job", "training")
         )
         if available != self._available:
             self._available = available

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _REDRAW = 0.2
 """Seconds between two updates of the table while numbers come in."""
 
-_ACTIONS = tuple(action.name for action in ACTIONS if action.place == "runs")
+_ACTIONS = tuple(action.name for action in ACTIONS if action.scope == "runs")
 """Actions whose availability the footer shows."""
 
 

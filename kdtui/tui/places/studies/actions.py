@@ -143,7 +143,7 @@ class StudyActions(StoreScreen[None]):
 
     def show_availability(self) -> None:
         """Refresh the footer, which remakes it, if other keys work now."""
-        names = [action.name for action in ACTIONS if action.place in ("studies", "study", "cell")]
+        names = [action.name for action in ACTIONS if action.scope in ("studies", "study", "cell")]
         available = tuple(self.why_not(name) for name in names)
         is_paused = str(self.study_run is not None and self.study_run.is_paused)
         if (*available, is_paused) != self._available:

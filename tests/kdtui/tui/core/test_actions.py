@@ -17,7 +17,7 @@ def acted() -> set[str]:
                 if isinstance(name, ast.Constant):
                     actions.add(str(name.value))
                 elif isinstance(name, ast.JoinedStr) and isinstance(start := name.values[0], ast.Constant):
-                    # The place is literal; the name is a parameter or in a list of the same test.
+                    # The scope is literal; the name is a parameter or in a list of the same test.
                     words = {
                         each.value for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Constant)
                     }
@@ -47,7 +47,7 @@ def test_a_purpose_is_a_sentence_without_a_full_stop() -> None:
 
 def test_bindings_have_the_names_that_a_keymap_uses() -> None:
     assert [each.id for each in bindings("app") if not isinstance(each, tuple)] == [
-        each.id for each in ACTIONS if each.place == "app"
+        each.id for each in ACTIONS if each.scope == "app"
     ]
 
 
