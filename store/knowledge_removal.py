@@ -95,7 +95,7 @@ def dependents_of(db: Database, numbers: Iterable[int]) -> Dependents:
 
 
 def remove_knowledge(db: Database, numbers: Iterable[int], *, keep: bool = False) -> RemovedKnowledge:
-    """Delete pieces, and remove them from samples and from the origins of other pieces.
+    """Delete pieces, and remove them from samples and from the sources of other pieces.
 
     Args:
         keep: whether to return the deleted rows, for `restore_knowledge`.

@@ -35,7 +35,7 @@ from kdtui.cli.removal import YesOption, confirm_removal, counts
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.about_piece import PieceOrigin
+    from kdtui.workflows.knowledge.about_piece import PieceSources
     from store.knowledge import Knowledge
 
 app = App(
@@ -200,7 +200,7 @@ def rm(
         notes = counts(
             {
                 "link to a training session|links to training sessions": dependents.sessions,
-                "origin of another piece|origins of other pieces": dependents.children,
+                "source of another piece|sources of other pieces": dependents.children,
             }
         ) + (
             [f"out of {counted(len(dependents.samples), 'sample')}: {', '.join(dependents.samples)}"]
@@ -233,13 +233,13 @@ def show(
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         about = about_piece(store, number)
-    piece, origin = about.piece, about.origin
+    piece, sources = about.piece, about.sources
     if printed_as == "json":
         print_json(
             _to_json(piece)
             | {
-                "sessions": origin.sessions,
-                "parents": [parent.piece.id for parent in origin.parents],
+                "sessions": sources.sessions,
+                "parents": [parent.piece.id for parent in sources.parents],
                 "samples": about.samples,
                 "runs": about.runs,
                 "trainings": about.trainings,
@@ -255,7 +255,7 @@ def show(
     )
     if printed_as != "table":
         return
-    print_tree(f"{piece.format} {piece.id} comes from", _branches(origin))
+    print_tree(f"{piece.format} {piece.id} comes from", _branches(sources))
     uses = [
         *(f"sample {name}" for name in about.samples),
         *(f"run {run}" for run in about.runs),
@@ -265,19 +265,19 @@ def show(
         print_tree("used by", [(use, []) for use in uses])
 
 
-def _branches(origin: "PieceOrigin") -> "list[Branch]":
+def _branches(sources: "PieceSources") -> "list[Branch]":
     """Return the sources of a piece as branches, including those of the pieces that its teacher was given."""
     from kdtui.workflows.knowledge.about_piece import origin_in_words
 
-    branches: list[Branch] = [(f"teacher {origin.piece.teacher}", [])]
-    if (origin_text := origin_in_words(origin.piece)) is not None:
-        branches.append((origin_text, []))
-    if origin.piece.call_id is not None:
-        branches.append((f"call {origin.piece.call_id}", []))
-    branches += [(f"session {session}", []) for session in origin.sessions[:_SESSIONS_SHOWN]]
-    if len(origin.sessions) > _SESSIONS_SHOWN:
-        branches.append((counted(len(origin.sessions) - _SESSIONS_SHOWN, "more session"), []))
-    for parent in origin.parents:
+    branches: list[Branch] = [(f"teacher {sources.piece.teacher}", [])]
+    if (origin := origin_in_words(sources.piece)) is not None:
+        branches.append((origin, []))
+    if sources.piece.call_id is not None:
+        branches.append((f"call {sources.piece.call_id}", []))
+    branches += [(f"session {session}", []) for session in sources.sessions[:_SESSIONS_SHOWN]]
+    if len(sources.sessions) > _SESSIONS_SHOWN:
+        branches.append((counted(len(sources.sessions) - _SESSIONS_SHOWN, "more session"), []))
+    for parent in sources.parents:
         branches.append((f"{parent.piece.format} {parent.piece.id}: {_short(parent.piece)}", _branches(parent)))
     return branches
 

@@ -1,4 +1,4 @@
-"""What is known about a piece of knowledge: its content, its origin, and its uses."""
+"""What is known about a piece of knowledge: its content, its sources, and its uses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,17 +25,17 @@ _SHAPES: dict[Format, type[Pattern] | type[Rule] | type[Thought]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class PieceOrigin:
-    """The origin of a piece.
+class PieceSources:
+    """What a piece was made from.
 
     Attributes:
         sessions: ids of the training sessions.
-        parents: the pieces that its teacher was given, each with its own origin.
+        parents: the pieces that its teacher was given, each with its own sources.
     """
 
     piece: Knowledge
     sessions: tuple[str, ...]
-    parents: "tuple[PieceOrigin, ...]"
+    parents: "tuple[PieceSources, ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class PieceDetails:
 
     piece: Knowledge
     content: Content | None
-    origin: PieceOrigin
+    sources: PieceSources
     samples: tuple[str, ...]
     runs: tuple[int, ...]
     trainings: tuple[str, ...]
@@ -74,7 +74,7 @@ def about_piece(db: Database, number: int) -> PieceDetails:
     return PieceDetails(
         piece,
         _content(piece),
-        origin_of(db, piece),
+        sources_of(db, piece),
         samples,
         runs_that_could_use(db, piece, samples),
         trainings_that_could_use(db, piece, samples),
@@ -88,9 +88,9 @@ def scores_of_uses(db: Database, about: PieceDetails) -> Iterator[RunRow]:
     yield from score_runs(db, [summary_of(db, number) for number in about.runs])
 
 
-def origin_of(db: Database, piece: Knowledge) -> PieceOrigin:
-    """Return the origin of a piece, back to the first pieces."""
-    return _origin(db, piece, frozenset())
+def sources_of(db: Database, piece: Knowledge) -> PieceSources:
+    """Return the sources of a piece, back to the first pieces."""
+    return _sources(db, piece, frozenset())
 
 
 def origin_in_words(piece: Knowledge) -> str | None:
@@ -103,12 +103,12 @@ def origin_in_words(piece: Knowledge) -> str | None:
     return f"imported from {dataset} ({origin.file}) at {origin.imported_at[:16].replace('T', ' ')}; {own}"
 
 
-def _origin(db: Database, piece: Knowledge, below: frozenset[int]) -> PieceOrigin:
+def _sources(db: Database, piece: Knowledge, below: frozenset[int]) -> PieceSources:
     # Rules come from patterns and thoughts from rules, so there is no cycle; but an edited file can have one.
     below |= {piece.id}
     parents = [parent for parent in parents_of(db, piece.id) if parent.id not in below]
-    return PieceOrigin(
-        piece, tuple(sessions_of_piece(db, piece.id)), tuple(_origin(db, parent, below) for parent in parents)
+    return PieceSources(
+        piece, tuple(sessions_of_piece(db, piece.id)), tuple(_sources(db, parent, below) for parent in parents)
     )
 
 

@@ -265,11 +265,11 @@ class _Work:
         place = {session.id: number for number, session in enumerate(self.sessions)}
         rules = [each for each in lessons if isinstance(each, LearnedRule)]
         ordered = sorted(rules, key=lambda each: place[each.session])
-        origin = {each.session: each for each in reversed(ordered)}
+        learned = {each.session: each for each in reversed(ordered)}
         merged = consolidate((each.rule, each.session) for each in ordered)
         pieces = []
         for piece in rule_pieces(merged, self.sessions, least_sessions=1):
-            sources = [origin[session] for session in piece.sessions]
+            sources = [learned[session] for session in piece.sessions]
             parents = tuple(sorted({parent for source in sources for parent in source.parents}))
             pieces.append(replace(piece, call=sources[0].call, parents=parents))
         return pieces

@@ -109,7 +109,7 @@ class Imported:
         new: new pieces.
         again: pieces that had been imported from the same dataset before.
         known: pieces that existed already, and stay as they are.
-        sources: the datasets that the pieces were exported from, as far as the file says.
+        origins: the datasets that the pieces were exported from, as far as the file says.
         without_session: pieces that name training sessions, none of which the dataset has.
         without_category: pieces about at least one category that no product of the dataset has.
     """
@@ -117,7 +117,7 @@ class Imported:
     new: int
     again: int
     known: int
-    sources: tuple[str, ...]
+    origins: tuple[str, ...]
     without_session: int
     without_category: int
 
@@ -128,7 +128,7 @@ class Imported:
 
     def sentences(self, dataset: str) -> Iterator[str]:
         """Yield what the user should know about it."""
-        source = f" from {' and '.join(self.sources)}" if self.sources else ""
+        source = f" from {' and '.join(self.origins)}" if self.origins else ""
         parts = [f"{self.new:,} new"]
         parts += [f"{self.again:,} imported again"] if self.again else []
         parts += [f"{self.known:,} that existed already and stay as they are"] if self.known else []

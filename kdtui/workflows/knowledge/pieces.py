@@ -98,7 +98,7 @@ def dependents_in_words(dependents: Dependents) -> str:
     if dependents.imported:
         parts.append(f"{dependents.imported:,} of them {'was' if dependents.imported == 1 else 'were'} imported.")
     if dependents.children:
-        parts.append(f"{counted(dependents.children, 'other piece loses', 'other pieces lose')} an origin.")
+        parts.append(f"{counted(dependents.children, 'other piece loses', 'other pieces lose')} a source.")
     if dependents.sessions:
         link = counted(dependents.sessions, "link to a training session goes", "links to training sessions go")
         parts.append(f"{link} too.")

@@ -41,7 +41,7 @@ _RULES = 5
 
 @dataclass(frozen=True, slots=True)
 class LearnedRule:
-    """A rule from a teacher, and its origin."""
+    """A rule from a teacher, and its sources."""
 
     rule: Rule
     session: str

@@ -1,4 +1,4 @@
-"""A piece of knowledge in full: its content, its origin, and the runs, samples and trainings that used it."""
+"""A piece of knowledge in full: its content, its sources, and the runs, samples and trainings that used it."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from kdtui.distill.rules import Rule
     from kdtui.distill.thoughts import Thought
     from kdtui.tui.places.workbench.session_list import SessionList
-    from kdtui.workflows.knowledge.about_piece import PieceDetails, PieceOrigin
+    from kdtui.workflows.knowledge.about_piece import PieceDetails, PieceSources
     from kdtui.workflows.knowledge.try_piece import PieceTrial
     from kdtui.workflows.runs.runs import RunRow
     from store.knowledge import Knowledge
@@ -120,7 +120,7 @@ class PieceDialog(Dialog[str]):
 
     @property
     def _sessions(self) -> list[str]:
-        return list(_sessions_of(self._details.origin))
+        return list(_sessions_of(self._details.sources))
 
     def action_open_session(self) -> None:
         """Close the dialog, and open the first session that the piece or one of its parents comes from."""
@@ -170,9 +170,9 @@ class PieceDialog(Dialog[str]):
         self.app.notify("copied the statement", markup=False, timeout=3)
 
 
-def _sessions_of(origin: "PieceOrigin") -> Iterator[str]:
-    yield from origin.sessions
-    for parent in origin.parents:
+def _sessions_of(sources: "PieceSources") -> Iterator[str]:
+    yield from sources.sessions
+    for parent in sources.parents:
         yield from _sessions_of(parent)
 
 
@@ -194,7 +194,7 @@ def piece_text(details: "PieceDetails", rows: "list[RunRow] | None" = None, prob
 
         parts.append(Text(one_line(origin_in_words(piece) or "", 600)))
     parts += _content(details)
-    parts += [Text("\nComes from", style="bold"), _tree(details.origin)]
+    parts += [Text("\nComes from", style="bold"), _tree(details.sources)]
     if used := list(_uses(details, rows, problem)):
         parts.append(Text("\nUsed by", style="bold"))
         parts += used
@@ -264,20 +264,20 @@ def _item(mark: str, text: str) -> RenderableType:
     return Padding(Text(f"{mark} {one_line(text, 600)}"), (0, 0, 0, 2))
 
 
-def _tree(origin: "PieceOrigin", name: str = "") -> Tree:
-    piece = origin.piece
+def _tree(sources: "PieceSources", name: str = "") -> Tree:
+    piece = sources.piece
     tree = Tree(Text(f"{name}teacher {one_line(piece.teacher, 100)}, {piece.created_at[:16].replace('T', ' ')}"))
     if piece.call_id is not None:
         tree.add(Text(f"call {piece.call_id}"))
-    for session in origin.sessions[:_MANY]:
+    for session in sources.sessions[:_MANY]:
         tree.add(Text(f"session {one_line(session, 100)}"))
-    if len(origin.sessions) > _MANY:
-        tree.add(Text(counted(len(origin.sessions) - _MANY, "more session")))
-    for parent in origin.parents[:_MANY]:
+    if len(sources.sessions) > _MANY:
+        tree.add(Text(counted(len(sources.sessions) - _MANY, "more session")))
+    for parent in sources.parents[:_MANY]:
         name = f"{parent.piece.format} {parent.piece.id}: {one_line(parent.piece.statement, 160)}; "
         tree.children.append(_tree(parent, name))
-    if len(origin.parents) > _MANY:
-        tree.add(Text(counted(len(origin.parents) - _MANY, "more piece")))
+    if len(sources.parents) > _MANY:
+        tree.add(Text(counted(len(sources.parents) - _MANY, "more piece")))
     return tree
 
 

@@ -1,4 +1,4 @@
-"""Rules and thoughts composed from annotated bundles: stored with their origin and their measures."""
+"""Rules and thoughts composed from annotated bundles: stored with their sources and their measures."""
 
 import json
 from pathlib import Path
@@ -123,7 +123,7 @@ def test_a_thought_with_wrong_bundles_is_rejected_with_the_reason() -> None:
     assert rejection_reason(Thought((), ()), annotated) is not None
 
 
-def test_stored_pieces_have_their_origin(distilled: Database) -> None:
+def test_stored_pieces_have_their_sources(distilled: Database) -> None:
     thoughts = find_knowledge(distilled, dataset="outdoor", format="thought")
     rules = find_knowledge(distilled, dataset="outdoor", format="rule")
     rejected = find_knowledge(distilled, dataset="outdoor", format="rule", status="rejected")

@@ -23,7 +23,7 @@ from tests.support.knowledge_place import HOSTILE, cells, search, statements, ta
 from tests.support.screens import Settle, Until
 
 
-async def test_the_piece_under_the_cursor_is_shown_with_its_origin(full_store: Path, settle: Settle) -> None:
+async def test_the_piece_under_the_cursor_is_shown_with_its_sources(full_store: Path, settle: Settle) -> None:
     db = open_database(full_store)
     number = next(piece.id for piece in find_knowledge(db) if piece.statement.startswith("Zebra"))
     save_sample(db, "few", [], [number], replace=False)
