@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.measure import peak_memory_mb
 from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
-from kdtui.statistics.sessions import Cell, Matrix, Resampling
+from kdtui.statistics.sessions import CellValues, Matrix, Resampling
 
 _OVER_EVERY_SESSION = ("pair_f1", "strict_precision", "strict_recall", "exact", "bundles_per_session", "valid")
 _COMPARED = _OVER_EVERY_SESSION[:4]
@@ -61,8 +61,8 @@ def _values(chance: np.random.Generator, shape: tuple[int, int]) -> Matrix:
     return np.asarray(np.clip(np.round(raw * 6) / 6, 0, 1))
 
 
-def _cells(values: Matrix, weights: Matrix) -> list[Cell]:
-    return [Cell.of(one, weighed) for one, weighed in zip(values, weights, strict=True)]
+def _cells(values: Matrix, weights: Matrix) -> list[CellValues]:
+    return [CellValues.of(one, weighed) for one, weighed in zip(values, weights, strict=True)]
 
 
 def _now() -> tuple[float, float]:

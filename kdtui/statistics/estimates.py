@@ -32,7 +32,7 @@ from kdtui.statistics.results import LEVEL, Comparison, Estimate
 from kdtui.statistics.seeds import pooled_seed_errors, seed_spread
 from kdtui.statistics.sessions import (
     ROUNDING,
-    Cell,
+    CellValues,
     Resampling,
     Vector,
     flip_p,
@@ -60,12 +60,12 @@ class CellPair:
     baseline: str
     other: str
     metric: str
-    baseline_cell: Cell
-    other_cell: Cell
+    baseline_cell: CellValues
+    other_cell: CellValues
 
 
 def estimate_cells(
-    cells: Sequence[Cell], resampling: Resampling | None = None, within: tuple[float, float] = (-inf, inf)
+    cells: Sequence[CellValues], resampling: Resampling | None = None, within: tuple[float, float] = (-inf, inf)
 ) -> list[Estimate]:
     """Estimate one metric of many cells.
 
@@ -153,7 +153,7 @@ def _seed_errors_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
     errors, freedom = np.zeros(len(pairs)), np.ones(len(pairs))
     for metric in {pair.metric for pair in pairs}:
         of_metric = [at for at, pair in enumerate(pairs) if pair.metric == metric]
-        cells: dict[str, Cell] = {}
+        cells: dict[str, CellValues] = {}
         for at in of_metric:
             cells.setdefault(pairs[at].baseline, pairs[at].baseline_cell)
             cells.setdefault(pairs[at].other, pairs[at].other_cell)
@@ -165,11 +165,11 @@ def _seed_errors_of_pairs(pairs: Sequence[CellPair]) -> tuple[Vector, Vector]:
     return errors, freedom
 
 
-def _where_all_answered(cell: Cell) -> Cell:
-    return Cell.of(cell.values, cell.weights * (cell.weights > 0).all(axis=0))
+def _where_all_answered(cell: CellValues) -> CellValues:
+    return CellValues.of(cell.values, cell.weights * (cell.weights > 0).all(axis=0))
 
 
-def _differences(pair: CellPair) -> Cell:
+def _differences(pair: CellPair) -> CellValues:
     """Return the differences over the sessions that all seeds of both cells have."""
     one, other = pair.baseline_cell, pair.other_cell
     if pair.metric in _LEAVE_OUT:
@@ -179,12 +179,12 @@ def _differences(pair: CellPair) -> Cell:
     if ((one.weights != 0) & (one.weights != 1)).any() or ((other.weights != 0) & (other.weights != 1)).any():
         raise ValueError(f"{pair.metric} weighs sessions, so that they cannot be compared one by one")
     if not (one.seeds and other.seeds):
-        return Cell.of(np.zeros(one.values.shape[1]), np.zeros(one.values.shape[1]))
+        return CellValues.of(np.zeros(one.values.shape[1]), np.zeros(one.values.shape[1]))
     common = (one.weights > 0).all(axis=0) & (other.weights > 0).all(axis=0)
-    return Cell.of(other.values.mean(axis=0) - one.values.mean(axis=0), common.astype(np.float64))
+    return CellValues.of(other.values.mean(axis=0) - one.values.mean(axis=0), common.astype(np.float64))
 
 
-def _standard_error(differences: Cell) -> float:
+def _standard_error(differences: CellValues) -> float:
     if differences.sessions < 2:
         return 0.0
     counted = differences.values[differences.weights > 0]

@@ -6,10 +6,10 @@ from math import nan
 
 import numpy as np
 
-from kdtui.statistics.sessions import ROUNDING, Cell, Vector, student_t
+from kdtui.statistics.sessions import ROUNDING, CellValues, Vector, student_t
 
 
-def seed_spread(cell: Cell) -> float:
+def seed_spread(cell: CellValues) -> float:
     """Return the standard deviation of the values of a cell's seeds; nan with fewer than two."""
     return float(cell.of_seeds.std(ddof=1)) if cell.seeds > 1 else nan
 
@@ -30,7 +30,7 @@ class SeedErrors:
         return float(student_t(self.freedom, alpha)) if self.freedom else 0.0
 
 
-def pooled_seed_errors(cells: Sequence[Cell]) -> SeedErrors:
+def pooled_seed_errors(cells: Sequence[CellValues]) -> SeedErrors:
     """Pool the variance between seeds over all repeated cells; use a cell's own variance if it is larger."""
     spreads = np.array([seed_spread(cell) for cell in cells])
     free = np.array([cell.seeds - 1 for cell in cells])

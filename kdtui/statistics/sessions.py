@@ -37,8 +37,8 @@ _CLEARLY_NOISE = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cell:
-    """A metric of one cell; see `Cell.of`.
+class CellValues:
+    """The values of a metric of one cell; see `CellValues.of`.
 
     Attributes:
         values: (seeds, sessions); 0 if the weight is 0.
@@ -49,8 +49,8 @@ class Cell:
     weights: Matrix
 
     @classmethod
-    def of(cls, values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> "Cell":
-        """Build a cell from the values of a metric, by session, or by seed and session.
+    def of(cls, values: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> "CellValues":
+        """Build from the values of a metric, by session, or by seed and session.
 
         Seeds without any session are dropped.
 
@@ -145,7 +145,7 @@ class Intervals:
     high: Vector
 
 
-def session_intervals(cells: Sequence[Cell], resampling: Resampling) -> Intervals:
+def session_intervals(cells: Sequence[CellValues], resampling: Resampling) -> Intervals:
     """Return the intervals of many cells, with the same draws for all."""
     mean, low, high = (np.full(len(cells), nan) for _ in range(3))
     by_size: dict[int, list[int]] = {}
@@ -163,7 +163,7 @@ def session_intervals(cells: Sequence[Cell], resampling: Resampling) -> Interval
     return Intervals(mean, low, high)
 
 
-def _percentiles(cells: Sequence[Cell], resampling: Resampling) -> tuple[Vector, Vector]:
+def _percentiles(cells: Sequence[CellValues], resampling: Resampling) -> tuple[Vector, Vector]:
     """Return the ends of the intervals relative to the means, for cells with equally many sessions."""
     from scipy.special import ndtr
 
@@ -183,7 +183,7 @@ def _percentiles(cells: Sequence[Cell], resampling: Resampling) -> tuple[Vector,
     return _quantile(moved, level), _quantile(moved, 1 - level)
 
 
-def _as_rows(cell: Cell) -> tuple[Matrix, Matrix]:
+def _as_rows(cell: CellValues) -> tuple[Matrix, Matrix]:
     """Return one row per seed; if all seeds weigh sessions alike, one row with their mean."""
     if (cell.weights == cell.weights[:1]).all():
         return cell.values.mean(axis=0, keepdims=True), cell.weights[:1]
@@ -219,7 +219,7 @@ def _quantile(ascending: Single, level: Vector) -> Vector:
     return np.asarray(one + (position - below) * (next_one.astype(np.float64) - one))
 
 
-def flip_p(differences: Sequence[Cell], family: int, resampling: Resampling) -> Vector:
+def flip_p(differences: Sequence[CellValues], family: int, resampling: Resampling) -> Vector:
     """Return two-sided p values of mean differences, by flipping signs of sessions, as if the two cells were swapped.
 
     Each p value counts the observed difference among the flips, so false claims are no more frequent than the level.

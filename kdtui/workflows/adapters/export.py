@@ -225,12 +225,12 @@ def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
     """Return the scores of a run: each measure with its 95 % confidence interval."""
     # Imported here: scipy takes a while.
     from kdtui.statistics.estimates import estimate_cells
-    from kdtui.statistics.sessions import Cell
+    from kdtui.statistics.sessions import CellValues
 
     sessions = ScoredSessions.by(summary).sessions(db)
     measured = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
     scores = {}
     for measure in _MEASURES:
-        [value] = estimate_cells([Cell.of([each[measure] for each in measured])], within=(0, 1))
+        [value] = estimate_cells([CellValues.of([each[measure] for each in measured])], within=(0, 1))
         scores[measure] = [round(number, 4) for number in (value.mean, value.low, value.high)]
     return {"dataset": summary.run.dataset, "n": len(measured), "student": summary.run.name, **scores}

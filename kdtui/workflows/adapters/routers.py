@@ -22,7 +22,7 @@ from kdtui.distill.routing import (
 from kdtui.errors import KdtuiError
 from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.results import Comparison, Estimate
-from kdtui.statistics.sessions import Cell
+from kdtui.statistics.sessions import CellValues
 from kdtui.text import counted
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import ROUTED
@@ -378,7 +378,7 @@ def _report(
         ROUTER: routed,
         ORACLE: oracle,
     }
-    cells = {name: Cell.of(values) for name, values in ways.items()}
+    cells = {name: CellValues.of(values) for name, values in ways.items()}
     rows = [
         RouterRow(name, found)
         for name, found in zip(cells, estimate_cells(list(cells.values()), within=(0, 1)), strict=True)

@@ -15,7 +15,7 @@ from kdtui.bundling.metrics import Bundles, pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.statistics.estimates import estimate_cells
 from kdtui.statistics.results import Estimate
-from kdtui.statistics.sessions import Cell, Resampling
+from kdtui.statistics.sessions import CellValues, Resampling
 from store.records import Session
 
 Answers: TypeAlias = Mapping[str, Bundles | None]
@@ -120,24 +120,24 @@ def analyse_errors(
         ("true bundles", _by(_OVERLAPS, [_overlap(session) for session in sessions])),
         ("categories", _by(_KNOWN, [_known_categories(session) for session in sessions])),
     ):
-        groups += [(respect, label, places) for label, places in parts if len(parts) > 1]
+        groups += [(respect, label, columns) for label, columns in parts if len(parts) > 1]
     values = np.array([[_pair_f1(session, seed) for session in sessions] for seed in seeds])
-    cells: list[tuple[str, str, list[int], Cell]] = []
-    for respect, label, places in groups:
+    cells: list[tuple[str, str, list[int], CellValues]] = []
+    for respect, label, columns in groups:
         inside = np.full((len(seeds), len(sessions)), nan)
-        inside[:, places] = values[:, places] if places and seeds else nan
-        cell = Cell.of(inside)
+        inside[:, columns] = values[:, columns] if columns and seeds else nan
+        cell = CellValues.of(inside)
         if cell.seeds:
-            cells.append((respect, label, places, cell))
+            cells.append((respect, label, columns, cell))
     # Each group by itself: the spread of the seeds depends on its number of sessions.
     return [
         SessionGroup(
             respect,
             label,
             estimate_cells([cell], resampling, within=(0, 1))[0],
-            count_errors((sessions[at] for at in places), seeds),
+            count_errors((sessions[at] for at in columns), seeds),
         )
-        for respect, label, places, cell in cells
+        for respect, label, columns, cell in cells
     ]
 
 
@@ -149,17 +149,17 @@ def _by_products(sessions: Sequence[Session]) -> list[tuple[str, list[int]]]:
     sizes = [len(session.items) for session in sessions]
     groups = []
     for each in histogram(Counter(sizes), _MOST_LENGTHS):
-        places = [at for at, size in enumerate(sizes) if each.low <= size <= (each.high or size)]
-        if places:
+        columns = [at for at, size in enumerate(sizes) if each.low <= size <= (each.high or size)]
+        if columns:
             # A round range can be wider than the sizes in it.
-            own_sizes = [sizes[at] for at in places]
-            groups.append((Bin(min(own_sizes), max(own_sizes), len(places)).label, places))
+            own_sizes = [sizes[at] for at in columns]
+            groups.append((Bin(min(own_sizes), max(own_sizes), len(columns)).label, columns))
     return groups
 
 
 def _by(labels: Sequence[str], values: Sequence[str]) -> list[tuple[str, list[int]]]:
-    places = {label: [at for at, each in enumerate(values) if each == label] for label in labels}
-    return [(label, places_of_label) for label, places_of_label in places.items() if places_of_label]
+    columns = {label: [at for at, each in enumerate(values) if each == label] for label in labels}
+    return [(label, columns_of_label) for label, columns_of_label in columns.items() if columns_of_label]
 
 
 def _overlap(session: Session) -> str:

@@ -25,7 +25,7 @@ _AT_ONCE = 50_000
 def export_rows(db: Database, plan: StudyPlan) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of all finished cells, in the order of `COLUMNS`.
 
-    A cell comes once for each of its places in a grid.
+    A cell comes once for each of its positions in a grid.
 
     Raises:
         KdtuiError: no cell is finished.

@@ -19,7 +19,7 @@ _TRAINED = ("sft", "sft+icl", "routed", "merged")
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A place in the grid of a question, and its cell. Several places can have the same cell.
+    """A position in the grid of a question, and its cell. Several positions can have the same cell.
 
     Attributes:
         at: the value of each axis.
@@ -34,7 +34,7 @@ class Grid:
     """The grid of a question.
 
     Attributes:
-        left_out: why some places have no cell, each reason once.
+        left_out: why some positions have no cell, each reason once.
     """
 
     question: Question
@@ -65,7 +65,7 @@ def _grid(spec: Spec, question: Question, validation: Mapping[str, int]) -> Grid
 
 
 def _cell(spec: Spec, at: Mapping[str, Any], validation: Mapping[str, int]) -> EvaluationStep | str:
-    """Return the cell of a place in the grid, or the reason why there is none."""
+    """Return the cell of a position in the grid, or the reason why there is none."""
     dataset, utilization = at["dataset"], at["utilization"]
     formats = formats_of(at["formats"])
     shown = formats if utilization in ("icl", "sft+icl", "merged") else ()

@@ -11,7 +11,7 @@ from kdtui.bundling import floors
 from kdtui.bundling.answer_sums import BundleWithIntent
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
-from kdtui.statistics.sessions import Cell
+from kdtui.statistics.sessions import CellValues
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, measures_of, session_measures
@@ -43,39 +43,39 @@ class RunMeasures:
     def __init__(self, sessions: Sequence[str], values: Values) -> None:
         self.sessions = tuple(sessions)
         self._values = values
-        self._place = {measure: at for at, measure in enumerate(MEASURES)}
+        self._row = {measure: at for at, measure in enumerate(MEASURES)}
 
     @classmethod
     def of(cls, records: Sequence[SessionMeasures]) -> "RunMeasures":
         """Build from the measures of each session."""
         values = np.zeros((len(MEASURES), 2, len(records)))
         for at, record in enumerate(records):
-            for place, measure in enumerate(MEASURES):
-                values[place, :, at] = record.parts[measure]
+            for row, measure in enumerate(MEASURES):
+                values[row, :, at] = record.parts[measure]
         return cls([record.session for record in records], values)
 
     def aligned(self, measure: str, sessions: Mapping[str, int]) -> tuple[Values, Values]:
         """Return the value of each session, nan if it is left out or not answered, and its weight.
 
         Args:
-            sessions: the place of each session.
+            sessions: the column of each session.
         """
         values, weights = np.full(len(sessions), np.nan), np.zeros(len(sessions))
-        totals, counted = self._values[self._place[measure]]
-        places = [sessions[session] for session in self.sessions if session in sessions]
+        totals, counted = self._values[self._row[measure]]
+        columns = [sessions[session] for session in self.sessions if session in sessions]
         known = [at for at, session in enumerate(self.sessions) if session in sessions]
-        weights[places] = counted[known]
+        weights[columns] = counted[known]
         with np.errstate(invalid="ignore", divide="ignore"):
-            values[places] = np.where(counted[known] > 0, totals[known] / counted[known], np.nan)
+            values[columns] = np.where(counted[known] > 0, totals[known] / counted[known], np.nan)
         return values, weights
 
     def counts(self, measure: str) -> bool:
         """Return whether any session counts in a measure."""
-        return bool(self._values[self._place[measure], 1].any())
+        return bool(self._values[self._row[measure], 1].any())
 
     def count(self, measure: str) -> int:
         """Count the sessions that count in a measure."""
-        return int(np.count_nonzero(self._values[self._place[measure], 1]))
+        return int(np.count_nonzero(self._values[self._row[measure], 1]))
 
     def by_session(self) -> Values:
         """Return (sessions, measures, 2): the total and the weight of each measure."""
@@ -109,15 +109,15 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
     return measures
 
 
-def cell_of(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, int]) -> Cell:
+def cell_values(seeds: Sequence[RunMeasures], measure: str, sessions: Mapping[str, int]) -> CellValues:
     """Return a measure of a cell, by seed and session.
 
     Args:
         seeds: the run of each seed.
-        sessions: the place of each session.
+        sessions: the column of each session.
     """
     rows = [each.aligned(measure, sessions) for each in seeds]
-    return Cell.of(np.array([values for values, _ in rows]), np.array([weights for _, weights in rows]))
+    return CellValues.of(np.array([values for values, _ in rows]), np.array([weights for _, weights in rows]))
 
 
 def floor_measures(db: Database, dataset: str, sessions: Sequence[Session]) -> dict[str, RunMeasures]:

@@ -74,10 +74,10 @@ def lines_plot(
         for at, (label, points) in enumerate(lines.items()):
             colour, marker = _look(at)
             # Next to each other, if several have an interval at the same place.
-            places = [x + width * 0.006 * (at - (len(lines) - 1) / 2) for x, _ in points]
-            axes.plot(places, [each.mean for _, each in points], color=colour, linewidth=1.2, label=_text(label))
-            for place, (_, each) in zip(places, points, strict=True):
-                _interval(axes, each, place, at, upright=True, marker=marker)
+            centres = [x + width * 0.006 * (at - (len(lines) - 1) / 2) for x, _ in points]
+            axes.plot(centres, [each.mean for _, each in points], color=colour, linewidth=1.2, label=_text(label))
+            for centre, (_, each) in zip(centres, points, strict=True):
+                _interval(axes, each, centre, at, upright=True, marker=marker)
         for at, (label, each) in enumerate(levels.items(), start=len(lines)):
             colour, _ = _look(at)
             axes.axhline(each.mean, color=colour, linewidth=1.2, linestyle=(0, (4, 3)), label=_text(label))
@@ -115,11 +115,11 @@ def cost_plot(points: Sequence[CostPoint], cost: str, metric: str) -> str:
 
 
 def _interval(
-    axes: "Axes", estimate: Estimate, place: float, at: int, *, upright: bool = False, marker: str = "o"
+    axes: "Axes", estimate: Estimate, centre: float, at: int, *, upright: bool = False, marker: str = "o"
 ) -> None:
     colour = _COLOURS[at % len(_COLOURS)]
     ends = None if isnan(estimate.low) else [[estimate.mean - estimate.low], [estimate.high - estimate.mean]]
-    x, y = (place, estimate.mean) if upright else (estimate.mean, place)
+    x, y = (centre, estimate.mean) if upright else (estimate.mean, centre)
     axes.errorbar(
         [x],
         [y],

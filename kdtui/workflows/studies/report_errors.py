@@ -30,7 +30,7 @@ def error_tables(
 ) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]], list[tuple[str, str]]]:
     """Return three tables for rows: errors by type, pair F1 by groups of sessions, and the worst sessions."""
     from kdtui.workflows.studies.error_analysis import analyse_errors
-    from kdtui.workflows.studies.measures import cell_of
+    from kdtui.workflows.studies.measures import cell_values
     from store.predictions import predictions
 
     errors: list[tuple[str, ...]] = []
@@ -61,8 +61,8 @@ def error_tables(
             (name, f"{part.respect}: {part.label}", f"{part.pair_f1.sessions:,}", estimate_in_words(part.pair_f1))
             for part in parts
         ]
-        places = {session.id: at for at, session in enumerate(sessions)}
-        cell = cell_of(row.seeds, "pair_f1", places)
+        columns = {session.id: at for at, session in enumerate(sessions)}
+        cell = cell_values(row.seeds, "pair_f1", columns)
         means = cell.values.mean(axis=0)
         known = [at for at in range(len(sessions)) if cell.weights[:, at].all()]
         lowest = sorted(known, key=lambda at: (means[at], at))[:_WORST]

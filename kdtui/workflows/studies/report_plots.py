@@ -56,7 +56,7 @@ def _lines(
 ) -> tuple[dict[str, list[tuple[float, Estimate]]], dict[str, Estimate]]:
     """Return the lines over the compared axis, and the levels of rows to which that axis makes no difference."""
     levels = {row.label or "all": each for row, each in rows if compare in row.without}
-    placed = [(at, each) for row, each in rows if compare not in row.without for at in row.places]
+    placed = [(at, each) for row, each in rows if compare not in row.without for at in row.positions]
     varying = [
         axis
         for axis in AXES
@@ -64,7 +64,7 @@ def _lines(
     ]
     lines: dict[str, dict[float, Estimate]] = {}
     for at, each in placed:
-        # A row of several places, such as all knowledge by any strategy, is a point on each of their lines.
+        # A row of several positions, such as all knowledge by any strategy, is a point on each of their lines.
         label = " · ".join(value_label(axis, at[axis]) for axis in varying)
         lines.setdefault(label, {})[float(at[compare])] = each
     return {label: sorted(points.items()) for label, points in lines.items()}, levels

@@ -8,13 +8,13 @@ from typing import Any
 from kdtui.errors import KdtuiError
 from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.results import Comparison, Estimate
-from kdtui.statistics.sessions import Cell, Resampling
+from kdtui.statistics.sessions import CellValues, Resampling
 from kdtui.workflows.runs.costs import RunCost, costs_of
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES
 from kdtui.workflows.studies.grid import Arm, Grid
 from kdtui.workflows.studies.labels import formats_label, formats_of_cell, model_label, utilization_of
 from kdtui.workflows.studies.lock import runner_of
-from kdtui.workflows.studies.measures import RunMeasures, cell_of, floor_measures, run_measures
+from kdtui.workflows.studies.measures import RunMeasures, cell_values, floor_measures, run_measures
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec import AXES, Question, values_of
@@ -34,12 +34,12 @@ _WITHIN = {
 
 @dataclass(frozen=True, slots=True)
 class QuestionRow:
-    """A place in the grid of a question, over all of its seeds: a row of a table.
+    """A position in the grid of a question, over all of its seeds: a row of a table.
 
     Attributes:
         label: the values of the axes that differ in the question, unique in its dataset.
         at: the value of each axis except the seed.
-        places: the values of all places of the grid that have its cells.
+        positions: the axis values of all positions of the grid that have its cells.
         without: the axes that make no difference to it.
         cells: one for each seed; seeds that make no difference share one.
         runs: of the finished cells.
@@ -54,7 +54,7 @@ class QuestionRow:
     label: str
     dataset: str
     at: Mapping[str, Any]
-    places: tuple[Mapping[str, Any], ...]
+    positions: tuple[Mapping[str, Any], ...]
     without: frozenset[str]
     cells: tuple[PlannedStep, ...]
     runs: tuple[Run, ...]
@@ -89,7 +89,7 @@ class QuestionResult:
         comparisons: corrected for multiple comparisons; by the names of rows.
         answer: one sentence.
         caveat: what the statistics leave out; may be empty.
-        left_out: why places of the grid have no cell.
+        left_out: why positions of the grid have no cell.
     """
 
     question: Question
@@ -151,7 +151,7 @@ class _Builder:
         self._db = db
         self._plan = plan
         self._sessions = sessions
-        self._places = {
+        self._columns = {
             dataset: {session.id: at for at, session in enumerate(known)} for dataset, known in sessions.items()
         }
         self.resampling = Resampling(seed=plan.spec.draw)
@@ -176,7 +176,7 @@ class _Builder:
     def question(self, grid: Grid) -> QuestionResult:
         question = grid.question
         rows: list[QuestionRow] = []
-        places: dict[tuple[Any, ...], QuestionRow] = {}
+        row_at: dict[tuple[Any, ...], QuestionRow] = {}
         for dataset in question.dataset:
             groups = _grouped([arm for arm in grid.arms if arm.at["dataset"] == dataset])
             done = [self._seeds(arms) for arms in groups]
@@ -184,26 +184,26 @@ class _Builder:
             for arms, seeds in zip(groups, done, strict=True):
                 row = self._row(question, arms, next(estimates) if seeds else {})
                 rows.append(row)
-                places |= dict.fromkeys((_place(arm.at) for arm in arms), row)
-        comparisons = compare_cells(self._pairs(question, grid, places), self.resampling)
+                row_at |= dict.fromkeys((_without_seed(arm.at) for arm in arms), row)
+        comparisons = compare_cells(self._pairs(question, grid, row_at), self.resampling)
         labels = {row.name: row.label_in(question) for row in rows}
         answer = answer_in_words(comparisons, labels, question.compare)
         return QuestionResult(question, rows, comparisons, answer, caveat(comparisons), grid.left_out)
 
-    def _cells(self, arms: Sequence[Arm]) -> list[PlannedStep]:
+    def _steps_of(self, arms: Sequence[Arm]) -> list[PlannedStep]:
         keys = dict.fromkeys(step_key(arm.cell) for arm in arms)
         return [self._plan.steps[key] for key in keys]
 
     def _seeds(self, arms: Sequence[Arm]) -> list[RunMeasures]:
         """Return the runs of the finished seeds. Seeds that make no difference share a run, and their spread is 0."""
-        first = _place(arms[0].at)
-        keys = [step_key(arm.cell) for arm in arms if _place(arm.at) == first]
+        first = _without_seed(arms[0].at)
+        keys = [step_key(arm.cell) for arm in arms if _without_seed(arm.at) == first]
         return [self._measured[key] for key in keys if key in self._measured]
 
     def _estimates(self, dataset: str, cells: Sequence[Sequence[RunMeasures]]) -> list[dict[str, Estimate]]:
         estimates_by_cell: list[dict[str, Estimate]] = [{} for _ in cells]
         for measure in MEASURES:
-            values = [cell_of(seeds, measure, self._places[dataset]) for seeds in cells]
+            values = [cell_values(seeds, measure, self._columns[dataset]) for seeds in cells]
             # Seeds in which the measure leaves out every session do not count.
             counted = [at for at, cell in enumerate(values) if cell.seeds]
             estimates = estimate_cells([values[at] for at in counted], self.resampling, _WITHIN[measure])
@@ -212,8 +212,8 @@ class _Builder:
         return estimates_by_cell
 
     def _row(self, question: Question, arms: Sequence[Arm], estimates: dict[str, Estimate]) -> QuestionRow:
-        cells = self._cells(arms)
-        # Show what the place really uses, not what it was asked for: without knowledge, nothing is shown.
+        cells = self._steps_of(arms)
+        # Show what the position really uses, not what it was asked for: without knowledge, nothing is shown.
         first = arms[0].cell
         formats = formats_of_cell(first)
         known = {"utilization": utilization_of(first), "formats": formats_label(formats)}
@@ -263,35 +263,35 @@ class _Builder:
             return stored.seconds, None
         return stored.seconds, size
 
-    def _pairs(self, question: Question, grid: Grid, places: Mapping[tuple[Any, ...], QuestionRow]) -> list[CellPair]:
-        """Pair each place with the baseline of the same other values. Places with the same cells come once."""
+    def _pairs(self, question: Question, grid: Grid, row_at: Mapping[tuple[Any, ...], QuestionRow]) -> list[CellPair]:
+        """Pair each position with the baseline of the same other values. Positions with the same cells come once."""
         pairs: dict[tuple[str, str], CellPair] = {}
         for arm in grid.arms:
-            row = places[_place(arm.at)]
-            base = places.get(_place({**arm.at, question.compare: question.baseline}))
+            row = row_at[_without_seed(arm.at)]
+            base = row_at.get(_without_seed({**arm.at, question.compare: question.baseline}))
             if base is None or base is row or not (row.estimates and base.estimates):
                 continue
             pairs[base.name, row.name] = CellPair(
-                base.name, row.name, question.metric, self._cell(base, question), self._cell(row, question)
+                base.name, row.name, question.metric, self._values_of(base, question), self._values_of(row, question)
             )
         return list(pairs.values())
 
-    def _cell(self, row: QuestionRow, question: Question) -> Cell:
-        return cell_of(row.seeds, question.metric, self._places[row.dataset])
+    def _values_of(self, row: QuestionRow, question: Question) -> CellValues:
+        return cell_values(row.seeds, question.metric, self._columns[row.dataset])
 
 
 def _grouped(arms: Sequence[Arm]) -> list[list[Arm]]:
     """Group the arms that differ only in the seed. Arms with the same cells are in one group too."""
-    by_place: dict[tuple[Any, ...], list[Arm]] = {}
+    by_position: dict[tuple[Any, ...], list[Arm]] = {}
     for arm in arms:
-        by_place.setdefault(_place(arm.at), []).append(arm)
+        by_position.setdefault(_without_seed(arm.at), []).append(arm)
     by_cells: dict[frozenset[EvaluationStep], list[Arm]] = {}
-    for together in by_place.values():
+    for together in by_position.values():
         by_cells.setdefault(frozenset(arm.cell for arm in together), []).extend(together)
     return list(by_cells.values())
 
 
-def _place(at: Mapping[str, Any]) -> tuple[Any, ...]:
+def _without_seed(at: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(at[axis] for axis in AXES if axis != "seed")
 
 
@@ -316,7 +316,7 @@ def _is_free(axis: str, arms: Sequence[Arm]) -> bool:
 
 
 def label_of(question: Question, at: Mapping[str, Any], without: Collection[str] = ()) -> str:
-    """Label a place in the grid by the axes that differ in a question, except the dataset and the seed.
+    """Label a position in the grid by the axes that differ in a question, except the dataset and the seed.
 
     Args:
         without: other axes to leave out.

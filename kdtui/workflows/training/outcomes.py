@@ -110,12 +110,14 @@ def _source_name(row: JobRow) -> str:
 def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgainst]:
     # Imported here: scipy takes a third of a second.
     from kdtui.statistics.estimates import CellPair, compare_cells
-    from kdtui.statistics.sessions import Cell
+    from kdtui.statistics.sessions import CellValues
 
     comparisons = []
     for name, values in others.items():
         # Each comparison is a question of its own.
-        [each] = compare_cells([CellPair(name, "the adapter", "difference", Cell.of(values), Cell.of(after))])
+        [each] = compare_cells(
+            [CellPair(name, "the adapter", "difference", CellValues.of(values), CellValues.of(after))]
+        )
         low, high = (each.low, each.high) if isfinite(each.low) and isfinite(each.high) else (None, None)
         comparisons.append(MeasuredAgainst(name, sum(values) / len(values), each.difference, low, high, each.p))
     return comparisons

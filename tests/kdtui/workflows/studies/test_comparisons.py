@@ -9,7 +9,7 @@ from scipy import stats
 
 from kdtui.statistics.estimates import CellPair, compare_cells, holm
 from kdtui.statistics.results import LEVEL, Comparison
-from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
+from kdtui.statistics.sessions import CellValues, Matrix, Resampling, Vector
 
 FEW = Resampling(500)
 SCORES = [0, 1 / 3, 0.4, 0.5, 2 / 3, 0.8, 1]
@@ -17,7 +17,7 @@ SHARES = [0.15, 0.12, 0.1, 0.13, 0.15, 0.1, 0.25]
 
 
 def pair(one: object, other: object, name: str = "other", metric: str = "pair_f1") -> CellPair:
-    return CellPair("baseline", name, metric, Cell.of(one), Cell.of(other))  # type: ignore[arg-type]
+    return CellPair("baseline", name, metric, CellValues.of(one), CellValues.of(other))  # type: ignore[arg-type]
 
 
 def only(one: object, other: object, resampling: Resampling = FEW) -> Comparison:
@@ -205,7 +205,9 @@ def test_unfinished_cells_are_compared_over_their_common_sessions() -> None:
 def test_cells_of_several_datasets_form_one_question() -> None:
     chance = np.random.default_rng(3)
     small, large = question(chance, 2, 30), question(chance, 2, 90)
-    found = compare_cells([pair(*small), CellPair("b", "o", "pair_f1", Cell.of(large[0]), Cell.of(large[1]))], FEW)
+    found = compare_cells(
+        [pair(*small), CellPair("b", "o", "pair_f1", CellValues.of(large[0]), CellValues.of(large[1]))], FEW
+    )
     assert [each.p for each in found] == [only(*small).p, only(*large).p]
     assert [each.sessions for each in found] == [30, 90]
 
@@ -243,7 +245,7 @@ def test_too_few_sessions_cannot_show_any_effect() -> None:
 
 def test_a_weighted_metric_is_not_compared() -> None:
     with pytest.raises(ValueError, match="hits weighs sessions"):
-        compare_cells([CellPair("a", "b", "hits", Cell.of([1, 1], [1, 2]), Cell.of([1, 1], [2, 1]))])
+        compare_cells([CellPair("a", "b", "hits", CellValues.of([1, 1], [1, 2]), CellValues.of([1, 1], [2, 1]))])
 
 
 @pytest.mark.parametrize("metric", ["precision", "recall", "recall_2024", "coverage", "set_recall", "gjs", "intent_f1"])

@@ -12,7 +12,7 @@ from scipy import stats
 
 from kdtui.statistics.estimates import estimate_cells
 from kdtui.statistics.results import Estimate
-from kdtui.statistics.sessions import Cell, Matrix, Resampling, Vector
+from kdtui.statistics.sessions import CellValues, Matrix, Resampling, Vector
 
 FEW = Resampling(500)
 
@@ -27,7 +27,7 @@ def lumpy(chance: np.random.Generator, *shape: int) -> Matrix:
 
 
 def only(values: object, weights: object = None, resampling: Resampling = FEW) -> Estimate:
-    [found] = estimate_cells([Cell.of(values, weights)], resampling)  # type: ignore[arg-type]
+    [found] = estimate_cells([CellValues.of(values, weights)], resampling)  # type: ignore[arg-type]
     return found
 
 
@@ -36,7 +36,7 @@ def test_the_interval_covers_the_true_value_in_95_of_100_samples(sessions: int) 
     chance = np.random.default_rng(5)
     values = lumpy(chance, 2_000, sessions)
     true = float(lumpy(chance, 1_000_000).mean())
-    found = estimate_cells([Cell.of(each) for each in values], Resampling(4_000))
+    found = estimate_cells([CellValues.of(each) for each in values], Resampling(4_000))
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
@@ -46,7 +46,7 @@ def test_the_interval_of_a_ratio_of_sums_covers_the_true_value() -> None:
     values = np.clip(0.9 - 0.1 * hits + chance.normal(0, 0.2, hits.shape), 0, 1)
     many = chance.integers(0, 4, 1_000_000)
     true = np.average(np.clip(0.9 - 0.1 * many + chance.normal(0, 0.2, many.shape), 0, 1), weights=many)
-    found = estimate_cells([Cell.of(*each) for each in zip(values, hits, strict=True)], Resampling(1_000))
+    found = estimate_cells([CellValues.of(*each) for each in zip(values, hits, strict=True)], Resampling(1_000))
     assert np.mean([each.low <= true <= each.high for each in found]) == pytest.approx(0.95, abs=0.015)
 
 
@@ -93,7 +93,7 @@ def test_an_interval_contains_the_mean_and_stays_within_the_values(values: Vecto
 
 def test_the_same_resamples_are_used_for_all_cells() -> None:
     values = lumpy(np.random.default_rng(1), 60)
-    one, again, shifted = estimate_cells([Cell.of(values), Cell.of(values), Cell.of(values + 1)], FEW)
+    one, again, shifted = estimate_cells([CellValues.of(values), CellValues.of(values), CellValues.of(values + 1)], FEW)
     assert one == again
     assert [shifted.low - 1, shifted.high - 1] == pytest.approx([one.low, one.high], abs=1e-6)
 
@@ -106,7 +106,7 @@ def test_another_seed_draws_other_sessions() -> None:
 def test_cells_of_datasets_of_different_sizes_are_estimated_together() -> None:
     chance = np.random.default_rng(1)
     small, large = lumpy(chance, 30), lumpy(chance, 180)
-    assert estimate_cells([Cell.of(small), Cell.of(large)], FEW) == [only(small), only(large)]
+    assert estimate_cells([CellValues.of(small), CellValues.of(large)], FEW) == [only(small), only(large)]
 
 
 def test_sessions_that_a_metric_leaves_out_do_not_count() -> None:
@@ -146,7 +146,7 @@ def test_degenerate_cells_have_defined_estimates(
 )
 def test_invalid_values_are_refused(values: object, weights: object, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        Cell.of(values, weights)  # type: ignore[arg-type]
+        CellValues.of(values, weights)  # type: ignore[arg-type]
 
 
 def test_draws_of_a_million_sessions_take_limited_memory() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from kdtui.statistics.estimates import CellPair, compare_cells, estimate_cells
 from kdtui.statistics.results import LEVEL
-from kdtui.statistics.sessions import Cell, Matrix, Resampling
+from kdtui.statistics.sessions import CellValues, Matrix, Resampling
 
 FEW = Resampling(400)
 
@@ -19,23 +19,27 @@ def repeated(chance: np.random.Generator, cells: int, seeds: int, spread: float,
 
 
 def pairs(cells: Matrix) -> list[CellPair]:
-    return [CellPair("0", str(at), "pair_f1", Cell.of(cells[0]), Cell.of(each)) for at, each in enumerate(cells) if at]
+    return [
+        CellPair("0", str(at), "pair_f1", CellValues.of(cells[0]), CellValues.of(each))
+        for at, each in enumerate(cells)
+        if at
+    ]
 
 
 def test_a_cell_has_the_mean_of_its_seeds_and_their_standard_deviation() -> None:
     values = repeated(np.random.default_rng(1), 1, 3, 0.05)[0]
-    [found] = estimate_cells([Cell.of(values)], FEW)
+    [found] = estimate_cells([CellValues.of(values)], FEW)
     assert found.mean == pytest.approx(values.mean())
     assert found.between_seeds == pytest.approx(values.mean(axis=1).std(ddof=1))
     assert found.seeds == 3
-    [single] = estimate_cells([Cell.of(values[0])], FEW)
+    [single] = estimate_cells([CellValues.of(values[0])], FEW)
     assert np.isnan(single.between_seeds)
 
 
 def test_seeds_that_leave_out_different_sessions_have_equal_weight() -> None:
     values = np.array([[1.0, 0.0, 0.5, 0.5], [0.2, 0.4, 0.6, 0.0]])
     weights = np.array([[1, 3, 0, 0], [1, 1, 1, 0]])
-    [found] = estimate_cells([Cell.of(values, weights)], FEW)
+    [found] = estimate_cells([CellValues.of(values, weights)], FEW)
     assert found.mean == pytest.approx((0.25 + 0.4) / 2)
     assert found.sessions == 3
 
@@ -46,7 +50,7 @@ def test_the_interval_includes_the_variance_of_sessions_and_seeds(seeds: int) ->
     chance, covered = np.random.default_rng(seeds), []
     for number in range(200):
         cells = repeated(chance, 4, seeds, 0.05)
-        found = estimate_cells([Cell.of(each) for each in cells], Resampling(400, number))
+        found = estimate_cells([CellValues.of(each) for each in cells], Resampling(400, number))
         # Shared by the cells or the cell's own; inverted in one of ten sessions.
         true = np.mean([0, 0.4, 0.5, 2 / 3, 1]) * 0.7 + 0.5 * 0.3
         true = 0.9 * true + 0.1 * (1 - true)
@@ -91,22 +95,22 @@ def test_seeds_without_variance_do_not_widen_the_interval() -> None:
     [once] = compare_cells(pairs(cells), FEW)
     [thrice] = compare_cells(pairs(np.repeat(cells, 3, axis=1)), FEW)
     assert (thrice.low, thrice.high, thrice.p) == pytest.approx((once.low, once.high, once.p))
-    [cell] = estimate_cells([Cell.of(np.repeat(cells[0], 3, axis=0))], FEW)
+    [cell] = estimate_cells([CellValues.of(np.repeat(cells[0], 3, axis=0))], FEW)
     assert cell.between_seeds == pytest.approx(0)
 
 
 def test_two_seeds_say_little() -> None:
     chance = np.random.default_rng(3)
     values = repeated(chance, 1, 2, 0)[0] + np.array([[0.05], [-0.05]])
-    [alone] = estimate_cells([Cell.of(values)], FEW)
-    others = [Cell.of(each) for each in repeated(chance, 8, 2, 0.07)]
-    together = estimate_cells([Cell.of(values), *others], FEW)[0]
+    [alone] = estimate_cells([CellValues.of(values)], FEW)
+    others = [CellValues.of(each) for each in repeated(chance, 8, 2, 0.07)]
+    together = estimate_cells([CellValues.of(values), *others], FEW)[0]
     assert together.high - together.low < 0.5 * (alone.high - alone.low)
 
 
 def test_an_interval_stays_within_the_range_of_the_metric() -> None:
     values = np.array([[0.9] * 30, [0.7] * 30])
-    [found] = estimate_cells([Cell.of(values)], FEW, within=(0, 1))
+    [found] = estimate_cells([CellValues.of(values)], FEW, within=(0, 1))
     assert (found.low, found.high) == (0, 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kdtui.statistics.estimates import CellPair, compare_cells
 from kdtui.statistics.results import Comparison, Estimate
-from kdtui.statistics.sessions import Cell, Resampling
+from kdtui.statistics.sessions import CellValues, Resampling
 from kdtui.workflows.studies.verdicts import answer_in_words, caveat, estimate_in_words, phrase, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
@@ -193,7 +193,7 @@ def test_simulated_grids_are_answered_correctly() -> None:
     baseline = chance.random(180)
     cells = [np.clip(baseline + chance.normal(effect, 0.2, 180), 0, 1) for effect in (0, 0, 0.2)]
     pairs = [
-        CellPair("none", name, "pair_f1", Cell.of(baseline), Cell.of(cell))
+        CellPair("none", name, "pair_f1", CellValues.of(baseline), CellValues.of(cell))
         for name, cell in zip("prt", cells, strict=True)
     ]
     found = compare_cells(pairs, Resampling(500))
