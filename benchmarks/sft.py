@@ -83,7 +83,7 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
     from importlib.resources import files
 
     from kdtui.workflows.data.import_dataset import import_dataset
-    from kdtui.workflows.training.dataset import training_examples
+    from kdtui.workflows.training.examples import training_examples
     from store.database import open_database
     from store.records import TrainingSettings
 

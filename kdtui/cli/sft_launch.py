@@ -87,7 +87,8 @@ def data(
     from kdtui.distill.training_set import as_prompt_completion, encode_line
     from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_lines
-    from kdtui.workflows.training.dataset import token_statistics, training_examples, validation_examples
+    from kdtui.workflows.training.examples import training_examples, validation_examples
+    from kdtui.workflows.training.tokens import token_statistics
 
     printed_as = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples

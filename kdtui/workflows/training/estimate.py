@@ -78,7 +78,7 @@ def estimate_training(
         KdtuiError: there is nothing to train on, or no such base.
         ModelError: the vocabulary of the base cannot be loaded.
     """
-    from kdtui.workflows.training.dataset import drawn_examples
+    from kdtui.workflows.training.examples import drawn_examples
 
     job = plan.to_job(db)
     host = None if plan.host is None else get_host(db, plan.host)
@@ -193,7 +193,7 @@ def _conditions(pace: TrainingPace) -> tuple[str, str, bool, int, int]:
 def _examples(
     job: Job, parts: Sequence[Sequence[dict[str, object]]], between: Callable[[], object]
 ) -> list[list[Example]]:
-    from kdtui.workflows.training.dataset import open_vocabulary
+    from kdtui.workflows.training.tokens import open_vocabulary
     from models.chat import ChatTokenizer
 
     examples: list[list[Example]] = []

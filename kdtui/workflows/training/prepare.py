@@ -74,7 +74,7 @@ def prepare_job(
         StoreError: the name is taken.
     """
     # Imported here: listing trainings does not need it.
-    from kdtui.workflows.training.dataset import training_examples, validation_examples
+    from kdtui.workflows.training.examples import training_examples, validation_examples
 
     target = check_name(db, name, folder)
     for dataset in settings.datasets:
@@ -134,7 +134,7 @@ def _write_job(path: Path, content: dict[str, Any]) -> None:
 def _manifest(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
     """Return what is stored with the adapter: how it is trained, and on which base."""
     # Imported here: llama.cpp takes a third of a second, and listing trainings does not need it.
-    from kdtui.workflows.training.dataset import open_vocabulary
+    from kdtui.workflows.training.tokens import open_vocabulary
     from models.adapters.provenance import about_base
 
     weights = Path(job.base) if Path(job.base).exists() else None

@@ -237,7 +237,7 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
         KdtuiError: there is no such base.
         ModelError: the adapter is for another base, or the base cannot be loaded.
     """
-    from kdtui.workflows.training.dataset import open_vocabulary
+    from kdtui.workflows.training.tokens import open_vocabulary
     from models.adapters.provenance import check_adapter, names_base
 
     path = trainable_base(db, base)

@@ -16,7 +16,7 @@ from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
-from kdtui.workflows.training.dataset import training_examples, validation_examples
+from kdtui.workflows.training.examples import training_examples, validation_examples
 from models.prompt_format import pair_question
 from store.records import Bundle, Item, Session, TrainingSettings
 from store.sessions import iter_sessions

@@ -1,12 +1,12 @@
-"""Training sets: the training sessions of datasets, with the knowledge that a student is shown or learns to write."""
+"""Makes the examples of a training: sessions, with the knowledge that a student is shown or learns to write.
+
+`models/sft/examples.py` reads them as tokens.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from statistics import median
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,14 +27,10 @@ from kdtui.distill.training_set import (
 )
 from kdtui.errors import KdtuiError
 from kdtui.workflows.knowledge.distill import training_sessions
-from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.nearest import nearest_for
 from kdtui.workflows.student.settings import uses_evidence
-from models.chat import ChatTokenizer
 from models.pairs.clustering import Matrix
-from models.sft.examples import read_example
-from models.vocabulary import Vocabulary
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
 from store.samples import count_formats, pieces_of
@@ -188,14 +184,14 @@ def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Sess
     ):
         return sessions
     inside = set(pieces_of(db, settings.sample))
-    origin = {
+    sources = {
         session
         for format in FORMATS[1:]
         for piece, sessions_of_piece in sessions_by_knowledge(db, dataset, format).items()
         if piece in inside
         for session in sessions_of_piece
     }
-    return [session for session in sessions if session.id in origin]
+    return [session for session in sessions if session.id in sources]
 
 
 def _maker(
@@ -279,65 +275,3 @@ def _in_order(thought: Thought, order: Sequence[int]) -> Thought:
     left_out = re.sub(r"\d+", lambda match: str(place.get(int(match[0]), match[0])), thought.left_out)
     products = tuple(thought.products[position - 1] for position in order)
     return replace(thought, products=products, steps=steps, left_out=left_out)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenStatistics:
-    """The tokens of a training set.
-
-    Attributes:
-        tokens: of all examples.
-        learned: tokens that have a loss.
-        shortest, median, longest: tokens of an example.
-        too_long: examples that the training would skip.
-    """
-
-    tokens: int
-    learned: int
-    shortest: int
-    median: int
-    longest: int
-    too_long: int
-
-
-@contextmanager
-def open_vocabulary(base: str) -> Iterator[Vocabulary]:
-    """Open the vocabulary of a base: a GGUF file, or a transformers folder or id.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
-    if base.endswith(".gguf"):
-        # Imported here, as the other kind below: it takes a third of a second.
-        from models.llama.model import LlamaModel
-
-        with closing(LlamaModel(Path(base))) as model:
-            yield model
-        return
-    from models.sft.base import load_vocabulary
-
-    yield load_vocabulary(base)
-
-
-def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
-    """Count the tokens of one or more examples with the vocabulary of a base.
-
-    Args:
-        longest: tokens of an example that is not too long.
-
-    Raises:
-        KdtuiError: there is no such base.
-        ModelError: it cannot be loaded.
-    """
-    with open_vocabulary(trainable_base(db, base)) as vocabulary:
-        chat = ChatTokenizer(vocabulary)
-        examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
-    lengths = [example.length for example in examples]
-    return TokenStatistics(
-        sum(lengths),
-        sum(example.learned for example in examples),
-        min(lengths),
-        round(median(lengths)),
-        max(lengths),
-        sum(length > longest for length in lengths),
-    )
