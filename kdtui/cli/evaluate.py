@@ -135,7 +135,7 @@ def evaluate(
     """
     from msgspec.structs import replace
 
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from kdtui.workflows.student.as_trained import settings_as_trained
 
     printed_as = chosen_output(output, as_json)
@@ -160,7 +160,7 @@ def evaluate(
         if run is not None:
             dataset, split, limit, draw_seed = run.dataset, run.split, run.settings.limit, run.settings.seed
         name = chosen_dataset(store, dataset)
-        scored = ScoredSessions.among(store, name, split, limit, draw_seed)
+        selection = SessionSelection.among(store, name, split, limit, draw_seed)
         settings = None
         if run is None and not floors_only:
             settings = settings_as_trained(
@@ -184,7 +184,7 @@ def evaluate(
                 say_default(settings, name)
         run_evaluation(
             store,
-            scored,
+            selection,
             settings,
             tell,
             resumed=run,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.runs.judge import Judge
     from kdtui.workflows.runs.local_judge import LocalJudge
     from kdtui.workflows.runs.published import PublishedRow
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from store.records import RunSettings, Session
     from store.runs import Run
     from store.sqlite import Database
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def run_evaluation(
     store: "Database",
-    scored: "ScoredSessions",
+    selection: "SessionSelection",
     settings: "RunSettings | None",
     tell: StudentMessages,
     *,
@@ -39,7 +39,7 @@ def run_evaluation(
     """Answer sessions, score the answers, and print them next to the floors.
 
     Args:
-        scored: the sessions to answer.
+        selection: the sessions to answer.
         settings: those of the student; None for the floors only, or with a run to resume.
         tell: shows the messages of the student.
         resumed: a run to resume instead of a new one; its own settings apply.
@@ -62,19 +62,19 @@ def run_evaluation(
     from kdtui.workflows.runs.runs import scores_of
     from store.runs import summary_of
 
-    sessions = scored.sessions(store)
+    sessions = selection.sessions(store)
     # Before any session is answered: this may fail.
-    others = published_results(store, scored) if published else []
+    others = published_results(store, selection) if published else []
     run, begun = resumed, None
     if resumed is not None:
-        begun = _follow(workflow.resume_run(store, resumed, sessions, tell), scored, db)
+        begun = _follow(workflow.resume_run(store, resumed, sessions, tell), selection, db)
     elif settings is not None:
-        events = workflow.evaluate_split(store, scored.dataset, scored.split, settings, sessions, tags, tell)
-        run = begun = _follow(events, scored, db)
-    if begun is None and scored.limit is not None:
-        say(scored.in_words)
+        events = workflow.evaluate_split(store, selection.dataset, selection.split, settings, sessions, tags, tell)
+        run = begun = _follow(events, selection, db)
+    if begun is None and selection.limit is not None:
+        say(selection.in_words)
     with progress_of("floors", len(sessions)) as check:
-        floors = floors_over(store, scored, check=check)
+        floors = floors_over(store, selection, check=check)
     problem: Exception | None = None
     rows: Sequence[ScoreRow | PublishedRow] = [*floors[:-1], *others, *floors[-1:]]
     if run is not None:
@@ -107,7 +107,7 @@ def _with_costs_and_intent_floors(
     )
 
 
-def _follow(events: "Iterator[EvaluateEvent]", scored: "ScoredSessions", db: Path | None) -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", selection: "SessionSelection", db: Path | None) -> "Run | None":
     """Answer the sessions of a run and show the progress.
 
     Returns:
@@ -129,8 +129,8 @@ def _follow(events: "Iterator[EvaluateEvent]", scored: "ScoredSessions", db: Pat
                     left = f"{counted(event.sessions - event.answered, 'session')} to answer"
                     before = f", {event.answered:,} answered before" if event.answered else ""
                     say(f"run {run.id}: {run.name} on {run.dataset} {run.split}, {left}{before}")
-                    if scored.limit is not None:
-                        say(scored.in_words)
+                    if selection.limit is not None:
+                        say(selection.in_words)
                     progress.update(task, total=event.sessions, completed=event.answered, visible=True)
                 elif isinstance(event, Noted):
                     say(f"kdtui: {event.text}")

@@ -73,12 +73,12 @@ def ls(
 
 def _subset(summary: "RunSummary") -> str:
     """Describe the subset of its split that a run is about; empty if it is about all sessions."""
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
 
-    scored = ScoredSessions.by(summary)
-    if scored.limit is None:
+    selection = SessionSelection.by(summary)
+    if selection.limit is None:
         return ""
-    return f"of {scored.split_size:,}, " + ("the first" if scored.seed is None else f"seed {scored.seed}")
+    return f"of {selection.split_size:,}, " + ("the first" if selection.seed is None else f"seed {selection.seed}")
 
 
 def _student(row: "RunRow") -> str:
@@ -141,20 +141,20 @@ def show(
     from kdtui.workflows.runs.floors import floors_over
     from kdtui.workflows.runs.published import published_results
     from kdtui.workflows.runs.runs import run_details
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from kdtui.workflows.student.command_options import evaluate_arguments, resume_arguments
     from store.runs import summary_of
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         summary = summary_of(store, number)
-        scored = ScoredSessions.by(summary)
-        others = published_results(store, scored) if published else []
+        selection = SessionSelection.by(summary)
+        others = published_results(store, selection) if published else []
         # The dataset may have lost this split since; then there are no floors.
         floors: list[ScoreRow] = []
-        if scored.split_size:
+        if selection.split_size:
             with progress_of("floors", summary.sessions) as check:
-                floors = floors_over(store, scored, check=check)
+                floors = floors_over(store, selection, check=check)
         with progress_of("scores", summary.sessions) as check:
             most = None if printed_as == "json" else _FAILURES
             full = run_details(store, summary, floors=tuple(floors), most_failures=most, check=check)
@@ -182,7 +182,7 @@ def show(
             ("dataset", f"{run.dataset} {run.split}"),
             *([("tags", ", ".join(run.tags))] if run.tags else []),
             *([("note", run.note)] if run.note else []),
-            ("which sessions", scored.in_words),
+            ("which sessions", selection.in_words),
             (
                 "sessions",
                 f"{row.summary.answered:,} of {row.summary.sessions:,} answered, {row.summary.failed:,} failed",
@@ -215,7 +215,7 @@ def show(
             say(f"and {more:,} more; --json lists all")
     if not row.summary.is_over:
         say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
-    if scored.are_the_first:
+    if selection.are_the_first:
         say(
             "this run has the first sessions in order of import, as earlier versions chose them; --resume keeps them, "
             "and a new run draws sessions at random"

@@ -203,7 +203,7 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     from kdtui.cli.evaluation import run_evaluation
     from kdtui.cli.student_messages import StudentMessages
     from kdtui.workflows.finish_jobs import finish_job
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
@@ -211,7 +211,7 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     settings = asked_as_trained(store, row)
     for dataset in row.job.settings.datasets:
         with StudentMessages() as tell:
-            run_evaluation(store, ScoredSessions.among(store, dataset, "valid", None, None), settings, tell, db=db)
+            run_evaluation(store, SessionSelection.among(store, dataset, "valid", None, None), settings, tell, db=db)
     remember_evaluation(store, name)
 
 

@@ -22,8 +22,8 @@ from kdtui.workflows.manage_models import is_repository, known_models, slug
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.published import fingerprint
-from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.runs.session_measures import measures_of
+from kdtui.workflows.runs.session_selection import SessionSelection
 from models.adapters.conversion import convert
 from models.adapters.folder import SUMS, has_patterns, plain_config, write_adapter, write_json
 from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS
@@ -227,7 +227,7 @@ def _score(db: "Database", summary: RunSummary) -> dict[str, Any]:
     from kdtui.statistics.estimates import estimate_cells
     from kdtui.statistics.sessions import CellValues
 
-    sessions = ScoredSessions.by(summary).sessions(db)
+    sessions = SessionSelection.by(summary).sessions(db)
     measured = [measures_of(*each, names_intents=False) for each in answered_by(db, summary.run, sessions)]
     scores = {}
     for measure in _MEASURES:

@@ -18,7 +18,7 @@ from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.evaluate import ScoreRow, answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
@@ -78,7 +78,7 @@ def no_check() -> None:
     """Check nothing, for callers that always wait for the end."""
 
 
-def floors_over(db: Database, scored: ScoredSessions, *, check: Callable[[], None] = no_check) -> list[ScoreRow]:
+def floors_over(db: Database, selection: SessionSelection, *, check: Callable[[], None] = no_check) -> list[ScoreRow]:
     """Return the floors over these sessions, in the order of `FLOOR_NAMES`.
 
     Unless they are stored, this takes about a second for a thousand sessions.
@@ -90,20 +90,20 @@ def floors_over(db: Database, scored: ScoredSessions, *, check: Callable[[], Non
         NotFound: there is no such dataset.
         KdtuiError: the split is empty.
     """
-    subset = (scored.limit, scored.seed)
-    kept = kept_floors(db, scored.dataset, scored.split, subset, _version())
+    subset = (selection.limit, selection.seed)
+    kept = kept_floors(db, selection.dataset, selection.split, subset, _version())
     if kept is not None and (rows := _decoded_rows(kept)) is not None:
         return rows
-    sessions = scored.sessions(db)
-    answered = _answered_before(db, scored, sessions)
-    rows = score_floors(db, scored.dataset, CheckedSessions(sessions, check), answered)
+    sessions = selection.sessions(db)
+    answered = _answered_before(db, selection, sessions)
+    rows = score_floors(db, selection.dataset, CheckedSessions(sessions, check), answered)
     if any(lacks_cosine(row.scores) for row in rows):
         return rows
     if answered is not None:
         # The floor and that run have the same scores, so the run need not be scored again.
         failed = sum(count_failures(db, [answered.id]).get(answered.id, {}).values())
         keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
-    keep_floors(db, scored.dataset, scored.split, subset, _version(), _encoded_rows(rows))
+    keep_floors(db, selection.dataset, selection.split, subset, _version(), _encoded_rows(rows))
     return rows
 
 
@@ -145,24 +145,26 @@ def answers_of(
             yield cast("Session", event.key), event.bundles if isinstance(event, Answered) else None
 
 
-def _answered_before(db: Database, scored: ScoredSessions, sessions: Collection[Session]) -> Run | None:
+def _answered_before(db: Database, selection: SessionSelection, sessions: Collection[Session]) -> Run | None:
     """Return a run in which the pattern student answered all of these sessions as it would now, if there is one."""
-    for run in plain_runs(db, scored.dataset, scored.split, PATTERNS):
+    for run in plain_runs(db, selection.dataset, selection.split, PATTERNS):
         if (
             run.finished_at is not None
-            and ScoredSessions.of(run, scored.split_size or len(sessions)) == scored
+            and SessionSelection.of(run, selection.split_size or len(sessions)) == selection
             and count_answers(db, run) >= len(sessions)
         ):
-            return run if _answers_alike(db, scored, run) else None
+            return run if _answers_alike(db, selection, run) else None
     return None
 
 
-def _answers_alike(db: Database, scored: ScoredSessions, run: Run) -> bool:
+def _answers_alike(db: Database, selection: SessionSelection, run: Run) -> bool:
     """Return whether the pattern student answers some sessions as it did in a run, which can be of another version."""
-    sessions = ScoredSessions(scored.dataset, scored.split, _COMPARED, 0) if scored.limit is None else scored
+    sessions = (
+        SessionSelection(selection.dataset, selection.split, _COMPARED, 0) if selection.limit is None else selection
+    )
     few = list(islice(sessions.sessions(db), _COMPARED))
     before = {session.id: _comparable(answer.bundles) for session, answer in answered_by(db, run, few)}
-    with open_student(db, scored.dataset, RunSettings(PATTERNS)) as student:
+    with open_student(db, selection.dataset, RunSettings(PATTERNS)) as student:
         return all(before.get(session.id) == _comparable(bundles) for session, bundles in answers_of(student, few))
 
 

@@ -18,7 +18,7 @@ from kdtui.bundling.metrics import Scores
 from kdtui.bundling.truth import true_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.runs.costs import NOT_KNOWN
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.records import Session, Split
 from store.sessions import iter_sessions, split_size
 from store.sqlite import Database
@@ -106,18 +106,18 @@ def official_split(db: Database, dataset: str, split: Split) -> OfficialSplit | 
     return _OFFICIAL.get((size, fingerprint(iter_sessions(db, dataset, split=split))))
 
 
-def published_results(db: Database, scored: ScoredSessions) -> list[PublishedRow]:
+def published_results(db: Database, selection: SessionSelection) -> list[PublishedRow]:
     """Return the published results about exactly these sessions.
 
     Raises:
         NotFound: there is no such dataset.
         KdtuiError: there are none; the message says why.
     """
-    official = official_split(db, scored.dataset, scored.split)
+    official = official_split(db, selection.dataset, selection.split)
     if official is None:
         raise KdtuiError(
-            f"there are no published results about the {scored.split} split of dataset {scored.dataset!r}: it is not a "
-            f"split of the official datasets ({', '.join(DATASETS)}); leave out --published"
+            f"there are no published results about the {selection.split} split of dataset {selection.dataset!r}: it is "
+            f"not a split of the official datasets ({', '.join(DATASETS)}); leave out --published"
         )
     rows = [row for about, row in _all_rows() if about == official]
     if not rows:
@@ -128,10 +128,10 @@ def published_results(db: Database, scored: ScoredSessions) -> list[PublishedRow
             f"published results about {official.dataset} are about its {there_are} split, not about its "
             f"{official.split} split; name the split with --split, or leave out --published"
         )
-    if scored.limit is not None:
+    if selection.limit is not None:
         raise KdtuiError(
-            f"published results are about all {scored.split_size:,} sessions of the {scored.split} split; leave out "
-            "--limit or --published"
+            f"published results are about all {selection.split_size:,} sessions of the {selection.split} split; leave "
+            "out --limit or --published"
         )
     return rows
 

@@ -19,7 +19,7 @@ from kdtui.workflows.runs.floors import CheckedSessions, no_check
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.intent_floors import intent_floors
 from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.student.limits import intent_writer
 from kdtui.workflows.student.settings import uses_evidence
 from models.embedded import SHIPPED
@@ -102,12 +102,12 @@ def score_runs(
     """
     summaries = list(summaries)
     ratios, costs = _ratios_of(db), costs_of(db, summaries)
-    groups: dict[ScoredSessions, list[RunSummary]] = {}
+    groups: dict[SessionSelection, list[RunSummary]] = {}
     for summary in summaries:
-        groups.setdefault(ScoredSessions.by(summary), []).append(summary)
-    for scored, group in groups.items():
+        groups.setdefault(SessionSelection.by(summary), []).append(summary)
+    for selection, group in groups.items():
         try:
-            sessions = CheckedSessions(scored.sessions(db), check)
+            sessions = CheckedSessions(selection.sessions(db), check)
         except (KdtuiError, StoreError) as error:
             yield from (
                 RunRow(summary, None, str(error), costs[summary.run.id], ratios(summary.run)) for summary in group
@@ -127,7 +127,7 @@ def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = 
     Raises:
         KdtuiError: it has answered no session, or the split is empty.
     """
-    return _scores_over(db, summary, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
+    return _scores_over(db, summary, CheckedSessions(SessionSelection.by(summary).sessions(db), check))
 
 
 def _scores_over(db: Database, summary: RunSummary, sessions: CheckedSessions) -> Scores:
@@ -239,7 +239,7 @@ def run_details(
     failed_sessions = failures(db, summary.run, most_failures) if summary.failed else ()
     named: Mapping[str, IntentScores] = {}
     if row.scores is not None and has_intent_scores(row.scores):
-        named = intent_floors(db, summary.run, CheckedSessions(ScoredSessions.by(summary).sessions(db), check))
+        named = intent_floors(db, summary.run, CheckedSessions(SessionSelection.by(summary).sessions(db), check))
     return RunDetails(row, floors, tuple(failed_sessions), prompt_tokens(db, summary.run), named)
 
 

@@ -15,7 +15,7 @@ from kdtui.bundling.metrics import score
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.predictions import Prediction
 from store.records import Session
 from store.runs import Run, summary_of
@@ -88,7 +88,7 @@ def session_measures(db: Database, run: Run) -> Iterator[SessionMeasures]:
         NotFound: the run has been deleted.
         KdtuiError: the split is empty.
     """
-    sessions = ScoredSessions.by(summary_of(db, run.id)).sessions(db)
+    sessions = SessionSelection.by(summary_of(db, run.id)).sessions(db)
     # This stops at the first intent.
     names_intents = any(
         bundle.intent.strip() for _, answer in answered_by(db, run, sessions) for bundle in answer.bundles or ()

@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.statistics.results import Comparison
 from kdtui.text import short_number
 from kdtui.workflows.runs.published import PublishedRow, published_results
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.provenance import provenance_of
 from kdtui.workflows.studies.report_errors import ERROR_HEADINGS, GROUP_HEADINGS, error_tables
@@ -194,7 +194,7 @@ def _published(db: Database, plan: StudyPlan, dataset: str) -> Sequence[Publishe
     """Return published results about exactly these sessions, if there are any."""
     spec = plan.spec
     try:
-        return published_results(db, ScoredSessions.among(db, dataset, spec.split, spec.sessions, spec.draw))
+        return published_results(db, SessionSelection.among(db, dataset, spec.split, spec.sessions, spec.draw))
     except KdtuiError:
         return ()
 

@@ -30,7 +30,7 @@ Values: TypeAlias = list[float]
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredSession:
+class BeforeAndAfter:
     """A validation session, with the measure before and after the training.
 
     Attributes:
@@ -45,7 +45,7 @@ class ScoredSession:
     losses: tuple[float, float] | None
 
 
-def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSession]:
+def score_answers(db: Database, row: JobRow, answers: Path) -> list[BeforeAndAfter]:
     """Score the answers to sessions that are still stored, the sessions of a dataset together."""
     answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
     datasets = row.job.settings.datasets
@@ -60,7 +60,7 @@ def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSess
     answered.sort(key=lambda each: order.index(each[0]))
     if row.job.settings.form == "intents":
         return [
-            ScoredSession(dataset, session, old, new, _losses(before, after))
+            BeforeAndAfter(dataset, session, old, new, _losses(before, after))
             for dataset, session, before, after in answered
             if (old := _intent_f1(session, before)) is not None and (new := _intent_f1(session, after)) is not None
         ]
@@ -68,7 +68,7 @@ def scored_sessions(db: Database, row: JobRow, answers: Path) -> list[ScoredSess
     befores = _pair_f1(sessions, [before for _, _, before, _ in answered])
     afters = _pair_f1(sessions, [after for _, _, _, after in answered])
     return [
-        ScoredSession(dataset, session, one, other, _losses(before, after))
+        BeforeAndAfter(dataset, session, one, other, _losses(before, after))
         for (dataset, session, before, after), one, other in zip(answered, befores, afters, strict=True)
         if isfinite(one) and isfinite(other)
     ]

@@ -24,7 +24,7 @@ from kdtui.workflows.runs.floors import answers_of
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.intent_floors import CATEGORY, NEAREST, nearest_intents
 from kdtui.workflows.student.open import open_student
-from kdtui.workflows.training.answer_scores import ScoredSession, Values, mean_intent_f1, scored_sessions
+from kdtui.workflows.training.answer_scores import BeforeAndAfter, Values, mean_intent_f1, score_answers
 from kdtui.workflows.training.outcome import MeasuredAgainst, Outcome, known_outcome
 from models.embedded import SHIPPED
 from models.errors import ModelError
@@ -55,7 +55,7 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     # An adapter that cannot be converted must not become a default.
     if finish_job(db, row.job.name).status.state != "done":
         return None
-    judged = scored_sessions(db, row, answers)
+    judged = score_answers(db, row, answers)
     if not judged:
         return None
     outcome = _compared(db, row, judged)
@@ -68,7 +68,7 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     return known_outcome(JobRow(get_job(db, row.job.name), row.status))
 
 
-def _compared(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> Outcome:
+def _compared(db: Database, row: JobRow, judged: Sequence[BeforeAndAfter]) -> Outcome:
     measure = "intent_f1" if row.job.settings.form == "intents" else "pair_f1"
     after = [each.after for each in judged]
     before = {_source_name(row): [each.before for each in judged]}
@@ -85,7 +85,7 @@ def _compared(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> Out
     )
 
 
-def _loss_against_source(row: JobRow, judged: Sequence[ScoredSession]) -> MeasuredAgainst | None:
+def _loss_against_source(row: JobRow, judged: Sequence[BeforeAndAfter]) -> MeasuredAgainst | None:
     """Compare the losses of the true answers; None if the training began from the base alone, or a loss is missing."""
     losses = [each.losses for each in judged if each.losses is not None]
     if row.job.settings.began_from is None or len(losses) < len(judged):
@@ -123,7 +123,7 @@ def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgains
     return comparisons
 
 
-def _floors(db: Database, row: JobRow, judged: Sequence[ScoredSession]) -> dict[str, Values]:
+def _floors(db: Database, row: JobRow, judged: Sequence[BeforeAndAfter]) -> dict[str, Values]:
     """Return the same measure of the floors. Floors that lack a session are left out."""
     by_floor: dict[str, Values] = {}
     for dataset in dict.fromkeys(each.dataset for each in judged):
@@ -178,7 +178,7 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
 
 
 def _defaults(
-    db: Database, row: JobRow, judged: Sequence[ScoredSession], outcome: Outcome
+    db: Database, row: JobRow, judged: Sequence[BeforeAndAfter], outcome: Outcome
 ) -> tuple[list[str], dict[str, str]]:
     """Return the datasets that the adapter becomes the default of, and the unchanged default of the others."""
     present_defaults = default_adapters(db)
@@ -194,7 +194,7 @@ def _defaults(
 
 
 def _against_present(
-    db: Database, row: JobRow, present: str, judged: Sequence[ScoredSession], outcome: Outcome
+    db: Database, row: JobRow, present: str, judged: Sequence[BeforeAndAfter], outcome: Outcome
 ) -> MeasuredAgainst | None:
     """Compare the adapter with the present default over the same sessions; None if that is not possible."""
     settings = row.job.settings
@@ -212,7 +212,7 @@ def _against_present(
     if (other.settings.form == "intents") != (settings.form == "intents") or not answers.is_file():
         return None
     values = {
-        (each.dataset, each.session.id): each.after for each in scored_sessions(db, JobRow(other, row.status), answers)
+        (each.dataset, each.session.id): each.after for each in score_answers(db, JobRow(other, row.status), answers)
     }
     if any((each.dataset, each.session.id) not in values for each in judged):
         return None

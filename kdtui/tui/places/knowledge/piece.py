@@ -282,7 +282,7 @@ def _tree(sources: "PieceSources", name: str = "") -> Tree:
 
 
 def _uses(details: "PieceDetails", rows: "list[RunRow] | None", problem: str) -> Iterator[RenderableType]:
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
 
     if details.samples:
         yield _item("•", f"samples {', '.join(details.samples)}")
@@ -296,7 +296,7 @@ def _uses(details: "PieceDetails", rows: "list[RunRow] | None", problem: str) ->
         for row in rows:
             run = row.summary.run
             score = f"pair F1 {row.scores.pair_f1:.3f}" if row.scores is not None else (row.problem or "no score")
-            where = run.split if run.settings.limit is None else ScoredSessions.by(row.summary).in_words
+            where = run.split if run.settings.limit is None else SessionSelection.by(row.summary).in_words
             yield _item("•", f"run {run.id}: {run.name} on {where}, {score}")
         shown = len(rows)
     if len(details.runs) > shown:

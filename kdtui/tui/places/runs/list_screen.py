@@ -166,7 +166,7 @@ class RunListScreen(StoreScreen[None]):
     def datasets_under_cursor(self) -> Sequence[str]:
         """The dataset of the selected run or floor."""
         entry = self.selected
-        return () if entry is None else (entry.scored.dataset,)
+        return () if entry is None else (entry.selection.dataset,)
 
     @property
     def selected(self) -> Entry | None:
@@ -292,7 +292,7 @@ class RunListScreen(StoreScreen[None]):
             self._replot.stop()
             self._replot = None
         entry = self.selected
-        floors = self.known.floors_over(entry.scored) if entry is not None else None
+        floors = self.known.floors_over(entry.selection) if entry is not None else None
         self.query_one(RunPlot).show_runs(self.entries.values(), entry, floors or [])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

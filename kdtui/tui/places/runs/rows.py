@@ -9,7 +9,7 @@ from kdtui.tui.widgets.rows import Column, Row
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from store.runs import RunSummary
 
 COLUMNS = (
@@ -44,7 +44,7 @@ class Entry:
 
     Attributes:
         key: identifies the row.
-        scored: the sessions of the run or floors.
+        selection: the sessions of the run or floors.
         state: finished, or how to resume it.
         summary: None for a floor, and for a run that has not begun.
         answered: number of answered sessions; None for a floor.
@@ -55,7 +55,7 @@ class Entry:
 
     key: str
     name: str
-    scored: "ScoredSessions"
+    selection: "SessionSelection"
     state: str
     summary: "RunSummary | None" = None
     answered: int | None = None
@@ -101,9 +101,9 @@ def sort_value(entry: Entry, by: str) -> float | str | None:
         case "name":
             return entry.name.casefold()
         case "dataset":
-            return entry.scored.dataset.casefold()
+            return entry.selection.dataset.casefold()
         case "split":
-            return entry.scored.split
+            return entry.selection.split
         case "answered":
             return entry.answered
         case "precision":
@@ -144,11 +144,11 @@ def sort_entries(entries: Iterable[Entry], by: str, *, descending: bool) -> list
 
 def matches(entry: Entry, text: str) -> bool:
     """Return whether the number, name, dataset, split, tags and note of an entry contain each word of a text."""
-    limit, seed = entry.scored.limit, entry.scored.seed
+    limit, seed = entry.selection.limit, entry.selection.seed
     subset = "" if limit is None else f"first {limit}" if seed is None else f"{limit} seed {seed}"
     kind = "floor" if entry.is_floor else f"run {entry.number}"
     notes = "" if entry.summary is None else f"{' '.join(entry.tags)} {entry.summary.run.note}"
-    searched = f"{kind} {entry.name} {entry.scored.dataset} {entry.scored.split} {subset} {notes}".casefold()
+    searched = f"{kind} {entry.name} {entry.selection.dataset} {entry.selection.split} {subset} {notes}".casefold()
     return all(word in searched for word in text.casefold().split())
 
 
@@ -160,8 +160,8 @@ def entry_row(entry: Entry) -> Row:
         (
             "–" if entry.number is None else str(entry.number),
             entry.name,
-            entry.scored.dataset,
-            entry.scored.split,
+            entry.selection.dataset,
+            entry.selection.split,
             _progress(entry),
             share(None if scores is None else scores.strict_precision),
             share(None if scores is None else scores.strict_recall),
@@ -194,12 +194,12 @@ def short_seconds(seconds: float | None) -> str:
 
 def _subset(entry: Entry) -> str:
     """Return, in sixteen characters, the size of the split and how the sessions of a run were chosen."""
-    scored = entry.scored
-    if scored.limit is None:
+    selection = entry.selection
+    if selection.limit is None:
         return "all"
-    if not scored.split_size:
+    if not selection.split_size:
         return "–"
-    return f"{scored.split_size:,}, " + ("the first" if scored.seed is None else f"seed {scored.seed}")
+    return f"{selection.split_size:,}, " + ("the first" if selection.seed is None else f"seed {selection.seed}")
 
 
 def _progress(entry: Entry) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kdtui.tui.places.runs.evaluation import EvaluationActivity
     from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from store.runs import RunSummary
 
 UPCOMING = "coming"
@@ -30,7 +30,7 @@ class RunListing:
     """
 
     summaries: "list[RunSummary]"
-    scored: "dict[int, ScoredSessions]"
+    selections: "dict[int, SessionSelection]"
     datasets: list[str]
     named_database: Path | None
 
@@ -45,7 +45,7 @@ class KnownRuns:
     def __init__(self) -> None:
         self.listing = RunListing([], {}, [], None)
         self._scores: dict[tuple[int, int, int], RunRow] = {}
-        self._floors: dict[ScoredSessions, list[ScoreRow]] = {}
+        self._floors: dict[SessionSelection, list[ScoreRow]] = {}
         self._tokens: dict[int, float | None] = {}
         self._entries: dict[str, Entry] = {}
 
@@ -58,16 +58,16 @@ class KnownRuns:
     def add_scores(self, row: "RunRow") -> None:
         self._scores[row.summary.version] = row
 
-    def add_floors(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
-        self._floors[scored] = rows
+    def add_floors(self, selection: "SessionSelection", rows: "list[ScoreRow]") -> None:
+        self._floors[selection] = rows
 
     def add_tokens(self, run: int, tokens: float | None) -> None:
         """Note the prompt size of a run."""
         self._tokens[run] = tokens
 
-    def floors_over(self, scored: "ScoredSessions") -> "list[ScoreRow] | None":
+    def floors_over(self, selection: "SessionSelection") -> "list[ScoreRow] | None":
         """Return the floors over some sessions; None if they are not computed yet."""
-        return self._floors.get(scored)
+        return self._floors.get(selection)
 
     def missing(self, *, tokens: bool) -> MissingNumbers | None:
         """Return the numbers still to compute, newest runs first; None if all are known.
@@ -77,8 +77,8 @@ class KnownRuns:
         """
         newest_first = self.listing.summaries[::-1]
         unscored = [each for each in newest_first if each.answered and each.version not in self._scores]
-        scored = dict.fromkeys(reversed(self.listing.scored.values()))
-        floorless = [each for each in scored if each not in self._floors]
+        selections = dict.fromkeys(reversed(self.listing.selections.values()))
+        floorless = [each for each in selections if each not in self._floors]
         unmeasured = [each.run for each in newest_first if tokens and each.run.id not in self._tokens]
         return MissingNumbers(unscored, floorless, unmeasured) if unscored or floorless or unmeasured else None
 
@@ -119,7 +119,7 @@ class KnownRuns:
             self._entries[key] = Entry(
                 key,
                 summary.run.name,
-                self.listing.scored[number],
+                self.listing.selections[number],
                 state,
                 summary,
                 answered,
@@ -132,9 +132,9 @@ class KnownRuns:
 
     def _floor_entries(self) -> Iterator[Entry]:
         """Yield, for each set of sessions with runs, the best floor, which is the one to beat."""
-        for scored in dict.fromkeys(reversed(self.listing.scored.values())):
-            rows = self._floors.get(scored)
-            key = f"floors {scored.dataset}/{scored.split}/{scored.limit}/{scored.seed}"
+        for selection in dict.fromkeys(reversed(self.listing.selections.values())):
+            rows = self._floors.get(selection)
+            key = f"floors {selection.dataset}/{selection.split}/{selection.limit}/{selection.seed}"
             best = best_floor(rows or [])
             current: tuple[str, Scores | None, str]
             if best is not None:
@@ -147,7 +147,7 @@ class KnownRuns:
             before = self._entries.get(key)
             if before is None or (before.name, before.scores, before.state) != current:
                 name, scores, state = current
-                self._entries[key] = Entry(key, name, scored, state, scores=scores)
+                self._entries[key] = Entry(key, name, selection, state, scores=scores)
             yield self._entries[key]
 
 
@@ -158,10 +158,10 @@ def best_floor(rows: "Sequence[ScoreRow]") -> "ScoreRow | None":
 
 def _upcoming(evaluation: "EvaluationActivity") -> Entry:
     """Return the entry of a run that is about to begin."""
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from kdtui.workflows.student.settings import student_name
 
     request = evaluation.request
-    scored = ScoredSessions(request.dataset, request.split, request.settings.limit, request.settings.seed)
+    selection = SessionSelection(request.dataset, request.split, request.settings.limit, request.settings.seed)
     name = student_name(request.settings)
-    return Entry(UPCOMING, name, scored, evaluation.state, answered=0, sessions=0)
+    return Entry(UPCOMING, name, selection, evaluation.state, answered=0, sessions=0)

@@ -47,7 +47,7 @@ class RunPlot(Container):
         if selected is None:
             plot.show_runs([], selected=None, floor=None, title="pair F1", cost=cost_name)
             return
-        comparable = [each for each in entries if each.scored == selected.scored]
+        comparable = [each for each in entries if each.selection == selected.selection]
         points = [
             RunPoint(each.number, cost, each.f1)
             for each in comparable
@@ -57,8 +57,9 @@ class RunPlot(Container):
         ]
         best = sorted(points, key=lambda each: (each.number == selected.number, each.quality))[-_MOST_POINTS:]
         marks = "numbers are runs" if len(best) == len(points) else f"the best {counted(len(best), 'run')}, by number"
-        floor, scored = best_floor(floors), selected.scored
-        subset = f"{scored.dataset} {scored.split}" if scored.limit is None else f"{scored.dataset}, {scored.in_words}"
+        floor, selection = best_floor(floors), selected.selection
+        how = f" {selection.split}" if selection.limit is None else f", {selection.in_words}"
+        subset = f"{selection.dataset}{how}"
         plot.show_runs(
             best,
             selected=selected.number,

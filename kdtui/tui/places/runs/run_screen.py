@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kdtui.tui.places.runs.evaluation import EvaluationActivity
     from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunDetails
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from store.runs import RunSummary
     from store.sqlite import Database
 
@@ -188,10 +188,10 @@ class RunScreen(StoreScreen[bool]):
 class FloorsDialog(TextDialog):
     """The floors over some sessions, with all metrics."""
 
-    def __init__(self, scored: "ScoredSessions", rows: "Sequence[ScoreRow]") -> None:
+    def __init__(self, selection: "SessionSelection", rows: "Sequence[ScoreRow]") -> None:
         table = scores_table(rows)
         copies = "\n".join("\t".join([row.name, *(_metric(row, name) for name, _ in _METRICS)]) for row in rows)
-        super().__init__(f"Floors of {scored.dataset} {scored.split}, {scored.in_words}", table, copies=copies)
+        super().__init__(f"Floors of {selection.dataset} {selection.split}, {selection.in_words}", table, copies=copies)
 
 
 def scores_table(rows: "Iterable[ScoreRow]", *, highlighted: str | None = None) -> RenderableType:
@@ -272,12 +272,12 @@ def _grid(rows: Iterable[tuple[str, RenderableType]]) -> Table:
 
 
 def _facts(details: "RunDetails", not_finished: str) -> Iterable[tuple[str, RenderableType]]:
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
 
     summary = details.row.summary
     failed = f", {summary.failed:,} of them without bundles" if summary.failed else ""
     yield "sessions", Text(f"{summary.answered:,} of {summary.sessions:,} answered{failed}")
-    yield "which sessions", Text(ScoredSessions.by(summary).in_words)
+    yield "which sessions", Text(SessionSelection.by(summary).in_words)
     if summary.run.tags:
         yield "tags", Text(", ".join(summary.run.tags))
     if summary.run.note:

@@ -16,7 +16,7 @@ from kdtui.tui.core.store_worker import Unwanted
 if TYPE_CHECKING:
     from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from store.runs import Run, RunSummary
     from store.sqlite import Database
 
@@ -26,7 +26,7 @@ class MissingNumbers:
     """Numbers still to compute: scores of runs, floors over sessions, and prompt sizes."""
 
     unscored: "list[RunSummary]"
-    floorless: "list[ScoredSessions]"
+    floorless: "list[SessionSelection]"
     unmeasured: "list[Run]"
 
     def includes(self, other: "MissingNumbers") -> bool:
@@ -53,9 +53,9 @@ class RunScored(Message):
 class FloorsFound(Message):
     """The floors over some sessions are computed; an empty list if they cannot be."""
 
-    def __init__(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
+    def __init__(self, selection: "SessionSelection", rows: "list[ScoreRow]") -> None:
         super().__init__()
-        self.scored, self.rows = scored, rows
+        self.selection, self.rows = selection, rows
 
 
 class TokensFound(Message):
@@ -103,12 +103,12 @@ class NumbersActivity(Activity):
             with suppress(Unwanted):
                 for row in score_runs(db, missing.unscored, check=check):
                     yield RunScored(row)
-                for scored in missing.floorless:
+                for selection in missing.floorless:
                     try:
-                        yield FloorsFound(scored, floors_over(db, scored, check=check))
+                        yield FloorsFound(selection, floors_over(db, selection, check=check))
                     except KdtuiError:
                         # A split that has become empty has no floors.
-                        yield FloorsFound(scored, [])
+                        yield FloorsFound(selection, [])
                 for run in missing.unmeasured:
                     check()
                     yield TokensFound(run.id, prompt_tokens(db, run))

@@ -104,13 +104,13 @@ class RunsScreen(RunListScreen):
     def _load(self) -> None:
         def question(db: "Database") -> RunListing:
             # Imported in this thread, since importing it takes longer than the screen may stall.
-            from kdtui.workflows.runs.scored import ScoredSessions
+            from kdtui.workflows.runs.session_selection import SessionSelection
             from store.datasets import dataset_names
             from store.runs import list_runs
 
             summaries = list_runs(db)
-            scored = {summary.run.id: ScoredSessions.by(summary) for summary in summaries}
-            return RunListing(summaries, scored, dataset_names(db), named_database(self.database))
+            selections = {summary.run.id: SessionSelection.by(summary) for summary in summaries}
+            return RunListing(summaries, selections, dataset_names(db), named_database(self.database))
 
         self.ask(question, RunsFound, group="runs")
 
@@ -150,8 +150,8 @@ class RunsScreen(RunListScreen):
 
     def on_floors_found(self, message: FloorsFound) -> None:
         """Show floors in the list and in the open run."""
-        self.known.add_floors(message.scored, message.rows)
-        if self._opened is not None and self.known.listing.scored.get(self._opened.number) == message.scored:
+        self.known.add_floors(message.selection, message.rows)
+        if self._opened is not None and self.known.listing.selections.get(self._opened.number) == message.selection:
             self._opened.show_floors(message.rows)
         self.show_soon()
 
@@ -186,16 +186,16 @@ class RunsScreen(RunListScreen):
             return command_line(("run", "show"), str(entry.number), database=database)
         if entry.key == UPCOMING and self.evaluation is not None:
             return command_line(self.evaluation.request.arguments, database=database)
-        scored = entry.scored
-        if scored.are_the_first:
+        selection = entry.selection
+        if selection.are_the_first:
             # No command selects these sessions any more; a run over them shows their floors.
-            run = next(number for number, each in self.known.listing.scored.items() if each == scored)
+            run = next(number for number, each in self.known.listing.selections.items() if each == selection)
             return command_line(("run", "show"), str(run), database=database)
         options = {
-            "--dataset": scored.dataset,
-            "--split": scored.split,
-            "--limit": None if scored.limit is None else str(scored.limit),
-            "--seed": str(scored.seed) if scored.seed else None,
+            "--dataset": selection.dataset,
+            "--split": selection.split,
+            "--limit": None if selection.limit is None else str(selection.limit),
+            "--seed": str(selection.seed) if selection.seed else None,
         }
         return command_line(("evaluate", "--floors-only"), options=options, database=database)
 
@@ -207,12 +207,12 @@ class RunsScreen(RunListScreen):
             return
         from kdtui.tui.places.runs.run_screen import FloorsDialog, RunScreen
 
-        floors = self.known.floors_over(entry.scored)
+        floors = self.known.floors_over(entry.selection)
         if entry.summary is None:
             if floors is None:
                 self.say("these floors are still being computed", error=False)
             else:
-                self.app.push_screen(FloorsDialog(entry.scored, floors))
+                self.app.push_screen(FloorsDialog(entry.selection, floors))
             return
         opened = RunScreen(self.database, entry.summary, floors, self.evaluation)
 
@@ -360,7 +360,7 @@ class RunsScreen(RunListScreen):
 
         self.app.push_screen(
             ConfirmDialog(
-                f"Delete run {number}, {entry.name} on {entry.scored.dataset} {entry.scored.split}?",
+                f"Delete run {number}, {entry.name} on {entry.selection.dataset} {entry.selection.split}?",
                 f"Its {counted(answered, 'answer')}, and the time spent, are lost.",
                 "Delete",
                 command_line(("run", "rm"), str(number), database=self.known.listing.named_database),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
     from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.runs import RunRow
-    from kdtui.workflows.runs.scored import ScoredSessions
+    from kdtui.workflows.runs.session_selection import SessionSelection
     from kdtui.workflows.studies.overview import StudyRow
     from kdtui.workflows.studies.plan import StudyPlan
     from kdtui.workflows.studies.progress import CellProgress
@@ -78,23 +78,23 @@ class CellScores:
 
     def __init__(self) -> None:
         self._scores: dict[tuple[int, int, int], RunRow] = {}
-        self._floors: dict[ScoredSessions, list[ScoreRow]] = {}
+        self._floors: dict[SessionSelection, list[ScoreRow]] = {}
 
     def add_scores(self, row: "RunRow") -> None:
         """Note the scores of a run."""
         self._scores[row.summary.version] = row
 
-    def add_floors(self, scored: "ScoredSessions", rows: "list[ScoreRow]") -> None:
+    def add_floors(self, selection: "SessionSelection", rows: "list[ScoreRow]") -> None:
         """Note the floors over some sessions."""
-        self._floors[scored] = rows
+        self._floors[selection] = rows
 
-    def floors_over(self, scored: "ScoredSessions") -> "list[ScoreRow] | None":
+    def floors_over(self, selection: "SessionSelection") -> "list[ScoreRow] | None":
         """Return the floors over some sessions; None if they are not computed yet."""
-        return self._floors.get(scored)
+        return self._floors.get(selection)
 
     def missing(self, study: StudySnapshot) -> MissingNumbers | None:
         """Return the numbers of finished cells that are still to compute; None if all are known."""
-        from kdtui.workflows.runs.scored import ScoredSessions
+        from kdtui.workflows.runs.session_selection import SessionSelection
 
         done = [
             study.runs[each.run]
@@ -102,7 +102,9 @@ class CellScores:
             if each.state == "done" and each.run is not None and each.run in study.runs
         ]
         unscored = [each for each in dict.fromkeys(done) if each.version not in self._scores]
-        floorless = [each for each in dict.fromkeys(ScoredSessions.by(run) for run in done) if each not in self._floors]
+        floorless = [
+            each for each in dict.fromkeys(SessionSelection.by(run) for run in done) if each not in self._floors
+        ]
         return MissingNumbers(unscored, floorless, []) if unscored or floorless else None
 
     def of(self, study: StudySnapshot, key: str) -> "RunRow | None":

@@ -136,12 +136,16 @@ class StudyScreen(StudyActions):
 
     def on_floors_found(self, message: FloorsFound) -> None:
         """Show the floors in the open run."""
-        from kdtui.workflows.runs.scored import ScoredSessions
+        from kdtui.workflows.runs.session_selection import SessionSelection
 
-        self.scores.add_floors(message.scored, message.rows)
+        self.scores.add_floors(message.selection, message.rows)
         opened = self._opened
         runs = {} if self.snapshot is None else self.snapshot.runs
-        if opened is not None and opened.number in runs and ScoredSessions.by(runs[opened.number]) == message.scored:
+        if (
+            opened is not None
+            and opened.number in runs
+            and SessionSelection.by(runs[opened.number]) == message.selection
+        ):
             opened.show_floors(message.rows)
 
     def on_ended(self, message: Ended) -> None:
@@ -285,10 +289,10 @@ class StudyScreen(StudyActions):
             self.say(f"there is no run of this cell yet: {cell.in_words(is_running=self._is_running)}", error=False)
             return
         from kdtui.tui.places.runs.run_screen import RunScreen
-        from kdtui.workflows.runs.scored import ScoredSessions
+        from kdtui.workflows.runs.session_selection import SessionSelection
 
         summary = snapshot.runs[cell.run]
-        floors = self.scores.floors_over(ScoredSessions.by(summary))
+        floors = self.scores.floors_over(SessionSelection.by(summary))
         opened = RunScreen(self.database, summary, floors, None, place="studies")
 
         def close(resume: bool | None) -> None:

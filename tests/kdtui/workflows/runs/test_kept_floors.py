@@ -9,7 +9,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import floors
 from kdtui.workflows.runs.evaluate import ScoreRow
 from kdtui.workflows.runs.floors import FLOOR_NAMES, floors_over, score_floors
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.database import open_database
 from store.sqlite import Database
 from tests.support.commands import Kdtui
@@ -77,12 +77,12 @@ def test_floors_are_shown_while_another_program_writes(
     """The scores are not stored, and the next command computes them again."""
     other = open_database(database_of_the_test)
     other.execute("BEGIN IMMEDIATE")
-    rows = list(floors_over(db, ScoredSessions("outdoor", "test")))
+    rows = list(floors_over(db, SessionSelection("outdoor", "test")))
     assert [row.name for row in rows] == list(FLOOR_NAMES)
     other.execute("COMMIT")
     again: list[ScoreRow] = [
-        *floors_over(db, ScoredSessions("outdoor", "test")),
-        *floors_over(db, ScoredSessions("outdoor", "test")),
+        *floors_over(db, SessionSelection("outdoor", "test")),
+        *floors_over(db, SessionSelection("outdoor", "test")),
     ]
     assert [row.name for row in again] == list(FLOOR_NAMES) * 2
     assert computed == [7, 7]

@@ -31,7 +31,7 @@ from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScor
 from kdtui.workflows.runs.evaluate import answer_split, evaluate_split, score_run, split_to_score
 from kdtui.workflows.runs.floors import floors_over
 from kdtui.workflows.runs.runs import compare_runs
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.student.generate import SessionAnswered
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
@@ -314,7 +314,7 @@ def test_a_session_too_large_for_patterns_counts_as_not_valid_in_the_floor(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pattern_student, "MOST_PRODUCTS", 4)
-    rows = {row.name: row.scores for row in floors_over(db, ScoredSessions("outdoor", "test"))}
+    rows = {row.name: row.scores for row in floors_over(db, SessionSelection("outdoor", "test"))}
     assert rows["patterns"].valid < 1 == rows["whole session"].valid
     assert rows["patterns"].sessions == 7
 

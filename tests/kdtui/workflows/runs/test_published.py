@@ -12,7 +12,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import published
 from kdtui.workflows.runs.published import OfficialSplit, fingerprint, official_split, published_results
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.records import SPLITS
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -33,7 +33,7 @@ def test_official_splits_are_recognized_under_any_name(db: Database, real_datase
     list(import_dataset(db, real_dataset, "mine"))
     name = real_dataset.name.title()
     assert [official_split(db, "mine", split) for split in SPLITS] == [OfficialSplit(name, split) for split in SPLITS]
-    rows = {row.name: row for row in published_results(db, ScoredSessions.among(db, "mine", "test", None, None))}
+    rows = {row.name: row for row in published_results(db, SessionSelection.among(db, "mine", "test", None, None))}
     assert len(rows) == 11
     assert rows["GPT-4o-mini, SFT"].scores["set_precision"] == {"Electronic": 0.480, "Clothing": 0.591}[name]
     assert rows["Llama-3.3-70B, few-shot"].scores["gjs"] == {"Electronic": 0.609, "Clothing": 0.721}[name]
@@ -117,4 +117,4 @@ def test_a_dataset_of_the_same_size_is_not_taken_for_an_official_one(
     monkeypatch.setattr(published, "_OFFICIAL", {(7, "0" * 64): OfficialSplit("Electronic", "test")})
     assert official_split(db, "outdoor", "test") is None
     with pytest.raises(KdtuiError, match="it is not a split of the official datasets"):
-        published_results(db, ScoredSessions.among(db, "outdoor", "test", None, None))
+        published_results(db, SessionSelection.among(db, "outdoor", "test", None, None))

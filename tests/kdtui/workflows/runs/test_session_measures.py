@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.runs.scored import ScoredSessions
 from kdtui.workflows.runs.session_measures import COSTS, MEASURES, SessionMeasures, session_measures, value_over
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
 from store.runs import Run, get_run, start_run, summary_of
@@ -82,6 +82,6 @@ def test_a_run_without_intents_has_no_measures_of_intents(db: Database, kdtui: K
 def test_a_run_over_some_sessions_of_a_split_has_records_of_those(db: Database, kdtui: Kdtui) -> None:
     kdtui("evaluate", "--student", "patterns", "--split", "train", "--limit", 5)
     run = get_run(db, 1)
-    wanted = [session.id for session in ScoredSessions.by(summary_of(db, 1)).sessions(db)]
+    wanted = [session.id for session in SessionSelection.by(summary_of(db, 1)).sessions(db)]
     assert [record.session for record in session_measures(db, run)] == wanted
     assert len(wanted) == 5

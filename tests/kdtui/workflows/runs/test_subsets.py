@@ -8,7 +8,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import training_sessions
 from kdtui.workflows.runs.evaluate import split_to_score
-from kdtui.workflows.runs.scored import ScoredSessions
+from kdtui.workflows.runs.session_selection import SessionSelection
 from store.predictions import predictions
 from store.records import RunSettings
 from store.runs import get_run, list_runs, start_run
@@ -87,13 +87,13 @@ def test_a_limit_of_at_least_all_sessions_makes_no_difference(kdtui: Kdtui, db: 
     kdtui("evaluate", "--student", "patterns", "--limit", 7, "--seed", 3)
     result = kdtui("evaluate", "--student", "patterns", "--limit", 70)
     assert "drawn" not in result.err
-    assert {ScoredSessions.by(summary) for summary in list_runs(db)} == {ScoredSessions("outdoor", "test")}
+    assert {SessionSelection.by(summary) for summary in list_runs(db)} == {SessionSelection("outdoor", "test")}
 
 
 def test_runs_over_different_subsets_are_distinguished(db: Database) -> None:
     for limit, seed in ((3, 0), (3, 1), (3, None), (4, 0), (None, None)):
         start_run(db, "outdoor", "test", "x", RunSettings("patterns", limit=limit, seed=seed))
-    assert len({ScoredSessions.by(summary) for summary in list_runs(db)}) == 5
+    assert len({SessionSelection.by(summary) for summary in list_runs(db)}) == 5
 
 
 def test_a_run_of_an_earlier_version_resumes_with_its_sessions(kdtui: Kdtui, db: Database) -> None:

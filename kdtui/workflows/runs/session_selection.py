@@ -12,7 +12,7 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredSessions:
+class SessionSelection:
     """The sessions of a split, or `limit` of them (None: all).
 
     Attributes:
@@ -27,17 +27,17 @@ class ScoredSessions:
     split_size: int = field(default=0, compare=False)
 
     @classmethod
-    def by(cls, summary: RunSummary) -> "ScoredSessions":
+    def by(cls, summary: RunSummary) -> "SessionSelection":
         """Return the sessions of a run."""
         return cls.of(summary.run, summary.split_size)
 
     @classmethod
-    def of(cls, run: Run, size: int) -> "ScoredSessions":
+    def of(cls, run: Run, size: int) -> "SessionSelection":
         """Return the sessions of a run, over a split of this size."""
         return cls._of(run.dataset, run.split, run.settings.limit, run.settings.seed, size)
 
     @classmethod
-    def among(cls, db: Database, dataset: str, split: Split, limit: int | None, seed: int | None) -> "ScoredSessions":
+    def among(cls, db: Database, dataset: str, split: Split, limit: int | None, seed: int | None) -> "SessionSelection":
         """Return some sessions of a split.
 
         Raises:
@@ -46,7 +46,7 @@ class ScoredSessions:
         return cls._of(dataset, split, limit, seed, split_size(db, dataset, split))
 
     @classmethod
-    def _of(cls, dataset: str, split: Split, limit: int | None, seed: int | None, size: int) -> "ScoredSessions":
+    def _of(cls, dataset: str, split: Split, limit: int | None, seed: int | None, size: int) -> "SessionSelection":
         # A limit that leaves out nothing makes no difference.
         if limit is None or limit >= size:
             return cls(dataset, split, split_size=size)
