@@ -84,12 +84,12 @@ def fetch(
     Files that are already complete on this machine are not copied again.
     """
     from kdtui.workflows.finish_jobs import finish_job
-    from kdtui.workflows.job_state import is_to_fetch, known_job
+    from kdtui.workflows.job_state import is_to_fetch, known_training
 
     with open_store(db) as store:
-        row = known_job(store, name)
-        to_evaluate = evaluate or row.job.evaluate
-        is_here = row.job.host is not None and row.status.state == "done" and not is_to_fetch(row)
+        training = known_training(store, name)
+        to_evaluate = evaluate or training.job.evaluate
+        is_here = training.job.host is not None and training.status.state == "done" and not is_to_fetch(training)
         # An adapter that is on this machine is evaluated without its host, which may be gone.
         if checkpoints or not (is_here and to_evaluate):
             fetch_adapter(store, name, checkpoints=checkpoints)

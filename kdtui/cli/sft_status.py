@@ -26,7 +26,7 @@ from kdtui.cli.trainings import (
 )
 
 if TYPE_CHECKING:
-    from kdtui.workflows.job_state import JobRow
+    from kdtui.workflows.job_state import Training
 
 
 def ls(
@@ -40,18 +40,18 @@ def ls(
     Trainings on hosts are first shown in their last known state, and updated when their host has answered.
     """
     from kdtui.workflows.finish_jobs import finish_job
-    from kdtui.workflows.job_state import known_jobs
+    from kdtui.workflows.job_state import known_trainings
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
-        rows = known_jobs(store)
-        if not rows:
+        trainings = known_trainings(store)
+        if not trainings:
             print_table(_COLUMNS, (), output=printed_as, empty=_no_training())
             return
         events = []
         with nullcontext() if printed_as != "table" else live_table(_COLUMNS, wide=["datasets"]) as show:
             if show is not None:
-                show(map(_cells, rows))
+                show(map(_cells, trainings))
             # Imported here: the first table does not wait for it.
             from kdtui.workflows.training.on_host import TrainingFetched, refresh
 
@@ -59,18 +59,18 @@ def ls(
                 events.append(event)
                 if isinstance(event, TrainingFetched) and event.problem is None:
                     finish_job(store, event.name)
-                rows = known_jobs(store)
+                trainings = known_trainings(store)
                 if show is not None:
-                    show(map(_cells, rows))
+                    show(map(_cells, trainings))
         if printed_as != "table":
-            print_table(_COLUMNS, map(_cells, rows), output=printed_as, records=map(_to_json, rows))
+            print_table(_COLUMNS, map(_cells, trainings), output=printed_as, records=map(_to_json, trainings))
         for event in events:
             if isinstance(event, TrainingFetched):
                 say(f"kdtui: {event.problem}" if event.problem else fetched_message(event.name, event.files))
             elif event.problem:
                 say(f"kdtui: {event.problem}; its trainings are shown in their last known state")
-        for row in rows:
-            say_if_to_evaluate(row)
+        for training in trainings:
+            say_if_to_evaluate(training)
 
 
 def _no_training() -> str:
@@ -81,13 +81,13 @@ def _no_training() -> str:
 _COLUMNS = ["name", "where", "state", "step", "of", "loss", "pair F1", "tokens/s", "left", "seen", "datasets"]
 
 
-def _cells(row: "JobRow") -> tuple[object, ...]:
+def _cells(training: "Training") -> tuple[object, ...]:
     from kdtui.text import ago, duration
 
-    status = row.status
+    status = training.status
     return (
-        row.job.name,
-        row.job.host or "here",
+        training.job.name,
+        training.job.host or "here",
         status.state,
         status.step,
         status.steps,
@@ -95,8 +95,8 @@ def _cells(row: "JobRow") -> tuple[object, ...]:
         status.pair_f1,
         None if status.tokens_per_second is None else round(status.tokens_per_second),
         duration(status.eta_seconds),
-        ago(row.job.seen_at),
-        ", ".join(row.job.settings.datasets),
+        ago(training.job.seen_at),
+        ", ".join(training.job.settings.datasets),
     )
 
 
@@ -107,36 +107,36 @@ def show(
     from msgspec import to_builtins
 
     from kdtui.text import duration
-    from kdtui.workflows.job_state import is_to_fetch, known_job
+    from kdtui.workflows.job_state import is_to_fetch, known_training
     from kdtui.workflows.training.outcomes import conclude
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)
     with open_store(db) as store:
         refresh_training(store, name)
-        row = known_job(store, name)
-        if is_to_fetch(row):
+        training = known_training(store, name)
+        if is_to_fetch(training):
             try_to_fetch(store, name)
-            row = known_job(store, name)
-        outcome = conclude(store, row)
+            training = known_training(store, name)
+        outcome = conclude(store, training)
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
-    say_if_to_evaluate(row)
+    say_if_to_evaluate(training)
     worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}
     if printed_as == "json":
-        print_json(_to_json(row) | worth)
+        print_json(_to_json(training) | worth)
         return
-    status, settings = row.status, row.job.settings
-    shown = _to_json(row) | {
+    status, settings = training.status, training.job.settings
+    shown = _to_json(training) | {
         "datasets": ", ".join(settings.datasets),
         "knowledge": ", ".join(settings.knowledge) or None,
         "target": "the student writes the knowledge" if settings.target else None,
         "eta_seconds": duration(status.eta_seconds),
-        "to_evaluate": "when it is done" if row.job.evaluate else None,
+        "to_evaluate": "when it is done" if training.job.evaluate else None,
         "peak_memory": None if status.pace is None else f"{status.pace.peak_memory_bytes / 1e9:,.1f} GB",
         "pace": None,
         "curve": None,
         "evaluations": None,
-        "folder": str(row.job.folder),
+        "folder": str(training.job.folder),
         "outcome": outcome and "; ".join(outcome.in_words),
         "default_of": ", ".join(defaults) or None,
     }
@@ -171,17 +171,17 @@ def logs(
         print_log(log_of_training(store, name))
 
 
-def _to_json(row: "JobRow") -> dict[str, Any]:
+def _to_json(training: "Training") -> dict[str, Any]:
     from dataclasses import asdict
 
     import msgspec
 
     return {
-        "name": row.job.name,
-        **asdict(row.status),
-        **msgspec.to_builtins(row.job.settings),
-        "host": row.job.host,
-        "to_evaluate": row.job.evaluate,
-        "seen_at": row.job.seen_at,
-        "created_at": row.job.created_at,
+        "name": training.job.name,
+        **asdict(training.status),
+        **msgspec.to_builtins(training.job.settings),
+        "host": training.job.host,
+        "to_evaluate": training.job.evaluate,
+        "seen_at": training.job.seen_at,
+        "created_at": training.job.created_at,
     }

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from kdtui.workflows.job_state import JobRow
+    from kdtui.workflows.job_state import Training
     from kdtui.workflows.training.estimate import TrainingEstimate
     from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.start_from import Terms
@@ -121,7 +121,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 def stop_training(store: "Database", name: str, *, now: bool) -> None:
     """Stop a training, and print the progress and the result."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.job_state import known_job
+    from kdtui.workflows.job_state import known_training
     from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import HasStopped, Stopping
 
@@ -152,13 +152,13 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
         if has_begun:
             say(f"training {name} is still stopping; {next_command('sft', 'cancel', name, '--now')} kills it")
         raise
-    row = known_job(store, name)
+    training = known_training(store, name)
     for each in left:
         say(f"training {name}: {each}")
-    if row.status.state not in ("stopped", "done"):
-        raise KdtuiError(how_it_stopped(row, left))
-    how_to_resume = f"; {next_command('sft', 'resume', name)} resumes it" if row.status.state == "stopped" else ""
-    say(f"{how_it_stopped(row, left)}{how_to_resume}")
+    if training.status.state not in ("stopped", "done"):
+        raise KdtuiError(how_it_stopped(training, left))
+    how_to_resume = f"; {next_command('sft', 'resume', name)} resumes it" if training.status.state == "stopped" else ""
+    say(f"{how_it_stopped(training, left)}{how_to_resume}")
 
 
 def refresh_training(store: "Database", name: str) -> None:
@@ -189,7 +189,7 @@ def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) ->
     from kdtui.workflows.training.service import fetch_training
 
     done = fetch_training(store, name, checkpoints=checkpoints)
-    say(fetched_message(name, done.files, is_done=done.row.status.state == "done"))
+    say(fetched_message(name, done.files, is_done=done.training.status.state == "done"))
 
 
 def fetched_message(name: str, files: int, *, is_done: bool = True) -> str:
@@ -207,9 +207,9 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     from kdtui.workflows.training.evaluate import asked_as_trained
     from store.jobs import remember_evaluation
 
-    row = finish_job(store, name)
-    settings = asked_as_trained(store, row)
-    for dataset in row.job.settings.datasets:
+    training = finish_job(store, name)
+    settings = asked_as_trained(store, training)
+    for dataset in training.job.settings.datasets:
         with StudentMessages() as tell:
             run_evaluation(store, SessionSelection.among(store, dataset, "valid", None, None), settings, tell, db=db)
     remember_evaluation(store, name)
@@ -251,11 +251,13 @@ def print_log(chunks: "Iterable[bytes]") -> None:
         print_text(line)
 
 
-def say_if_to_evaluate(row: "JobRow") -> None:
+def say_if_to_evaluate(training: "Training") -> None:
     """Say how to evaluate the adapter of a finished training, if it was launched with --evaluate."""
-    name = row.job.name
-    if row.status.state == "done" and row.job.evaluate:
-        command = next_command(*(("sft", "logs", name, "--follow") if row.job.host is None else ("sft", "fetch", name)))
+    name = training.job.name
+    if training.status.state == "done" and training.job.evaluate:
+        command = next_command(
+            *(("sft", "logs", name, "--follow") if training.job.host is None else ("sft", "fetch", name))
+        )
         say(f"training {name} is done, and its adapter is still to be evaluated, with: {command}")
 
 
@@ -290,29 +292,30 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
             progress.update(task, completed=status.step or 0, total=status.steps, description=shown + quality)
     for line in log.end():
         say(line)
-    row = finish_job(store, name)
-    if is_to_fetch(row):
+    training = finish_job(store, name)
+    if is_to_fetch(training):
         fetch_adapter(store, name)
-        row = finish_job(store, name)
-    if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r} has failed: {row.status.reason}")
-    if row.status.state == "done":
+        training = finish_job(store, name)
+    if training.status.state == "failed":
+        raise KdtuiError(f"training {name!r} has failed: {training.status.reason}")
+    if training.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
-        if row.job.evaluate:
+        if training.job.evaluate:
             evaluate_adapter(store, name, db)
-        say_outcome(store, row)
+        say_outcome(store, training)
     else:
-        say(f"training {name} is {row.status.state}{f': {row.status.reason}' if row.status.reason else ''}")
+        why = f": {training.status.reason}" if training.status.reason else ""
+        say(f"training {name} is {training.status.state}{why}")
 
 
-def say_outcome(store: "Database", row: "JobRow") -> None:
+def say_outcome(store: "Database", training: "Training") -> None:
     """Say whether a finished training helped; if that cannot be computed, say why."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.outcomes import conclude
     from models.errors import ModelError
 
     try:
-        outcome = conclude(store, row)
+        outcome = conclude(store, training)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: whether the training helped cannot be computed: {problem}")
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
-from kdtui.workflows.job_state import JobRow, known_status
+from kdtui.workflows.job_state import Training, known_status
 from models.errors import ModelError
 from models.sft.job import read_job
 from models.sft.job_files import ADAPTER, JOB
@@ -20,7 +20,7 @@ _CONVERTS = 30.0
 """Seconds to wait while another process converts the adapter."""
 
 
-def finish_jobs(db: Database) -> list[JobRow]:
+def finish_jobs(db: Database) -> list[Training]:
     """Name the adapters of all finished trainings, and return all trainings, the newest first.
 
     See `finish_job`.
@@ -28,7 +28,7 @@ def finish_jobs(db: Database) -> list[JobRow]:
     return [_finished(db, job) for job in list_jobs(db)]
 
 
-def finish_job(db: Database, name: str) -> JobRow:
+def finish_job(db: Database, name: str) -> Training:
     """Name the adapter of a training if it is done, and return the training.
 
     If the adapter cannot be converted, the returned status is "failed". Without the right to write, nothing is named.
@@ -39,40 +39,44 @@ def finish_job(db: Database, name: str) -> JobRow:
     return _finished(db, get_job(db, name))
 
 
-def _finished(db: Database, job: StoredJob) -> JobRow:
-    row = JobRow(job, known_status(job))
+def _finished(db: Database, job: StoredJob) -> Training:
+    training = Training(job, known_status(job))
     try:
-        name_adapter(db, row)
+        name_adapter(db, training)
     except PermissionError:
         # A user who can only read the folder still sees the training.
-        return row
+        return training
     except ModelError as error:
         # One broken adapter must not hide the other trainings.
-        return JobRow(job, replace(row.status, state="failed", reason=f"its adapter cannot be converted: {error}"))
-    return row
+        return Training(
+            job, replace(training.status, state="failed", reason=f"its adapter cannot be converted: {error}")
+        )
+    return training
 
 
-def name_adapter(db: Database, row: JobRow) -> None:
+def name_adapter(db: Database, training: Training) -> None:
     """Convert the adapter of a finished training, once, and name it after the training.
 
     Raises:
         ModelError: the adapter cannot be converted.
     """
-    if row.status.state != "done" or not (row.job.folder / ADAPTER).is_dir() or _is_named(db, row.job.name):
+    job = training.job
+    if training.status.state != "done" or not (job.folder / ADAPTER).is_dir() or _is_named(db, job.name):
         return
     from models.adapters.conversion import convert
 
     # Several threads of the app and other processes can do this at the same time.
-    with (row.job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
+    with (job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
         # Do not wait forever for a conversion that is stuck in another process.
-        if not _acquired(lock) or _is_named(db, row.job.name):
+        if not _acquired(lock) or _is_named(db, job.name):
             return
-        settings = read_job(row.job.folder / JOB)
-        target = row.job.folder / f"{row.job.name}.gguf"
-        convert(row.job.folder / ADAPTER, row.job.folder / ADAPTER, target)
+        settings = read_job(job.folder / JOB)
+        target = job.folder / f"{job.name}.gguf"
+        convert(job.folder / ADAPTER, job.folder / ADAPTER, target)
         # The file is deleted with the folder of the training, not with the name.
         add_model(
-            db, NamedModel(row.job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter")
+            db,
+            NamedModel(job.name, target, f"training on {Path(settings.base).name}", made=False, kind="adapter"),
         )
 
 

@@ -14,26 +14,26 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class JobRow:
+class Training:
     """A training and its status."""
 
     job: StoredJob
     status: JobStatus
 
 
-def known_jobs(db: Database) -> list[JobRow]:
+def known_trainings(db: Database) -> list[Training]:
     """Return all trainings with their known status, the newest first."""
-    return [JobRow(job, known_status(job)) for job in list_jobs(db)]
+    return [Training(job, known_status(job)) for job in list_jobs(db)]
 
 
-def known_job(db: Database, name: str) -> JobRow:
+def known_training(db: Database, name: str) -> Training:
     """Return a training with its known status.
 
     Raises:
         NotFound: there is no training of that name.
     """
     job = get_job(db, name)
-    return JobRow(job, known_status(job))
+    return Training(job, known_status(job))
 
 
 def known_status(job: StoredJob) -> JobStatus:
@@ -49,9 +49,13 @@ def known_status(job: StoredJob) -> JobStatus:
         return JobStatus("stalled", reason="its last known status cannot be read")
 
 
-def is_to_fetch(row: JobRow) -> bool:
+def is_to_fetch(training: Training) -> bool:
     """Return whether a training is done on a host, and its adapter is not on this machine yet."""
-    return row.job.host is not None and row.status.state == "done" and not (row.job.folder / ADAPTER).exists()
+    return (
+        training.job.host is not None
+        and training.status.state == "done"
+        and not (training.job.folder / ADAPTER).exists()
+    )
 
 
 def base_of(job: StoredJob) -> str | None:

@@ -18,7 +18,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from kdtui.workflows.async_events import Interrupt, Interrupted
-from kdtui.workflows.job_state import known_jobs
+from kdtui.workflows.job_state import known_trainings
 from kdtui.workflows.knowledge.about_piece import about_piece
 from kdtui.workflows.knowledge.pieces import search_pieces
 from kdtui.workflows.knowledge.query import parse_query
@@ -131,7 +131,7 @@ _READS: Mapping[str, Callable[[Database, random.Random], object]] = {
     "list calls": _list_calls,
     "search calls": _search_calls,
     "total calls": lambda db, _: totals_by_teacher(db),
-    "list trainings": lambda db, _: known_jobs(db),
+    "list trainings": lambda db, _: known_trainings(db),
 }
 
 

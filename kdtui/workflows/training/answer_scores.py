@@ -15,7 +15,7 @@ from kdtui.bundling.intent_metrics import token_f1
 from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.training_set import bundles_to_name
-from kdtui.workflows.job_state import JobRow
+from kdtui.workflows.job_state import Training
 from store.errors import NotFound
 from store.records import Session
 from store.sessions import get_session
@@ -45,10 +45,10 @@ class BeforeAndAfter:
     losses: tuple[float, float] | None
 
 
-def score_answers(db: Database, row: JobRow, answers: Path) -> list[BeforeAndAfter]:
+def score_answers(db: Database, training: Training, answers: Path) -> list[BeforeAndAfter]:
     """Score the answers to sessions that are still stored, the sessions of a dataset together."""
     answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
-    datasets = row.job.settings.datasets
+    datasets = training.job.settings.datasets
     for line in _lines(answers):
         dataset = line.get("dataset") or (datasets[0] if len(datasets) == 1 else "")
         try:
@@ -58,7 +58,7 @@ def score_answers(db: Database, row: JobRow, answers: Path) -> list[BeforeAndAft
             continue
     order = list(dict.fromkeys(dataset for dataset, *_ in answered))
     answered.sort(key=lambda each: order.index(each[0]))
-    if row.job.settings.form == "intents":
+    if training.job.settings.form == "intents":
         return [
             BeforeAndAfter(dataset, session, old, new, _losses(before, after))
             for dataset, session, before, after in answered

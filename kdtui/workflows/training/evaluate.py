@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kdtui.errors import KdtuiError
 from kdtui.workflows.async_events import finish
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch
+from kdtui.workflows.job_state import Training, base_of, is_to_fetch
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
 from kdtui.workflows.student.describe_model import student_with
 from kdtui.workflows.training.backend import backend_of
@@ -20,7 +20,7 @@ from store.records import RunSettings
 from store.sqlite import Database
 
 
-def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
+def asked_as_trained(db: Database, training: Training) -> RunSettings:
     """Return the settings of a student that is asked as a training trained it.
 
     Raises:
@@ -28,16 +28,16 @@ def asked_as_trained(db: Database, row: JobRow) -> RunSettings:
         ModelError: its job file cannot be read.
         NotFound: it has no adapter yet.
     """
-    find_base(db, row.job)
+    find_base(db, training.job)
     # A transformers folder can be replaced by any file that the adapter fits.
-    if base_of(row.job) is not None:
-        check_base_is_here(row.job)
-    form = row.job.settings.form
+    if base_of(training.job) is not None:
+        check_base_is_here(training.job)
+    form = training.job.settings.form
     # An intent writer names the bundles that the strategy `pairs` finds from the evidence for pairs.
-    return replace(student_with(db, row.job.name), strategy="pairs" if form == "intents" else form)
+    return replace(student_with(db, training.job.name), strategy="pairs" if form == "intents" else form)
 
 
-def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
+def wait_for_training(db: Database, name: str) -> Iterator[Training]:
     """Yield a training repeatedly until it ends. Its adapter is on this machine then.
 
     Raises:
@@ -46,18 +46,18 @@ def wait_for_training(db: Database, name: str) -> Iterator[JobRow]:
     while True:
         backend = backend_of(db, get_job(db, name))
         problem = backend.check()
-        row = finish_job(db, name)
-        yield row
-        if problem is None and row.status.state not in ACTIVE:
+        training = finish_job(db, name)
+        yield training
+        if problem is None and training.status.state not in ACTIVE:
             break
         finish(asyncio.sleep(backend.pause))
-    if row.status.state != "done":
-        raise KdtuiError(f"training {name!r} is {row.status.state}")
-    if is_to_fetch(row):
+    if training.status.state != "done":
+        raise KdtuiError(f"training {name!r} is {training.status.state}")
+    if is_to_fetch(training):
         fetch_training(db, name)
 
 
-def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEvent | ScoreRow]:
+def evaluate_when_done(db: Database, name: str) -> Iterator[Training | EvaluateEvent | ScoreRow]:
     """Wait for a training, then score its adapter on the validation splits of its datasets.
 
     Raises:
@@ -65,11 +65,11 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[JobRow | EvaluateEve
         ModelError: the student cannot be loaded, or fails.
     """
     yield from wait_for_training(db, name)
-    row = finish_job(db, name)
-    for dataset in row.job.settings.datasets:
+    training = finish_job(db, name)
+    for dataset in training.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid")
         run = None
-        for event in evaluate_split(db, dataset, "valid", asked_as_trained(db, row), sessions):
+        for event in evaluate_split(db, dataset, "valid", asked_as_trained(db, training), sessions):
             run = event.run if isinstance(event, RunBegun) else run
             yield event
         if run is not None:

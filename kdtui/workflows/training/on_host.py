@@ -8,7 +8,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.downloads import download
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.job_state import JobRow, is_to_fetch
+from kdtui.workflows.job_state import Training, is_to_fetch
 from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of
 from kdtui.workflows.training.jobs import check_active
 from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
@@ -64,13 +64,15 @@ def refresh(
         try:
             async with reach(hosts[name]) as client:
                 answer = await client.ask(StatusRequest(tuple(job.name for job in by_host[name])))
-                rows = [JobRow(job, remember_status_of(db, job, answer.trainings[job.name])) for job in by_host[name]]
+                trainings = [
+                    Training(job, remember_status_of(db, job, answer.trainings[job.name])) for job in by_host[name]
+                ]
                 yield HostSeen(name, None)
-                for row in filter(is_to_fetch, rows if bring_home else ()):
+                for training in filter(is_to_fetch, trainings if bring_home else ()):
                     try:
-                        yield TrainingFetched(row.job.name, await _fetch(client, row, checkpoints=False))
+                        yield TrainingFetched(training.job.name, await _fetch(client, training, checkpoints=False))
                     except KdtuiError as problem:
-                        yield TrainingFetched(row.job.name, 0, str(problem))
+                        yield TrainingFetched(training.job.name, 0, str(problem))
         except KdtuiError as problem:
             yield HostSeen(name, str(problem))
 
@@ -135,13 +137,13 @@ def fetch_from_host(db: Database, job: StoredJob, *, checkpoints: bool = False) 
     """
 
     async def ask(client: HostClient) -> int:
-        return await _fetch(client, JobRow(job, await look_up_status(db, client, job)), checkpoints=checkpoints)
+        return await _fetch(client, Training(job, await look_up_status(db, client, job)), checkpoints=checkpoints)
 
     return ask_host(db, job, ask)
 
 
-async def _fetch(client: HostClient, row: JobRow, *, checkpoints: bool) -> int:
-    job, status = row.job, row.status
+async def _fetch(client: HostClient, training: Training, *, checkpoints: bool) -> int:
+    job, status = training.job, training.status
     if status.state != "done" and not checkpoints:
         raise KdtuiError(f"training {job.name!r} has no adapter yet; it is {status.state}")
     names = [*([CHECKPOINTS] if checkpoints else []), LOG, METRICS, *([ADAPTER] if status.state == "done" else [])]

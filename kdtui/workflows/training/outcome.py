@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from kdtui.text import counted
-from kdtui.workflows.job_state import JobRow
+from kdtui.workflows.job_state import Training
 
 Verdict: TypeAlias = Literal["helped", "made it worse", "no difference", "too few sessions"]
 
@@ -164,12 +164,12 @@ class Outcome(msgspec.Struct, frozen=True):
         return [answers, losses]
 
 
-def known_outcome(row: JobRow) -> Outcome | None:
+def known_outcome(training: Training) -> Outcome | None:
     """Return the stored outcome of a training; None if there is none."""
-    if row.job.outcome is None:
+    if training.job.outcome is None:
         return None
     try:
-        return msgspec.json.decode(row.job.outcome, type=Outcome)
+        return msgspec.json.decode(training.job.outcome, type=Outcome)
     except msgspec.MsgspecError:
         # Another version wrote it, or somebody edited it.
         return None

@@ -18,7 +18,7 @@ from kdtui.distill.category_intent import category_intent
 from kdtui.distill.training_set import bundles_to_name
 from kdtui.errors import KdtuiError
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.job_state import JobRow, base_of
+from kdtui.workflows.job_state import Training, base_of
 from kdtui.workflows.model_names import PATTERNS
 from kdtui.workflows.runs.floors import answers_of
 from kdtui.workflows.runs.intent_cosine import IntentCosine
@@ -36,7 +36,7 @@ from store.records import RunSettings, Session
 from store.sqlite import Database
 
 
-def conclude(db: Database, row: JobRow) -> Outcome | None:
+def conclude(db: Database, training: Training) -> Outcome | None:
     """Find out what a finished training was worth, and store that.
 
     If it helped, its adapter becomes the default of the datasets that it helped on.
@@ -47,32 +47,32 @@ def conclude(db: Database, row: JobRow) -> Outcome | None:
     Raises:
         NotFound: the training was deleted meanwhile.
     """
-    if (known := known_outcome(row)) is not None:
+    if (known := known_outcome(training)) is not None:
         return known
-    answers = row.job.folder / ADAPTER / ANSWERS
-    if row.status.state != "done" or not answers.is_file():
+    answers = training.job.folder / ADAPTER / ANSWERS
+    if training.status.state != "done" or not answers.is_file():
         return None
     # An adapter that cannot be converted must not become a default.
-    if finish_job(db, row.job.name).status.state != "done":
+    if finish_job(db, training.job.name).status.state != "done":
         return None
-    judged = score_answers(db, row, answers)
+    judged = score_answers(db, training, answers)
     if not judged:
         return None
-    outcome = _compared(db, row, judged)
-    better, kept = _defaults(db, row, judged, outcome)
+    outcome = _compared(db, training, judged)
+    better, kept = _defaults(db, training, judged, outcome)
     outcome = msgspec.structs.replace(outcome, default_for=tuple(better), kept_default=kept)
-    if remember_outcome(db, row.job.name, msgspec.json.encode(outcome).decode()):
+    if remember_outcome(db, training.job.name, msgspec.json.encode(outcome).decode()):
         for dataset in better:
-            set_default_adapter(db, dataset, row.job.name)
+            set_default_adapter(db, dataset, training.job.name)
         return outcome
-    return known_outcome(JobRow(get_job(db, row.job.name), row.status))
+    return known_outcome(Training(get_job(db, training.job.name), training.status))
 
 
-def _compared(db: Database, row: JobRow, judged: Sequence[BeforeAndAfter]) -> Outcome:
-    measure = "intent_f1" if row.job.settings.form == "intents" else "pair_f1"
+def _compared(db: Database, training: Training, judged: Sequence[BeforeAndAfter]) -> Outcome:
+    measure = "intent_f1" if training.job.settings.form == "intents" else "pair_f1"
     after = [each.after for each in judged]
-    before = {_source_name(row): [each.before for each in judged]}
-    others = before | _floors(db, row, judged)
+    before = {_source_name(training): [each.before for each in judged]}
+    others = before | _floors(db, training, judged)
     source, *rest = _against(after, others)
     datasets = {each.dataset: 0.0 for each in judged}
     for name in datasets:
@@ -81,27 +81,33 @@ def _compared(db: Database, row: JobRow, judged: Sequence[BeforeAndAfter]) -> Ou
     floors_by_value = sorted(rest, key=lambda each: -each.value)
     value = sum(after) / len(after)
     return Outcome(
-        measure, len(judged), value, source, tuple(floors_by_value), datasets, loss=_loss_against_source(row, judged)
+        measure,
+        len(judged),
+        value,
+        source,
+        tuple(floors_by_value),
+        datasets,
+        loss=_loss_against_source(training, judged),
     )
 
 
-def _loss_against_source(row: JobRow, judged: Sequence[BeforeAndAfter]) -> MeasuredAgainst | None:
+def _loss_against_source(training: Training, judged: Sequence[BeforeAndAfter]) -> MeasuredAgainst | None:
     """Compare the losses of the true answers; None if the training began from the base alone, or a loss is missing."""
     losses = [each.losses for each in judged if each.losses is not None]
-    if row.job.settings.began_from is None or len(losses) < len(judged):
+    if training.job.settings.began_from is None or len(losses) < len(judged):
         return None
-    before = {_source_name(row): [old for old, _ in losses]}
+    before = {_source_name(training): [old for old, _ in losses]}
     [compared] = _against([new for _, new in losses], before)
     return msgspec.structs.replace(compared, is_loss=True)
 
 
-def _source_name(row: JobRow) -> str:
+def _source_name(training: Training) -> str:
     """Return the name of what the training began from."""
-    began_from = row.job.settings.began_from
+    began_from = training.job.settings.began_from
     if began_from is not None:
         return began_from
     try:
-        base = base_of(row.job)
+        base = base_of(training.job)
     except ModelError:
         base = None
     return "the untrained base" if base is None else f"{Path(base).name} untrained"
@@ -123,12 +129,12 @@ def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgains
     return comparisons
 
 
-def _floors(db: Database, row: JobRow, judged: Sequence[BeforeAndAfter]) -> dict[str, Values]:
+def _floors(db: Database, training: Training, judged: Sequence[BeforeAndAfter]) -> dict[str, Values]:
     """Return the same measure of the floors. Floors that lack a session are left out."""
     by_floor: dict[str, Values] = {}
     for dataset in dict.fromkeys(each.dataset for each in judged):
         sessions = [each.session for each in judged if each.dataset == dataset]
-        of = _intent_floors if row.job.settings.form == "intents" else _pair_floors
+        of = _intent_floors if training.job.settings.form == "intents" else _pair_floors
         for name, values in of(db, dataset, sessions).items():
             by_floor.setdefault(name, []).extend(values)
     return {name: values for name, values in by_floor.items() if len(values) == len(judged)}
@@ -178,14 +184,14 @@ def _intent_floors(db: Database, dataset: str, sessions: Sequence[Session]) -> d
 
 
 def _defaults(
-    db: Database, row: JobRow, judged: Sequence[BeforeAndAfter], outcome: Outcome
+    db: Database, training: Training, judged: Sequence[BeforeAndAfter], outcome: Outcome
 ) -> tuple[list[str], dict[str, str]]:
     """Return the datasets that the adapter becomes the default of, and the unchanged default of the others."""
     present_defaults = default_adapters(db)
     better, kept = [], {}
     for dataset, gain in outcome.of_datasets.items():
         present = present_defaults.get(dataset, SHIPPED)
-        rival = _against_present(db, row, present, judged, outcome)
+        rival = _against_present(db, training, present, judged, outcome)
         if rival is not None and rival.is_better and gain >= 0:
             better.append(dataset)
         else:
@@ -194,10 +200,10 @@ def _defaults(
 
 
 def _against_present(
-    db: Database, row: JobRow, present: str, judged: Sequence[BeforeAndAfter], outcome: Outcome
+    db: Database, training: Training, present: str, judged: Sequence[BeforeAndAfter], outcome: Outcome
 ) -> MeasuredAgainst | None:
     """Compare the adapter with the present default over the same sessions; None if that is not possible."""
-    settings = row.job.settings
+    settings = training.job.settings
     if present == (settings.began_from or ""):
         return outcome.deciding
     if present == SHIPPED:
@@ -212,7 +218,8 @@ def _against_present(
     if (other.settings.form == "intents") != (settings.form == "intents") or not answers.is_file():
         return None
     values = {
-        (each.dataset, each.session.id): each.after for each in score_answers(db, JobRow(other, row.status), answers)
+        (each.dataset, each.session.id): each.after
+        for each in score_answers(db, Training(other, training.status), answers)
     }
     if any((each.dataset, each.session.id) not in values for each in judged):
         return None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.job_state import JobRow, known_status
+from kdtui.workflows.job_state import Training, known_status
 from kdtui.workflows.training import jobs
 from kdtui.workflows.training.backend import FollowEvent, StartEvent, backend_of
 from kdtui.workflows.training.on_host import HostSeen
@@ -20,7 +20,7 @@ class Fetched:
     """Fetched files, and the training as it is known now."""
 
     files: int
-    row: JobRow
+    training: Training
 
 
 def start_training(db: Database, name: str) -> Iterator[StartEvent]:
@@ -52,13 +52,13 @@ def cancel_training(db: Database, name: str, *, now: bool = False) -> Iterator[S
     return backend_of(db, get_job(db, name)).cancel(grace=0.0 if now else GRACE)
 
 
-def how_it_stopped(row: JobRow, left: Sequence[str]) -> str:
+def how_it_stopped(training: Training, left: Sequence[str]) -> str:
     """Say in a sentence what happened to a training that was to stop.
 
     Args:
         left: processes that had to be killed, and those that could not be.
     """
-    name, status = row.job.name, row.status
+    name, status = training.job.name, training.status
     if status.state == "done":
         return f"training {name} was done before it could be stopped"
     if status.state != "stopped":
@@ -91,10 +91,10 @@ def fetch_training(db: Database, name: str, *, checkpoints: bool = False) -> Fet
         KdtuiError: it is on this machine, has nothing to fetch, or its host cannot be reached.
     """
     count = backend_of(db, get_job(db, name)).fetch(checkpoints=checkpoints)
-    row = finish_job(db, name)
-    if row.status.state == "failed":
-        raise KdtuiError(f"training {name!r}: {row.status.reason}")
-    return Fetched(count, row)
+    training = finish_job(db, name)
+    if training.status.state == "failed":
+        raise KdtuiError(f"training {name!r}: {training.status.reason}")
+    return Fetched(count, training)
 
 
 def remove_training(db: Database, name: str, *, keep: bool = False) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.job_state import JobRow, base_of, is_to_fetch, known_status
+from kdtui.workflows.job_state import Training, base_of, is_to_fetch, known_status
 from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.peft_settings import CONFIG, MANIFEST
@@ -115,16 +115,16 @@ def find_source(db: Database, named: str) -> StartAdapter:
     jobs = {job.name: job for job in list_jobs(db)}
     if named in jobs:
         # It need not be converted: a training reads its PEFT files.
-        row = JobRow(jobs[named], known_status(jobs[named]))
-        if row.status.state != "done":
-            why = f" ({row.status.reason})" if row.status.reason else ""
-            raise KdtuiError(f"training {named!r} has no adapter to begin from yet; it is {row.status.state}{why}")
-        if is_to_fetch(row):
+        training = Training(jobs[named], known_status(jobs[named]))
+        if training.status.state != "done":
+            why = f" ({training.status.reason})" if training.status.reason else ""
+            raise KdtuiError(f"training {named!r} has no adapter to begin from yet; it is {training.status.state}{why}")
+        if is_to_fetch(training):
             raise KdtuiError(
-                f"the adapter of {named!r} is on host {row.job.host}; fetch it with: kdtui sft fetch {named}"
+                f"the adapter of {named!r} is on host {training.job.host}; fetch it with: kdtui sft fetch {named}"
             )
-        base = base_of(row.job) or read_job(row.job.folder / JOB).base
-        return _of_folder(named, row.job.folder / ADAPTER, base)
+        base = base_of(training.job) or read_job(training.job.folder / JOB).base
+        return _of_folder(named, training.job.folder / ADAPTER, base)
     known = {model.name: model.path for model in named_models(db) if model.kind == "adapter"}
     path = known.get(named, Path(named))
     if path.is_dir():

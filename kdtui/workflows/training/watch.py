@@ -14,7 +14,7 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.job_state import is_to_fetch, known_job
+from kdtui.workflows.job_state import is_to_fetch, known_training
 from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
 from kdtui.workflows.training.host_status import look_up_status
 from kdtui.workflows.training.jobs import StatusSeen
@@ -173,13 +173,13 @@ class Watch:
                 self._loop = self._woken = None
 
     async def _anywhere(self, db: Database) -> AsyncGenerator[Seen]:
-        row = known_job(db, self.name)
-        if row.job.host is None or (row.status.state == "done" and not is_to_fetch(row)):
-            async for event in self._watch(db, _LocalSource(row.job)):
+        training = known_training(db, self.name)
+        if training.job.host is None or (training.status.state == "done" and not is_to_fetch(training)):
+            async for event in self._watch(db, _LocalSource(training.job)):
                 yield event
             return
         # Report the stored status at once.
-        yield StatusSeen(row.status)
+        yield StatusSeen(training.status)
         lost = 0
         while True:
             job = get_job(db, self.name)

@@ -59,15 +59,15 @@ def read_overview(db: "Database", database: Path, *, is_ready: bool) -> JobsOver
         is_ready: whether to make the adapters of finished trainings ready for use, which takes longer.
     """
     from kdtui.workflows.finish_jobs import finish_jobs
-    from kdtui.workflows.job_state import known_jobs
+    from kdtui.workflows.job_state import known_trainings
     from store.datasets import dataset_names
     from store.default_adapters import default_adapters
     from store.hosts import list_hosts
 
-    rows = finish_jobs(db) if is_ready else known_jobs(db)
+    trainings = finish_jobs(db) if is_ready else known_trainings(db)
     defaults = default_adapters(db)
     return JobsOverview(
-        tuple(read_training(row, defaults) for row in rows),
+        tuple(read_training(training, defaults) for training in trainings),
         tuple(list_hosts(db)),
         bool(dataset_names(db)),
         named_database(database),

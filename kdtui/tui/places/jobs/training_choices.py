@@ -60,7 +60,7 @@ class TrainingChoices:
 
 def training_choices(db: "Database", database: Path) -> TrainingChoices:
     """Read the choices for a new training from the store; for worker threads."""
-    from kdtui.workflows.job_state import known_jobs
+    from kdtui.workflows.job_state import known_trainings
     from kdtui.workflows.training.prepare import check_trainer
     from kdtui.workflows.training.start_from import sources_here
     from store.datasets import dataset_names
@@ -68,7 +68,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
     from store.models import named_models
     from store.samples import list_samples
 
-    jobs, models = known_jobs(db), named_models(db)
+    trainings, models = known_trainings(db), named_models(db)
     lacking = None
     try:
         check_trainer()
@@ -79,8 +79,12 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
         tuple(sample.name for sample in list_samples(db)),
         (NAME, *(model.name for model in models if model.kind == "base")),
         tuple(host.name for host in list_hosts(db)),
-        tuple((row.job.name, row.job.host or "") for row in jobs if row.status.state in ACTIVE),
-        frozenset([*(row.job.name for row in jobs), *(model.name for model in models), *_folders(database)]),
+        tuple(
+            (training.job.name, training.job.host or "") for training in trainings if training.status.state in ACTIVE
+        ),
+        frozenset(
+            [*(training.job.name for training in trainings), *(model.name for model in models), *_folders(database)]
+        ),
         lacking,
         named_database(database),
         tuple(

@@ -8,7 +8,7 @@ from models.sft.job_files import CHECKPOINTS
 from models.sft.state import ACTIVE
 
 if TYPE_CHECKING:
-    from kdtui.workflows.job_state import JobRow
+    from kdtui.workflows.job_state import Training
     from models.sft.state import JobStatus
     from store.jobs import StoredJob
 
@@ -47,7 +47,7 @@ class TrainingSnapshot:
         return self.job.host or "here"
 
 
-def read_training(row: "JobRow", defaults: Mapping[str, str]) -> TrainingSnapshot:
+def read_training(training: "Training", defaults: Mapping[str, str]) -> TrainingSnapshot:
     """Return a training with what its folder says; for worker threads, since it reads files.
 
     Args:
@@ -56,12 +56,12 @@ def read_training(row: "JobRow", defaults: Mapping[str, str]) -> TrainingSnapsho
     from kdtui.workflows.job_state import is_to_fetch
 
     worth: tuple[str, ...] = ()
-    if row.job.outcome is not None:
+    if training.job.outcome is not None:
         from kdtui.workflows.training.outcome import known_outcome
 
-        outcome = known_outcome(row)
+        outcome = known_outcome(training)
         worth = () if outcome is None else tuple(outcome.in_words)
 
-    checkpoints = sum(not path.name.endswith(".part") for path in (row.job.folder / CHECKPOINTS).glob("step-*"))
-    default_of = tuple(dataset for dataset, adapter in defaults.items() if adapter == row.job.name)
-    return TrainingSnapshot(row.job, row.status, is_to_fetch(row), checkpoints, worth, default_of)
+    checkpoints = sum(not path.name.endswith(".part") for path in (training.job.folder / CHECKPOINTS).glob("step-*"))
+    default_of = tuple(dataset for dataset, adapter in defaults.items() if adapter == training.job.name)
+    return TrainingSnapshot(training.job, training.status, is_to_fetch(training), checkpoints, worth, default_of)

@@ -111,7 +111,7 @@ def stop_and_report(db: "Database", name: str, *, now: bool) -> Iterator[object]
     Args:
         now: whether to kill it without waiting for a checkpoint.
     """
-    from kdtui.workflows.job_state import known_job
+    from kdtui.workflows.job_state import known_training
     from kdtui.workflows.training.service import cancel_training, how_it_stopped
     from models.sft.processes import Stopping
 
@@ -124,13 +124,13 @@ def stop_and_report(db: "Database", name: str, *, now: bool) -> Iterator[object]
             )
         else:
             left = event.left
-    row = known_job(db, name)
-    yield WorkDone("; ".join([how_it_stopped(row, left), *left]))
+    training = known_training(db, name)
+    yield WorkDone("; ".join([how_it_stopped(training, left), *left]))
 
 
 def evaluate_and_report(db: "Database", name: str) -> Iterator[object]:
     """Evaluate the adapter of a training when the training is done, and yield the progress; for worker threads."""
-    from kdtui.workflows.job_state import JobRow
+    from kdtui.workflows.job_state import Training
     from kdtui.workflows.runs.evaluate import RunBegun, ScoreRow
     from kdtui.workflows.student.generate import SessionAnswered
     from kdtui.workflows.training.evaluate import evaluate_when_done
@@ -138,7 +138,7 @@ def evaluate_and_report(db: "Database", name: str) -> Iterator[object]:
     answered, sessions, run = 0, 0, 0
     for event in evaluate_when_done(db, name):
         match event:
-            case JobRow():
+            case Training():
                 yield WorkProgress(f"waiting for {name} to finish, to evaluate it: it is {event.status.state}")
             case RunBegun():
                 answered, sessions, run = 0, event.sessions, event.run.id

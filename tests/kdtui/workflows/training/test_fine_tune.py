@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kdtui.workflows.finish_jobs import finish_job, finish_jobs
-from kdtui.workflows.job_state import known_job, known_jobs
+from kdtui.workflows.job_state import known_training, known_trainings
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.adapters import adapter_file
@@ -276,8 +276,8 @@ def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path
     (job / "job.json").write_text('{"base": "tiny.gguf"}')
     (job / EXIT_CODE).write_text("0")
     add_job(db, "detached", job, TrainingSettings(("outdoor",)), "detached")
-    assert known_job(db, "detached").status.state == "done"
-    assert [row.status.state for row in known_jobs(db)] == ["done"]
+    assert known_training(db, "detached").status.state == "done"
+    assert [each.status.state for each in known_trainings(db)] == ["done"]
     assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done"]
     assert kdtui("sft", "show", "detached", "--json").code == 0
     assert named_models(db) == []
