@@ -74,7 +74,7 @@ def _show_version(value: bool) -> None:
 @app.callback(invoke_without_command=True)
 def without_command(
     context: typer.Context,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
     version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
     ] = False,
@@ -99,12 +99,12 @@ def without_command(
 ) -> None:
     """Handle the options before a command; without a command, open the app."""
     if context.invoked_subcommand is not None:
-        remember_database(db)
+        remember_database(database)
         return
     if not sys.stdin.isatty() or not sys.stdout.isatty():
         print("kdtui: the app needs a terminal; kdtui --help lists the commands", file=sys.stderr)
         raise typer.Exit(1)
-    raise typer.Exit(context.obj(database_path(db)))
+    raise typer.Exit(context.obj(database_path(database)))
 
 
 def run_command_line(open_app: Callable[[Path], int]) -> None:

@@ -91,12 +91,12 @@ def calibrate(
     seed: SeedOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Calibrate a student, unless a subcommand is given. The help page shows the text of `app`, not this one."""
     if context.invoked_subcommand is not None:
         _check_no_options(context)
-        remember_database(db)
+        remember_database(database)
         return
     from kdtui.workflows.student.as_trained import settings_as_trained
     from kdtui.workflows.student.calibrate import (
@@ -114,7 +114,7 @@ def calibrate(
 
     draw_seed = check_seed(limit, seed)
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store, progress_bar() as progress, StudentMessages() as tell:
+    with open_store(database) as store, progress_bar() as progress, StudentMessages() as tell:
         settings = settings_as_trained(
             store,
             student,
@@ -156,7 +156,7 @@ def _check_no_options(context: typer.Context) -> None:
     given = [
         name
         for name in context.params
-        if name != "db" and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
+        if name != "database" and str(context.get_parameter_source(name)).endswith("COMMANDLINE")
     ]
     if given:
         raise typer.BadParameter(f"put the options of {context.invoked_subcommand} after its name")
@@ -196,14 +196,17 @@ def print_results(results: "list[CalibrationResult]", output: Output) -> None:
 
 @app.command("ls", examples=["kdtui calibrate ls", "kdtui calibrate ls --dataset electronic"])
 def ls(
-    dataset: DatasetOption = None, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    dataset: DatasetOption = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    database: DatabaseOption = None,
 ) -> None:
     """List the stored calibrations of all datasets, or of one."""
     from store.calibrations import list_calibrations
     from store.datasets import dataset_id
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         if dataset is not None:
             # An unknown dataset is an error, not an empty list.
             dataset_id(store, dataset)
@@ -236,13 +239,13 @@ def ls(
 
 @app.command("show", examples=["kdtui calibrate show 1"])
 def show(
-    number: NumberArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    number: NumberArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
     """Show a calibration with its weights."""
     from store.calibrations import get_calibration
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         known = get_calibration(store, number)
     stored = known.calibration
     if printed_as == "json":
@@ -268,13 +271,13 @@ def show(
 def rm(
     numbers: Annotated[list[str], typer.Argument(help="Numbers of calibrations, or ranges: 3-5.", metavar="NUMBER")],
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete calibrations. A strategy that one of them chose is no longer used by default."""
     from kdtui.workflows.number_ranges import parse_numbers
     from store.calibrations import delete_calibration, get_calibration
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {number: get_calibration(store, number) for number in parse_numbers(" ".join(numbers))}
         confirm_removal({f"calibration {number}": _about(known) for number, known in chosen.items()}, yes=yes)
         for number, known in chosen.items():

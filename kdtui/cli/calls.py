@@ -41,13 +41,13 @@ def calls(
     limit: LimitOption = 50,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """List the calls to teachers, newest first, or show one call in full."""
     printed_as = chosen_output(output, as_json)
     if number is not None and (failed or search or totals):
         raise typer.BadParameter("the number of a call cannot be combined with --failed, --search or --totals")
-    with open_store(db) as store:
+    with open_store(database) as store:
         if number is not None:
             _print_call(store, number, printed_as)
         elif totals:

@@ -134,7 +134,7 @@ def _shell() -> str:
 
 
 def _database(ctx: typer.Context) -> Path:
-    named = _option(ctx, "db")
+    named = _option(ctx, "database")
     if named is not None:
         return Path(named)
     from store.location import default_path

@@ -46,7 +46,7 @@ def import_(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a dataset of the same name, with its knowledge and its runs.")
     ] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Import a dataset. If the data has a mistake, nothing is imported."""
     from kdtui.workflows.data.import_dataset import import_dataset, imported_in_words
@@ -56,7 +56,7 @@ def import_(
     if not dataset.strip():
         raise typer.BadParameter("a dataset needs a name")
 
-    with open_store(db) as store, progress_bar() as progress:
+    with open_store(database) as store, progress_bar() as progress:
         gone = _what_goes_with(store, dataset) if replace and dataset in dataset_names(store) else None
         task = progress.add_task("sessions", total=None)
         written = WriteProgress()
@@ -73,14 +73,14 @@ def import_(
 
 
 @app.command("ls", examples=["kdtui data ls", "kdtui data ls --format csv"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List the datasets."""
     from dataclasses import asdict
 
     from store.datasets import list_datasets
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         summaries = list_datasets(store)
     print_table(
         ["dataset", "items", "sessions", "with bundles", "bundles", "train", "valid", "test"],
@@ -99,7 +99,7 @@ def show(
     dataset: DatasetOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show a session: its products, and its true bundles with their intents."""
     from kdtui.bundling.truth import minimal_bundles
@@ -108,7 +108,7 @@ def show(
     from store.sessions import get_session
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         stored = get_session(store, chosen_dataset(store, dataset), session)
     if printed_as == "json":
         print(encode_session(stored).decode(), end="", flush=True)
@@ -154,7 +154,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; - or no option: stdout.")
     ] = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Export a dataset as JSON Lines, which kdtui data import reads."""
     import sys
@@ -163,7 +163,7 @@ def export(
     from kdtui.exchange.output import write_lines
     from store.sessions import iter_sessions
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         sessions = iter_sessions(store, chosen_dataset(store, dataset))
         if output is None:
             for session in sessions:
@@ -190,7 +190,7 @@ def embed(
     ] = "minilm",
     dataset: DatasetOption = None,
     anew: Annotated[bool, typer.Option("--anew", help="Compute existing vectors again, too.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Compute a vector for each session, for --near. After an interrupt, the same command resumes.
 
@@ -201,7 +201,7 @@ def embed(
     from models.embedded import ENCODER
     from store.text_vectors import count_text_vectors
 
-    with open_store(db) as store, progress_bar() as progress:
+    with open_store(database) as store, progress_bar() as progress:
         name = chosen_dataset(store, dataset)
         task = progress.add_task("sessions", total=None)
         for event in embed_dataset(store, name, absolute_name(model), anew=anew):
@@ -221,12 +221,12 @@ def rm(
         typer.Argument(help="Datasets to delete.", metavar="NAME", autocompletion=completion.names("datasets")),
     ],
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete datasets, each with its sessions, knowledge and runs."""
     from store.datasets import delete_dataset
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {name: _what_goes_with(store, name) for name in dict.fromkeys(datasets)}
         confirm_removal({f"dataset {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():

@@ -12,7 +12,7 @@ def demo(
     data_only: Annotated[
         bool, typer.Option("--data-only", help="Only import the data and make the knowledge.")
     ] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Run the whole loop on the demo data: import, mine and distil, generate, evaluate, and run a small study.
 
@@ -24,22 +24,22 @@ def demo(
     from kdtui.cli.study_run import run
     from kdtui.workflows.demo import DATASETS, import_demo, save_demo_study
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         for step in import_demo(store):
             say(step.sentence)
     if data_only:
         return
     first = DATASETS[0]
     say(f"\n> kdtui generate o34 --dataset {first}")
-    generate(sessions=["o34"], dataset=first, db=db)
+    generate(sessions=["o34"], dataset=first, database=database)
     for dataset in DATASETS:
         say(f"\n> kdtui evaluate --dataset {dataset}")
-        evaluate(dataset=dataset, db=db)
-    with open_store(db) as store:
+        evaluate(dataset=dataset, database=database)
+    with open_store(database) as store:
         study = save_demo_study(store)
     say(f"\n> kdtui study run {study}")
-    run(source=study, db=db)
-    answers(name=study, db=db)
+    run(source=study, database=database)
+    answers(name=study, database=database)
     say("")
     say("What to type next:")
     hints = (
@@ -55,7 +55,7 @@ def demo(
             "train the shipped adapter further, and see whether that helps",
         ),
     )
-    commands = [(next_command(*words.split(), db=db), purpose) for words, purpose in hints]
+    commands = [(next_command(*words.split(), database=database), purpose) for words, purpose in hints]
     width = max(len(command) for command, _ in commands)
     for command, purpose in commands:
         print(f"  {command:<{width}}  {purpose}", flush=True)

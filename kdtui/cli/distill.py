@@ -63,7 +63,7 @@ def mine(
     ] = 0.005,
     max_size: Annotated[int, typer.Option(help="Maximum number of categories in a pattern.", min=2, max=6)] = 3,
     replace: ReplaceOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Mine frequent category patterns from the training bundles.
 
@@ -73,7 +73,7 @@ def mine(
     from kdtui.workflows.knowledge.findings import loss_by, store_findings
     from kdtui.workflows.knowledge.mine_patterns import find_patterns
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         name = chosen_dataset(store, dataset)
         findings = find_patterns(store, name, levels=level, min_support=min_support, max_size=max_size)
         agreed = _may_replace(loss_by(store, findings), replace)
@@ -133,7 +133,7 @@ def distill(
         bool, typer.Option("--dry-run", help="Only print an estimate of the calls and their cost.")
     ] = False,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Distil rules and thoughts from the training sessions.
 
@@ -162,7 +162,7 @@ def distill(
     chosen_formats = named or DISTILLED
     # A budget draws sessions too, so --seed is valid with it.
     draw_seed = check_seed(1 if limit is None and (max_calls is not None or max_cost is not None) else limit, seed)
-    with open_store(db) as store:
+    with open_store(database) as store:
         name = chosen_dataset(store, dataset)
         if limit is not None:
             size = split_size(store, name, "train")

@@ -8,12 +8,12 @@ from kdtui.cli.options import DatabaseOption, JsonOption, OutputOption, chosen_o
 from kdtui.cli.output import print_table
 
 
-def doctor(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def doctor(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """Check versions, database, models, CPU and GPU. The exit code is 1 if something necessary is missing."""
     from kdtui.workflows.diagnose import diagnose
 
     printed_as = chosen_output(output, as_json)
-    findings = list(diagnose(database_path(db)))
+    findings = list(diagnose(database_path(database)))
     print_table(
         ["" if printed_as == "table" else "state", "what", "found"],
         [({"ok": "ok", "optional": "-", "missing": "MISSING"}[f.state], f.name, f.found) for f in findings],

@@ -121,7 +121,7 @@ def evaluate(
     retry_failed: RetryFailedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Answer a split and score the answers: strict metrics over all sessions, and the paper's metrics over n of them.
 
@@ -146,7 +146,7 @@ def evaluate(
     if floors_only and judge is not None:
         raise typer.BadParameter("--judge rates the intents of a run, and --floors-only makes none")
     draw_seed: int | None = check_seed(limit, seed)
-    with open_store(db) as store, StudentMessages() as tell:
+    with open_store(database) as store, StudentMessages() as tell:
         rater = chosen_judge(
             store,
             judge,
@@ -192,7 +192,7 @@ def evaluate(
             published=published,
             judge=rater,
             output=printed_as,
-            db=db,
+            database=database,
         )
 
 

@@ -34,7 +34,7 @@ def run_evaluation(
     published: bool = False,
     judge: "Judge | LocalJudge | None" = None,
     output: Output = "table",
-    db: Path | None = None,
+    database: Path | None = None,
 ) -> None:
     """Answer sessions, score the answers, and print them next to the floors.
 
@@ -47,7 +47,7 @@ def run_evaluation(
         published: whether to add published results.
         judge: rates the intents of the run; None for no rating.
         output: the format of the tables.
-        db: the --db option of this command, for the commands that messages name.
+        database: the --db option of this command, for the commands that messages name.
 
     Raises:
         KdtuiError: there are no published results for these sessions, or not all intents could be rated.
@@ -67,10 +67,10 @@ def run_evaluation(
     others = published_results(store, selection) if published else []
     run, begun = resumed, None
     if resumed is not None:
-        begun = _follow(workflow.resume_run(store, resumed, sessions, tell), selection, db)
+        begun = _follow(workflow.resume_run(store, resumed, sessions, tell), selection, database)
     elif settings is not None:
         events = workflow.evaluate_split(store, selection.dataset, selection.split, settings, sessions, tags, tell)
-        run = begun = _follow(events, selection, db)
+        run = begun = _follow(events, selection, database)
     if begun is None and selection.limit is not None:
         say(selection.in_words)
     with progress_of("floors", len(sessions)) as check:
@@ -107,7 +107,7 @@ def _with_costs_and_intent_floors(
     )
 
 
-def _follow(events: "Iterator[EvaluateEvent]", selection: "SessionSelection", db: Path | None) -> "Run | None":
+def _follow(events: "Iterator[EvaluateEvent]", selection: "SessionSelection", database: Path | None) -> "Run | None":
     """Answer the sessions of a run and show the progress.
 
     Returns:
@@ -140,12 +140,12 @@ def _follow(events: "Iterator[EvaluateEvent]", selection: "SessionSelection", db
                         say(f"kdtui: session {event.session.id}: {event.prediction.error}")
         except KeyboardInterrupt:
             if run is not None:
-                again = next_command(*resume_arguments(run.id), db=db)
+                again = next_command(*resume_arguments(run.id), database=database)
                 say(f"interrupted; finished answers are kept, resume with: {again}")
             raise
         except ModelError as error:
             if run is None or isinstance(error, NothingAnswered):
                 raise
-            again = next_command(*resume_arguments(run.id), db=db)
+            again = next_command(*resume_arguments(run.id), database=database)
             raise ModelError(f"{error}; finished answers are kept, resume with: {again}") from error
     return run

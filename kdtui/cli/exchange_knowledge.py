@@ -42,7 +42,7 @@ def export(
         str | None, typer.Option("--licence", help="Licence of the knowledge, for the dataset card.", metavar="NAME")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export in the folder.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Export knowledge with a dataset card into a folder, which datasets.load_dataset reads too.
 
@@ -51,7 +51,7 @@ def export(
     from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
     from store.records import FORMATS
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = chosen_pieces(store, pieces, query)
         name = dataset or (chosen_dataset(store, None) if chosen is None else dataset_of(store, chosen))
         count = export_knowledge(
@@ -71,7 +71,7 @@ def export(
 def import_(
     path: Annotated[Path, typer.Argument(help="An exported folder, or a file in it.", metavar="PATH")],
     dataset: DatasetOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Import knowledge from a folder or a file: all of it, or nothing if it has a mistake.
 
@@ -80,7 +80,7 @@ def import_(
     """
     from kdtui.workflows.knowledge.exchange import import_knowledge
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         name = chosen_dataset(store, dataset)
         imported = import_knowledge(store, name, path)
     for sentence in imported.sentences(name):

@@ -84,7 +84,7 @@ def generate(
     ] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Generate bundles with intents for stored sessions, for titles, or for sessions on stdin.
 
@@ -111,7 +111,7 @@ def generate(
         raise typer.BadParameter("- reads sessions from stdin, and cannot be combined with ids")
     typed = _typed_session(title) if title else None
     stored = sessions is not None and sessions != ["-"]
-    with open_store(db) as store:
+    with open_store(database) as store:
         name = chosen_dataset(store, dataset) if stored else dataset
         settings = settings_as_trained(
             store,

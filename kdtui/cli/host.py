@@ -85,7 +85,7 @@ def add(
     nodes: NodesOption = None,
     option: MoreOption = None,
     before: CommandsOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Add a host. Nothing is installed on it."""
     from kdtui.workflows.training.hosts import changed_host_settings, make_host
@@ -105,7 +105,7 @@ def add(
         options=option,
         commands=before,
     )
-    with open_store(db) as store:
+    with open_store(database) as store:
         host = make_host(store, name, ssh, workdir, settings)
     say(f"host {name}: {host.workdir}; {next_command('host', 'check', name)} says what is missing there")
 
@@ -122,13 +122,13 @@ def set_(
     nodes: NodesOption = None,
     option: MoreOption = None,
     before: CommandsOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Change how trainings are started on a host."""
     from kdtui.workflows.training.hosts import changed_host_settings
     from store.hosts import change_host, get_host
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         settings = changed_host_settings(
             get_host(store, name).settings,
             launcher=launcher,
@@ -146,14 +146,14 @@ def set_(
 
 
 @app.command("ls", examples=["kdtui host ls"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List the hosts."""
     import msgspec
 
     from store.hosts import list_hosts
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         hosts = list_hosts(store)
     print_table(
         ["name", "ssh", "workdir", "how"],
@@ -176,7 +176,7 @@ def check(
     ] = "smollm2",
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Check what a host has for trainings, what is missing, and what to do about it."""
     from dataclasses import asdict
@@ -185,7 +185,7 @@ def check(
     from kdtui.workflows.training.hosts import check_host_for
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         checks = check_host_for(store, name, base)
     findings = []
     for finding in checks:
@@ -220,13 +220,13 @@ def setup(
             file_okay=False,
         ),
     ] = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Install the packages for trainings in a virtual environment in the workdir. After an interrupt, repeat it."""
     from kdtui.workflows.training.hosts import set_up
     from store.hosts import get_host
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         host = get_host(store, name)
     already = " already"
     for text in set_up(host, wheels):
@@ -240,7 +240,7 @@ def setup(
 def connect(
     name: HostArgument,
     hours: Annotated[int, typer.Option(help="Hours to keep the connection.", min=1, max=72)] = 8,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Log in once to a host that asks for a password or a code; all commands then use this connection."""
     import subprocess
@@ -249,7 +249,7 @@ def connect(
     from kdtui.jobs.ssh import ask_shared, connect_command, shared_socket
     from store.hosts import get_host
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         host = get_host(store, name)
     if host.ssh is None:
         raise KdtuiError(f"host {name} is this machine; there is nothing to connect to")
@@ -269,13 +269,13 @@ def rm(
         list[str], typer.Argument(help="Names of hosts.", metavar="NAME", autocompletion=completion.names("hosts"))
     ],
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete hosts from the list and close their connections. Nothing changes on the hosts."""
     from kdtui.jobs.ssh import ask_shared
     from store.hosts import check_unused, forget_host, get_host
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         hosts = [get_host(store, name) for name in dict.fromkeys(names)]
         for host in hosts:
             check_unused(store, host.name)

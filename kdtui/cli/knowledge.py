@@ -67,7 +67,7 @@ def for_session(
     budget: BudgetOption = None,
     strategy: StrategyOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show the exact prompt for a session, with the knowledge in it."""
     from kdtui.workflows.student.open import shown_prompt
@@ -85,7 +85,7 @@ def for_session(
         budget=budget,
         near=near,
     )
-    with open_store(db) as store:
+    with open_store(database) as store:
         name = chosen_dataset(store, dataset)
         applicable, messages = shown_prompt(store, name, settings, get_session(store, name, session))
     used = applicable.numbers
@@ -115,7 +115,7 @@ def ls(
     reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """List knowledge, by default the best supported pieces first."""
     from kdtui.workflows.knowledge.pieces import search_pieces, why_nothing_found
@@ -128,7 +128,7 @@ def ls(
         samples=(sample,) if sample is not None else (),
         statuses=() if all_ else ("rejected",) if rejected else ("kept",),
     )
-    with open_store(db) as store:
+    with open_store(database) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
     _print_pieces(pieces, printed_as, limit, otherwise)
@@ -148,7 +148,7 @@ def search(
     reverse: ReverseOption = False,
     limit: LimitOption = 50,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Search knowledge by words, best match first.
 
@@ -170,7 +170,7 @@ def search(
         datasets=(*query.datasets, dataset) if dataset is not None else query.datasets,
         statuses=query.statuses if query.statuses or all_ else ("kept",),
     )
-    with open_store(db) as store:
+    with open_store(database) as store:
         pieces = search_pieces(store, query, sort, reverse=reverse, limit=limit + 1)
         otherwise = "" if pieces else why_nothing_found(store, query)
     _print_pieces(pieces, printed_as, limit, otherwise)
@@ -187,12 +187,12 @@ def rm(
     ] = None,
     query: QueryOption = None,
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete pieces of knowledge, from samples too."""
     from store.knowledge_removal import dependents_of, remove_knowledge
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = chosen_pieces(store, " ".join(numbers) if numbers else None, query)
         if chosen is None:
             raise typer.BadParameter("give the numbers of pieces, or --query")
@@ -225,13 +225,13 @@ def show(
     ],
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show a piece of knowledge in full, with its sources as a tree and its uses."""
     from kdtui.workflows.knowledge.about_piece import about_piece, origin_in_words
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         about = about_piece(store, number)
     piece, sources = about.piece, about.sources
     if printed_as == "json":

@@ -30,12 +30,12 @@ NameOption = Annotated[str | None, typer.Option("--name", help="Name for the mod
 
 
 @app.command("ls", examples=["kdtui model ls"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List the models for --student and the adapters for --adapter."""
     from kdtui.workflows.manage_models import list_models
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         rows = list(list_models(store))
     print_table(
         ["name", "kind", "million weights", "bits", "MB", "context", "default for", "from"],
@@ -87,7 +87,7 @@ def show(
     ],
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show the header of a model file; for an adapter also its training and the models that it fits."""
     from dataclasses import asdict
@@ -95,7 +95,7 @@ def show(
     from kdtui.workflows.student.describe_model import describe_model, detail_lines, fitting, summary_lines
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         details = describe_model(store, name)
         fits = list(fitting(store, details)) if details.adapter is not None else []
     if printed_as == "json":
@@ -141,7 +141,7 @@ def add(
     file: Annotated[
         str | None, typer.Option("--file", help="GGUF file in the repository or folder.", metavar="FILE")
     ] = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Add a model under a name: a GGUF file, which stays where it is, or a download from a hub.
 
@@ -150,24 +150,24 @@ def add(
     """
     from kdtui.workflows.manage_models import add_file, add_from_hub, is_repository, models_folder
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         if Path(source).is_dir():
             from kdtui.workflows.adapters.exchange_router import import_router, is_router
             from kdtui.workflows.adapters.import_adapter import import_adapter
 
             if is_router(Path(source)):
-                moved = import_router(store, Path(source), name, models_folder(database_path(db)))
+                moved = import_router(store, Path(source), name, models_folder(database_path(database)))
                 for note in moved.notes:
                     say(f"note: {note}")
                 say(moved.in_words)
                 return
-            taken = import_adapter(store, Path(source), name, models_folder(database_path(db)), gguf=file)
+            taken = import_adapter(store, Path(source), name, models_folder(database_path(database)), gguf=file)
             if taken.note is not None:
                 say(f"note: {taken.note}")
             say(taken.in_words)
             return
         if is_repository(source) and not Path(source).exists():
-            model = add_from_hub(store, source, file, name, models_folder(database_path(db)))
+            model = add_from_hub(store, source, file, name, models_folder(database_path(database)))
         else:
             model = add_file(store, Path(source), name)
     say(f"{model.path} is now {model.name}; use it with: --student {model.name}")
@@ -193,13 +193,13 @@ def quantize(
         ),
     ] = "Q4_0",
     name: NameOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Quantize a model to fewer bits per weight; kdtui doctor says which quantization suits this machine."""
     from kdtui.workflows.manage_models import Quantized, models_folder, quantize_model
 
-    with open_store(db) as store:
-        for event in quantize_model(store, student, to.upper(), name, models_folder(database_path(db))):
+    with open_store(database) as store:
+        for event in quantize_model(store, student, to.upper(), name, models_folder(database_path(database))):
             if isinstance(event, Quantized):
                 sizes = f"{event.after / 1e6:,.0f} MB, before {event.before / 1e6:,.0f} MB"
                 say(f"{event.model.path} has {sizes}; use it with: --student {event.model.name}")
@@ -232,14 +232,14 @@ def merge(
         ),
     ] = None,
     name: NameOption = None,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Merge adapters of one base into one: their weighted sum."""
     from kdtui.workflows.adapters.merge import merge_adapters
     from kdtui.workflows.manage_models import models_folder
 
-    with open_store(db) as store:
-        made = merge_adapters(store, weighted(adapters) or (), name, models_folder(database_path(db)), rank=rank)
+    with open_store(database) as store:
+        made = merge_adapters(store, weighted(adapters) or (), name, models_folder(database_path(database)), rank=rank)
     for note in made.notes:
         say(f"note: {note}")
     say(made.in_words)
@@ -272,14 +272,14 @@ def export(
         typer.Option("--base", help="Id of the base on a hub, if kdtui does not know it.", metavar="OWNER/NAME"),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an earlier export in the folder.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Export an adapter to a folder that PEFT, llama.cpp, vLLM and kdtui can load, with a card for hubs."""
     from kdtui.workflows.adapters.exchange_router import export_router
     from kdtui.workflows.adapters.export import export_adapter
     from kdtui.workflows.model_names import ROUTED
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         if adapter.startswith(ROUTED):
             router = adapter.removeprefix(ROUTED)
             moved = export_router(store, router, output, licence=licence, base=base, replace=replace)
@@ -299,7 +299,7 @@ def rm(
         list[str], typer.Argument(help="Names of models.", metavar="NAME", autocompletion=completion.names("models"))
     ],
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete models. A file that kdtui did not make or download stays."""
     from kdtui.workflows.manage_models import own_files, remove_model
@@ -307,7 +307,7 @@ def rm(
     from store.routers import routers_with
     from store.runs import runs_of_model
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {}
         for name in dict.fromkeys(names):
             model = named_model(store, name)

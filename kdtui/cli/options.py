@@ -257,16 +257,16 @@ def remember_database(path: Path | None) -> None:
         os.environ["KDTUI_DB"] = str(path)
 
 
-def next_command(*words: str, db: Path | None = None) -> str:
+def next_command(*words: str, database: Path | None = None) -> str:
     """Return a command line to type next, with the --db option of this command if it has one.
 
     Args:
         words: the words after `kdtui`.
-        db: the option of this command; needed if it has not opened its store yet.
+        database: the option of this command; needed if it has not opened its store yet.
     """
     import shlex
 
-    named = db if db is not None else _named
+    named = database if database is not None else _named
     return shlex.join(["kdtui", *words, *(["--db", str(named)] if named is not None else [])])
 
 

@@ -70,7 +70,7 @@ def train(
     replace: Annotated[bool, typer.Option("--replace", help="Replace a router of this name.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Train a router on validation sessions.
 
@@ -81,7 +81,7 @@ def train(
     from kdtui.workflows.adapters.routers import RouterTrained, train_router
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store, StudentMessages() as tell:
+    with open_store(database) as store, StudentMessages() as tell:
         datasets = dataset or [chosen_dataset(store, None)]
         events = train_router(store, name, datasets, adapter, limit=limit, replace_old=replace, tell=tell)
         trained = _follow(events)
@@ -102,13 +102,13 @@ def compare(
     limit: SessionsOption = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Compare a router with other ways to use its adapters, on a split that it has not learned from."""
     from kdtui.workflows.adapters.routers import RouterReport, compare_routes
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store, StudentMessages() as tell:
+    with open_store(database) as store, StudentMessages() as tell:
         report = _follow(compare_routes(store, name, chosen_dataset(store, dataset), split, limit=limit, tell=tell))
     assert isinstance(report, RouterReport)
     _print_report(report, printed_as)
@@ -116,13 +116,13 @@ def compare(
 
 
 @app.command("ls", examples=["kdtui router ls"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List the routers."""
     from kdtui.workflows.student.routed import load_router
     from store.routers import list_routers
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         routers = [(stored, load_router(store, stored.name)) for stored in list_routers(store)]
     print_table(
         ("router", "datasets", "sessions", "adapters"),
@@ -147,13 +147,13 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
 @app.command("show", examples=["kdtui router show formats"])
 def show(
-    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
     """Show a router: its adapters, best on average first, and the weights of its features."""
     from kdtui.workflows.student.routed import available_adapters, load_router
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         router = load_router(store, name)
         _, missing = available_adapters(store, router)
     if printed_as == "json":
@@ -176,11 +176,11 @@ def show(
 
 
 @app.command("rm", examples=["kdtui router rm formats"])
-def rm(name: NameArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+def rm(name: NameArgument, yes: YesOption = False, database: DatabaseOption = None) -> None:
     """Delete a router; its adapters and runs stay."""
     from store.routers import delete_router, get_router
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         get_router(store, name)
         confirm_removal({f"router {name}": ["its adapters and runs stay"]}, yes=yes)
         delete_router(store, name)

@@ -43,14 +43,14 @@ def ls(
     ] = None,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """List all runs with their scores over the answered sessions."""
     from kdtui.workflows.runs.runs import score_runs
     from store.runs import list_runs
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         every = list_runs(store)
         chosen = [each for each in every if set(tag or ()) <= set(each.run.tags)]
         with progress_of("scores", sum(each.sessions for each in chosen)) as check:
@@ -132,7 +132,7 @@ def show(
     published: PublishedOption = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show a run in full: settings, scores next to the floors, errors, and how to repeat it."""
     import msgspec
@@ -146,7 +146,7 @@ def show(
     from store.runs import summary_of
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         summary = summary_of(store, number)
         selection = SessionSelection.by(summary)
         others = published_results(store, selection) if published else []
@@ -159,7 +159,7 @@ def show(
             most = None if printed_as == "json" else _FAILURES
             full = run_details(store, summary, floors=tuple(floors), most_failures=most, check=check)
     row, run = full.row, full.row.summary.run
-    repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), db=db)
+    repeat = next_command(*evaluate_arguments(run.dataset, run.split, run.settings), database=database)
     if printed_as == "json":
         print_json(
             {
@@ -214,7 +214,7 @@ def show(
         if (more := row.summary.failed - len(full.failures)) > 0:
             say(f"and {more:,} more; --json lists all")
     if not row.summary.is_over:
-        say(f"resume with: {next_command(*resume_arguments(run.id), db=db)}")
+        say(f"resume with: {next_command(*resume_arguments(run.id), database=database)}")
     if selection.are_the_first:
         say(
             "this run has the first sessions in order of import, as earlier versions chose them; --resume keeps them, "
@@ -229,7 +229,7 @@ def compare(
     other: RunArgument,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Compare two runs session by session; sessions in which the second run is worst come first.
 
@@ -239,7 +239,7 @@ def compare(
     from store.runs import summary_of
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         first, second = summary_of(store, one), summary_of(store, other)
         with progress_of("sessions", min(first.answered, second.answered)) as check:
             comparison = compare_runs(store, first.run, second.run, check=check)
@@ -285,12 +285,12 @@ def tag(
     number: RunArgument,
     words: Annotated[list[str], typer.Argument(help="Tags, each one word.", metavar="WORD…")],
     remove: Annotated[bool, typer.Option("--remove", help="Remove these tags instead.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Add tags to a run, or remove them; kdtui run ls --tag WORD finds the run."""
     from store.runs import tag_run
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         run = tag_run(store, number, add=() if remove else words, remove=words if remove else ())
     say(f"run {number} has the tags {', '.join(run.tags)}" if run.tags else f"run {number} has no tags")
 
@@ -299,12 +299,12 @@ def tag(
 def note(
     number: RunArgument,
     text: Annotated[str, typer.Argument(help="The note; an empty text removes it.")],
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Set the note of a run, in place of an earlier one."""
     from store.runs import note_run
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         run = note_run(store, number, text)
     say(f"run {number} has the note: {run.note}" if run.note else f"run {number} has no note now")
 
@@ -316,13 +316,13 @@ def rm(
         typer.Argument(help="Numbers of runs, or ranges: 3-5.", metavar="RUN", autocompletion=completion.names("runs")),
     ],
     yes: YesOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete runs with their answers."""
     from kdtui.workflows.number_ranges import parse_numbers
     from store.runs import delete_run, summary_of
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {}
         for number in parse_numbers(" ".join(numbers)):
             summary = summary_of(store, number)

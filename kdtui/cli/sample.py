@@ -103,7 +103,7 @@ def create(
     query: QueryOption = None,
     all_: Annotated[bool, typer.Option("--all", help="With --pieces or --query: include rejected pieces.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a sample of the same name.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Draw a share of the knowledge from each format of each dataset, or pick pieces by hand.
 
@@ -126,7 +126,7 @@ def create(
     if not name.strip():
         raise typer.BadParameter("a sample needs a name", param_hint="NAME")
     chosen_formats = None if format_ is None else some_formats(format_, FORMATS)
-    with open_store(db) as store:
+    with open_store(database) as store:
         replaced = next((each for each in list_samples(store) if replace and each.name == name), None)
         chosen = chosen_pieces(store, pieces, query)
         if chosen is not None:
@@ -168,7 +168,7 @@ def _say_replaced(store: "Database", sample: "Sample | None") -> None:
 
 
 @app.command("ls", examples=["kdtui sample ls"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List samples and how they were drawn."""
     import msgspec
 
@@ -176,7 +176,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
     from store.samples import list_samples
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         samples = list_samples(store)
     print_table(
         ["name", "pieces", "drawn"],
@@ -198,7 +198,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOpt
 
 @app.command("show", examples=["kdtui sample show half"])
 def show(
-    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
     """Show a sample: its formats, lengths and sessions, and the runs and trainings that use it."""
     import msgspec
@@ -209,7 +209,7 @@ def show(
     from store.samples import get_sample, sample_uses
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         sample, shape, uses = get_sample(store, name), sample_shape(store, name), sample_uses(store, name)
     if printed_as == "json":
         print_json(
@@ -259,14 +259,14 @@ def compare(
     shared: Annotated[bool, typer.Option("--shared", help="List the pieces that both have.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Compare two samples: how many pieces both have."""
     from kdtui.workflows.knowledge.sample import overlap
     from store.samples import shared_pieces
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         result = overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
@@ -292,11 +292,11 @@ def compare(
 
 
 @app.command("rm", examples=["kdtui sample rm half", "kdtui sample rm half tents --yes"])
-def rm(names: NamesArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+def rm(names: NamesArgument, yes: YesOption = False, database: DatabaseOption = None) -> None:
     """Delete samples; their knowledge stays."""
     from store.samples import delete_sample, get_sample, sample_uses
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {}
         for name in dict.fromkeys(names):
             uses = sample_uses(store, name)

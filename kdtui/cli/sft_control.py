@@ -28,10 +28,10 @@ from kdtui.cli.trainings import (
 def cancel(
     name: NameArgument,
     now: Annotated[bool, typer.Option("--now", help="Kill it at once, without a last checkpoint.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Stop a training after it has written a checkpoint; kdtui sft resume continues from there."""
-    with open_store(db) as store:
+    with open_store(database) as store:
         stop_training(store, name, now=now)
 
 
@@ -48,7 +48,7 @@ def resume(
         typer.Option("--base", help="The base on this machine, for a training that was adopted.", metavar="BASE"),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show the progress until the training ends.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Resume a training from its last checkpoint: where it ran, on another host, or on this machine."""
     from kdtui.workflows.model_names import trainable_base
@@ -60,7 +60,7 @@ def resume(
         raise typer.BadParameter("--local and --host contradict each other; give only one of them")
     if from_here and not local and host is None:
         raise typer.BadParameter("--from-here needs --local or --host, which says where to resume")
-    with open_store(db) as store:
+    with open_store(database) as store:
         job = get_job(store, name)
         if base is not None:
             find_base(store, job, Path(trainable_base(store, base)))
@@ -70,14 +70,14 @@ def resume(
                 say(f"host {job.host} was not asked; if it comes back, do not resume its copy of {name}")
         start_training(store, name)
         if follow:
-            follow_training(store, name, db)
+            follow_training(store, name, database)
 
 
 def fetch(
     name: NameArgument,
     checkpoints: Annotated[bool, typer.Option("--checkpoints", help="Fetch the checkpoints, too.")] = False,
     evaluate: EvaluateOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Copy the adapter of a training from its host. With --evaluate, here or at kdtui sft launch, also evaluate it.
 
@@ -86,7 +86,7 @@ def fetch(
     from kdtui.workflows.finish_jobs import finish_job
     from kdtui.workflows.job_state import is_to_fetch, known_training
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         training = known_training(store, name)
         to_evaluate = evaluate or training.job.evaluate
         is_here = training.job.host is not None and training.status.state == "done" and not is_to_fetch(training)
@@ -94,7 +94,7 @@ def fetch(
         if checkpoints or not (is_here and to_evaluate):
             fetch_adapter(store, name, checkpoints=checkpoints)
         if to_evaluate and finish_job(store, name).status.state == "done":
-            evaluate_adapter(store, name, db)
+            evaluate_adapter(store, name, database)
 
 
 def adopt(
@@ -102,7 +102,7 @@ def adopt(
         str,
         typer.Argument(help="A host, or one training on it.", metavar="HOST[:NAME]"),
     ],
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Add trainings that a host has and this store does not know: one of them, or all."""
     from kdtui.errors import KdtuiError
@@ -113,11 +113,11 @@ def adopt(
     host, colon, folder = place.partition(":")
     if not host or (colon and not folder):
         raise typer.BadParameter("give HOST, or HOST:NAME, such as gpu:camping")
-    with open_store(db) as store:
+    with open_store(database) as store:
         known = get_host(store, host)
         if not folder:
             adopted = []
-            for each in adopt_trainings(store, known, jobs_folder(database_path(db))):
+            for each in adopt_trainings(store, known, jobs_folder(database_path(database))):
                 adopted.append(each)
                 say(f"kdtui: {each.problem}" if each.problem else f"added training {each.name}")
             if any(each.problem for each in adopted):
@@ -125,7 +125,7 @@ def adopt(
             say(f"{next_command('sft', 'ls')} shows their states" if adopted else f"host {host} has no other trainings")
             return
         name = folder.removeprefix(f"{known.workdir}/jobs/").strip("/")
-        adopt_training(store, known, name, jobs_folder(database_path(db)))
+        adopt_training(store, known, name, jobs_folder(database_path(database)))
         refresh_training(store, name)
     say(f"added training {name}; {next_command('sft', 'show', name)} shows its state")
 
@@ -137,7 +137,7 @@ def rm(
     ],
     yes: YesOption = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep their folders on the hosts.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
     from kdtui.workflows.training.service import remove_training
@@ -145,7 +145,7 @@ def rm(
     from store.jobs import get_job
     from store.runs import runs_of_model
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         chosen = {}
         for name in dict.fromkeys(names):
             job = get_job(store, name)

@@ -37,7 +37,7 @@ def default(
     none: Annotated[bool, typer.Option("--none", help="Remove the default of --dataset, or of all datasets.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Set the default adapter of datasets, or list the defaults.
 
@@ -50,7 +50,7 @@ def default(
     printed_as = chosen_output(output, as_json)
     if none and adapter is not None:
         raise typer.BadParameter("--none removes a default; leave out the adapter")
-    with open_store(db) as store:
+    with open_store(database) as store:
         if none:
             for name, before in drop_default(store, dataset or ()).items():
                 say(f"{before} is no longer the default adapter of {name}")

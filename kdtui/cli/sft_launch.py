@@ -81,7 +81,7 @@ def data(
     ] = None,
     printed: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show the training examples and their token counts, or write them as rows of prompt and completion."""
     from kdtui.distill.training_set import as_prompt_completion, encode_line
@@ -93,7 +93,7 @@ def data(
     printed_as = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         settings = _settings(
             store,
             dataset,
@@ -192,7 +192,7 @@ def launch(
         bool, typer.Option("--dry-run", help="Only print an estimate of tokens, time and memory.")
     ] = False,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Start a training on this machine or on a host.
 
@@ -207,7 +207,7 @@ def launch(
 
     if local and host is not None:
         raise typer.BadParameter("--local and --host contradict each other; give only one of them")
-    with open_store(db) as store:
+    with open_store(database) as store:
         if after is not None and get_job(store, after).host != host:
             raise typer.BadParameter(f"training {after} is not on the same host")
         given = Terms(
@@ -256,17 +256,17 @@ def launch(
             evaluate=evaluate,
         )
         if dry_run:
-            check_training_plan(store, plan, jobs_folder(database_path(db)))
+            check_training_plan(store, plan, jobs_folder(database_path(database)))
             print_estimate(estimate_training(store, plan), plan, as_json=as_json)
             say_about_source(store, plan, given)
             return
-        ready = prepare_training(store, plan, jobs_folder(database_path(db)))
+        ready = prepare_training(store, plan, jobs_folder(database_path(database)))
         say(f"training {name} is in {ready.folder}")
         say_estimate(store, plan, as_json=as_json)
         say_about_source(store, plan, given)
         start_training(store, name)
         if follow:
-            follow_training(store, name, db)
+            follow_training(store, name, database)
 
 
 def _settings(

@@ -33,7 +33,7 @@ def ls(
     cached: Annotated[bool, typer.Option("--cached", help="Show the last known states, without asking hosts.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """List the trainings, newest first.
 
@@ -43,7 +43,7 @@ def ls(
     from kdtui.workflows.job_state import known_trainings
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         trainings = known_trainings(store)
         if not trainings:
             print_table(_COLUMNS, (), output=printed_as, empty=_no_training())
@@ -101,7 +101,7 @@ def _cells(training: "Training") -> tuple[object, ...]:
 
 
 def show(
-    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
     """Show a training: its state, settings and source, its loss and pair F1, and at the end whether it helped."""
     from msgspec import to_builtins
@@ -112,7 +112,7 @@ def show(
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         refresh_training(store, name)
         training = known_training(store, name)
         if is_to_fetch(training):
@@ -159,14 +159,14 @@ def show(
 def logs(
     name: NameArgument,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep printing until the training ends.")] = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Print the log of a training; with --follow, also its loss and pair F1 below."""
     from kdtui.workflows.training.service import log_of_training
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         if follow:
-            follow_training(store, name, db)
+            follow_training(store, name, database)
             return
         print_log(log_of_training(store, name))
 

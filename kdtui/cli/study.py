@@ -42,12 +42,12 @@ app.command(
 
 
 @app.command("ls", examples=["kdtui study ls"])
-def ls(output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None) -> None:
+def ls(output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None) -> None:
     """List the studies and their progress."""
     from kdtui.workflows.studies.overview import study_rows
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         rows = study_rows(store)
     print_table(
         ["study", "from", "datasets", "split", "cells", "done", "failed", "state"],
@@ -77,13 +77,13 @@ def show(
     spec: Annotated[bool, typer.Option("--spec", help="Print the study as a TOML file.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Show the cells of a study, with their progress and scores."""
     from kdtui.workflows.studies.overview import cell_rows, open_study
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         study, plan = open_study(store, name)
         if spec:
             print_text(study.spec.rstrip("\n"))
@@ -119,7 +119,7 @@ def report(
     folder: Annotated[
         Path, typer.Option("--output", "-o", help="Folder to write to.", metavar="FOLDER", file_okay=False)
     ] = Path(),
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Write the report of a study as one self-contained HTML file and as Markdown.
 
@@ -128,7 +128,7 @@ def report(
     from kdtui.workflows.studies.overview import open_study
     from kdtui.workflows.studies.report import write_report
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         _, plan = open_study(store, name)
         written = write_report(store, plan, folder)
     for path in written:
@@ -137,7 +137,7 @@ def report(
 
 @app.command("answers", examples=["kdtui study answers rq3-demo-outdoor"])
 def answers(
-    name: StudyArgument, output: OutputOption = None, as_json: JsonOption = False, db: DatabaseOption = None
+    name: StudyArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
     """Answer each question of a study in a sentence, and list its comparisons."""
     from dataclasses import asdict
@@ -148,7 +148,7 @@ def answers(
     from kdtui.workflows.studies.verdicts import phrase
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         _, plan = open_study(store, name)
         results = study_results(store, plan)
     records = []
@@ -187,7 +187,7 @@ def export(
         Path,
         typer.Option("--output", "-o", help="File ending in .csv or .parquet; - for CSV on stdout.", metavar="FILE"),
     ] = Path("-"),
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Export the measures of a study as a tidy table: one row for each cell and session."""
     from kdtui.errors import KdtuiError
@@ -197,7 +197,7 @@ def export(
     # Pipes and devices can have any name, and get CSV.
     if path.suffix.lower() not in (".csv", ".parquet") and (path.is_file() or not path.exists()) and str(path) != "-":
         raise KdtuiError(f"{path}: the format is unknown; name a file ending in .csv or .parquet")
-    with open_store(db) as store:
+    with open_store(database) as store:
         _, plan = open_study(store, name)
         write = write_parquet if path.suffix.lower() == ".parquet" else write_csv
         count = write(path, export_rows(store, plan))
@@ -205,11 +205,11 @@ def export(
 
 
 @app.command("rm", examples=["kdtui study rm rq3-demo-outdoor"])
-def rm(name: StudyArgument, yes: YesOption = False, db: DatabaseOption = None) -> None:
+def rm(name: StudyArgument, yes: YesOption = False, database: DatabaseOption = None) -> None:
     """Delete a study. Its runs, samples and adapters stay, because other studies may share them."""
     from store.studies import delete_study, get_study
 
-    with open_store(db) as store:
+    with open_store(database) as store:
         get_study(store, name)
         confirm_removal({f"study {name}": ["its runs, samples and adapters stay"]}, yes=yes)
         delete_study(store, name)

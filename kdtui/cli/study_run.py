@@ -96,7 +96,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the plan.")] = False,
     output: OutputOption = None,
     as_json: JsonOption = False,
-    db: DatabaseOption = None,
+    database: DatabaseOption = None,
 ) -> None:
     """Plan a study and run its remaining steps.
 
@@ -108,7 +108,7 @@ def run(
     from kdtui.workflows.studies.plan import cells_named, check_models, make_plan, narrowed_plan
 
     printed_as = chosen_output(output, as_json)
-    with open_store(db) as store:
+    with open_store(database) as store:
         spec = _spec(
             store,
             source,
@@ -134,9 +134,9 @@ def run(
         check_study_budget(expected)
         if cells and not plan.to_do(retry_failed=retry_failed) and not plan.failed:
             say(f"these cells are done: {', '.join(plan.cell_names[key] for key in cells)}")
-        failed, kept = _run(store, spec, source, database_path(db), printed_as, cells, retry_failed=retry_failed)
+        failed, kept = _run(store, spec, source, database_path(database), printed_as, cells, retry_failed=retry_failed)
         if printed_as != "json":
-            _say_how_to_report(make_plan(store, spec), db)
+            _say_how_to_report(make_plan(store, spec), database)
     problems = []
     if failed:
         them = "it" if failed == 1 else "them"
@@ -147,7 +147,7 @@ def run(
         raise KdtuiError(f"{'; '.join(problems)}; retry with --retry-failed")
 
 
-def _say_how_to_report(plan: "StudyPlan", db: Path | None) -> None:
+def _say_how_to_report(plan: "StudyPlan", database: Path | None) -> None:
     """Say how to write the report, and what is missing in it."""
     done, cells = sum(cell.status == "done" for cell in plan.cells), len(plan.cells)
     if plan.unanswered:
@@ -156,7 +156,7 @@ def _say_how_to_report(plan: "StudyPlan", db: Path | None) -> None:
         say(f"none of {counted(cells, 'cell')} is done, so there is nothing to report yet")
         return
     part = "" if done == cells else f" of {done:,} of {cells:,} cells"
-    say(f"the report{part}: {next_command('study', 'report', plan.spec.name, db=db)}")
+    say(f"the report{part}: {next_command('study', 'report', plan.spec.name, database=database)}")
 
 
 def _check_name(store: "Database", spec: "Spec", *, replace: bool) -> None:

@@ -198,7 +198,7 @@ def fetched_message(name: str, files: int, *, is_done: bool = True) -> str:
     return f"fetched {counted(files, 'file')} of training {name}{use}"
 
 
-def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
+def evaluate_adapter(store: "Database", name: str, database: "Path | None") -> None:
     """Score the adapter of a training on the validation splits of its datasets, and record that this is done."""
     from kdtui.cli.evaluation import run_evaluation
     from kdtui.cli.student_messages import StudentMessages
@@ -211,7 +211,8 @@ def evaluate_adapter(store: "Database", name: str, db: "Path | None") -> None:
     settings = asked_as_trained(store, training)
     for dataset in training.job.settings.datasets:
         with StudentMessages() as tell:
-            run_evaluation(store, SessionSelection.among(store, dataset, "valid", None, None), settings, tell, db=db)
+            selection = SessionSelection.among(store, dataset, "valid", None, None)
+            run_evaluation(store, selection, settings, tell, database=database)
     remember_evaluation(store, name)
 
 
@@ -261,7 +262,7 @@ def say_if_to_evaluate(training: "Training") -> None:
         say(f"training {name} is done, and its adapter is still to be evaluated, with: {command}")
 
 
-def follow_training(store: "Database", name: str, db: "Path | None") -> None:
+def follow_training(store: "Database", name: str, database: "Path | None") -> None:
     """Print the log of a training as it grows, with a progress bar. An interrupt does not stop the training.
 
     When the training is done, its adapter is fetched, and evaluated if it was launched with --evaluate.
@@ -301,7 +302,7 @@ def follow_training(store: "Database", name: str, db: "Path | None") -> None:
     if training.status.state == "done":
         say(f"training {name} is done; use it with: --adapter {name}")
         if training.job.evaluate:
-            evaluate_adapter(store, name, db)
+            evaluate_adapter(store, name, database)
         say_outcome(store, training)
     else:
         why = f": {training.status.reason}" if training.status.reason else ""
