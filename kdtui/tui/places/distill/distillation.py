@@ -8,9 +8,9 @@ from kdtui.tui.places.distill.distillation_work import (
     DistillationEstimate,
     DistillationStep,
     DistillationWork,
+    EndedEarly,
     FormatResult,
     SessionLost,
-    StoppedEarly,
 )
 from kdtui.tui.places.distill.plan import DistillationPlan
 from kdtui.workflows.calls.costs import cost_text
@@ -23,9 +23,10 @@ _REASONS = 200
 """Most sessions without knowledge whose reasons are kept."""
 
 State: TypeAlias = Literal[
-    "estimating", "confirming", "running", "pausing", "paused", "stopping", "done", "cancelled", "stopped", "failed"
+    "estimating", "confirming", "running", "pausing", "paused", "stopping", "done", "stopped", "ended early", "failed"
 ]
-"""`confirming`: waits for consent to a payment or a deletion. `stopped`: by the budget, or by the teacher."""
+"""`confirming`: waits for consent to a payment or a deletion. `stopped`: by the user. `ended early`: by the budget,
+or by the teacher."""
 
 _ACTIVE: tuple[State, ...] = ("estimating", "confirming", "running", "pausing", "paused", "stopping")
 _WORKING: tuple[State, ...] = ("running", "pausing", "stopping")
@@ -108,8 +109,8 @@ class Distillation:
         return self._state in ("pausing", "paused") or not self.is_active
 
     @property
-    def why_not_cancelled(self) -> str | None:
-        """Why it cannot be cancelled; None if it can."""
+    def why_not_stopped(self) -> str | None:
+        """Why it cannot be stopped; None if it can."""
         return "mining is a single step, which takes a moment" if self.plan.teacher == "patterns" else None
 
     @property
@@ -151,7 +152,7 @@ class Distillation:
     def outcome(self) -> tuple[str, str, bool]:
         """A sentence on how it ended, the reasons of sessions without knowledge, and whether all went well."""
         title, reasons = self.plan.title, "\n".join(self.reasons)
-        if self._state in ("failed", "stopped"):
+        if self._state in ("failed", "ended early"):
             return f"{title}: {self.problem}", reasons, False
         if self._state == "done" and self.lost:
             return f"{title}: {counted(self.lost, 'session')} gave no knowledge", reasons, False
@@ -168,7 +169,7 @@ class Distillation:
                 self.lost += 1
                 if self.lost <= _REASONS:
                     self.reasons.append(reason)
-            case StoppedEarly(reason):
+            case EndedEarly(reason):
                 self.problem = reason
 
     def end(self, problem: str | None) -> None:
@@ -176,6 +177,6 @@ class Distillation:
         if problem is not None:
             self.problem, self.state = problem, "failed"
         elif self.gate.closed and self._state == "stopping":
-            self.state = "cancelled"
+            self.state = "stopped"
         else:
-            self.state = "stopped" if self.problem else "done"
+            self.state = "ended early" if self.problem else "done"

@@ -89,7 +89,7 @@ class TeacherNote:
 
 
 @dataclass(frozen=True, slots=True)
-class StoppedEarly:
+class EndedEarly:
     """The budget or the teacher stopped the distillation."""
 
     reason: str
@@ -189,7 +189,7 @@ class DistillationWork:
                 case DistillStopped(reason, tally):
                     if self.step is not None:
                         self.step = replace(self.step, tally=tally, pending=0)
-                    yield StoppedEarly(reason)
+                    yield EndedEarly(reason)
                 case Noted(_, text):
                     yield TeacherNote(text)
                 case Distilled():

@@ -23,8 +23,8 @@ _STATES: dict[State, str] = {
     "paused": "‖ paused",
     "stopping": "■ stopping",
     "done": "✓ done",
-    "cancelled": "■ cancelled",
-    "stopped": "! stopped",
+    "stopped": "■ stopped",
+    "ended early": "! ended early",
     "failed": "✗ failed",
 }
 

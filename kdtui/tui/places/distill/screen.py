@@ -174,7 +174,7 @@ class DistillScreen(LedgerScreen):
                 waiting.work.step = None
                 self._start(waiting)
             else:
-                waiting.state = "cancelled"
+                waiting.state = "stopped"
                 self.show_progress()
                 self.refresh_bindings()
                 self.say("nothing was asked or changed", error=False)
@@ -211,10 +211,10 @@ class DistillScreen(LedgerScreen):
             self._begin(current.plan)
 
     def action_cancel(self) -> None:
-        """Cancel: make no new calls; pending ones are finished and kept."""
+        """Stop: make no new calls; pending ones are finished and kept."""
         if (current := self.current) is not None:
             # A distillation that waits for consent does not run, so it ends at once.
-            current.state = "cancelled" if current.state == "confirming" else "stopping"
+            current.state = "stopped" if current.state == "confirming" else "stopping"
             current.gate.close()
             self.show_progress()
             self.refresh_bindings()
@@ -263,7 +263,7 @@ class DistillScreen(LedgerScreen):
             case "cancel":
                 if current is None or not current.is_active:
                     return "nothing is running"
-                return "it is being cancelled already" if current.state == "stopping" else current.why_not_cancelled
+                return "it is being stopped already" if current.state == "stopping" else current.why_not_stopped
             case "next_run":
                 return None if len(self._distillations) > 1 else "there is only one"
         return super().why_not(action)

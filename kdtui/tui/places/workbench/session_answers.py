@@ -164,7 +164,7 @@ class AnsweringSessionView(SessionView):
             self.say(problem)
 
     def on_generation_stopped(self, message: GenerationStopped) -> None:
-        """Show that the request was cancelled, or why it failed."""
+        """Show that the request was stopped, or why it failed."""
         if message.request is self._explaining:
             self._explaining = None
             self._show_answers()
@@ -173,7 +173,7 @@ class AnsweringSessionView(SessionView):
             if side is None:
                 return
             side.request = None
-            self._set_state(side, "cancelled" if message.problem is None else "failed")
+            self._set_state(side, "stopped" if message.problem is None else "failed")
         if message.problem is not None:
             self.say(message.problem, details=message.details)
         self.refresh_bindings()

@@ -53,7 +53,7 @@ async def test_the_cost_is_shown_before_anything_is_asked(
         assert "It stops before it exceeds 7 calls" in dialog(app)
         await act(pilot, "confirm.no")
         await until(pilot, lambda: ended(app))
-        assert "cancelled" in panel(app)
+        assert "■ stopped" in panel(app)
         assert not fake.asked
 
 
@@ -109,7 +109,7 @@ async def test_a_paused_distillation_makes_no_calls_and_resumes_without_paying_t
         assert all(row["attempts"] == 1 for row in calls(demo_store))
 
 
-async def test_a_cancelled_distillation_keeps_its_answers_and_can_be_resumed(
+async def test_a_stopped_distillation_keeps_its_answers_and_can_be_resumed(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:
     permits = threading.Semaphore(0)
@@ -127,10 +127,10 @@ async def test_a_cancelled_distillation_keeps_its_answers_and_can_be_resumed(
         await act(pilot, "distill.cancel")
         await until(pilot, lambda: "stopping" in panel(app))
         await act(pilot, "distill.cancel")
-        assert any("it is being cancelled already" in toast for toast in toasts(app))
+        assert any("it is being stopped already" in toast for toast in toasts(app))
         permits.release(100)
         await until(pilot, lambda: ended(app))
-        assert "cancelled" in panel(app)
+        assert "■ stopped" in panel(app)
         assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 5
         await act(pilot, "distill.resume")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
@@ -153,7 +153,7 @@ async def test_cancelling_gives_up_on_a_hanging_server(
         await until(pilot, lambda: len(fake.asked) == 6)
         await act(pilot, "distill.cancel")
         await until(pilot, lambda: ended(app))
-        assert "cancelled" in panel(app)
+        assert "■ stopped" in panel(app)
         assert "running calls did not end in 0.1 seconds and are given up" in panel(app)
         assert len(calls(demo_store)) == 4
 
@@ -267,7 +267,7 @@ async def test_a_missing_key_is_reported_before_and_after(
         assert "The variable NO_SUCH_KEY is not set" in " ".join(dialog(app).split())
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
-        assert "! stopped" in panel(app)
+        assert "! ended early" in panel(app)
         assert "refuses the key in the variable NO_SUCH_KEY" in panel(app)
         assert len(fake.asked) == 1
 
@@ -357,7 +357,7 @@ async def test_an_exhausted_budget_stops_the_distillation(
     async with app.run_test(size=(80, 24)) as pilot:
         await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app))
-        assert "! stopped" in panel(app)
+        assert "! ended early" in panel(app)
         assert "the next call might pass the budget" in panel(app)
         assert len(fake.asked) == len(calls(demo_store)) == 5
 

@@ -185,7 +185,7 @@ async def test_escape_cancels_first_and_then_goes_back(
         await until(pilot, lambda: bool(bundles(app)))
         assert "step" in bundles(app)[0]
         await act(pilot, "session.cancel")
-        await until(pilot, lambda: "cancelled" in heading(app))
+        await until(pilot, lambda: "stopped" in heading(app))
         steps = student.steps
         await pilot.pause(0.05)
         assert student.steps == steps
@@ -222,7 +222,7 @@ async def test_the_student_is_loaded_again_when_the_store_has_changed(
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
         await pilot.press("escape")
-        await until(pilot, lambda: "cancelled" in heading(app))
+        await until(pilot, lambda: "stopped" in heading(app))
         with sqlite3.connect(demo_store) as connection:
             connection.execute("DELETE FROM knowledge WHERE id = 1")
         connection.close()

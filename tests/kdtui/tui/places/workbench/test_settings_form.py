@@ -299,5 +299,5 @@ async def test_why_can_be_stopped_while_the_student_runs(demo_store: Path, settl
         assert any("the student is running" in toast for toast in toasts(app))
         assert any("already being looked up" in toast for toast in toasts(app))
         await pilot.press("escape")
-        await until(pilot, lambda: "cancelled" in heading(app) and screen(app).why_not("why") is None)
+        await until(pilot, lambda: "stopped" in heading(app) and screen(app).why_not("why") is None)
         assert isinstance(app.screen, SessionScreen)
