@@ -201,7 +201,7 @@ def launch(
     """
     from kdtui.workflows.training.estimate import estimate_training
     from kdtui.workflows.training.plan import TrainingPlan, check_training_plan, jobs_folder, prepare_training
-    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
+    from kdtui.workflows.training.source_adapters import Terms, find_source, inherited_terms
     from models.embedded import NAME
     from store.jobs import get_job
 

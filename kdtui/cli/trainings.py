@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.job_state import Training
     from kdtui.workflows.training.estimate import TrainingEstimate
     from kdtui.workflows.training.plan import TrainingPlan
-    from kdtui.workflows.training.start_from import Terms
+    from kdtui.workflows.training.source_adapters import Terms
     from store.jobs import StoredJob
     from store.sqlite import Database
 
@@ -90,7 +90,7 @@ def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> N
 
 def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") -> None:
     """Say what a training changes about its source adapter; without a source and with few sessions, propose one."""
-    from kdtui.workflows.training.start_from import count_training_sessions, proposed_source, what_changes
+    from kdtui.workflows.training.source_adapters import count_training_sessions, proposed_source, what_changes
 
     if plan.source is not None:
         if (changes := what_changes(plan.source, plan.settings)) is not None:
@@ -99,7 +99,7 @@ def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") ->
         named = [word for each in plan.settings.datasets for word in ("--dataset", each)]
         proposed = next_command("sft", "launch", "--name", plan.name, *named, "--from", better)
         sessions = counted(count_training_sessions(store, plan.settings), "training session")
-        say(f"kdtui: {sessions} teach little from the base alone; start from an adapter with: {proposed}")
+        say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
 
 
 def print_estimate(forecast: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:

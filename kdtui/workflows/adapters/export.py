@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, AdapterFacts, adapter_card
 from kdtui.text import counted
-from kdtui.workflows.adapters.sources import (
-    AdapterSource,
-    adapter_source,
+from kdtui.workflows.adapters.local_adapters import (
+    LocalAdapter,
     base_config_of,
+    local_adapter,
     public_base,
     without_paths,
 )
@@ -108,7 +108,7 @@ def export_adapter(
     target = check_target(folder, replace=replace)
     if base is not None and not is_repository(base):
         raise KdtuiError(f"{base!r} is not the id of a hub model; it looks like OWNER/NAME")
-    source = adapter_source(db, adapter)
+    source = local_adapter(db, adapter)
     config = {} if source.folder is None else read_object(source.folder / CONFIG)
     public = base or public_base(db, source.manifest, config)
     manifest = _manifest(db, adapter, source, public)
@@ -163,7 +163,7 @@ def _check_kind(db: "Database", adapter: str) -> None:
         )
 
 
-def _write_weights(source: AdapterSource, config: Mapping[str, Any], base: str, part: Path) -> int:
+def _write_weights(source: LocalAdapter, config: Mapping[str, Any], base: str, part: Path) -> int:
     """Write the weights and the configuration for PEFT, and return the rank."""
     if source.folder is None or has_patterns(config):
         return write_adapter(part, source.deltas(), source.known_shape(), base)
@@ -172,7 +172,7 @@ def _write_weights(source: AdapterSource, config: Mapping[str, Any], base: str, 
     return source.info.rank
 
 
-def _manifest(db: "Database", adapter: str, source: AdapterSource, base: str) -> dict[str, Any]:
+def _manifest(db: "Database", adapter: str, source: LocalAdapter, base: str) -> dict[str, Any]:
     """Return what the adapter says itself, and what is known here about its training and its scores."""
     manifest = {**source.manifest, "kind": KIND, "name": source.name, "base": base}
     since = None if is_file(adapter) else named_since(db, adapter)

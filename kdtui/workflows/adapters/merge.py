@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.local_adapters import LocalAdapter, bare_name, base_config_of, local_adapter, public_base
 from kdtui.workflows.adapters.merge_request import check_merge, merged_name
-from kdtui.workflows.adapters.sources import AdapterSource, adapter_source, bare_name, base_config_of, public_base
 from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.conversion import convert
@@ -83,7 +83,7 @@ def merge_adapters(
 
     check_merge(adapters, rank)
     name = free_adapter_name(db, name or merged_name(adapters), folder)
-    sources = [(adapter_source(db, adapter), weight) for adapter, weight in adapters]
+    sources = [(local_adapter(db, adapter), weight) for adapter, weight in adapters]
     _check_one_base([source for source, _ in sources])
     deltas = [source.deltas() for source, _ in sources]
     whole = weighted_sum([(source.name, each, weight) for each, (source, weight) in zip(deltas, sources, strict=True)])
@@ -112,7 +112,7 @@ def merge_adapters(
     return Merged(named_model(db, name), made_rank, ranks, kept, tuple(_notes([source for source, _ in sources])))
 
 
-def _check_one_base(sources: Sequence[AdapterSource]) -> None:
+def _check_one_base(sources: Sequence[LocalAdapter]) -> None:
     """Refuse two adapters for different bases, as far as they say what they were trained on."""
     for one, other in combinations(sources, 2):
         reason = None
@@ -137,7 +137,7 @@ def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.get(key) != other.get(key)
 
 
-def _manifest(sources: Sequence[tuple[AdapterSource, float]], ranks: Sequence[int]) -> dict[str, Any]:
+def _manifest(sources: Sequence[tuple[LocalAdapter, float]], ranks: Sequence[int]) -> dict[str, Any]:
     """Describe the sum: its base, the merged adapters, and how a student with it is asked."""
     manifests = [source.manifest for source, _ in sources]
     telling = next((each for each in manifests if names_base(each)), manifests[0])
@@ -177,7 +177,7 @@ def _asked(manifests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _notes(sources: Sequence[AdapterSource]) -> Iterator[str]:
+def _notes(sources: Sequence[LocalAdapter]) -> Iterator[str]:
     for source in sources:
         if not names_base(source.manifest):
             yield f"{source.name} does not say what it was trained on; only its shape was compared"

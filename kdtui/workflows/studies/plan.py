@@ -232,7 +232,7 @@ def check_models(db: Database, spec: Spec) -> None:
 
 def _check_sources(db: Database, spec: Spec) -> None:
     """Refuse adapters that no training can begin from: missing ones, and those of another form."""
-    from kdtui.workflows.training.start_from import Terms, find_source, inherited_terms
+    from kdtui.workflows.training.source_adapters import Terms, find_source, inherited_terms
 
     for question in spec.question:
         for name in question.from_:

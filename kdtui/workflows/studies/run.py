@@ -293,7 +293,7 @@ class _Runner:
         from kdtui.workflows.job_state import known_status
         from kdtui.workflows.training.plan import TrainingPlan, prepare_training
         from kdtui.workflows.training.service import remove_training, start_training
-        from kdtui.workflows.training.start_from import find_source
+        from kdtui.workflows.training.source_adapters import find_source
         from models.sft.state import ACTIVE
         from store.jobs import get_job
 

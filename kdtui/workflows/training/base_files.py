@@ -45,7 +45,7 @@ def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
             write_whole(job.folder / JOB, json.dumps(content | {"base": str(path)}, indent=2) + "\n")
             return
     if named is not None:
-        raise KdtuiError(f"{named}: training {job.name!r} does not start from this; the hash of its base differs")
+        raise KdtuiError(f"{named}: training {job.name!r} does not begin from this; the hash of its base differs")
 
 
 def check_base_is_here(job: StoredJob, workdir: str | None = None) -> None:
@@ -64,11 +64,11 @@ def check_base_is_here(job: StoredJob, workdir: str | None = None) -> None:
         return
     if base.suffix == ".gguf":
         raise KdtuiError(
-            f"training {job.name!r} starts from {base.name}, which is not on this machine ({base}); give it a name "
+            f"training {job.name!r} begins from {base.name}, which is not on this machine ({base}); give it a name "
             f"with: kdtui model add FILE, or name it with: kdtui sft resume {job.name} --base FILE"
         )
     raise KdtuiError(
-        f"training {job.name!r} starts from a folder that is not on this machine ({base}); name the same folder with: "
+        f"training {job.name!r} begins from a folder that is not on this machine ({base}); name the same folder with: "
         f"kdtui sft resume {job.name} --base FOLDER"
     )
 

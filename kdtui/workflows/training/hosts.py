@@ -119,7 +119,7 @@ def check_host(host: Host, base: Path | None) -> Iterator[HostFinding]:
     """Check what a host has for trainings, starting with whether it can be reached.
 
     Args:
-        base: a model that trainings would start from.
+        base: a model that trainings would begin from.
     """
     return iterate(_check(host, base))
 

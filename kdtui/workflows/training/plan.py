@@ -5,7 +5,7 @@ from pathlib import Path
 
 from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.training.prepare import PreparedJob, check_name, check_trainer, prepare_job
-from kdtui.workflows.training.start_from import StartAdapter, check_fits
+from kdtui.workflows.training.source_adapters import SourceAdapter, check_fits
 from models.embedded import NAME
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, RANK, Job, Lora, Optimizer, Precision, check_job
 from models.sft.start import lora_of
@@ -49,7 +49,7 @@ class TrainingPlan:
     after: str | None = None
     evaluate: bool = False
     answers: bool = True
-    source: StartAdapter | None = None
+    source: SourceAdapter | None = None
 
     @property
     def lora(self) -> Lora:

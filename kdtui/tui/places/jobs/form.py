@@ -236,7 +236,7 @@ class TrainingForm(Form[TrainingRequest]):
 
         def question(db: "Database") -> str:
             from kdtui.workflows.training.estimate import estimate_training, training_estimate_in_words
-            from kdtui.workflows.training.start_from import count_training_sessions, proposed_source, what_changes
+            from kdtui.workflows.training.source_adapters import count_training_sessions, proposed_source, what_changes
 
             plan = parsed.plan(db)
             lines = training_estimate_in_words(estimate_training(db, plan, between=still_wanted), plan)

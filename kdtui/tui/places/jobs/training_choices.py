@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceAdapter:
+class SourceChoice:
     """An adapter that a training can continue, with the settings that it inherits.
 
     Attributes:
@@ -51,9 +51,9 @@ class TrainingChoices:
     taken: frozenset[str]
     lacking: str | None
     named_database: Path | None
-    sources: tuple[SourceAdapter, ...] = ()
+    sources: tuple[SourceChoice, ...] = ()
 
-    def source(self, name: str) -> SourceAdapter | None:
+    def source(self, name: str) -> SourceChoice | None:
         """Return the adapter of this name, or None."""
         return next((each for each in self.sources if each.name == name), None)
 
@@ -62,7 +62,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
     """Read the choices for a new training from the store; for worker threads."""
     from kdtui.workflows.job_state import known_trainings
     from kdtui.workflows.training.prepare import check_trainer
-    from kdtui.workflows.training.start_from import sources_here
+    from kdtui.workflows.training.source_adapters import sources_here
     from store.datasets import dataset_names
     from store.hosts import list_hosts
     from store.models import named_models
@@ -88,7 +88,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
         lacking,
         named_database(database),
         tuple(
-            SourceAdapter(each.name, trained.form, trained.knowledge, trained.target, each.base or NAME)
+            SourceChoice(each.name, trained.form, trained.knowledge, trained.target, each.base or NAME)
             for each in sources_here(db)
             if (trained := each.trained) is not None
         ),

@@ -54,7 +54,7 @@ class TrainingRequest:
             KdtuiError: the adapter to continue cannot be used.
         """
         from kdtui.workflows.training.plan import TrainingPlan
-        from kdtui.workflows.training.start_from import find_source
+        from kdtui.workflows.training.source_adapters import find_source
 
         source = find_source(db, self.source) if self.source else None
         settings = TrainingSettings(

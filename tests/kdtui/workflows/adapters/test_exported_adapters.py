@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from peft import PeftModel
 
 from kdtui.workflows.adapters import export
-from kdtui.workflows.adapters.sources import public_base
+from kdtui.workflows.adapters.local_adapters import public_base
 from models.adapters.peft_settings import WEIGHTS
 from models.adapters.provenance import adapter_manifest, norms_hash
 from models.embedded import HUB_ID, embedded_student, shipped_adapter

@@ -71,11 +71,11 @@ def test_an_adopted_training_continues_on_another_host_from_the_same_base(
     for where in (["--host", "second"], ["--local"]):
         result = kdtui("sft", "resume", "one", *where)
         assert result.code == 1
-        assert "training 'one' starts from tiny.gguf, which is not on this machine" in result.err
+        assert "training 'one' begins from tiny.gguf, which is not on this machine" in result.err
         assert "kdtui model add FILE" in result.err
     other = make_model(tmp_path / "other.gguf", seed=1)
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", other)
-    assert (result.code, "does not start from this; the hash of its base differs" in result.err) == (1, True)
+    assert (result.code, "does not begin from this; the hash of its base differs" in result.err) == (1, True)
     named = tmp_path / "called otherwise.gguf"
     shutil.copy(base, named)
     assert kdtui("model", "add", named, "--name", "tiny").code == 0
@@ -99,7 +99,7 @@ def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
     another_machine()
     assert kdtui("sft", "adopt", "far:one").code == 0
     result = kdtui("sft", "resume", "one", "--host", "second")
-    assert "starts from a folder that is not on this machine" in result.err
+    assert "begins from a folder that is not on this machine" in result.err
     result = kdtui("sft", "resume", "one", "--host", "second", "--base", folder)
     assert result.code == 0, result.err
     used = read_object(tmp_path / "second" / "jobs" / "one" / JOB)["base"]

@@ -9,7 +9,7 @@ import pytest
 
 from kdtui.cli import sft_launch
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.training.start_from import find_source
+from kdtui.workflows.training.source_adapters import find_source
 from models.adapters.conversion import convert
 from models.adapters.deltas import read_safetensors
 from models.adapters.peft_from_gguf import write_peft
@@ -136,7 +136,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     result = kdtui("sft", "launch", "--name", "few", "--dry-run")
     assert result.code == 0, result.err
     assert (
-        "6 training sessions teach little from the base alone; start from an adapter with: "
+        "6 training sessions teach little from the base alone; begin from an adapter with: "
         "kdtui sft launch --name few --dataset outdoor --from shipped"
     ) in result.err
     assert "teach little" not in result.out

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterSource:
+class LocalAdapter:
     """An adapter on this machine.
 
     Attributes:
@@ -74,7 +74,7 @@ class AdapterSource:
         return gguf_deltas(self.gguf, self.known_shape())
 
 
-def adapter_source(db: "Database", adapter: str) -> AdapterSource:
+def local_adapter(db: "Database", adapter: str) -> LocalAdapter:
     """Return the adapter of this name, or in this GGUF file.
 
     Raises:
@@ -88,10 +88,10 @@ def adapter_source(db: "Database", adapter: str) -> AdapterSource:
     folder = None if is_file(adapter) else _peft_folder(db, adapter, gguf)
     name = gguf.stem if is_file(adapter) else adapter
     if folder is not None and (folder / BASE_CONFIG).is_file():
-        return AdapterSource(name, gguf, folder, info, base_shape(folder))
+        return LocalAdapter(name, gguf, folder, info, base_shape(folder))
     row = ModelRow(name, gguf, str(gguf), None, None, "adapter")
     base = base_path(db, ModelDetails(row, {}, info))
-    return AdapterSource(name, gguf, folder, info, None if base is None else base_shape(base))
+    return LocalAdapter(name, gguf, folder, info, None if base is None else base_shape(base))
 
 
 def _peft_folder(db: "Database", name: str, gguf: Path) -> Path | None:
@@ -142,7 +142,7 @@ def without_paths(content: Any) -> Any:
     return bare_name(content) if isinstance(content, str) else content
 
 
-def base_config_of(source: AdapterSource) -> dict[str, Any]:
+def base_config_of(source: LocalAdapter) -> dict[str, Any]:
     """Return the transformers configuration of the base of an adapter, as far as it is known.
 
     Raises:

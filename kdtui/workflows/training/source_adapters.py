@@ -42,7 +42,7 @@ FORMS_IN_WORDS: dict[Form, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class StartAdapter:
+class SourceAdapter:
     """An adapter that a training can begin from.
 
     Attributes:
@@ -101,7 +101,7 @@ class StartAdapter:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def find_source(db: Database, named: str) -> StartAdapter:
+def find_source(db: Database, named: str) -> SourceAdapter:
     """Find the adapter of this name.
 
     It can be the shipped one, that of a finished training, an added one, a PEFT folder or a GGUF file.
@@ -138,20 +138,20 @@ def find_source(db: Database, named: str) -> StartAdapter:
     raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
 
 
-def _of_folder(name: str, folder: Path, base: str | None) -> StartAdapter:
+def _of_folder(name: str, folder: Path, base: str | None) -> SourceAdapter:
     config = start_config(folder)
     manifest = read_object(folder / MANIFEST) if (folder / MANIFEST).exists() else {}
-    return StartAdapter(name, folder, config, manifest, base or _trained_on(manifest))
+    return SourceAdapter(name, folder, config, manifest, base or _trained_on(manifest))
 
 
-def _of_file(name: str, path: Path) -> StartAdapter:
+def _of_file(name: str, path: Path) -> SourceAdapter:
     from models.adapters.peft_from_gguf import peft_config
     from models.adapters.provenance import adapter_manifest
 
     if not path.is_file():
         raise KdtuiError(f"{path}: there is no such file")
     manifest = adapter_manifest(path)
-    return StartAdapter(
+    return SourceAdapter(
         name, path, {**peft_config(path), "target_modules": ["all that it changes"]}, manifest, _trained_on(manifest)
     )
 
@@ -179,7 +179,7 @@ class Terms:
     alpha: float | None = None
 
 
-def inherited_terms(source: StartAdapter, given: Terms) -> Terms:
+def inherited_terms(source: SourceAdapter, given: Terms) -> Terms:
     """Fill in the open terms of a training that begins from an adapter with those of the adapter.
 
     Raises:
@@ -210,7 +210,7 @@ def inherited_terms(source: StartAdapter, given: Terms) -> Terms:
     return replace(given, form=form, knowledge=knowledge, target=target, base=given.base or source.base or NAME)
 
 
-def what_changes(source: StartAdapter, settings: TrainingSettings) -> str | None:
+def what_changes(source: SourceAdapter, settings: TrainingSettings) -> str | None:
     """Say in a sentence which knowledge a training shows that its adapter was not trained with.
 
     Returns:
@@ -227,7 +227,7 @@ def what_changes(source: StartAdapter, settings: TrainingSettings) -> str | None
     return f"adapter {source.name} was trained with {before}; this training has {now}"
 
 
-def check_fits(db: Database, source: StartAdapter, base: str) -> None:
+def check_fits(db: Database, source: SourceAdapter, base: str) -> None:
     """Refuse a base that an adapter was not trained on, as far as the adapter says.
 
     Args:
@@ -251,7 +251,7 @@ def check_fits(db: Database, source: StartAdapter, base: str) -> None:
         check_adapter(Path(source.name), manifest, vocabulary, Path(path), user_cache_path("kdtui") / "norms")
 
 
-def sources_here(db: Database) -> list[StartAdapter]:
+def sources_here(db: Database) -> list[SourceAdapter]:
     """Return the adapters on this machine that a training can continue.
 
     The shipped one comes first, then those of finished trainings, the newest first.
