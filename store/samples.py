@@ -99,7 +99,7 @@ def get_sample(db: Database, name: str) -> Sample:
     return next(sample for sample in list_samples(db) if sample.name == name)
 
 
-def pieces_of(db: Database, name: str) -> list[int]:
+def pieces_of_sample(db: Database, name: str) -> list[int]:
     """Return the numbers of the pieces in a sample, ascending.
 
     Raises:

@@ -143,7 +143,7 @@ def _print_calls(store: "Database", search: str, failed: bool, limit: int, outpu
         say(f"there are more than these {limit:,}; --limit shows more")
 
 
-def spent(tally: "Tally") -> str:
+def tally_in_words(tally: "Tally") -> str:
     """Count in words the calls answered before and the paid calls, with the cost so far."""
     from kdtui.workflows.calls.costs import cost_text
 

@@ -8,7 +8,7 @@ import typer
 
 from kdtui.bundling.subset import subset_in_words
 from kdtui.cli import completion
-from kdtui.cli.calls import spent
+from kdtui.cli.calls import tally_in_words
 from kdtui.cli.options import (
     LARGEST,
     AnswerPriceOption,
@@ -327,7 +327,7 @@ def _distil_with_endpoint(
                                 tasks[format],
                                 total=of,
                                 completed=sessions,
-                                description=f"{format}s · {spent(tally)}",
+                                description=f"{format}s · {tally_in_words(tally)}",
                             )
                         case SessionFailed(format, session, reason):
                             failed += 1
@@ -341,7 +341,7 @@ def _distil_with_endpoint(
         except KeyboardInterrupt:
             say("interrupted; finished answers are kept, and the same command resumes")
             raise
-    say(f"calls: {spent(tally)}")
+    say(f"calls: {tally_in_words(tally)}")
     _warn_of_missing_price(job)
     if stopped is not None:
         raise KdtuiError(f"stopped: {stopped}; finished answers are kept, and the same command resumes")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.bundling.metrics import has_intent_scores
-from kdtui.cli.judging import rated
+from kdtui.cli.judging import rate_with_progress
 from kdtui.cli.options import next_command
 from kdtui.cli.output import Output, progress_bar, say
 from kdtui.cli.results import print_rows, progress_of, with_run
@@ -83,7 +83,7 @@ def run_evaluation(
         with progress_of("intents", len(sessions)) as check:
             result = _with_costs_and_intent_floors(store, run, result, CheckedSessions(sessions, check))
         if judge is not None:
-            ratings, problem = rated(store, run, sessions, judge)
+            ratings, problem = rate_with_progress(store, run, sessions, judge)
             result = replace(result, ratings=ratings)
         rows = with_run(rows, run, result)
     print_rows(rows, output)

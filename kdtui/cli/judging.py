@@ -68,7 +68,7 @@ def chosen_judge(
     )
 
 
-def rated(
+def rate_with_progress(
     store: "Database", run: "Run", sessions: "Collection[Session]", judge: "Judge | LocalJudge"
 ) -> "tuple[Ratings | None, Exception | None]":
     """Let a judge rate the intents of a run, and show the progress.
@@ -78,7 +78,7 @@ def rated(
     """
     from contextlib import closing
 
-    from kdtui.cli.calls import spent
+    from kdtui.cli.calls import tally_in_words
     from kdtui.errors import KdtuiError
     from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.runs.judge import NotRated, Rated, count_intents
@@ -94,7 +94,7 @@ def rated(
                 for event in events:
                     match event:
                         case Rated(done, tally):
-                            progress.update(task, completed=done, description=f"ratings · {spent(tally)}")
+                            progress.update(task, completed=done, description=f"ratings · {tally_in_words(tally)}")
                         case NotRated(session, reason):
                             say(f"kdtui: session {session}: an intent has no rating; {reason}")
                         case Noted():
@@ -107,7 +107,7 @@ def rated(
         except (ModelError, KdtuiError) as error:
             # The scores of the run are still valid.
             return None, error
-    say(f"calls of the judge: {spent(tally)}")
+    say(f"calls of the judge: {tally_in_words(tally)}")
     if ratings is not None and ratings.stopped is not None:
         kept = "finished ratings are kept, and --resume with the same judge continues"
         return ratings, KdtuiError(f"stopped rating intents: {ratings.stopped}; {kept}")

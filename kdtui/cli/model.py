@@ -92,12 +92,12 @@ def show(
     """Show the header of a model file; for an adapter also its training and the models that it fits."""
     from dataclasses import asdict
 
-    from kdtui.workflows.student.describe_model import describe_model, detail_lines, fitting, summary_lines
+    from kdtui.workflows.student.describe_model import describe_model, detail_lines, find_fits, summary_lines
 
     printed_as = chosen_output(output, as_json)
     with open_store(database) as store:
         details = describe_model(store, name)
-        fits = list(fitting(store, details)) if details.adapter is not None else []
+        fits = list(find_fits(store, details)) if details.adapter is not None else []
     if printed_as == "json":
         info = details.row.info
         print_json(

@@ -262,12 +262,12 @@ def compare(
     database: DatabaseOption = None,
 ) -> None:
     """Compare two samples: how many pieces both have."""
-    from kdtui.workflows.knowledge.sample import overlap
+    from kdtui.workflows.knowledge.sample import count_overlap
     from store.samples import shared_pieces
 
     printed_as = chosen_output(output, as_json)
     with open_store(database) as store:
-        result = overlap(store, one, other)
+        result = count_overlap(store, one, other)
         pieces = list(shared_pieces(store, one, other)) if shared else []
     if shared:
         print_table(

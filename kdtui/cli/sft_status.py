@@ -53,9 +53,9 @@ def ls(
             if show is not None:
                 show(map(_cells, trainings))
             # Imported here: the first table does not wait for it.
-            from kdtui.workflows.training.on_host import TrainingFetched, refresh
+            from kdtui.workflows.training.on_host import TrainingFetched, check_trainings
 
-            for event in () if cached else refresh(store, bring_home=True):
+            for event in () if cached else check_trainings(store, bring_home=True):
                 events.append(event)
                 if isinstance(event, TrainingFetched) and event.problem is None:
                     finish_job(store, event.name)
@@ -108,7 +108,7 @@ def show(
 
     from kdtui.text import duration
     from kdtui.workflows.job_state import is_to_fetch, known_training
-    from kdtui.workflows.training.outcomes import conclude
+    from kdtui.workflows.training.outcomes import find_outcome
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)
@@ -118,7 +118,7 @@ def show(
         if is_to_fetch(training):
             try_to_fetch(store, name)
             training = known_training(store, name)
-        outcome = conclude(store, training)
+        outcome = find_outcome(store, training)
         defaults = [dataset for dataset, adapter in default_adapters(store).items() if adapter == name]
     say_if_to_evaluate(training)
     worth = {"outcome": outcome and {"verdict": outcome.verdict, **to_builtins(outcome)}, "default_of": defaults}

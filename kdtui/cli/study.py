@@ -145,7 +145,7 @@ def answers(
     from kdtui.bundling.tables import markdown_text
     from kdtui.workflows.studies.overview import open_study
     from kdtui.workflows.studies.results import study_results
-    from kdtui.workflows.studies.verdicts import phrase
+    from kdtui.workflows.studies.verdicts import comparison_in_words
 
     printed_as = chosen_output(output, as_json)
     with open_store(database) as store:
@@ -160,14 +160,19 @@ def answers(
             print_text(("\n\n" if printed_as == "markdown" else "\n").join(map(heading, paragraphs)))
             print_table(
                 ["cell", "baseline", "difference"],
-                [(names[each.other], names[each.baseline], phrase(each)) for each in section.comparisons],
+                [(names[each.other], names[each.baseline], comparison_in_words(each)) for each in section.comparisons],
                 wide=["cell", "baseline", "difference"],
                 output=printed_as,
             )
         elif not section.comparisons:
             say(f"{section.question.title}: {section.answer}")
         records += [
-            {"question": section.question.title, "answer": section.answer, **asdict(each), "phrase": phrase(each)}
+            {
+                "question": section.question.title,
+                "answer": section.answer,
+                **asdict(each),
+                "phrase": comparison_in_words(each),
+            }
             for each in section.comparisons
         ]
     if printed_as in ("json", "csv") and records:

@@ -163,9 +163,9 @@ def stop_training(store: "Database", name: str, *, now: bool) -> None:
 
 def refresh_training(store: "Database", name: str) -> None:
     """Update the state of a training on a host; say so if the host cannot be reached."""
-    from kdtui.workflows.training.on_host import refresh
+    from kdtui.workflows.training.on_host import check_trainings
 
-    for seen in refresh(store, {name}):
+    for seen in check_trainings(store, {name}):
         if seen.problem is not None:
             _say_cached(seen.problem)
 
@@ -204,11 +204,11 @@ def evaluate_adapter(store: "Database", name: str, database: "Path | None") -> N
     from kdtui.cli.student_messages import StudentMessages
     from kdtui.workflows.finish_jobs import finish_job
     from kdtui.workflows.runs.session_selection import SessionSelection
-    from kdtui.workflows.training.evaluate import asked_as_trained
+    from kdtui.workflows.training.evaluate import settings_of_training
     from store.jobs import remember_evaluation
 
     training = finish_job(store, name)
-    settings = asked_as_trained(store, training)
+    settings = settings_of_training(store, training)
     for dataset in training.job.settings.datasets:
         with StudentMessages() as tell:
             selection = SessionSelection.among(store, dataset, "valid", None, None)
@@ -312,11 +312,11 @@ def follow_training(store: "Database", name: str, database: "Path | None") -> No
 def say_outcome(store: "Database", training: "Training") -> None:
     """Say whether a finished training helped; if that cannot be computed, say why."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.outcomes import conclude
+    from kdtui.workflows.training.outcomes import find_outcome
     from models.errors import ModelError
 
     try:
-        outcome = conclude(store, training)
+        outcome = find_outcome(store, training)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: whether the training helped cannot be computed: {problem}")
         return

@@ -22,7 +22,7 @@ class Interrupted(KdtuiError):
 class Interrupt:
     """Ends what a thread waits for, such as a machine that does not answer, from another thread.
 
-    Whatever `iterate` and `finish` wait for within `in_force` ends at once and cleans up.
+    Whatever `iterate` and `run_async` wait for within `in_force` ends at once and cleans up.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
             runner.run(_close(events))
 
 
-def finish(work: Coroutine[Any, Any, Answer]) -> Answer:
+def run_async(work: Coroutine[Any, Any, Answer]) -> Answer:
     """Run a coroutine, and return its result.
 
     Raises:

@@ -45,7 +45,7 @@ def weighted_sum(adapters: Sequence[tuple[str, Mapping[str, Delta], float]]) -> 
     return merged
 
 
-def reduced(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], float]:
+def reduce_rank(deltas: Mapping[str, Delta], rank: int) -> tuple[dict[str, Delta], float]:
     """Return the nearest adapter whose ranks are at most `rank`, and the share of the squared norm that it keeps.
 
     Raises:

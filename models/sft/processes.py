@@ -21,13 +21,13 @@ from models.sft.job_files import EXIT_CODE, KILLED, LAUNCH, LOG, STOPPED, identi
 from models.sft.state import (
     ACTIVE,
     KILL,
-    ended,
+    exit_code,
     last_log_line,
     own_state,
     resume_point,
-    starter,
+    starter_pid,
     state_of_exit_code,
-    trainer,
+    trainer_pid,
 )
 
 GRACE = 120.0
@@ -92,9 +92,9 @@ def start_trainer(
         except OSError as error:
             raise ModelError(f"{command[0]}: {error.strerror}; a Python with torch and peft is needed there") from error
     limit = monotonic() + _STARTS
-    while trainer(folder) is None and process.poll() is None and after is None and monotonic() < limit:
+    while trainer_pid(folder) is None and process.poll() is None and after is None and monotonic() < limit:
         sleep(0.02)
-    if process.poll() is not None and ended(folder) is None:
+    if process.poll() is not None and exit_code(folder) is None:
         raise ModelError(f"the trainer did not start ({last_log_line(folder)}); its log is {folder / LOG}")
     return process.pid
 
@@ -116,8 +116,8 @@ def start_commands(folder: Path, commands: Sequence[Sequence[str]]) -> int:
 def _running_process(folder: Path) -> int | None:
     """Return the process of a training; a process that has written its exit code gets some time to end."""
     limit = monotonic() + _ENDS
-    while (running := trainer(folder) or starter(folder)) is not None:
-        if ended(folder) is None or monotonic() > limit:
+    while (running := trainer_pid(folder) or starter_pid(folder)) is not None:
+        if exit_code(folder) is None or monotonic() > limit:
             return running
         sleep(0.05)
     return None
@@ -195,7 +195,7 @@ def stop_trainer(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | H
         ModelError: another client starts or ends it right now.
     """
     with launch_lock(folder) if grace else nullcontext():
-        pid = trainer(folder) or starter(folder)
+        pid = trainer_pid(folder) or starter_pid(folder)
         if pid is not None and grace:
             _signal(pid, signal.SIGTERM)
         began = monotonic()
@@ -210,9 +210,9 @@ def stop_trainer(folder: Path, *, grace: float = GRACE) -> Iterator[Stopping | H
         limit = monotonic() + 10
         while (left := _family(folder)) and monotonic() < limit:
             sleep(0.05)
-        if left and ended(folder) == KILLED:
+        if left and exit_code(folder) == KILLED:
             (folder / EXIT_CODE).unlink()
-        if not left and ended(folder) is None:
+        if not left and exit_code(folder) is None:
             # It was stopped before it could write this itself.
             write_exit_code(folder, STOPPED)
         yield HasStopped(
@@ -258,7 +258,7 @@ def _family(folder: Path) -> list[int]:
     """Return the processes of a training, including children in sessions of their own."""
     mark = f"{_MARK}={folder}".encode()
     # A trainer that was started by hand has no mark.
-    pids = [pid for pid in (trainer(folder), starter(folder)) if pid is not None]
+    pids = [pid for pid in (trainer_pid(folder), starter_pid(folder)) if pid is not None]
     pids += [child for pid in pids for child in _children(pid)]
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -290,7 +290,7 @@ def wait_and_train(before: Path, folder: Path, command: Sequence[str]) -> None:
     """Wait until another training is done, then become the trainer; if it failed or was stopped, fail too."""
     while own_state(before) in ("created", *ACTIVE):
         sleep(_LOOK)
-    code = ended(before)
+    code = exit_code(before)
     if code is None or state_of_exit_code(code) != "done":
         print(f"the previous training, {before}, is not done; start this one anyway with kdtui sft resume")
         write_exit_code(folder, 1)

@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.files.whole_files import write_whole
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, write_exit_code
 from models.sft.processes import HasStopped, Stopping, launch_lock, record_kill, wait_for_stop
-from models.sft.state import State, ended, is_beating, launch_of, state_of_exit_code
+from models.sft.state import State, exit_code, is_beating, launch_of, state_of_exit_code
 
 SCRIPT = "slurm.sh"
 CANCELLED = "cancelled"
@@ -50,7 +50,7 @@ def submit(folder: Path, job_id: str, script: str, after: Path | None) -> int:
                 (folder / old).unlink(missing_ok=True)
             write_whole(folder / SCRIPT, script)
             command = ["sbatch", "--parsable", f"--job-name={name}"]
-            if after is not None and ended(after) != 0:
+            if after is not None and exit_code(after) != 0:
                 before = launch_of(after).get("slurm")
                 if before is None:
                     raise ModelError(f"{after}: Slurm does not know this training, so none can wait for it")
@@ -90,7 +90,7 @@ def cancel_job(folder: Path, grace: float) -> Iterator[Stopping | HasStopped]:
             if not grace:
                 _output_lines(["scancel", "--signal=KILL", "--full", str(number)])
             _output_lines(["scancel", str(number)])
-        if ended(folder) is None:
+        if exit_code(folder) is None:
             write_exit_code(folder, STOPPED)
         yield HasStopped(killed)
 
@@ -141,12 +141,12 @@ class SlurmQueue:
     def state(self, folder: Path) -> tuple[State, str | None]:
         """Return the state of a training, and the reason."""
         if self.problem is not None:
-            code = ended(folder)
+            code = exit_code(folder)
             return ("stalled" if code is None else state_of_exit_code(code)), self.problem
         word, reason = self._states.get(self._numbers[folder], (None, ""))
         if word in _QUEUED:
             return "queued", f"Slurm: {reason}"
-        code = ended(folder)
+        code = exit_code(folder)
         if word in (*_RUNNING, _ENDING) and code == STOPPED and not (folder / CANCELLED).exists():
             # The time limit was reached: its script requeues it, or it has started again.
             return "running", None

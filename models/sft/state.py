@@ -112,9 +112,9 @@ def job_status(folder: Path, state: State | None = None, reason: str | None = No
             if _is_number(took) and _is_number(of) and of:
                 valid_seconds.append(took / of)
     if state == "failed" and reason is None:
-        reason = last_log_line(folder) if ended(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
+        reason = last_log_line(folder) if exit_code(folder) is not None else _last_words(folder) or _FROM_OUTSIDE
     if state == "stopped" and reason is None:
-        reason = _kill(folder) if ended(folder) == KILLED else _left(folder, logged.get("step"))
+        reason = _kill(folder) if exit_code(folder) == KILLED else _left(folder, logged.get("step"))
     return JobStatus(
         state,
         logged.get("step"),
@@ -214,17 +214,17 @@ def _last_words(folder: Path) -> str | None:
     return line if line.startswith(SPEAKER) else None
 
 
-def trainer(folder: Path) -> int | None:
+def trainer_pid(folder: Path) -> int | None:
     """Return the process that trains in a directory; None if none runs."""
     return _alive(folder / PID)
 
 
-def starter(folder: Path) -> int | None:
+def starter_pid(folder: Path) -> int | None:
     """Return the process that was started to train in a directory, or to wait for its turn."""
     return _alive(folder / LAUNCH)
 
 
-def ended(folder: Path) -> int | None:
+def exit_code(folder: Path) -> int | None:
     """Return the exit code of a training; None if it has not written one."""
     try:
         return int((folder / EXIT_CODE).read_text(encoding="utf-8"))
@@ -234,12 +234,12 @@ def ended(folder: Path) -> int | None:
 
 def own_state(folder: Path) -> State:
     """Return the state by the files of a directory, and by the processes of this machine that they name."""
-    code = ended(folder)
+    code = exit_code(folder)
     if code is not None:
         return state_of_exit_code(code)
-    if trainer(folder) is not None:
+    if trainer_pid(folder) is not None:
         return "running" if is_beating(folder) else "stalled"
-    if starter(folder) is not None:
+    if starter_pid(folder) is not None:
         return "queued" if launch_of(folder).get("after") and not (folder / PID).exists() else "running"
     # It started, and was killed before it could write how it ended.
     return "failed" if (folder / PID).exists() or (folder / LAUNCH).exists() else "created"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.studies.spec import Spec, TrainingOptions
-from kdtui.workflows.studies.spec_files import changed_spec, preset
+from kdtui.workflows.studies.spec_files import changed_spec, load_preset
 from tests.support.launching import train_in_this_process
 
 
@@ -19,4 +19,4 @@ def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def small(name: str, base: Path) -> Spec:
     """A preset with a tiny student that trains quickly."""
     training = TrainingOptions(epochs=1, learning_rate=0.003, batch_tokens=30000, longest=4000)
-    return changed_spec(preset(name, ["outdoor"]), student=(str(base),), training=training)
+    return changed_spec(load_preset(name, ["outdoor"]), student=(str(base),), training=training)

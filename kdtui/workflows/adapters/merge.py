@@ -79,7 +79,7 @@ def merge_adapters(
     """
     # Imported here: listing models does not need them.
     from models.adapters.folder import write_adapter, write_json
-    from models.adapters.merging import reduced, weighted_sum
+    from models.adapters.merging import reduce_rank, weighted_sum
 
     check_merge(adapters, rank)
     name = free_adapter_name(db, name or merged_name(adapters), folder)
@@ -90,7 +90,7 @@ def merge_adapters(
     ranks = tuple(max(delta.rank for delta in each.values()) for each in deltas)
     made, kept = whole, None
     if rank is not None and rank < max(delta.rank for delta in whole.values()):
-        made, kept = reduced(whole, rank)
+        made, kept = reduce_rank(whole, rank)
     most = largest_rank(whole)
     if max(delta.rank for delta in made.values()) > most:
         raise KdtuiError(

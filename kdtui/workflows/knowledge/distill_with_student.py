@@ -20,7 +20,7 @@ from kdtui.workflows.runs.evaluate import answer_split
 from kdtui.workflows.student.generate import GenerateEvent
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for, student_name
-from kdtui.workflows.student.strategy import resolved
+from kdtui.workflows.student.strategy import with_strategy
 from store.knowledge import NewKnowledge
 from store.predictions import Prediction, count_answers, predictions
 from store.records import Bundle, Format, RunSettings, Session
@@ -93,7 +93,7 @@ def distil_with_student(
 
 
 def _settings(db: Database, dataset: str, student: str, limit: int | None, seed: int) -> RunSettings:
-    return resolved(db, dataset, settings_for(student, limit=limit, seed=seed))
+    return with_strategy(db, dataset, settings_for(student, limit=limit, seed=seed))
 
 
 def _rules(session: Session, answer: Prediction | None) -> Iterator[Rule]:

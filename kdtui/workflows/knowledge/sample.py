@@ -47,7 +47,7 @@ from store.samples import (
     count_shared,
     count_without_session,
     get_sample,
-    pieces_of,
+    pieces_of_sample,
     save_sample,
 )
 from store.sqlite import Database
@@ -84,7 +84,7 @@ def create_sample(
     if not 0 < ratio <= 1:
         raise KdtuiError(f"a ratio must be above 0 and at most 1, not {ratio:g}")
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
-    pieces = pieces_of(db, add_to) if add_to is not None else []
+    pieces = pieces_of_sample(db, add_to) if add_to is not None else []
     for dataset in datasets:
         sessions = training_sessions(db, dataset)
         order = _order(db, dataset, sessions, strategy, seed, student)
@@ -143,7 +143,7 @@ def pick_sample(
         KdtuiError: all of them are rejected, and `rejected` is not set.
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
-    held = pieces_of(db, add_to) if add_to is not None else []
+    held = pieces_of_sample(db, add_to) if add_to is not None else []
     existing_pieces = existing_among(db, pieces)
     if not existing_pieces:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
@@ -267,7 +267,7 @@ class Overlap:
         return self.common / together if together else 0.0
 
 
-def overlap(db: Database, one: str, other: str) -> Overlap:
+def count_overlap(db: Database, one: str, other: str) -> Overlap:
     """Count the pieces that two samples share.
 
     Raises:

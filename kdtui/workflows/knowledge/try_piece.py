@@ -14,7 +14,7 @@ from kdtui.workflows.model_names import PATTERNS
 from models.embedded import NAME, SHIPPED
 from store.errors import NotFound
 from store.records import RunSettings, Session, Split
-from store.samples import pieces_of
+from store.samples import pieces_of_sample
 from store.sessions import draw_sessions
 from store.sqlite import Database
 
@@ -59,7 +59,7 @@ def trial_of(db: Database, number: int, usual: RunSettings) -> PieceTrial:
         )
     sample = f"only-{number}"
     try:
-        held = pieces_of(db, sample)
+        held = pieces_of_sample(db, sample)
     except NotFound:
         pick_sample(db, sample, [number])
     else:

@@ -106,7 +106,7 @@ def _cost(summary: RunSummary, tokens: TokenTotals | None, worked: list[Stretch]
     )
 
 
-def measured(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterator[GenerateEvent]:
+def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterator[GenerateEvent]:
     """Yield the events of a running run. Meanwhile measure energy and memory, and store them with its answers.
 
     A record that would make other processes wait is postponed: measurements are not worth that.

@@ -12,7 +12,7 @@ from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
-from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, measured
+from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, record_costs
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
@@ -20,7 +20,7 @@ from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.student.settings import check_settings
-from kdtui.workflows.student.strategy import resolved
+from kdtui.workflows.student.strategy import with_strategy
 from models.errors import ModelError
 from store.predictions import Prediction, add_predictions, answered_among, count_answers, predictions_for
 from store.records import RunSettings, Session, Split
@@ -128,12 +128,12 @@ def evaluate_split(
     """
     check_settings(settings, dataset)
     check_tags(tags)
-    settings = resolved(db, dataset, settings)
+    settings = with_strategy(db, dataset, settings)
     with open_student(db, dataset, settings, tell) as student:
         run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
-            yield from measured(db, run, answer_split(db, run, sessions, student))
+            yield from record_costs(db, run, answer_split(db, run, sessions, student))
         except ModelError as error:
             if count_answers(db, run):
                 raise
@@ -151,7 +151,7 @@ def resume_run(
         return
     with open_student(db, run.dataset, run.settings, tell) as student:
         yield RunBegun(run, answered, len(sessions))
-        yield from measured(db, run, answer_split(db, run, sessions, student))
+        yield from record_costs(db, run, answer_split(db, run, sessions, student))
 
 
 def answer_split(

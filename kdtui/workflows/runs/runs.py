@@ -346,19 +346,19 @@ def predicted_bundles(prediction: Prediction) -> list[frozenset[int]]:
 
 
 @dataclass(frozen=True, slots=True)
-class AnsweredTwice:
+class BothAnswers:
     """A session, and the answers of two runs; None for a run that has been deleted."""
 
     session: Session
     answers: tuple[Prediction | None, Prediction | None]
 
 
-def answered_twice(db: Database, one: Run, other: Run, session: str) -> AnsweredTwice:
+def read_both_answers(db: Database, one: Run, other: Run, session: str) -> BothAnswers:
     """Return a session with the answers of two runs.
 
     Raises:
         NotFound: there is no such session.
     """
-    return AnsweredTwice(
+    return BothAnswers(
         get_session(db, one.dataset, session), (prediction_of(db, one, session), prediction_of(db, other, session))
     )

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from kdtui.distill.applicable import AICL
 from kdtui.workflows.model_names import is_file, router_in
-from kdtui.workflows.student.settings import settings_for, shown_as_trained
+from kdtui.workflows.student.settings import add_trained_knowledge, settings_for
 from models.embedded import SHIPPED
 from store.records import RunSettings
 
@@ -55,7 +55,7 @@ def settings_as_trained(
         settings = replace(settings, student=student_with(db, adapter).student)
     if knowledge is not None or settings.strategy == AICL or trained is None:
         return settings
-    return shown_as_trained(settings, trained)
+    return add_trained_knowledge(settings, trained)
 
 
 def default_adapter(db: "Database", dataset: str | None) -> str | None:

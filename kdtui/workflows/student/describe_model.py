@@ -14,7 +14,7 @@ from kdtui.workflows.job_state import base_of
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model
 from kdtui.workflows.model_names import located_model
 from kdtui.workflows.student.manifest import training_of
-from kdtui.workflows.student.settings import shown_as_trained
+from kdtui.workflows.student.settings import add_trained_knowledge
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from store.errors import NotFound
@@ -104,7 +104,7 @@ def _header(path: Path) -> dict[str, str]:
         return dict(sorted(meta_values(model).items()))
 
 
-def fitting(db: "Database", details: ModelDetails) -> Iterator[Fit]:
+def find_fits(db: "Database", details: ModelDetails) -> Iterator[Fit]:
     """Yield whether an adapter fits each base on this machine. Slow results are cached."""
     for known in known_models(db):
         if known.kind == "base":
@@ -158,7 +158,7 @@ def student_with(db: "Database", name: str) -> RunSettings:
         return RunSettings(name)
     settings = RunSettings(_base_for(db, details), adapters=((name, 1.0),))
     trained = training_of(details.adapter.manifest)
-    return settings if trained is None else shown_as_trained(settings, trained)
+    return settings if trained is None else add_trained_knowledge(settings, trained)
 
 
 def _base_for(db: "Database", details: ModelDetails) -> str:
@@ -189,7 +189,7 @@ def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:
         row = read_model(ModelRow(str(trained_on), trained_on, "", None, None))
         if (fit := _fit(details, row)).problem is None and fit.certain:
             return fit
-    fits = [fit for fit in fitting(db, details) if fit.problem is None]
+    fits = [fit for fit in find_fits(db, details) if fit.problem is None]
     return max(fits, key=lambda fit: fit.certain, default=None)
 
 

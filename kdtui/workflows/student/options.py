@@ -127,14 +127,14 @@ def _as_trained(
     db: "Database", adapters: Iterable[str], trained: Mapping[str, tuple[str | None, TrainingSettings]]
 ) -> tuple[dict[str, RunSettings], frozenset[str]]:
     """Return the settings that ask each adapter as it was trained, and the adapters that only write intents."""
-    from kdtui.workflows.student.settings import shown_as_trained
+    from kdtui.workflows.student.settings import add_trained_knowledge
 
     settings_by_adapter, writers = {}, set()
     for name in adapters:
         base, settings = trained.get(name, (None, None))
         # An adopted training can lack its settings.
         if base is not None and settings is not None and settings.datasets:
-            settings_by_adapter[name] = shown_as_trained(RunSettings(base, adapters=((name, 1.0),)), settings)
+            settings_by_adapter[name] = add_trained_knowledge(RunSettings(base, adapters=((name, 1.0),)), settings)
             if settings.form == "intents":
                 writers.add(name)
             continue

@@ -195,7 +195,7 @@ def uses_evidence(settings: RunSettings) -> bool:
     return "pattern" in settings.knowledge and settings.sample is None
 
 
-def shown_as_trained(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
+def add_trained_knowledge(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
     """Return the settings with the knowledge that the prompts of a training showed.
 
     Trainings for intents show none: bundles are found from the patterns that they name.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
-def resolved(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
+def with_strategy(db: "Database | None", dataset: str | None, settings: RunSettings) -> RunSettings:
     """Return the settings with the strategy that they will use, to be stored, so that a run resumes as it began."""
     if settings.student == PATTERNS or is_endpoint(settings.student):
         return settings

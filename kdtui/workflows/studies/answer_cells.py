@@ -93,9 +93,9 @@ class CellAnswerer:
         self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int
     ) -> Iterator[StudyEvent]:
         """Report answers as they come, and let trainings on hosts proceed meanwhile."""
-        from kdtui.workflows.runs.costs import measured
+        from kdtui.workflows.runs.costs import record_costs
 
-        for event in measured(self.db, run, answers):
+        for event in record_costs(self.db, run, answers):
             if isinstance(event, SessionAnswered):
                 done += 1
                 yield StepProgress(step, done, of)

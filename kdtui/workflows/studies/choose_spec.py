@@ -14,7 +14,7 @@ from kdtui.errors import KdtuiError
 from kdtui.text import counted
 from kdtui.workflows.studies.grid import grids
 from kdtui.workflows.studies.spec import PRESETS, Spec
-from kdtui.workflows.studies.spec_files import changed_spec, parsed_spec, preset, read_spec
+from kdtui.workflows.studies.spec_files import changed_spec, load_preset, parsed_spec, read_spec
 from kdtui.workflows.studies.steps import EvaluationStep
 from store.similar import suggestion
 from store.sqlite import Database
@@ -46,7 +46,7 @@ def chosen_spec(
     named = tuple(datasets or ())
     stored = {study.name: study.spec for study in list_studies(db)}
     if source in PRESETS:
-        spec = preset(source, named)
+        spec = load_preset(source, named)
     elif source in stored:
         spec = parsed_spec(stored[source], f"study {source}")
     elif source.endswith(".toml") or Path(source).is_file():

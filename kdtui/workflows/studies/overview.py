@@ -10,7 +10,7 @@ from kdtui.workflows.studies.lock import Runner, runner_of
 from kdtui.workflows.studies.plan import StudyPlan, make_plan, seconds_per_session
 from kdtui.workflows.studies.progress import cell_progress
 from kdtui.workflows.studies.spec_files import parsed_spec
-from kdtui.workflows.studies.steps import EvaluationStep, needs, step_key
+from kdtui.workflows.studies.steps import EvaluationStep, prerequisites, step_key
 from models.errors import ModelError
 from store.errors import StoreError
 from store.sqlite import Database
@@ -105,7 +105,7 @@ def _can_run(plan: StudyPlan) -> bool:
     """Return whether a step is left that needs no failed step."""
     lost: set[str] = set()
     for step in plan.steps.values():
-        if step.status == "failed" or any(step_key(need) in lost for need in needs(step.step)):
+        if step.status == "failed" or any(step_key(need) in lost for need in prerequisites(step.step)):
             lost.add(step.key)
         elif step.status == "to do":
             return True

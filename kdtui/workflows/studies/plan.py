@@ -16,7 +16,7 @@ from kdtui.workflows.studies.steps import (
     EvaluationStep,
     Kind,
     Step,
-    needs,
+    prerequisites,
     step_key,
     step_kind,
 )
@@ -149,7 +149,7 @@ def make_plan(db: Database, spec: Spec) -> StudyPlan:
     notes = _notes(spec, study_grids, validation)
     for key, count in failed.items():
         step = steps[key]
-        lost = [need for need in needs(step.step) if steps[step_key(need)].status != "done"]
+        lost = [need for need in prerequisites(step.step) if steps[step_key(need)].status != "done"]
         if lost:
             # Making it again would make another student.
             notes.append(
@@ -270,7 +270,7 @@ def steps_in_order(cells: Sequence[Step]) -> Iterator[Step]:
                 yield step
             else:
                 stack.append((step, True))
-                stack.extend((need, False) for need in reversed(needs(step)))
+                stack.extend((need, False) for need in reversed(prerequisites(step)))
 
 
 def _with_status(
@@ -306,7 +306,7 @@ def _wanted(cells: Sequence[Step], steps: Mapping[str, PlannedStep]) -> set[Step
     wanted = set(cells)
     for each in reversed(list(steps.values())):
         if each.step in wanted and each.status != "done":
-            wanted.update(needs(each.step))
+            wanted.update(prerequisites(each.step))
     return wanted
 
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from kdtui.workflows.studies.labels import label
 from kdtui.workflows.studies.plan import PlannedStep, StudyPlan
-from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, needs, step_key
+from kdtui.workflows.studies.steps import EvaluationStep, Step, TrainingStep, prerequisites, step_key
 from store.jobs import StoredJob, list_jobs
 from store.runs import list_runs
 from store.sqlite import Database
@@ -97,12 +97,12 @@ class _ProgressReader:
 
     def _all_needs(self, step: Step) -> list[Step]:
         result: dict[Step, None] = {}
-        stack = list(needs(step))
+        stack = list(prerequisites(step))
         while stack:
             need = stack.pop()
             if need not in result:
                 result[need] = None
-                stack.extend(needs(need))
+                stack.extend(prerequisites(need))
         return list(result)
 
     def _run_of(self, cell: PlannedStep) -> int | None:

@@ -30,7 +30,7 @@ from kdtui.workflows.studies.report_tables import (
 )
 from kdtui.workflows.studies.results import QuestionResult, StudyResults, study_results
 from kdtui.workflows.studies.spec_files import to_toml
-from kdtui.workflows.studies.verdicts import phrase
+from kdtui.workflows.studies.verdicts import comparison_in_words
 from store.sqlite import Database
 
 _MOST_ANALYSED = 24
@@ -201,4 +201,4 @@ def _published(db: Database, plan: StudyPlan, dataset: str) -> Sequence[Publishe
 
 def _compared(each: Comparison, names: Mapping[str, str]) -> tuple[str, str, str, str]:
     shown = "" if isnan(each.smallest_effect) else short_number(each.smallest_effect)
-    return names[each.other], names[each.baseline], phrase(each), shown
+    return names[each.other], names[each.baseline], comparison_in_words(each), shown

@@ -37,8 +37,8 @@ from kdtui.workflows.studies.steps import (
     Step,
     TrainingStep,
     encoded_step,
-    needs,
     new_name,
+    prerequisites,
     run_settings,
     step_key,
     training_settings,
@@ -118,7 +118,7 @@ class _Runner:
 
     def run(self) -> Iterator[StudyEvent]:
         for step in self.plan.steps.values():
-            self._needs[step.key] = tuple(step_key(need) for need in needs(step.step))
+            self._needs[step.key] = tuple(step_key(need) for need in prerequisites(step.step))
             if step.status == "done" and step.stored is not None:
                 self._made[step.key] = step.stored.made
             elif step.status == "failed" and not self.retry_failed:
@@ -344,7 +344,7 @@ class _Runner:
     def _look(self) -> Iterator[StudyEvent]:
         """Check the running trainings."""
         from kdtui.workflows.finish_jobs import finish_job
-        from kdtui.workflows.training.on_host import TrainingFetched, refresh
+        from kdtui.workflows.training.on_host import TrainingFetched, check_trainings
         from models.sft.state import ACTIVE
 
         hosts = set(self._training.values())
@@ -354,7 +354,7 @@ class _Runner:
         names = {key: steps_of(self.db, [key])[key].made for key in self._training}
         lost: set[str] = set()
         remote = {names[key] for key, host in self._training.items() if host != LOCAL}
-        for event in refresh(self.db, remote, bring_home=True) if remote else ():
+        for event in check_trainings(self.db, remote, bring_home=True) if remote else ():
             if isinstance(event, TrainingFetched):
                 if event.problem is not None:
                     yield HostLost(event.name, event.problem)

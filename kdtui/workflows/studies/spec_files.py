@@ -51,7 +51,7 @@ def parsed_spec(text: str, source: str, datasets: Sequence[str] = ()) -> Spec:
     return checked_spec(replace(spec, dataset=tuple(datasets)) if datasets else spec, source)
 
 
-def preset(name: str, datasets: Sequence[str]) -> Spec:
+def load_preset(name: str, datasets: Sequence[str]) -> Spec:
     """Return a study that comes with the program.
 
     Args:

@@ -211,7 +211,7 @@ def decoded_step(text: str) -> Step:
     return _decoder.decode(text)
 
 
-def needs(step: Step) -> tuple[Step, ...]:
+def prerequisites(step: Step) -> tuple[Step, ...]:
     """Return the steps that must be done right before a step."""
     match step:
         case KnowledgeStep():

@@ -12,7 +12,7 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
-    needs,
+    prerequisites,
     run_settings,
     step_kind,
 )
@@ -109,7 +109,7 @@ def _sources(step: Step) -> tuple[set[str], set[tuple[str, Format]]]:
             datasets.add(step.dataset)
             shown_of = (step.dataset,) if step.sample is None else step.sample.datasets
             formats.update((dataset, format) for dataset in shown_of for format in step.shown)
-    for need in needs(step):
+    for need in prerequisites(step):
         more, known = _sources(need)
         datasets |= more
         formats |= known

@@ -56,7 +56,7 @@ def estimate_in_words(estimate: Estimate) -> str:
     return written
 
 
-def phrase(comparison: Comparison) -> str:
+def comparison_in_words(comparison: Comparison) -> str:
     """Describe a comparison in a few words with its numbers, such as "noise: +.021 [-.014, .055] (p .31)"."""
     verdict = verdict_of(comparison)
     if verdict == "unknown":

@@ -11,7 +11,7 @@ import msgspec
 from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
-from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import find_base
 from kdtui.workflows.training.host_status import remember_status_of
@@ -40,7 +40,7 @@ def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJ
         async with reach(host) as client:
             return await _adopt(db, client, name, folder)
 
-    return finish(ask())
+    return run_async(ask())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from kdtui.workflows.training.on_host import (
     HostSeen,
     TrainingFetched,
     cancel_on_host,
+    check_trainings,
     fetch_from_host,
-    refresh,
     remove_from_host,
 )
 from models.sft.processes import HasStopped, Stopping
@@ -124,13 +124,13 @@ class HostTraining:
 
     def start(self) -> Iterator[StartEvent]:
         yield from launch_on_host(self.db, self.job)
-        yield from refresh(self.db, {self.job.name})
+        yield from check_trainings(self.db, {self.job.name})
 
     def cancel(self, *, grace: float) -> Iterator[Stopping | HasStopped]:
         return cancel_on_host(self.db, self.job, grace=grace)
 
     def check(self) -> str | None:
-        problems = [event.problem for event in refresh(self.db, {self.job.name})]
+        problems = [event.problem for event in check_trainings(self.db, {self.job.name})]
         return problems[0] if problems else None
 
     def follow(self) -> Iterator[FollowEvent]:

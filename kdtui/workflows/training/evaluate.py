@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.async_events import finish
+from kdtui.workflows.async_events import run_async
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import Training, base_of, is_to_fetch
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
@@ -20,7 +20,7 @@ from store.records import RunSettings
 from store.sqlite import Database
 
 
-def asked_as_trained(db: Database, training: Training) -> RunSettings:
+def settings_of_training(db: Database, training: Training) -> RunSettings:
     """Return the settings of a student that is asked as a training trained it.
 
     Raises:
@@ -50,7 +50,7 @@ def wait_for_training(db: Database, name: str) -> Iterator[Training]:
         yield training
         if problem is None and training.status.state not in ACTIVE:
             break
-        finish(asyncio.sleep(backend.pause))
+        run_async(asyncio.sleep(backend.pause))
     if training.status.state != "done":
         raise KdtuiError(f"training {name!r} is {training.status.state}")
     if is_to_fetch(training):
@@ -69,7 +69,7 @@ def evaluate_when_done(db: Database, name: str) -> Iterator[Training | EvaluateE
     for dataset in training.job.settings.datasets:
         sessions = split_to_score(db, dataset, "valid")
         run = None
-        for event in evaluate_split(db, dataset, "valid", asked_as_trained(db, training), sessions):
+        for event in evaluate_split(db, dataset, "valid", settings_of_training(db, training), sessions):
             run = event.run if isinstance(event, RunBegun) else run
             yield event
         if run is not None:

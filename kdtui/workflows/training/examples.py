@@ -33,7 +33,7 @@ from kdtui.workflows.student.settings import uses_evidence
 from models.pairs.clustering import Matrix
 from store.knowledge import pieces_from, sessions_by_knowledge
 from store.records import FORMATS, RunSettings, Session, TrainingSettings
-from store.samples import count_formats, pieces_of
+from store.samples import count_formats, pieces_of_sample
 from store.sessions import iter_sessions
 from store.similar import suggestion
 from store.sqlite import Database
@@ -183,7 +183,7 @@ def _chosen(db: Database, dataset: str, settings: TrainingSettings) -> list[Sess
         settings.knowledge == ("pattern",) and set(count_formats(db, settings.sample)) == {"pattern"}
     ):
         return sessions
-    inside = set(pieces_of(db, settings.sample))
+    inside = set(pieces_of_sample(db, settings.sample))
     sources = {
         session
         for format in FORMATS[1:]

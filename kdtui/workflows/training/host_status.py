@@ -7,7 +7,7 @@ from typing import TypeVar
 import msgspec
 
 from kdtui.jobs.client import HostClient, reach
-from kdtui.workflows.async_events import finish
+from kdtui.workflows.async_events import run_async
 from kdtui.workflows.job_state import known_status
 from models.sft.protocol import StatusRequest, TrainingAnswer
 from models.sft.state import JobStatus
@@ -59,4 +59,4 @@ def ask_host(db: Database, job: StoredJob, ask: Callable[[HostClient], Awaitable
         async with reach(host) as client:
             return await ask(client)
 
-    return finish(reached())
+    return run_async(reached())

@@ -18,7 +18,7 @@ from kdtui.jobs.shell import START_UP_ADVICE
 from kdtui.jobs.ssh import check_alias, checks_keys
 from kdtui.jobs.transport import TransportError, error_line, run_command
 from kdtui.jobs.uploads import upload
-from kdtui.workflows.async_events import finish, iterate
+from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import trainable_base
 from models.sft.protocol import CheckAnswer, CheckRequest, InventoryRequest, SetupRequest, SetupStatusRequest
@@ -107,7 +107,7 @@ def _absolute_workdir(name: str, ssh: str | None, workdir: str) -> str:
         return home
 
     try:
-        home = finish(ask())
+        home = run_async(ask())
     except TransportError as problem:
         raise KdtuiError(
             f"{problem}; or give the folder in full, --workdir /…, to add the host without reaching it"

@@ -6,7 +6,7 @@ from kdtui.errors import KdtuiError
 from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.downloads import download
 from kdtui.jobs.transport import TransportError
-from kdtui.workflows.async_events import finish
+from kdtui.workflows.async_events import run_async
 from kdtui.workflows.job_state import known_status
 from kdtui.workflows.training.base_files import check_base_is_here, find_base
 from kdtui.workflows.training.host_status import ask_host, ask_status, remember_status_of
@@ -45,7 +45,7 @@ def move_training(db: Database, job: StoredJob, host: str | None, *, from_here: 
         raise KdtuiError(f"the training set of {job.name!r} is not on this machine; only host {job.host} has it")
     if target is not None:
         # The target may have an older copy: the local one is newer.
-        finish(_clear(job, target))
+        run_async(_clear(job, target))
     if job.host is not None and not from_here:
         # From now on, nobody may start it on the old host. Done before the move is stored: otherwise a client that is
         # killed now would leave two copies that can be started.

@@ -45,7 +45,7 @@ class TrainingFetched:
     problem: str | None = None
 
 
-def refresh(
+def check_trainings(
     db: Database, names: set[str] | None = None, *, bring_home: bool = False
 ) -> Iterator[HostSeen | TrainingFetched]:
     """Check trainings on all hosts at once, with one request per host, and store their status.

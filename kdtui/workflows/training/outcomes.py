@@ -36,7 +36,7 @@ from store.records import RunSettings, Session
 from store.sqlite import Database
 
 
-def conclude(db: Database, training: Training) -> Outcome | None:
+def find_outcome(db: Database, training: Training) -> Outcome | None:
     """Find out what a finished training was worth, and store that.
 
     If it helped, its adapter becomes the default of the datasets that it helped on.

@@ -11,7 +11,7 @@ from typing import IO, Any
 from models.errors import ModelError
 from models.files.json_files import read_object
 from models.sft.job_files import ID
-from models.sft.state import ended
+from models.sft.state import exit_code
 
 NEW_WORKDIR = "add the host again with another --workdir"
 
@@ -88,7 +88,7 @@ def read_moved_note(job: Path) -> dict[str, Any]:
 def prepared_python(workdir: Path) -> str | None:
     """Return the Python of the virtual environment; None until that is complete."""
     python = workdir / VENV / "bin" / "python"
-    return str(python) if python.exists() and ended(workdir / SETUP) == 0 else None
+    return str(python) if python.exists() and exit_code(workdir / SETUP) == 0 else None
 
 
 @contextmanager

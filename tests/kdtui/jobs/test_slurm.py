@@ -14,7 +14,7 @@ from models.errors import ModelError
 from models.sft.job_files import LAUNCH
 from models.sft.slurm import SlurmQueue
 from models.sft.slurm import cancel_job as cancel_on_slurm
-from models.sft.state import trainer
+from models.sft.state import trainer_pid
 from store.records import HostSettings
 from tests.support import slurm, sshd
 from tests.support.commands import Kdtui
@@ -65,7 +65,7 @@ def test_a_training_runs_through_slurm_and_is_fetched(
     job = cluster / "jobs" / "queued"
     kill_a_client_that_watches("queued")
     until(lambda: has_learned(job))
-    with held_still(trainer(job)):
+    with held_still(trainer_pid(job)):
         # Another machine adopts it, and sees its state.
         monkeypatch.setenv("KDTUI_DB", str(tmp_path / "other" / "kdtui.db"))
         options = ["--ssh", "gpu", "--workdir", cluster, "--python", sys.executable, "--launcher", "slurm"]
@@ -105,7 +105,7 @@ def test_slurm_starts_a_training_after_another_and_reports_one_that_it_ended(
     assert launch(kdtui, base, "two", "--host", "cluster", "--after", "one", "--epochs", 1).code == 0
     rows = {row["name"]: row for row in kdtui("sft", "ls", "--json").rows}
     assert (rows["two"]["state"], rows["two"]["reason"]) == ("queued", "Slurm: Dependency")
-    until(lambda: trainer(cluster / "jobs" / "one"))
+    until(lambda: trainer_pid(cluster / "jobs" / "one"))
     subprocess.run(["scancel", "--signal=KILL", "--full", "1"], check=True)
     until(lambda: state(kdtui, "one") == "failed")
     until(lambda: state(kdtui, "two") == "failed")

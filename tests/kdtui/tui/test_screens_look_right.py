@@ -24,7 +24,7 @@ from kdtui.tui.places.runs.screen import RunsScreen
 from kdtui.workflows.knowledge.distill import distil_annotations
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.studies.plan import StudyPlan, make_plan
-from kdtui.workflows.studies.spec_files import preset, to_toml
+from kdtui.workflows.studies.spec_files import load_preset, to_toml
 from kdtui.workflows.studies.steps import EvaluationStep, TrainingStep, encoded_step
 from kdtui.workflows.studies.store_contents import StoreContents
 from models import embedded
@@ -140,7 +140,7 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def studied_store(full_store: Path) -> Path:
     """The same store with a study that is half done."""
     db = open_database(full_store)
-    spec = preset("rq1", ["demo-outdoor"])
+    spec = load_preset("rq1", ["demo-outdoor"])
     save_study(db, spec.name, to_toml(spec), "rq1")
     _half_done(db, make_plan(db, spec))
     db.close()

@@ -15,7 +15,7 @@ from models.adapters.base_shape import BaseShape, base_shape
 from models.adapters.conversion import convert
 from models.adapters.deltas import Delta, gguf_deltas, peft_deltas
 from models.adapters.folder import write_adapter
-from models.adapters.merging import reduced, weighted_sum
+from models.adapters.merging import reduce_rank, weighted_sum
 from models.errors import ModelError
 from tests.support.logits import LINEAR, full_precision, logits_here, logits_there, some_tokens, train_by_chance
 from tests.support.tiny import make_model
@@ -113,10 +113,10 @@ def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_reports(tmp_path: P
     trained = Trained(tmp_path)
     adapters = [trained.adapter("a", 1.0, 1, **PLAIN), trained.adapter("b", 1.0, 2, **RANK_STABILIZED)]
     whole = weighted_sum(adapters)
-    same, kept = reduced(whole, 13)
+    same, kept = reduce_rank(whole, 13)
     assert kept == pytest.approx(1, abs=1e-12)
     assert np.abs(trained.said_by(same) - trained.expected).max() < 1e-3
-    fewer, kept = reduced(whole, 6)
+    fewer, kept = reduce_rank(whole, 6)
     assert {delta.rank for delta in fewer.values()} == {6}
     dense = {module: delta.b @ delta.a for module, delta in whole.items()}
     total = sum(float((each.astype(np.float64) ** 2).sum()) for each in dense.values())
@@ -158,7 +158,7 @@ def test_sums_of_any_weights_ranks_and_modules_are_exact(
     adapters = [(str(number), by_chance(chance, r, sorted(m)), w) for number, (w, r, m) in enumerate(parts)]
     found = weighted_sum(adapters)
     assert set(found) == set().union(*(modules for *_, modules in parts))
-    smaller, kept = reduced(found, rank)
+    smaller, kept = reduce_rank(found, rank)
     assert 0 < kept <= 1 + 1e-9
     for module, delta in found.items():
         expected = sum(
@@ -174,7 +174,7 @@ def test_adapters_that_cancel_each_other_out_cannot_be_reduced() -> None:
     deltas = by_chance(np.random.default_rng(0), 2, ["q"])
     whole = weighted_sum([("a", deltas, 0.0)])
     with pytest.raises(ModelError, match="cancel each other out"):
-        reduced(whole, 1)
+        reduce_rank(whole, 1)
 
 
 def test_weights_of_another_size_or_overflow_give_one_sentence() -> None:

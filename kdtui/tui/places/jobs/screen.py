@@ -151,9 +151,9 @@ class JobsScreen(JobListScreen):
             return
 
         def work(db: "Database") -> Iterator[object]:
-            from kdtui.workflows.training.on_host import refresh
+            from kdtui.workflows.training.on_host import check_trainings
 
-            yield from refresh(db, names)
+            yield from check_trainings(db, names)
 
         self._begin(Work(f"asking {host}", asks=host), work)
 

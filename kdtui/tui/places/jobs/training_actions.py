@@ -198,7 +198,7 @@ class TrainingActions(StoreScreen[None]):
 
         def question(db: "Database") -> "tuple[RunSettings, str, str | None]":
             from kdtui.workflows.finish_jobs import finish_job
-            from kdtui.workflows.training.evaluate import asked_as_trained
+            from kdtui.workflows.training.evaluate import settings_of_training
             from store.datasets import dataset_names
             from store.sessions import iter_sessions
 
@@ -209,8 +209,8 @@ class TrainingActions(StoreScreen[None]):
                     # Prefer a session that the adapter was not trained on.
                     for split in ("valid", "test", "train"):
                         for session in iter_sessions(db, dataset, split=split, limit=1):
-                            return asked_as_trained(db, row), dataset, session.id
-            return asked_as_trained(db, row), "", None
+                            return settings_of_training(db, row), dataset, session.id
+            return settings_of_training(db, row), "", None
 
         self.ask(question, lambda answer: AdapterOpened(*answer), group="adapter")
 

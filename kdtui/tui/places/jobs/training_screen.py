@@ -85,7 +85,7 @@ class TrainingScreen(TrainingActions):
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.jobs import StatusSeen
-            from kdtui.workflows.training.outcomes import conclude
+            from kdtui.workflows.training.outcomes import find_outcome
             from store.default_adapters import default_adapters
 
             for event in watch.events(db):
@@ -94,7 +94,7 @@ class TrainingScreen(TrainingActions):
                     continue
                 row = finish_job(db, watch.name)
                 yield read_training(row, default_adapters(db))
-                if row.job.outcome is None and conclude(db, row) is not None:
+                if row.job.outcome is None and find_outcome(db, row) is not None:
                     yield read_training(finish_job(db, watch.name), default_adapters(db))
 
         self._watch = watch

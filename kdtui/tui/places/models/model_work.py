@@ -108,9 +108,9 @@ def read_details(name: str, db: "Database") -> "ModelDetails":
 
 def find_fits(details: "ModelDetails", db: "Database") -> "list[Fit]":
     """Return the bases that an adapter fits; their weights may have to be read."""
-    from kdtui.workflows.student.describe_model import fitting
+    from kdtui.workflows.student.describe_model import find_fits
 
-    return list(fitting(db, details))
+    return list(find_fits(db, details))
 
 
 def student_for(name: str, db: "Database") -> "RunSettings":

@@ -31,7 +31,7 @@ from kdtui.tui.widgets.top_bar import TopBar
 if TYPE_CHECKING:
     from kdtui.tui.places.workbench.session_list import SessionList
     from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
-    from kdtui.workflows.runs.runs import AnsweredTwice, RunComparison
+    from kdtui.workflows.runs.runs import BothAnswers, RunComparison
     from store.predictions import PredictedBundle, Prediction
     from store.runs import Run
     from store.sqlite import Database
@@ -69,7 +69,7 @@ class SessionsSorted(Message):
 class AnswersRead(Message):
     """A session, and the answers of both runs to it, were read from the store."""
 
-    def __init__(self, answers: "AnsweredTwice") -> None:
+    def __init__(self, answers: "BothAnswers") -> None:
         super().__init__()
         self.answers = answers
 
@@ -208,10 +208,10 @@ class ComparedRunsScreen(StoreScreen[None]):
             return
         one, other = self._runs
 
-        def question(db: "Database") -> "AnsweredTwice":
-            from kdtui.workflows.runs.runs import answered_twice
+        def question(db: "Database") -> "BothAnswers":
+            from kdtui.workflows.runs.runs import read_both_answers
 
-            return answered_twice(db, one, other, session)
+            return read_both_answers(db, one, other, session)
 
         self.ask(question, AnswersRead, group="session", after=_PAUSE)
 

@@ -288,9 +288,9 @@ class SampleListScreen(StoreScreen[None]):
         if pair is not None and pair not in self._overlaps:
 
             def compare(db: "Database") -> "Overlap":
-                from kdtui.workflows.knowledge.sample import overlap
+                from kdtui.workflows.knowledge.sample import count_overlap
 
-                return overlap(db, *pair)
+                return count_overlap(db, *pair)
 
             self.ask(compare, partial(OverlapFound, pair), group="overlap")
         self._draw(sample)

@@ -81,10 +81,10 @@ class SamplesScreen(SampleListScreen):
         assert pair is not None
 
         def question(db: "Database") -> "tuple[list[SampledPiece], Overlap]":
-            from kdtui.workflows.knowledge.sample import overlap
+            from kdtui.workflows.knowledge.sample import count_overlap
             from store.samples import shared_pieces
 
-            return list(shared_pieces(db, *pair, limit=_SHOWN)), overlap(db, *pair)
+            return list(shared_pieces(db, *pair, limit=_SHOWN)), count_overlap(db, *pair)
 
         self.ask(question, lambda answer: SharedPiecesFound(pair, *answer), group="shared")
 

@@ -274,14 +274,14 @@ class StudyActions(StoreScreen[None]):
         def question(db: "Database") -> tuple[str, str]:
             from kdtui.workflows.studies.overview import open_study
             from kdtui.workflows.studies.results import study_results
-            from kdtui.workflows.studies.verdicts import phrase
+            from kdtui.workflows.studies.verdicts import comparison_in_words
 
             lines = []
             for answer in study_results(db, open_study(db, name)[1]).questions:
                 labels = {row.name: row.label_in(answer.question) for row in answer.rows}
                 lines += [answer.question.title, answer.answer, *([answer.caveat] if answer.caveat else []), ""]
                 lines += [
-                    f"  {labels[each.other]} against {labels[each.baseline]}: {phrase(each)}"
+                    f"  {labels[each.other]} against {labels[each.baseline]}: {comparison_in_words(each)}"
                     for each in answer.comparisons
                 ]
                 lines.append("")

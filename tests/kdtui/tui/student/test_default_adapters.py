@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.training.outcomes import conclude
+from kdtui.workflows.training.outcomes import find_outcome
 from models.embedded import embedded_student
 from store.database import open_database
 from tests.support.acting import act
@@ -20,7 +20,7 @@ async def test_the_default_adapter_answers_until_the_user_chooses_and_commands_s
     trained(db, demo_store.parent, "good", wrong, right, dataset="demo-outdoor")
     job = demo_store.parent / "jobs" / "good" / "job.json"
     job.write_text(f'{{"base": "{embedded_student()}"}}')
-    assert conclude(db, finish_job(db, "good")) is not None
+    assert find_outcome(db, finish_job(db, "good")) is not None
     db.close()
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:

@@ -13,7 +13,7 @@ from store.dataset_writer import write_dataset
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.records import Item, RunSettings, Session
 from store.runs import start_run
-from store.samples import pieces_of
+from store.samples import pieces_of_sample
 from store.sqlite import Database
 from tests.support.commands import Kdtui
 
@@ -144,9 +144,9 @@ def test_a_sample_is_picked_by_hand(mined: Database, kdtui: Kdtui) -> None:
     numbers = [piece.id for piece in find_knowledge(mined)]
     assert kdtui("sample", "create", "few", "--pieces", f"{numbers[0]},{numbers[2]}").code == 0
     assert kdtui("sample", "create", "one", "--pieces", numbers[0]).code == 0
-    assert pieces_of(mined, "few") == sorted([numbers[0], numbers[2]])
+    assert pieces_of_sample(mined, "few") == sorted([numbers[0], numbers[2]])
     assert kdtui("sample", "create", "more", "--query", "tent", "--add-to", "few").code == 0
-    assert set(pieces_of(mined, "few")) < set(pieces_of(mined, "more"))
+    assert set(pieces_of_sample(mined, "few")) < set(pieces_of_sample(mined, "more"))
     listed = kdtui("sample", "ls").out
     assert "2 pieces of outdoor by hand: patterns" in listed
     assert kdtui("sample", "create", "drawn", "--format", "pattern", "--add-to", "few").code == 0

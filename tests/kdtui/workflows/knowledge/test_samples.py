@@ -19,7 +19,7 @@ from store.knowledge import find_knowledge
 from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
 from store.runs import start_run
-from store.samples import pieces_of
+from store.samples import pieces_of_sample
 from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support.commands import Kdtui
@@ -163,7 +163,7 @@ def test_samples_add_up_across_formats_and_datasets(known: Database, kdtui: Kdtu
     assert kdtui("sample", "create", "b", "-d", "two", "-f", every, "--ratio", 0.5, "--add-to", "a").code == 0
     both = {row["dataset"] for row in kdtui("knowledge", "ls", "--sample", "b", "--json", "-n", 999).rows}
     assert both == {"one", "two"}
-    assert set(pieces_of(known, "a")) < set(pieces_of(known, "b"))
+    assert set(pieces_of_sample(known, "a")) < set(pieces_of_sample(known, "b"))
 
 
 def test_a_sample_has_all_formats_of_its_dataset_unless_some_are_named(
@@ -197,20 +197,20 @@ def test_a_sample_by_query_or_numbers_excludes_rejected_pieces_by_default(known:
     numbers = ",".join(map(str, [*kept, *rejected]))
     for name, arguments in (("q", ["--query", query]), ("n", ["--pieces", numbers])):
         result = kdtui("sample", "create", name, *arguments)
-        assert pieces_of(known, name) == sorted(kept)
+        assert pieces_of_sample(known, name) == sorted(kept)
         assert result.err == (
             f"sample {name} has {len(kept)} pieces of knowledge; {len(rejected)} rejected pieces are left out, since "
             "they are never shown to a student (--all includes them)\n"
         )
         assert kdtui("sample", "create", f"{name}-all", *arguments, "--all").code == 0
-        assert pieces_of(known, f"{name}-all") == sorted([*kept, *rejected])
+        assert pieces_of_sample(known, f"{name}-all") == sorted([*kept, *rejected])
     assert kdtui("sample", "create", "r", "--query", f"{query} status:rejected").code == 0
-    assert pieces_of(known, "r") == sorted(rejected)
+    assert pieces_of_sample(known, "r") == sorted(rejected)
 
 
 def test_replacing_a_sample_says_what_is_lost(known: Database, kdtui: Kdtui) -> None:
     assert kdtui("sample", "create", "x", "-d", "one", "-f", "rule").code == 0
-    size = len(pieces_of(known, "x"))
+    size = len(pieces_of_sample(known, "x"))
     run = start_run(known, "one", "test", "someone", RunSettings("smollm2", ("rule",), sample="x"))
     replaced = kdtui("sample", "create", "x", "-d", "one", "-f", "thought", "--replace")
     assert f"it replaces a sample with {size} pieces; run {run.id} used the old one" in replaced.err

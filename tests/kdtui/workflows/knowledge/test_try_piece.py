@@ -13,7 +13,7 @@ from kdtui.workflows.knowledge.try_piece import trial_of
 from store.errors import NotFound
 from store.knowledge import NewKnowledge, add_knowledge, get_knowledge
 from store.records import RunSettings
-from store.samples import pieces_of, save_sample
+from store.samples import pieces_of_sample, save_sample
 from store.sessions import get_session
 from store.sqlite import Database
 
@@ -29,7 +29,7 @@ def test_a_pattern_is_tried_on_a_session_that_it_joins_products_of(store: Databa
     trial = trial_of(store, 1, RunSettings("mine", ("thought",), neighbours=3, strategy="list"))
     assert trial.without == RunSettings("mine", strategy="list")
     assert trial.having == RunSettings("mine", ("pattern",), sample="only-1", strategy="list")
-    assert pieces_of(store, "only-1") == [1]
+    assert pieces_of_sample(store, "only-1") == [1]
     session = get_session(store, trial.dataset, trial.session)
     assert session.split == "valid"
     pattern = msgspec.json.decode(get_knowledge(store, 1).content, type=Pattern)
@@ -52,7 +52,7 @@ def test_a_sample_of_that_name_with_other_pieces_is_unchanged(store: Database) -
     save_sample(store, "only-1", [], [1, 2], replace=False)
     with pytest.raises(KdtuiError, match="sample only-1 holds other pieces than 1"):
         trial_of(store, 1, RunSettings("mine"))
-    assert pieces_of(store, "only-1") == [1, 2]
+    assert pieces_of_sample(store, "only-1") == [1, 2]
 
 
 def test_a_piece_that_is_about_no_session_is_not_tried(store: Database) -> None:
@@ -61,4 +61,4 @@ def test_a_piece_that_is_about_no_session_is_not_tried(store: Database) -> None:
     with pytest.raises(KdtuiError, match=f"pattern {number} says nothing about any validation or test session"):
         trial_of(store, number, RunSettings("mine"))
     with pytest.raises(NotFound):
-        pieces_of(store, f"only-{number}")
+        pieces_of_sample(store, f"only-{number}")

@@ -12,7 +12,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.cross_validation import PairScores, choose, judge_pairs
 from kdtui.workflows.student.settings import settings_for
-from kdtui.workflows.student.strategy import resolved
+from kdtui.workflows.student.strategy import with_strategy
 from models.llama.student import Student
 from store.calibrations import calibrations, keep_calibrations
 from store.sqlite import Database
@@ -45,7 +45,7 @@ def test_every_strategy_is_judged_and_one_is_chosen(kdtui: Kdtui, model: Path, d
         assert 0 <= row["pair_f1"] <= 1
         assert row["seconds_per_session"] > 0
     [chosen] = [row["strategy"] for row in result.rows if row["chosen"]]
-    assert resolved(db, "outdoor", settings_for(str(model))).strategy == chosen
+    assert with_strategy(db, "outdoor", settings_for(str(model))).strategy == chosen
     table = kdtui("calibrate", "--student", model, "--strategy", "list")
     assert "chosen" in table.out
     assert "20 validation sessions" in table.err
@@ -63,7 +63,7 @@ def test_the_chosen_strategy_is_used_and_a_run_keeps_its_own(kdtui: Kdtui, model
     # A run keeps the strategy that it began with.
     kdtui("calibrate", "--student", model, "--strategy", "list")
     assert "student + pairs" in kdtui("evaluate", "--resume", 1, "--json").out
-    assert resolved(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
+    assert with_strategy(db, "outdoor", settings_for(str(model), strategy="drafts")).strategy == "drafts"
 
 
 def test_learning_is_reported_first(

@@ -13,7 +13,7 @@ from kdtui.workflows.student.calibrate import sessions_to_learn_from
 from kdtui.workflows.student.cross_validation import JudgedStrategy
 from kdtui.workflows.student.earlier_calibration import CalibrationsCompared, EarlierCalibration, compare_calibrations
 from kdtui.workflows.student.settings import settings_for
-from kdtui.workflows.student.strategy import resolved
+from kdtui.workflows.student.strategy import with_strategy
 from models.pairs.calibration import UNCALIBRATED, Calibration
 from store.calibrations import StoredCalibration, calibrations, keep_calibrations
 from store.sessions import iter_sessions
@@ -125,7 +125,7 @@ def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, m
     assert "pairs remains the chosen strategy: it was not tried on these sessions" in result.err
     after = calibrations(db, "outdoor", settings)
     assert after["pairs"].weights == before["pairs"].weights
-    assert resolved(db, "outdoor", settings).strategy == "pairs"
+    assert with_strategy(db, "outdoor", settings).strategy == "pairs"
 
 
 def judged(f1: list[float]) -> JudgedStrategy:

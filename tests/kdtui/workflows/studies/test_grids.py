@@ -11,7 +11,7 @@ from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Gri
 from kdtui.workflows.studies.labels import cell_label, label
 from kdtui.workflows.studies.plan import steps_in_order
 from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions
-from kdtui.workflows.studies.spec_files import preset
+from kdtui.workflows.studies.spec_files import load_preset
 from kdtui.workflows.studies.steps import (
     EvaluationStep,
     SampleStep,
@@ -19,7 +19,7 @@ from kdtui.workflows.studies.steps import (
     TrainingStep,
     decoded_step,
     encoded_step,
-    needs,
+    prerequisites,
     run_settings,
     step_key,
     step_kind,
@@ -74,7 +74,7 @@ def count(found: list[Grid]) -> dict[str, int]:
 def test_a_preset_takes_no_more_steps_than_a_hand_count(
     name: str, datasets: list[str], expected: dict[str, int]
 ) -> None:
-    assert count(grids(preset(name, datasets), VALIDATION)) == expected
+    assert count(grids(load_preset(name, datasets), VALIDATION)) == expected
 
 
 def test_without_knowledge_nothing_is_shown_or_sampled() -> None:
@@ -166,7 +166,7 @@ def test_other_domains_are_left_out_with_the_reason_if_there_are_none() -> None:
 
 
 def test_each_student_of_pairs_is_calibrated_once() -> None:
-    questions = tuple(replace(each, form=("pairs",)) for each in preset("rq3", ["a"]).question)
+    questions = tuple(replace(each, form=("pairs",)) for each in load_preset("rq3", ["a"]).question)
     found = grids(Spec("s", questions), VALIDATION)
     assert count(found) == {"sample": 0, "training": 2, "calibration": 5, "evaluation": 5}
 
@@ -217,14 +217,14 @@ def test_a_router_of_students_of_pairs_is_left_out_with_the_reason() -> None:
 
 def test_each_step_comes_after_the_steps_that_it_needs() -> None:
     seen: set[Step] = set()
-    for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
-        assert set(needs(step)) <= seen
+    for step in steps(grids(load_preset("all", ["a", "b"]), VALIDATION)):
+        assert set(prerequisites(step)) <= seen
         assert step not in seen
         seen.add(step)
 
 
 def test_a_stored_step_reads_the_same() -> None:
-    for step in steps(grids(preset("all", ["a", "b"]), VALIDATION)):
+    for step in steps(grids(load_preset("all", ["a", "b"]), VALIDATION)):
         assert decoded_step(encoded_step(step)) == step
 
 
@@ -236,7 +236,7 @@ def test_the_order_of_an_axis_does_not_change_cells(formats: list[str], seed: li
 
 
 def test_every_cell_and_step_has_a_unique_label() -> None:
-    found = steps(grids(preset("all", ["a", "b"]), VALIDATION))
+    found = steps(grids(load_preset("all", ["a", "b"]), VALIDATION))
     assert len({label(step) for step in found}) == len(found)
     evaluations = [step for step in found if isinstance(step, EvaluationStep)]
     assert cell_label(evaluations[0]) == "smollm2 zero-shot"

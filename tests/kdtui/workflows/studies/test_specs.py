@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.studies.spec import PRESETS, Question, Spec, TeacherOptions, TrainingOptions
-from kdtui.workflows.studies.spec_files import changed_spec, parsed_spec, preset, read_spec, to_toml
+from kdtui.workflows.studies.spec_files import changed_spec, load_preset, parsed_spec, read_spec, to_toml
 
 QUESTION = """
 [[question]]
@@ -30,14 +30,14 @@ def teacher(line: str, address: str = 'address = "http://x/v1#m"') -> str:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_asks_questions_about_the_datasets_that_are_named(name: str) -> None:
-    spec = preset(name, ["outdoor", "kitchen"])
+    spec = load_preset(name, ["outdoor", "kitchen"])
     assert spec.name == f"{name}-outdoor+kitchen"
     assert spec.datasets() == ("outdoor", "kitchen")
     assert spec.question
 
 
 def test_a_preset_takes_a_dataset_with_a_long_name() -> None:
-    one, other = (preset("rq3", ["x" * 200 + end]).name for end in "ab")
+    one, other = (load_preset("rq3", ["x" * 200 + end]).name for end in "ab")
     assert len(one) == 100
     assert one.startswith("rq3-" + "x" * 80)
     assert one != other
@@ -55,7 +55,7 @@ def test_a_preset_takes_a_dataset_with_a_long_name() -> None:
     ],
 )
 def test_presets_on_different_datasets_have_different_names(datasets: tuple[list[str], list[str]]) -> None:
-    one, other = (preset("rq3", each).name for each in datasets)
+    one, other = (load_preset("rq3", each).name for each in datasets)
     assert one != other
 
 
@@ -65,20 +65,20 @@ def test_presets_on_different_datasets_have_different_names(datasets: tuple[list
     )
 )
 def test_a_preset_has_a_name_of_its_own_on_any_datasets(datasets: list[list[str]]) -> None:
-    names = [preset("all", each).name for each in datasets]
+    names = [load_preset("all", each).name for each in datasets]
     assert len(set(names)) == len(names)
     # As a user can type it.
     assert all(re.fullmatch(r"[A-Za-z0-9._+-]{1,100}", name) for name in names)
 
 
 def test_a_preset_keeps_the_name_of_a_dataset_as_far_as_it_can() -> None:
-    assert preset("rq3", ["demo-outdoor"]).name == "rq3-demo-outdoor"
-    assert re.fullmatch(r"rq3-my-shop-2024-[0-9a-f]{6}", preset("rq3", ["my shop (2024)"]).name)
+    assert load_preset("rq3", ["demo-outdoor"]).name == "rq3-demo-outdoor"
+    assert re.fullmatch(r"rq3-my-shop-2024-[0-9a-f]{6}", load_preset("rq3", ["my shop (2024)"]).name)
 
 
 def test_the_preset_all_asks_the_questions_of_the_others() -> None:
-    titles = [question.title for name in ("rq1", "rq2", "rq3") for question in preset(name, ["outdoor"]).question]
-    assert [question.title for question in preset("all", ["outdoor"]).question] == titles
+    titles = [question.title for name in ("rq1", "rq2", "rq3") for question in load_preset(name, ["outdoor"]).question]
+    assert [question.title for question in load_preset("all", ["outdoor"]).question] == titles
 
 
 def test_a_question_takes_the_datasets_of_the_study_unless_it_names_its_own() -> None:
@@ -165,7 +165,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_options_change_every_question() -> None:
-    spec = changed_spec(preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",))
+    spec = changed_spec(
+        load_preset("rq3", ["outdoor"]), student=("other",), seed=(0, 1), sessions=5, dataset=("kitchen",)
+    )
     assert {question.student for question in spec.question} == {("other",)}
     assert {question.seed for question in spec.question} == {(0, 1)}
     assert spec.datasets() == ("kitchen",)
@@ -173,7 +175,7 @@ def test_options_change_every_question() -> None:
 
 
 def test_an_omitted_option_changes_nothing() -> None:
-    spec = preset("rq1", ["outdoor"])
+    spec = load_preset("rq1", ["outdoor"])
     assert changed_spec(spec, student=None, sessions=None) == spec
 
 

@@ -10,7 +10,7 @@ import pytest
 from kdtui.statistics.estimates import CellPair, compare_cells
 from kdtui.statistics.results import Comparison, Estimate
 from kdtui.statistics.sessions import CellValues, Resampling
-from kdtui.workflows.studies.verdicts import answer_in_words, caveat, estimate_in_words, phrase, verdict_of
+from kdtui.workflows.studies.verdicts import answer_in_words, caveat, comparison_in_words, estimate_in_words, verdict_of
 
 LABELS = {"none": "no knowledge", "t": "thought", "r": "rule", "p": "pattern"}
 
@@ -66,7 +66,7 @@ def test_a_comparison_is_better_worse_or_noise(comparison: Comparison, verdict: 
     ],
 )
 def test_a_comparison_has_a_phrase_with_its_numbers(comparison: Comparison, words: str) -> None:
-    assert phrase(comparison) == words
+    assert comparison_in_words(comparison) == words
 
 
 @pytest.mark.parametrize(

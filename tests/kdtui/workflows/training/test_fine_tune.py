@@ -20,13 +20,13 @@ from kdtui.workflows.student.adapters import adapter_file
 from kdtui.workflows.student.command_options import options_of
 from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
-from kdtui.workflows.student.settings import shown_as_trained
+from kdtui.workflows.student.settings import add_trained_knowledge
 from models.adapters.conversion import convert
 from models.llama.strategies.writing import write_thought
 from models.prompt_format import pair_question
 from models.sft.job import read_job
 from models.sft.job_files import EXIT_CODE, identity
-from models.sft.state import job_status, trainer
+from models.sft.state import job_status, trainer_pid
 from store.database import open_database
 from store.jobs import add_job
 from store.models import named_models
@@ -140,9 +140,9 @@ def test_an_adapter_for_a_list_is_asked_for_a_list(kdtui: Kdtui, launch: Kdtui) 
 
 def test_knowledge_of_a_sample_is_shown_again_from_that_sample() -> None:
     trained = TrainingSettings(("outdoor",), "list", ("rule",), sample="few", budget=9)
-    shown = shown_as_trained(RunSettings("smollm2"), trained)
+    shown = add_trained_knowledge(RunSettings("smollm2"), trained)
     assert (shown.knowledge, shown.sample, shown.budget) == (("rule",), "few", 9)
-    labels = shown_as_trained(RunSettings("smollm2"), TrainingSettings(("outdoor",), sample="few"))
+    labels = add_trained_knowledge(RunSettings("smollm2"), TrainingSettings(("outdoor",), sample="few"))
     assert labels == RunSettings("smollm2"), "without knowledge a sample means nothing to who is asked"
 
 
@@ -200,7 +200,7 @@ def test_a_killed_training_has_failed_and_is_resumed(
     assert launch("killed", "--epochs", 6).code == 0
     where = folder(db, "killed")
     until(lambda: list((where / "checkpoints").glob("step-????????")))
-    pid = trainer(where)
+    pid = trainer_pid(where)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
@@ -289,9 +289,9 @@ def test_only_using_a_finished_training_names_its_adapter(db: Database, tmp_path
 def test_another_process_with_the_same_id_is_not_the_trainer(tmp_path: Path) -> None:
     other = identity(os.getpid())
     (tmp_path / "pid").write_text(json.dumps(other))
-    assert trainer(tmp_path) == os.getpid()
+    assert trainer_pid(tmp_path) == os.getpid()
     (tmp_path / "pid").write_text(json.dumps(other | {"started": other["started"] - 1}))
-    assert trainer(tmp_path) is None
+    assert trainer_pid(tmp_path) is None
     (tmp_path / "pid").write_text(json.dumps(other | {"boot": "another"}))
     assert job_status(tmp_path).state == "failed"
 

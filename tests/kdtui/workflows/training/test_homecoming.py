@@ -11,7 +11,7 @@ import pytest
 from models.files.hashing import file_sha256
 from models.sft.job_files import EXIT_CODE
 from models.sft.processes import stop_trainer
-from models.sft.state import starter
+from models.sft.state import starter_pid
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
@@ -191,9 +191,9 @@ def test_two_clients_that_launch_a_training_at_the_same_moment_start_it_once(
             assert client.returncode == 0 or "try again" in each
         until(lambda: (job / "log").read_text().endswith("\n"))
         assert (job / "log").read_text().count("began") == 1
-        pid = starter(job)
+        pid = starter_pid(job)
         assert kdtui("sft", "resume", "one").code == 0
-        assert starter(job) == pid is not None
+        assert starter_pid(job) == pid is not None
     finally:
         stop_trainer(job, grace=5)
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]

@@ -28,7 +28,7 @@ from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, s
 from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
 from kdtui.workflows.training import hosts
 from models.sft.protocol import StatusAnswer, StatusRequest
-from models.sft.state import starter
+from models.sft.state import starter_pid
 from store.hosts import Host, add_host
 from store.records import HostSettings
 from store.sqlite import Database
@@ -642,7 +642,7 @@ def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     client.kill()
     client.communicate()
     folder = tmp_path / "there" / "setup"
-    pid = starter(folder)
+    pid = starter_pid(folder)
     result = kdtui("host", "setup", "far", "--wheels", wheels)
     assert (result.code, "host far is ready" in result.err) == (0, True), result.err
     assert pid is None or (folder / "log").read_text().count(" -m venv ") == 1

@@ -11,7 +11,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.training.outcome import Outcome
-from kdtui.workflows.training.outcomes import conclude
+from kdtui.workflows.training.outcomes import find_outcome
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
 from store.jobs import get_job
@@ -29,7 +29,7 @@ def outdoor_store(db: Database, outdoor: Path) -> Database:
 
 
 def outcome(db: Database, name: str) -> Outcome:
-    found = conclude(db, finish_job(db, name))
+    found = find_outcome(db, finish_job(db, name))
     assert found is not None
     return found
 
@@ -195,14 +195,14 @@ def test_an_outcome_is_computed_once_and_an_unset_default_stays_unset(outdoor_st
 def test_unreadable_answers_give_no_outcome(outdoor_store: Database, tmp_path: Path, kdtui: Kdtui, broken: str) -> None:
     trained(outdoor_store, tmp_path, "cut", wrong, right)
     (get_job(outdoor_store, "cut").folder / "adapter" / ANSWERS).write_text(broken)
-    assert conclude(outdoor_store, finish_job(outdoor_store, "cut")) is None
+    assert find_outcome(outdoor_store, finish_job(outdoor_store, "cut")) is None
     assert kdtui("sft", "show", "cut", "--json").rows[0]["outcome"] is None
 
 
 def test_a_training_without_answers_has_no_outcome(outdoor_store: Database, tmp_path: Path) -> None:
     trained(outdoor_store, tmp_path, "old", wrong, right)
     (get_job(outdoor_store, "old").folder / "adapter" / ANSWERS).unlink()
-    assert conclude(outdoor_store, finish_job(outdoor_store, "old")) is None
+    assert find_outcome(outdoor_store, finish_job(outdoor_store, "old")) is None
 
 
 @pytest.fixture
@@ -241,7 +241,7 @@ def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("kdtui.workflows.student.open.open_student", note)
-    monkeypatch.setattr("kdtui.workflows.student.settings.shown_as_trained", lambda settings, _: settings)
+    monkeypatch.setattr("kdtui.workflows.student.settings.add_trained_knowledge", lambda settings, _: settings)
     monkeypatch.setattr("kdtui.workflows.student.describe_model.student_with", lambda *_: RunSettings("smollm2"))
     for options in ((), ("--student", "shipped"), ("--adapter", "none")):
         result = kdtui("generate", "o34", *options)

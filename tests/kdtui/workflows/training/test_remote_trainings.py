@@ -20,7 +20,7 @@ from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_ho
 from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
 from models.sft.processes import stop_trainer
-from models.sft.state import job_status, starter, trainer
+from models.sft.state import job_status, starter_pid, trainer_pid
 from store.jobs import add_job, get_job
 from store.records import TrainingSettings
 from store.sqlite import Database
@@ -61,13 +61,13 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert "copying tiny.gguf to far" in result.err
     assert "it runs on far as process" in result.err
     job = workdir / "jobs" / "far-one"
-    pid = starter(job)
+    pid = starter_pid(job)
     kill_a_client_that_watches("far-one")
     until(lambda: has_learned(job))
-    with held_still(trainer(job)):
+    with held_still(trainer_pid(job)):
         # It is not launched again.
         assert kdtui("sft", "resume", "far-one").code == 0
-        assert starter(job) == pid
+        assert starter_pid(job) == pid
         assert "is running; " in kdtui("sft", "resume", "far-one", "--local").err
         assert "it is running; cancel it first" in kdtui("sft", "rm", "far-one", "--yes").err
         # Another machine adopts it, and stops it.
@@ -81,7 +81,7 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert result.code == 0
     assert "training far-one was asked to stop: if it has begun, it finishes its step" in result.err
     assert "training far-one has stopped: it left a checkpoint at step" in result.err
-    assert trainer(job) is None
+    assert trainer_pid(job) is None
     # The first machine sees that, and resumes it.
     monkeypatch.setenv("KDTUI_DB", str(tmp_path / "store" / "kdtui.db"))
     assert state(kdtui, "far-one") == "stopped"
@@ -269,7 +269,7 @@ def test_a_training_resumes_on_another_host(kdtui: Kdtui, base: Path, workdir: P
     assert launch(kdtui, base, "moving", "--host", "far", "--epochs", 20).code == 0
     job = workdir / "jobs" / "moving"
     until(lambda: list((job / "checkpoints").glob("step-????????")))
-    pid = trainer(job)
+    pid = trainer_pid(job)
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: state(kdtui, "moving") == "failed")
@@ -302,7 +302,7 @@ def test_folders_in_the_home_folder_are_not_imported(
     result = launch(kdtui, base, "at-home", "--host", "far", "--epochs", 1)
     assert result.code == 0, result.err
     job = workdir / "jobs" / "at-home"
-    until(lambda: (job / EXIT_CODE).exists() or starter(job) is None)
+    until(lambda: (job / EXIT_CODE).exists() or starter_pid(job) is None)
     assert job_status(job).state == "done", (job / "log").read_text()
 
 
@@ -414,7 +414,7 @@ def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base
     assert state(kdtui, "torn") in ("created", "running")
     for _ in range(2):
         kdtui("sft", "resume", "torn")
-    until(lambda: starter(job))
+    until(lambda: starter_pid(job))
     assert subprocess.run(["pgrep", "-fc", f"models.sft {job}"], capture_output=True, check=False).stdout == b"1\n"
     assert not [each for each in job.parent.iterdir() if each.name.endswith(".part")]
     assert kdtui("sft", "cancel", "torn").code == 0

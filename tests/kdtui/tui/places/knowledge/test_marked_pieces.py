@@ -14,7 +14,7 @@ from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from store.database import open_database
 from store.knowledge import find_knowledge
 from store.records import STATUSES
-from store.samples import pieces_of, save_sample
+from store.samples import pieces_of_sample, save_sample
 from tests.support.acting import act, rest
 from tests.support.knowledge_place import search, state, table
 from tests.support.screens import Settle, Until
@@ -41,7 +41,7 @@ async def test_marked_pieces_become_a_sample(full_store: Path, settle: Settle) -
         await act(pilot, "form.done")
         await settle(pilot)
     db = open_database(full_store)
-    assert pieces_of(db, "few") == numbers
+    assert pieces_of_sample(db, "few") == numbers
     db.close()
 
 
