@@ -107,7 +107,7 @@ def limit(student: Path, sessions: Sequence[Session]) -> None:
         _answer(loaded, sessions)
         LlamaContext.decode = decode  # type: ignore[method-assign]
         task = _task(sessions[0])
-        shared = len(ChatTokenizer(loaded.model).prompt(task.ask("list", task.in_order)).shared)
+        shared = len(ChatTokenizer(loaded.model).prompt(task.make_prompt("list", task.in_order)).shared)
     tokens = sum(len(piece.tokens) for pieces in batches for piece in pieces)
     steps = sum(piece.wanted for pieces in batches for piece in pieces) // len(sessions)
     prompt = (tokens - shared) // len(sessions) - steps

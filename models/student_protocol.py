@@ -27,7 +27,7 @@ StrategyName: TypeAlias = Literal["list", "drafts", "pairs"]
 
 STRATEGIES: tuple[StrategyName, ...] = get_args(StrategyName)
 
-Ask: TypeAlias = Callable[[Form, Sequence[int]], Sequence[Message]]
+PromptMaker: TypeAlias = Callable[[Form, Sequence[int]], Sequence[Message]]
 """Makes the messages that ask for bundles in a form, with the products (1-based) in the given order, numbered from 1.
 
 The last message is about this session. Those before it can be the same for other sessions, and are read only once.
@@ -62,7 +62,7 @@ class SessionTask:
     Attributes:
         key: tells its events from those of others.
         products: their number.
-        ask: makes its prompt.
+        make_prompt: makes its prompt.
         adapters: to answer with, all at once. Tasks with the same adapters are answered together.
         evidence: returns how likely two products share a bundle by other sessions, (products, products); None if that
             is unknown. Only strategies that ask about pairs call it.
@@ -74,7 +74,7 @@ class SessionTask:
 
     key: object
     products: int
-    ask: Ask
+    make_prompt: PromptMaker
     adapters: tuple[Adapter, ...] = ()
     evidence: "Callable[[], npt.NDArray[np.float64]] | None" = None
     thinks: bool = False

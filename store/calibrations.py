@@ -47,12 +47,13 @@ class KnownCalibration:
 
     Attributes:
         settings: the student and its knowledge.
-        shown: other settings of the knowledge: a sample, numbers of neighbours and tokens, an embedding model.
+        knowledge_options: other settings of the knowledge: a sample, numbers of neighbours and tokens, an embedding
+            model.
     """
 
     dataset: str
     settings: RunSettings
-    shown: tuple[str | int, ...]
+    knowledge_options: tuple[str | int, ...]
     calibration: StoredCalibration
 
 

@@ -104,9 +104,9 @@ def calibrate(
         ChoiceStays,
         SessionJudged,
         StrategyLeftOut,
+        calibrate_strategies,
         sessions_to_learn_from,
     )
-    from kdtui.workflows.student.calibrate import calibrate_strategies as run
     from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
     from kdtui.workflows.student.limits import check_calibratable
     from models.student_protocol import STRATEGIES
@@ -135,7 +135,7 @@ def calibrate(
         if limit is not None:
             about = subset_in_words("valid", len(sessions), split_size(store, name, "valid"), draw_seed)
         tasks = {each: progress.add_task(each, total=len(sessions), start=False, visible=False) for each in strategies}
-        for event in run(store, name, settings, strategies, sessions, tell):
+        for event in calibrate_strategies(store, name, settings, strategies, sessions, tell):
             match event:
                 case SessionJudged():
                     progress.start_task(tasks[event.strategy])
@@ -299,8 +299,8 @@ def _about(known: "KnownCalibration") -> list[str]:
 def _student(known: "KnownCalibration") -> str:
     from kdtui.workflows.student.settings import student_name
 
-    shown = f" ({', '.join(map(str, known.shown))})" if known.shown else ""
-    return student_name(known.settings) + shown
+    options = f" ({', '.join(map(str, known.knowledge_options))})" if known.knowledge_options else ""
+    return student_name(known.settings) + options
 
 
 def _to_json(known: "KnownCalibration") -> dict[str, object]:
@@ -311,7 +311,7 @@ def _to_json(known: "KnownCalibration") -> dict[str, object]:
         "student": settings.student,
         "knowledge": list(settings.knowledge),
         "adapters": [[name, scale] for name, scale in settings.adapters],
-        "shown": list(known.shown),
+        "shown": list(known.knowledge_options),
         "strategy": stored.strategy,
         "chosen": stored.chosen,
         "sessions": stored.sessions,

@@ -182,7 +182,7 @@ def launch(
         typer.Option(
             "--after",
             help="Start when this training, on the same host, is done.",
-            metavar="JOB",
+            metavar="NAME",
             autocompletion=completion.names("trainings"),
         ),
     ] = None,

@@ -78,13 +78,13 @@ def say_estimate(store: "Database", plan: "TrainingPlan", *, as_json: bool) -> N
     from models.errors import ModelError
 
     try:
-        forecast = estimate_training(store, plan)
+        estimate = estimate_training(store, plan)
     except (KdtuiError, ModelError) as problem:
         say(f"kdtui: the time and memory cannot be estimated: {problem}")
         return
     if as_json:
-        print_estimate(forecast, plan, as_json=True)
-    for line in training_estimate_in_words(forecast, plan):
+        print_estimate(estimate, plan, as_json=True)
+    for line in training_estimate_in_words(estimate, plan):
         say(line)
 
 
@@ -102,16 +102,16 @@ def say_about_source(store: "Database", plan: "TrainingPlan", given: "Terms") ->
         say(f"kdtui: {sessions} teach little from the base alone; begin from an adapter with: {proposed}")
 
 
-def print_estimate(forecast: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
+def print_estimate(estimate: "TrainingEstimate", plan: "TrainingPlan", *, as_json: bool) -> None:
     """Print the estimate of a training."""
     from dataclasses import asdict
 
     from kdtui.workflows.training.estimate import training_estimate_in_words
 
     if as_json:
-        print_json({"name": plan.name, "host": plan.host, **asdict(forecast)})
+        print_json({"name": plan.name, "host": plan.host, **asdict(estimate)})
         return
-    print_text("\n".join(training_estimate_in_words(forecast, plan)))
+    print_text("\n".join(training_estimate_in_words(estimate, plan)))
 
 
 _SECONDS_BETWEEN_LINES = 10.0

@@ -172,7 +172,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
     async def _ask(self, task: SessionTask) -> "_Asked":
         if task.products < 2:
             return _Asked([], NO_TOKENS)
-        messages = task.ask("json", task.in_order)
+        messages = task.make_prompt("json", task.in_order)
         request = ChatRequest(
             messages,
             {"name": "bundles", "strict": True, "schema": answer_schema(task.products)},

@@ -153,7 +153,7 @@ def test_an_answer_has_its_counts_of_tokens_read_and_written(student: Student, s
     found = usages(student, sessions, strategy)
     chat = ChatTokenizer(student.model)
     for number, titles in enumerate(sessions[:2]):
-        asked = chat.prompt(task(number, titles).ask("list", range(1, len(titles) + 1)))
+        asked = chat.prompt(task(number, titles).make_prompt("list", range(1, len(titles) + 1)))
         prompt = len(asked.shared) + len(asked.own)
         usage = found[number]
         assert usage.prompt is not None

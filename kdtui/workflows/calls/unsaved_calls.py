@@ -42,18 +42,18 @@ class PaidCall(Struct, frozen=True, kw_only=True):
         record_call(db, **msgspec.structs.asdict(self))
 
 
-def folder_of(store: Path) -> Path:
-    """Return the folder with the waiting answers of a store."""
-    return store.with_name(store.name + _FOLDER)
+def folder_of(database: Path) -> Path:
+    """Return the folder with the waiting answers of a database."""
+    return database.with_name(database.name + _FOLDER)
 
 
-def set_aside(store: Path, call: PaidCall) -> Path:
+def set_aside(database: Path, call: PaidCall) -> Path:
     """Write a call to a file, and return its path.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder = folder_of(store)
+    folder = folder_of(database)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{call.key}.json"
     write_whole(path, msgspec.json.encode(call))
@@ -67,9 +67,9 @@ def delete_unsaved_call(path: Path) -> None:
         path.parent.rmdir()
 
 
-def waiting_calls(store: Path) -> list[Path]:
+def waiting_calls(database: Path) -> list[Path]:
     """Return the files of calls that are not stored yet."""
-    return sorted(folder_of(store).glob("*.json"))
+    return sorted(folder_of(database).glob("*.json"))
 
 
 def store_unsaved_calls(db: Database) -> int:

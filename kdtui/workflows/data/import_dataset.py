@@ -33,7 +33,7 @@ def import_dataset(
     if path.is_dir():
         sessions, has_split = bundlerec.read_directory(path)
         with_split = ((session, has_split) for session in sessions)
-        yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
+        yield from write_dataset(db, name, source, assign_splits(with_split, seed), replace=replace)
         return
     try:
         with path.open("rb") as file:
@@ -41,7 +41,7 @@ def import_dataset(
                 raise BadFile(path, "the file is empty")
             lines = jsonl.read_sessions(bounded_lines(file, path), path)
             with_split = ((session, has_split) for _, session, has_split in lines)
-            yield from write_dataset(db, name, source, split_sessions(with_split, seed), replace=replace)
+            yield from write_dataset(db, name, source, assign_splits(with_split, seed), replace=replace)
     except DuplicateSession as error:
         if not path.is_file():
             # A pipe cannot be read again.
@@ -120,7 +120,7 @@ def what_goes_with(contents: DatasetContents) -> str:
     return f"{', '.join(lost) or 'nothing'}{some}"
 
 
-def split_sessions(sessions: Iterable[tuple[Session, bool]], seed: int) -> Iterator[Session]:
+def assign_splits(sessions: Iterable[tuple[Session, bool]], seed: int) -> Iterator[Session]:
     """Give a split to each session with bundles whose flag says that it has none.
 
     Every ten such sessions in a row have seven training, one validation and two test sessions in an order drawn by

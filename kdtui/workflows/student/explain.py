@@ -90,7 +90,7 @@ def explain_model(
     # Patterns that the questions use are not in the prompt.
     return PromptExplanation(
         how,
-        student.rendered(task.ask(form, task.in_order)),
+        student.rendered(task.make_prompt(form, task.in_order)),
         questions=tuple(questions),
         bundles=bundles,
         knowledge=tuple(_lines(knowledge, task, has_hints=task.evidence is None or form != "pairs")),
@@ -125,7 +125,7 @@ def explain_endpoint(task: SessionTask, knowledge: Applicable) -> PromptExplanat
     how = "These messages are sent. The server puts them into its own chat template, and must answer in JSON."
     return PromptExplanation(
         how,
-        _conversation(task.ask("json", task.in_order)),
+        _conversation(task.make_prompt("json", task.in_order)),
         knowledge=tuple(_lines(knowledge, task, has_hints=True)),
         numbers=knowledge.numbers,
     )

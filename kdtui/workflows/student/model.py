@@ -46,14 +46,14 @@ class OpenModel:
         task: makes a task of a session, with the knowledge that the student is given.
         knowledge: returns the knowledge that applies to a session.
         has_evidence: whether tasks say how likely their pairs are by other sessions.
-        names: whether its adapter only writes intents, of bundles that tasks find without the model.
+        only_writes_intents: whether its adapter only writes intents, of bundles that tasks find without the model.
     """
 
     loading: "Loading[Student]"
     task: Callable[[Session], SessionTask]
     knowledge: Callable[[Session], Applicable]
     has_evidence: bool
-    names: bool
+    only_writes_intents: bool
 
     @property
     def student(self) -> "Student":
@@ -77,24 +77,24 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
         loading = stack.enter_context(closing(Loading(partial(load_model, path, adapters, settings.context, cache))))
         manifests = [adapter_manifest(adapter.path, cache / "manifests") for adapter in adapters]
         trained = training_of(manifests[0]) if len(manifests) == 1 else None
-        names = trained is not None and trained.form == "intents"
+        only_writes_intents = trained is not None and trained.form == "intents"
         patterns = None
-        if names or uses_evidence(settings):
+        if only_writes_intents or uses_evidence(settings):
             from kdtui.workflows.student.pair_evidence import open_pattern_student
 
             patterns = stack.enter_context(open_pattern_student(db, dataset, tell))
-        if settings.knowledge and not names:
+        if settings.knowledge and not only_writes_intents:
             # Knowledge is cut to a number of tokens of this model.
             loading.result()
         knowledge = retriever(db, dataset, settings, lambda text: len(loading.result().model.tokenize(text)))
         task: Callable[[Session], SessionTask]
-        if names:
+        if only_writes_intents:
             assert patterns is not None
             task = partial(_task_to_name, adapters, patterns.write_bundles)
         else:
             evidence = None if patterns is None else patterns.pair_probabilities
             task = task_maker(knowledge, adapters, evidence, thinks=trained is not None and trained.target)
-        yield OpenModel(loading, task, knowledge, patterns is not None and not names, names)
+        yield OpenModel(loading, task, knowledge, patterns is not None and not only_writes_intents, only_writes_intents)
 
 
 def load_model(path: Path | None, adapters: Sequence[Adapter], context: int | None, cache: Path) -> "Student":
@@ -173,9 +173,9 @@ def task_maker(
 
     def task(session: Session) -> SessionTask:
         # Looked up now: another thread may request the prompt, and a connection belongs to one thread.
-        ask = partial(session_prompt, session, knowledge(session), has_evidence=evidence is not None)
+        make_prompt = partial(session_prompt, session, knowledge(session), has_evidence=evidence is not None)
         known = partial(_or_refused, evidence, session) if evidence is not None else None
-        return SessionTask(session, len(session.items), ask, adapters, known, thinks)
+        return SessionTask(session, len(session.items), make_prompt, adapters, known, thinks)
 
     return task
 
@@ -189,9 +189,9 @@ def _task_to_name(
         bundles = _or_refused(write_bundles, session)
         return [replace_fields(bundle, intent="", complete=False) for bundle in bundles]
 
-    ask = partial(session_prompt, session, Applicable())
+    make_prompt = partial(session_prompt, session, Applicable())
     intents = IntentPrompt(INTENT_MESSAGES, partial(_intent_question, session))
-    return SessionTask(session, len(session.items), ask, adapters, intents=intents, find=find)
+    return SessionTask(session, len(session.items), make_prompt, adapters, intents=intents, find=find)
 
 
 def _intent_question(session: Session, positions: Sequence[int]) -> str:

@@ -135,10 +135,12 @@ def open_student(
             from models.llama.strategies import make_strategy
             from models.llama.strategies.intents import Intents
 
-            strategy = Intents() if opened.names else make_strategy(used, calibration)
+            strategy = Intents() if opened.only_writes_intents else make_strategy(used, calibration)
             return opened.student.answer(tasks, strategy)
 
-        finds_bundles_first = opened.names or (judge is not None and opened.has_evidence and not judge.needs_scores)
+        finds_bundles_first = opened.only_writes_intents or (
+            judge is not None and opened.has_evidence and not judge.needs_scores
+        )
         if not finds_bundles_first:
             # Raise an error of loading now.
             opened.loading.result()

@@ -31,7 +31,7 @@ def plan_choice(
     Raises:
         ModelError: two choices begin with the same token in this vocabulary.
     """
-    prompt = chat.prompt(task.ask("json", task.in_order))
+    prompt = chat.prompt(task.make_prompt("json", task.in_order))
     # Tokenized as one text: a token can span the border of two words.
     spelled = [answer.spell(lead + choice) for choice in choices]
     same = next(at for at in range(min(map(len, spelled))) if len({each[at] for each in spelled}) > 1)

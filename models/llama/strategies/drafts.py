@@ -71,7 +71,7 @@ def _plan(
     conclude: Callable[[Sequence[Sequence[WrittenBundle]]], list[WrittenBundle]],
 ) -> AnswerPlan:
     orders = _orders(task.products)
-    prompts = [chat.prompt(task.ask("list", order)) for order in orders]
+    prompts = [chat.prompt(task.make_prompt("list", order)) for order in orders]
     shared = prompts[0].shared
     each = most_list_tokens(answer, task.products, thinks=task.thinks) + max(len(prompt.own) for prompt in prompts)
     # If a session fills the cache, its drafts run in turn.

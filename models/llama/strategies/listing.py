@@ -21,7 +21,7 @@ class ListStrategy:
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:
         """Plan one branch: the prompt, and the list after it."""
-        prompt = chat.prompt(task.ask("list", task.in_order))
+        prompt = chat.prompt(task.make_prompt("list", task.in_order))
 
         def calibrated(bundle: WrittenBundle) -> WrittenBundle:
             size = len(bundle.positions)

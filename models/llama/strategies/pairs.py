@@ -87,7 +87,7 @@ def _plan_questions(
             f"the session has {task.products:,} products, and the strategy pairs takes {_MOST_PRODUCTS} at most; "
             "use the strategy list"
         )
-    prompt = chat.prompt(task.ask("pairs", task.in_order))
+    prompt = chat.prompt(task.make_prompt("pairs", task.in_order))
     longest = pair_question(task.products - 1, task.products, None if evidence is None else 0.99)
     question = len(answer.spell(longest)) + _ANSWER_ROOM
     width = min(WIDTH, task.products * (task.products - 1) // 2)
@@ -108,7 +108,7 @@ def _plan_intents(
     task: SessionTask, bundles: list[WrittenBundle], chat: ChatTokenizer, answer: AnswerTokens, emit: Emit
 ) -> AnswerPlan:
     """Plan to write the intents of known bundles; without a bundle nothing is read."""
-    prompt = chat.prompt(task.ask("pairs", task.in_order))
+    prompt = chat.prompt(task.make_prompt("pairs", task.in_order))
     width = min(WIDTH, len(bundles))
     cells = len(prompt.own) + width * _intent_tokens(answer, task.products)
 

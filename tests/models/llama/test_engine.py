@@ -52,7 +52,7 @@ def task(key: object, titles: Sequence[str], instructions: str = "Write bundles.
 
 
 def prompt_of(student: Student, task: SessionTask) -> Prompt:
-    return ChatTokenizer(student.model).prompt(task.ask("list", task.in_order))
+    return ChatTokenizer(student.model).prompt(task.make_prompt("list", task.in_order))
 
 
 def answers(student: Student, tasks: Sequence[SessionTask | None]) -> dict[object, list[WrittenBundle]]:

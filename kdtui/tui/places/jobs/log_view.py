@@ -384,14 +384,14 @@ class LogFinder:
     def __init__(self, log: LogView) -> None:
         self._log, self._before, self._first = log, log.position, log.search_start
 
-    def find(self, words: str, way: Direction, told: Callable[[bool], None]) -> None:
+    def find(self, words: str, direction: Direction, report: Callable[[bool], None]) -> None:
         """Go to the next or previous line with the words, also around the end."""
         if not words:
             self.go_back()
-            told(True)
+            report(True)
             return
-        start = {0: self._first, 1: self._log.search_start + 1, -1: self._log.search_start}[way]
-        self._log.find(Search(words, start, backwards=way < 0), told)
+        start = {0: self._first, 1: self._log.search_start + 1, -1: self._log.search_start}[direction]
+        self._log.find(Search(words, start, backwards=direction < 0), report)
 
     def go_back(self) -> None:
         """Return to the line where the search began, or follow the end again."""
