@@ -108,7 +108,7 @@ def show(
 
     from kdtui.text import duration
     from kdtui.workflows.job_state import is_to_fetch, known_training
-    from kdtui.workflows.training.outcomes import find_outcome
+    from kdtui.workflows.training.find_outcome import find_outcome
     from store.default_adapters import default_adapters
 
     printed_as = chosen_output(output, as_json)

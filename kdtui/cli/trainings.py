@@ -272,7 +272,7 @@ def follow_training(store: "Database", name: str, database: "Path | None") -> No
     from kdtui.workflows.job_state import is_to_fetch
     from kdtui.workflows.training import service
     from kdtui.workflows.training.follow_on_host import ConnectionLost
-    from kdtui.workflows.training.jobs import LogGrew
+    from kdtui.workflows.training.on_this_machine import LogGrew
 
     events = service.follow_training(store, name)
     log = _LogLines()
@@ -312,7 +312,7 @@ def follow_training(store: "Database", name: str, database: "Path | None") -> No
 def say_outcome(store: "Database", training: "Training") -> None:
     """Say whether a finished training helped; if that cannot be computed, say why."""
     from kdtui.errors import KdtuiError
-    from kdtui.workflows.training.outcomes import find_outcome
+    from kdtui.workflows.training.find_outcome import find_outcome
     from models.errors import ModelError
 
     try:

@@ -11,7 +11,7 @@ from tests.support.launching import train_in_this_process
 
 def train_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run trainings in this process, with the real trainer, which then need not be imported each time."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", train_in_this_process)
     # A random model writes until its context is full.
     monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 

@@ -10,8 +10,8 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapters.export import KIND
-from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
 from kdtui.workflows.adapters.local_adapters import bare_name, without_paths
+from kdtui.workflows.adapters.new_adapter import free_adapter_name, new_adapter
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
 from models.adapters.base_shape import BaseShape, base_shape, configured_shape
 from models.adapters.conversion import convert

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.adapters.kept_adapters import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.check_merge import check_merge, merged_name
 from kdtui.workflows.adapters.local_adapters import LocalAdapter, bare_name, base_config_of, local_adapter, public_base
-from kdtui.workflows.adapters.merge_request import check_merge, merged_name
+from kdtui.workflows.adapters.new_adapter import free_adapter_name, new_adapter
 from kdtui.workflows.manage_models import is_repository
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.conversion import convert

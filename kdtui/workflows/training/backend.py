@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.training import jobs
+from kdtui.workflows.training import on_this_machine
 from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host, log_on_host
-from kdtui.workflows.training.jobs import LogGrew, StatusSeen
 from kdtui.workflows.training.launch_on_host import Launched, SendingFiles, Submitting, launch_on_host
 from kdtui.workflows.training.on_host import (
     HostSeen,
@@ -17,6 +16,7 @@ from kdtui.workflows.training.on_host import (
     fetch_from_host,
     remove_from_host,
 )
+from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen
 from models.sft.processes import HasStopped, Stopping
 from store.jobs import StoredJob
 from store.sqlite import Database
@@ -91,27 +91,27 @@ class LocalTraining:
     pause: float = 1.0
 
     def start(self) -> Iterator[StartEvent]:
-        yield Started(jobs.launch_locally(self.db, self.job))
+        yield Started(on_this_machine.launch_locally(self.db, self.job))
 
     def cancel(self, *, grace: float) -> Iterator[Stopping | HasStopped]:
-        return jobs.cancel_locally(self.job, grace=grace)
+        return on_this_machine.cancel_locally(self.job, grace=grace)
 
     def check(self) -> str | None:
         # Its files hold the status.
         return None
 
     def follow(self) -> Iterator[FollowEvent]:
-        return jobs.follow_locally(self.job.folder)
+        return on_this_machine.follow_locally(self.job.folder)
 
     def log(self) -> Iterator[bytes]:
-        return jobs.local_log(self.job)
+        return on_this_machine.local_log(self.job)
 
     def fetch(self, *, checkpoints: bool) -> int:  # noqa: ARG002
         raise KdtuiError(f"training {self.job.name!r} is on this machine already")
 
     def remove(self, *, keep: bool) -> None:  # noqa: ARG002
         # Its directory is deleted when it is forgotten.
-        jobs.check_removable(self.job)
+        on_this_machine.check_removable(self.job)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from kdtui.jobs.client import HostClient, reach
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.training.host_status import ask_status, remember_status_of
-from kdtui.workflows.training.jobs import LogGrew, StatusSeen
+from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen
 from models.sft.job_files import LOG
 from models.sft.log_pieces import LogPiece, LogPosition
 from models.sft.state import ACTIVE

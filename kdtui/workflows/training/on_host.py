@@ -10,7 +10,7 @@ from kdtui.jobs.downloads import download
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import Training, is_to_fetch
 from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of
-from kdtui.workflows.training.jobs import check_active
+from kdtui.workflows.training.on_this_machine import check_active
 from models.sft.job_files import ADAPTER, CHECKPOINTS, LOG, METRICS
 from models.sft.processes import HasStopped, Stopping
 from models.sft.protocol import RemoveRequest, StatusRequest

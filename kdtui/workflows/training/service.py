@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kdtui.errors import KdtuiError
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import Training, known_status
-from kdtui.workflows.training import jobs
+from kdtui.workflows.training import on_this_machine
 from kdtui.workflows.training.backend import FollowEvent, StartEvent, backend_of
 from kdtui.workflows.training.on_host import HostSeen
 from kdtui.workflows.training.paces import keep_training_pace as keep_pace
@@ -109,4 +109,4 @@ def remove_training(db: Database, name: str, *, keep: bool = False) -> None:
     job = get_job(db, name)
     backend_of(db, job).remove(keep=keep)
     keep_pace(db, job)
-    jobs.delete_locally(db, job)
+    on_this_machine.delete_locally(db, job)

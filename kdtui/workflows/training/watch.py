@@ -17,7 +17,7 @@ from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import is_to_fetch, known_training
 from kdtui.workflows.training.follow_on_host import PAUSES, ConnectionLost
 from kdtui.workflows.training.host_status import look_up_status
-from kdtui.workflows.training.jobs import StatusSeen
+from kdtui.workflows.training.on_this_machine import StatusSeen
 from models.sft.job_files import LOG, LOG_PART
 from models.sft.log_search import Search, look_further
 from models.sft.protocol import FindRequest

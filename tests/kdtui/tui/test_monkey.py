@@ -41,7 +41,7 @@ async def test_random_keys_clicks_and_sizes_cause_no_fault(
     monkeypatch.chdir(tmp_path)
     # These would outlive the test.
     monkeypatch.setattr("models.sft.processes.start_trainer", refuse)
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", refuse)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", refuse)
     # By key, by a click on the footer, or by the palette.
     monkeypatch.setattr(KdtuiApp, "exit", lambda *_, **__: None)
     random = Random(seed)

@@ -84,8 +84,8 @@ class TrainingScreen(TrainingActions):
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.finish_jobs import finish_job
-            from kdtui.workflows.training.jobs import StatusSeen
-            from kdtui.workflows.training.outcomes import find_outcome
+            from kdtui.workflows.training.find_outcome import find_outcome
+            from kdtui.workflows.training.on_this_machine import StatusSeen
             from store.default_adapters import default_adapters
 
             for event in watch.events(db):

@@ -9,7 +9,7 @@ from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.forms import Field, Form, whole_number
 from kdtui.tui.places.models.model_work import BitOptions
 from kdtui.tui.widgets.path_input import typed_path
-from kdtui.workflows.adapters.merge_request import check_merge
+from kdtui.workflows.adapters.check_merge import check_merge
 from kdtui.workflows.student.command_options import adapters as weighted_adapters
 
 _LISTED = 20

@@ -25,4 +25,6 @@ def test_the_options_of_a_student_load_nothing_heavy_without_trainings(mined_sto
         "from kdtui.workflows.student.options import student_options; "
         "student_options(open_database(Path(sys.argv[1])), 'demo-outdoor')"
     )
-    assert not {"torch", "numpy", "tarfile", "kdtui.workflows.training.jobs"} & set(modules_behind(code, mined_store))
+    assert not {"torch", "numpy", "tarfile", "kdtui.workflows.training.on_this_machine"} & set(
+        modules_behind(code, mined_store)
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.finish_jobs import finish_job
-from kdtui.workflows.training.outcomes import find_outcome
+from kdtui.workflows.training.find_outcome import find_outcome
 from models.embedded import embedded_student
 from store.database import open_database
 from tests.support.acting import act

@@ -240,7 +240,7 @@ def test_a_retry_does_steps_that_have_become_possible(
     lines = ['compare = "utilization"', 'baseline = "zero-shot"', 'utilization = ["zero-shot", "sft"]']
     spec = described(*lines, 'formats = ["none"]')
     with monkeypatch.context() as broken:
-        broken.setattr("kdtui.workflows.training.jobs.start_trainer", full)
+        broken.setattr("kdtui.workflows.training.on_this_machine.start_trainer", full)
         result = study(spec)
     assert {row["reason"] for row in result.rows if row["event"] == "StepFailed"} == {"no room on the disk"}
     assert study(spec, "--retry-failed").code == 0

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("imported")
 @pytest.fixture
 def launch(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> Kdtui:
     """Start a training and wait for its end."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", train_in_this_process)
 
     def start(name: str, *arguments: object) -> Any:
         return kdtui("sft", "launch", "--name", name, "--base", base, "--batch-tokens", 5000, *arguments)

@@ -55,7 +55,7 @@ def launch(kdtui: Kdtui, base: Path) -> Kdtui:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run trainings in this process, with the real trainer, which then need not be imported each time."""
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", train_in_this_process)
     # A random model writes until its context is full.
     monkeypatch.setattr("models.sft.evaluation._MAX_LIST_TOKENS", 16)
 
@@ -164,7 +164,7 @@ def test_an_adapter_of_a_transformers_folder_says_that_a_gguf_file_is_needed(
 
 def test_a_training_is_shown_as_its_job_says(launch: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     # It does not have to run.
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", lambda *_, **__: os.getpid())
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", lambda *_, **__: os.getpid())
     options = ["--rank", 4, "--alpha", 12, "--dropout", 0.1, "--accumulate", 2, "--evaluations", 1, "--checkpoints", 3]
     assert launch("said", *options).code == 0
     job = read_job(folder(db, "said") / "job.json")
@@ -204,7 +204,7 @@ def test_a_killed_training_has_failed_and_is_resumed(
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     until(lambda: job_status(where).state == "failed")
-    monkeypatch.setattr("kdtui.workflows.training.jobs.start_trainer", train_in_this_process)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.start_trainer", train_in_this_process)
     assert kdtui("sft", "resume", "killed", "--follow").code == 0
 
 

@@ -10,8 +10,8 @@ import pytest
 from kdtui.bundling.truth import true_bundles
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.finish_jobs import finish_job
+from kdtui.workflows.training.find_outcome import find_outcome
 from kdtui.workflows.training.outcome import Outcome
-from kdtui.workflows.training.outcomes import find_outcome
 from models.sft.job_files import ANSWERS
 from store.default_adapters import default_adapters, set_default_adapter
 from store.jobs import get_job

@@ -17,7 +17,7 @@ import pytest
 from kdtui.jobs.ssh import SshTransport
 from kdtui.jobs.transport import TransportError
 from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host
-from kdtui.workflows.training.jobs import LogGrew, StatusSeen
+from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
 from models.sft.processes import stop_trainer
 from models.sft.state import job_status, starter_pid, trainer_pid

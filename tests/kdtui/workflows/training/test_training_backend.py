@@ -10,7 +10,7 @@ import pytest
 from kdtui.cli.trainings import print_log
 from kdtui.errors import KdtuiError
 from kdtui.workflows.training.backend import HostTraining, LocalTraining, backend_of
-from kdtui.workflows.training.jobs import LogGrew, StatusSeen, follow_locally
+from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen, follow_locally
 from models.sft.job_files import EXIT_CODE, LOG, PID, identity
 from models.sft.state import JobStatus
 from store.database import open_database
