@@ -94,16 +94,16 @@ def main() -> None:
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.calls.costs import Budget, Prices
     from kdtui.workflows.knowledge.distill_with_model import distil_with_model
-    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import RequestLimits
 
     db = open_database(folder / "calls.db")
     list(write_dataset(db, "many", "made up", _sessions(count)))
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
-    job = DistillationRequest("many", ("thought",), endpoint, RequestLimits(concurrency), Prices(), Budget())
+    plan = DistillationPlan("many", ("thought",), endpoint, RequestLimits(concurrency), Prices(), Budget())
     started = perf_counter()
-    for _ in distil_with_model(db, job):
+    for _ in distil_with_model(db, plan):
         pass
     seconds = perf_counter() - started
     kept = db.execute("SELECT count(*) FROM calls WHERE status = 'answered' AND attempts = 1").fetchone()[0]

@@ -32,7 +32,7 @@ from kdtui.cli.output import OUTPUTS, Output, print_json, print_table, progress_
 from kdtui.text import counted
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
     from kdtui.workflows.knowledge.findings import Distilled, Loss
     from store.records import Format
     from store.sqlite import Database
@@ -183,12 +183,12 @@ def distill(
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+        from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import RequestLimits
 
         url, _, model = teacher.partition("#")
-        job = DistillationRequest(
+        plan = DistillationPlan(
             name,
             chosen_formats,
             Endpoint(url, model or None, key),
@@ -200,7 +200,7 @@ def distill(
             retry_failed,
             seed=draw_seed,
         )
-        _distil_with_endpoint(store, job, printed_as, replace, dry_run=dry_run)
+        _distil_with_endpoint(store, plan, printed_as, replace, dry_run=dry_run)
 
 
 def _may_replace(loss: "Loss", option: bool | None) -> bool:
@@ -258,7 +258,7 @@ def _distil_with_student(
 
 
 def _distil_with_endpoint(
-    store: "Database", job: "DistillationRequest", output: Output, replace: bool | None, *, dry_run: bool
+    store: "Database", plan: "DistillationPlan", output: Output, replace: bool | None, *, dry_run: bool
 ) -> None:
     """Distil with an endpoint and show the progress, or print the estimate of a dry run."""
     from dataclasses import asdict
@@ -273,13 +273,13 @@ def _distil_with_endpoint(
         SessionFailed,
         distil_with_model,
     )
-    from kdtui.workflows.knowledge.distillation_request import model_as_teacher
+    from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
     from kdtui.workflows.knowledge.findings import Distilled, possible_loss
     from kdtui.workflows.knowledge.rehearse import rehearse
     from models.student_protocol import Noted
 
     if dry_run:
-        estimate = rehearse(store, job)
+        estimate = rehearse(store, plan)
         if output == "json":
             print_json({"estimate": asdict(estimate)})
             return
@@ -303,22 +303,22 @@ def _distil_with_endpoint(
             "no calls were made; tokens and cost are estimates, and 'at most' is the cost if each answer has its "
             "maximum length"
         )
-        if not job.prices.are_known:
+        if not plan.prices.are_known:
             say("the cost is unknown without --prompt-price and --answer-price")
-        _warn_of_missing_price(job)
+        _warn_of_missing_price(plan)
         return
-    if "rule" in job.formats:
+    if "rule" in plan.formats:
         # Ask the user before the long work, not after it.
-        loss = possible_loss(store, job.dataset, ["rule"], model_as_teacher(job))
-        job = changed(job, replace=_may_replace(loss, replace))
+        loss = possible_loss(store, plan.dataset, ["rule"], model_as_teacher(plan))
+        plan = changed(plan, replace=_may_replace(loss, replace))
     failed = 0
     stopped: str | None = None
     tally = Tally()
     with progress_bar() as progress:
-        tasks = {format: progress.add_task(f"{format}s", total=None, start=False) for format in job.formats}
+        tasks = {format: progress.add_task(f"{format}s", total=None, start=False) for format in plan.formats}
         try:
             # Closing waits for the calls in progress, also after an interrupt.
-            with closing(distil_with_model(store, job)) as events:
+            with closing(distil_with_model(store, plan)) as events:
                 for event in events:
                     match event:
                         case DistillProgress(format, sessions, of, tally):
@@ -337,21 +337,21 @@ def _distil_with_endpoint(
                         case Noted():
                             say(f"kdtui: {event.text}")
                         case Distilled():
-                            _print_distilled(event, job.dataset, output, replace)
+                            _print_distilled(event, plan.dataset, output, replace)
         except KeyboardInterrupt:
             say("interrupted; finished answers are kept, and the same command resumes")
             raise
     say(f"calls: {tally_in_words(tally)}")
-    _warn_of_missing_price(job)
+    _warn_of_missing_price(plan)
     if stopped is not None:
         raise KdtuiError(f"stopped: {stopped}; finished answers are kept, and the same command resumes")
     if failed:
         raise KdtuiError(f"{counted(failed, 'session')} gave no knowledge")
 
 
-def _warn_of_missing_price(job: "DistillationRequest") -> None:
+def _warn_of_missing_price(plan: "DistillationPlan") -> None:
     """Say so if only one of the two prices was given; the user may have forgotten the other."""
-    prices = job.prices
+    prices = plan.prices
     if prices.are_known and None in (prices.prompt, prices.completion):
         left_out = "--prompt-price" if prices.prompt is None else "--answer-price"
         say(f"{left_out} was not given and counts as 0")

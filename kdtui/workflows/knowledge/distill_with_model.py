@@ -12,7 +12,7 @@ from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.knowledge.distill import rule_pieces
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest, sessions_to_ask_about
+from kdtui.workflows.knowledge.distillation_plan import DistillationPlan, sessions_to_ask_about
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.knowledge.interrupts import interrupts_between_steps
 from kdtui.workflows.knowledge.teacher_conversations import (
@@ -71,7 +71,7 @@ DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Dis
 
 
 def distil_with_model(
-    db: Database, job: DistillationRequest, gate: PauseControl | None = None
+    db: Database, plan: DistillationPlan, gate: PauseControl | None = None
 ) -> Generator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and store its answers.
 
@@ -87,10 +87,10 @@ def distil_with_model(
             limited and there are no prices.
         ModelError: the server cannot be reached, or the model is not named.
     """
-    check_budget(job.budget, job.prices)
-    sessions = sessions_to_ask_about(db, job)
+    check_budget(plan.budget, plan.prices)
+    sessions = sessions_to_ask_about(db, plan)
     with new_runner() as runner:
-        work = runner.run(_begin(db, job, sessions, gate or PauseControl()))
+        work = runner.run(_begin(db, plan, sessions, gate or PauseControl()))
         try:
             with interrupts_between_steps(runner.get_loop(), work.interrupt):
                 try:
@@ -104,23 +104,23 @@ def distil_with_model(
                 raise KeyboardInterrupt
 
 
-async def _begin(db: Database, job: DistillationRequest, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
+async def _begin(db: Database, plan: DistillationPlan, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
     await when_free(db, partial(store_unsaved_calls, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
 
     def notice(text: str) -> None:
         events.put_nowait(Noted(None, text))
 
-    teacher = Teacher(job.endpoint, job.pace, notice)
+    teacher = Teacher(plan.endpoint, plan.pace, notice)
     try:
         model = await teacher.model()
     except BaseException:
         await teacher.close()
         raise
     ledger = PaidCalls(
-        db, teacher, model, job.prices, job.budget, job.answer_tokens, job.retry_failed, gate, notice=notice
+        db, teacher, model, plan.prices, plan.budget, plan.answer_tokens, plan.retry_failed, gate, notice=notice
     )
-    work = _Work(db, job, sessions, ledger, events)
+    work = _Work(db, plan, sessions, ledger, events)
     work.start()
     return work
 
@@ -130,7 +130,7 @@ class _Work:
     """Workers that each take the next session until none is left, or the budget is used up."""
 
     db: Database
-    job: DistillationRequest
+    plan: DistillationPlan
     sessions: Sequence[Session]
     ledger: PaidCalls
     _events: "asyncio.Queue[DistillEvent | None]"
@@ -188,7 +188,7 @@ class _Work:
 
     async def _run(self) -> None:
         try:
-            for format in self.job.formats:
+            for format in self.plan.formats:
                 await self._distil(format)
                 if self._stopped is not None:
                     # The questions about the next format use the results of this one: asked now, they would change
@@ -200,9 +200,9 @@ class _Work:
 
     async def _distil(self, format: Format) -> None:
         lessons: list[Lesson] = []
-        converse = conversation_about(self.db, self.job.dataset, format, self.ledger, partial(self._note, lessons))
+        converse = conversation_about(self.db, self.plan.dataset, format, self.ledger, partial(self._note, lessons))
         waiting = iter(self.sessions)
-        before = count_pieces(self.db, self.job.dataset, format)
+        before = count_pieces(self.db, self.plan.dataset, format)
         done = failed = 0
 
         def tell_progress() -> None:
@@ -236,18 +236,18 @@ class _Work:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.job.pace.concurrency, len(self.sessions))):
+                for _ in range(min(self.plan.pace.concurrency, len(self.sessions))):
                     group.create_task(take_sessions())
         except BaseExceptionGroup as problems:
             # An error that stops one worker, such as an unreadable prompt, would stop them all.
             raise problems.exceptions[0] from None
         if format == "rule":
             is_whole = self._stopped is None and not failed
-            findings = Findings(self.job.dataset, self.ledger.name, {"rule": self._rules(lessons)})
-            store = partial(store_findings, self.db, findings, replace=self.job.replace, is_whole=is_whole)
+            findings = Findings(self.plan.dataset, self.ledger.name, {"rule": self._rules(lessons)})
+            store = partial(store_findings, self.db, findings, replace=self.plan.replace, is_whole=is_whole)
             [distilled] = await when_free(self.db, store)
         else:
-            new = count_pieces(self.db, self.job.dataset, format) - before
+            new = count_pieces(self.db, self.plan.dataset, format) - before
             thoughts = {each.piece.statement: each.piece for each in lessons if isinstance(each, LearnedThought)}
             rejected = sum(piece.rejected is not None for piece in thoughts.values())
             distilled = Distilled(format, Renewal(len(thoughts) - rejected, rejected, new))
@@ -257,7 +257,7 @@ class _Work:
         """Keep a lesson: store a thought at once, collect rules until all are known."""
         lessons.append(lesson)
         if isinstance(lesson, LearnedThought):
-            add = partial(add_knowledge, self.db, self.job.dataset, "thought", lesson.teacher, [lesson.piece])
+            add = partial(add_knowledge, self.db, self.plan.dataset, "thought", lesson.teacher, [lesson.piece])
             await when_free(self.db, add)
 
     def _rules(self, lessons: Sequence[Lesson]) -> list[NewKnowledge]:

@@ -7,7 +7,7 @@ from kdtui.workflows.async_events import iterate
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.rehearsal import NotPaidYet, Rehearsal
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest, sessions_to_ask_about
+from kdtui.workflows.knowledge.distillation_plan import DistillationPlan, sessions_to_ask_about
 from kdtui.workflows.knowledge.teacher_conversations import conversation_about, forget_lesson, hold_conversation
 from models.endpoint.teacher import Teacher
 from models.errors import ModelError
@@ -27,37 +27,37 @@ class Rehearsed:
     tally: Tally
 
 
-def rehearse(db: Database, job: DistillationRequest) -> Tally:
+def rehearse(db: Database, plan: DistillationPlan) -> Tally:
     """Estimate what the work would cost: `hits` need no call, `paid` ones are estimated.
 
     Raises:
         As `distil_with_model`.
     """
     tally = Tally()
-    for event in rehearsal(db, job):
+    for event in rehearsal(db, plan):
         tally = event.tally
     return tally
 
 
-def rehearsal(db: Database, job: DistillationRequest) -> Iterator[Rehearsed]:
+def rehearsal(db: Database, plan: DistillationPlan) -> Iterator[Rehearsed]:
     """Run `rehearse` session by session.
 
     Raises:
         As `distil_with_model`.
     """
-    check_budget(job.budget, job.prices)
-    return iterate(_rehearse(db, job, sessions_to_ask_about(db, job)))
+    check_budget(plan.budget, plan.prices)
+    return iterate(_rehearse(db, plan, sessions_to_ask_about(db, plan)))
 
 
-async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
-    teacher = Teacher(job.endpoint, job.pace)
+async def _rehearse(db: Database, plan: DistillationPlan, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
+    teacher = Teacher(plan.endpoint, plan.pace)
     try:
-        desk = Rehearsal(db, await teacher.model(), job.prices, job.answer_tokens, job.retry_failed)
+        desk = Rehearsal(db, await teacher.model(), plan.prices, plan.answer_tokens, plan.retry_failed)
     finally:
         await teacher.close()
     done = 0
-    for format in job.formats:
-        converse = conversation_about(db, job.dataset, format, desk, forget_lesson)
+    for format in plan.formats:
+        converse = conversation_about(db, plan.dataset, format, desk, forget_lesson)
         for session in sessions:
             done += 1
             desk.asked = 0
@@ -68,4 +68,4 @@ async def _rehearse(db: Database, job: DistillationRequest, sessions: Sequence[S
             except ModelError:
                 # The ledger holds an unusable answer, which would be used again.
                 pass
-            yield Rehearsed(done, len(job.formats) * len(sessions), replace(desk.tally))
+            yield Rehearsed(done, len(plan.formats) * len(sessions), replace(desk.tally))

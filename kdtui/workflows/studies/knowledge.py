@@ -11,7 +11,7 @@ from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 
 
 def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
@@ -64,15 +64,15 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseCon
                     raise KdtuiError(f"teacher {step.teacher}: {event.reason}; its answers so far are kept")
 
 
-def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationRequest":
+def distillation(options: TeacherOptions, step: KnowledgeStep) -> "DistillationPlan":
     """Return the request to the model of a step."""
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import RequestLimits
 
     url, _, model = options.address.partition("#")
-    return DistillationRequest(
+    return DistillationPlan(
         step.dataset,
         (step.format,),
         Endpoint(url, model, options.key),

@@ -1,4 +1,4 @@
-"""A distillation as the app shows it: its plan, its state and its results."""
+"""A distillation as the app shows it: its request, its state and its results."""
 
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -12,7 +12,7 @@ from kdtui.tui.places.distill.distillation_work import (
     FormatResult,
     SessionLost,
 )
-from kdtui.tui.places.distill.plan import DistillationPlan
+from kdtui.tui.places.distill.request import DistillationRequest
 from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.pause_control import PauseControl
 
@@ -43,15 +43,15 @@ class Distillation:
         problem: why it ended early.
     """
 
-    def __init__(self, plan: DistillationPlan) -> None:
-        self.plan = plan
-        self.work = DistillationWork(plan)
+    def __init__(self, request: DistillationRequest) -> None:
+        self.request = request
+        self.work = DistillationWork(request)
         self.estimate: DistillationEstimate | None = None
         self.results: list[FormatResult] = []
         self.reasons: list[str] = []
         self.lost = 0
         self.problem = ""
-        self._state: State = "estimating" if plan.teacher == "endpoint" or plan.replaces else "running"
+        self._state: State = "estimating" if request.teacher == "endpoint" or request.replaces else "running"
         self._seconds, self._since = 0.0, monotonic()
 
     @property
@@ -92,7 +92,7 @@ class Distillation:
     @property
     def is_free(self) -> bool:
         """Whether it costs nothing. This is not claimed of a failed one, whose teacher may not exist."""
-        return self.plan.teacher != "endpoint" and self._state != "failed"
+        return self.request.teacher != "endpoint" and self._state != "failed"
 
     @property
     def why_not_paused(self) -> str | None:
@@ -100,7 +100,7 @@ class Distillation:
         if self._state != "running":
             return "nothing is running"
         # The other teachers have no steps to pause between.
-        has_steps = self.plan.teacher in ("endpoint", "student")
+        has_steps = self.request.teacher in ("endpoint", "student")
         return None if has_steps else "this takes only a moment, and cannot be paused"
 
     @property
@@ -111,7 +111,7 @@ class Distillation:
     @property
     def why_not_stopped(self) -> str | None:
         """Why it cannot be stopped; None if it can."""
-        return "mining is a single step, which takes a moment" if self.plan.teacher == "patterns" else None
+        return "mining is a single step, which takes a moment" if self.request.teacher == "patterns" else None
 
     @property
     def expected(self) -> "Tally | None":
@@ -133,7 +133,7 @@ class Distillation:
 
     def _price(self, tally: "Tally") -> str:
         """Return the expected cost and its limits, in sentences."""
-        plan = self.plan
+        request = self.request
         sentences = [
             f"{counted(tally.paid, 'call is', 'calls are')} to be paid, and {counted(tally.hits, 'was', 'were')} "
             f"answered before. That takes about {counted(tally.prompt_tokens, 'token')} of prompts and "
@@ -142,16 +142,16 @@ class Distillation:
             if tally.cost is None
             else f"and costs about {cost_text(tally.cost)}, at most about {cost_text(tally.most_cost)}.",
         ]
-        if plan.budget:
-            sentences.append(f"It stops before it exceeds {plan.budget}.")
-        if not plan.has_key:
-            sentences.append(f"The variable {plan.values['key']} is not set: the server is asked without a key.")
+        if request.budget:
+            sentences.append(f"It stops before it exceeds {request.budget}.")
+        if not request.has_key:
+            sentences.append(f"The variable {request.values['key']} is not set: the server is asked without a key.")
         return " ".join(sentences)
 
     @property
     def outcome(self) -> tuple[str, str, bool]:
         """A sentence on how it ended, the reasons of sessions without knowledge, and whether all went well."""
-        title, reasons = self.plan.title, "\n".join(self.reasons)
+        title, reasons = self.request.title, "\n".join(self.reasons)
         if self._state in ("failed", "ended early"):
             return f"{title}: {self.problem}", reasons, False
         if self._state == "done" and self.lost:

@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from kdtui.tui.places.distill.plan import DistillationPlan, plan_from
+from kdtui.tui.places.distill.request import DistillationRequest, request_from
 from kdtui.workflows.pause_control import PauseControl
 from store.records import FORMATS
 
@@ -111,18 +111,18 @@ class DistillationWork:
         step: the latest progress. It is not posted as messages, since there can be thousands a second.
     """
 
-    def __init__(self, plan: DistillationPlan) -> None:
+    def __init__(self, request: DistillationRequest) -> None:
         self.gate = PauseControl()
         self.step: DistillationStep | None = None
-        self._plan = plan
+        self._request = request
 
     def estimate(self, db: "Database") -> Iterator[DistillationEstimate]:
         """Estimate the cost and the loss."""
         tally = None
-        if self._plan.teacher == "endpoint":
+        if self._request.teacher == "endpoint":
             from kdtui.workflows.knowledge.rehearse import rehearsal
 
-            for event in rehearsal(db, self._plan.to_request()):
+            for event in rehearsal(db, self._request.to_plan()):
                 tally = event.tally
                 self.step = DistillationStep(
                     "sessions looked up", event.sessions, event.of, event.sessions / event.of, tally
@@ -135,10 +135,10 @@ class DistillationWork:
         """Return what would be deleted, or can be if that depends on the answers."""
         from kdtui.workflows.knowledge.findings import Loss, loss_by, possible_loss
 
-        if not self._plan.replaces:
+        if not self._request.replaces:
             return Loss()
-        dataset = self._plan.dataset
-        match self._plan.teacher:
+        dataset = self._request.dataset
+        match self._request.teacher:
             case "patterns":
                 from kdtui.workflows.knowledge.mine_patterns import find_patterns
 
@@ -146,16 +146,16 @@ class DistillationWork:
             case "annotations":
                 from kdtui.workflows.knowledge.distill import compose_findings
 
-                return loss_by(db, compose_findings(db, dataset, self._formats, self._plan.limit))
+                return loss_by(db, compose_findings(db, dataset, self._formats, self._request.limit))
             case "student":
                 from kdtui.workflows.knowledge.distill_with_student import student_as_teacher
 
-                teacher = student_as_teacher(db, dataset, self._plan.values["student"])
+                teacher = student_as_teacher(db, dataset, self._request.values["student"])
                 return possible_loss(db, dataset, self._formats, teacher)
-        from kdtui.workflows.knowledge.distillation_request import model_as_teacher
+        from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
 
         rules: list[Format] = [format for format in self._formats if format == "rule"]
-        return possible_loss(db, dataset, rules, model_as_teacher(self._plan.to_request())) if rules else Loss()
+        return possible_loss(db, dataset, rules, model_as_teacher(self._request.to_plan())) if rules else Loss()
 
     def run(self, db: "Database") -> Iterator[object]:
         """Distil. The work ends by itself when the gate is closed."""
@@ -165,7 +165,7 @@ class DistillationWork:
             "annotations": self._read_annotations,
             "patterns": self._mine,
         }
-        return work[self._plan.teacher](db)
+        return work[self._request.teacher](db)
 
     def _ask_model(self, db: "Database") -> Iterator[object]:
         from kdtui.workflows.knowledge.distill_with_model import (
@@ -177,12 +177,12 @@ class DistillationWork:
         from kdtui.workflows.knowledge.findings import Distilled
         from models.student_protocol import Noted
 
-        request = self._plan.to_request()
-        for event in distil_with_model(db, request, self.gate):
+        plan = self._request.to_plan()
+        for event in distil_with_model(db, plan, self.gate):
             match event:
                 case DistillProgress(format, sessions, of, tally, pending):
                     # The formats are distilled in turn.
-                    share = (request.formats.index(format) + sessions / of) / len(request.formats)
+                    share = (plan.formats.index(format) + sessions / of) / len(plan.formats)
                     self.step = DistillationStep(f"sessions for {format}s", sessions, of, share, tally, pending)
                 case SessionFailed(format, session, reason):
                     yield SessionLost(f"session {session}: no {format}s; {reason}")
@@ -203,9 +203,15 @@ class DistillationWork:
         from models.student_protocol import Noted
 
         done = of = 0
-        plan = self._plan
+        request = self._request
         events = distil_with_student(
-            db, plan.dataset, self._formats, plan.values["student"], plan.limit, plan.seed, replace=plan.replaces
+            db,
+            request.dataset,
+            self._formats,
+            request.values["student"],
+            request.limit,
+            request.seed,
+            replace=request.replaces,
         )
         with closing(cast("Generator[object]", events)):
             for event in events:
@@ -232,20 +238,25 @@ class DistillationWork:
             if self.gate.closed:
                 return
             for each in distil_annotations(
-                db, self._plan.dataset, [format], self._plan.limit, self._plan.seed, replace=self._plan.replaces
+                db,
+                self._request.dataset,
+                [format],
+                self._request.limit,
+                self._request.seed,
+                replace=self._request.replaces,
             ):
                 yield FormatResult.of(each)
 
     def _mine(self, db: "Database") -> Iterator[object]:
         from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 
-        plan = self._plan
-        yield FormatResult.of(mine_patterns(db, plan.dataset, **self._mining_options, replace=plan.replaces))
+        request = self._request
+        yield FormatResult.of(mine_patterns(db, request.dataset, **self._mining_options, replace=request.replaces))
 
     @property
     def _mining_options(self) -> "_MiningOptions":
-        values = self._plan.values
-        default_levels = plan_from({}).values["levels"]
+        values = self._request.values
+        default_levels = request_from({}).values["levels"]
         # The default levels are mined as far as the products have them; other levels have to exist.
         levels = None if values["levels"] == default_levels else [int(each) for each in values["levels"].split(",")]
         return {
@@ -256,4 +267,4 @@ class DistillationWork:
 
     @property
     def _formats(self) -> "list[Format]":
-        return [format for format in FORMATS if format in self._plan.formats]
+        return [format for format in FORMATS if format in self._request.formats]

@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kdtui.tui.core.forms import Field, Form
-from kdtui.tui.places.distill.plan import (
-    DistillationPlan,
+from kdtui.tui.places.distill.request import (
+    DistillationRequest,
     check_values,
     common_fields,
-    plan_from,
     replacement_note,
+    request_from,
     teacher_fields,
 )
 
@@ -25,13 +25,13 @@ def remembered_values(before: object, dataset: str) -> dict[str, str]:
     return {name: text for name, text in values if isinstance(text, str)} | {"dataset": dataset}
 
 
-class DistillationForm(Form[DistillationPlan]):
-    """Asks what to distil, and from whom. The plan has all other values from `before`.
+class DistillationForm(Form[DistillationRequest]):
+    """Asks what to distil, and from whom. The request has all other values from `before`.
 
     Args:
         datasets: names of all datasets.
         before: the values that it begins with.
-        clash: returns why a plan cannot run now, or None.
+        clash: returns why a request cannot run now, or None.
         replaceable: number of pieces from the annotations that can be replaced, by dataset and format.
         named_database: the path by which a command names the store, or None for the default.
     """
@@ -43,7 +43,7 @@ class DistillationForm(Form[DistillationPlan]):
         self,
         datasets: Sequence[str],
         before: Mapping[str, str],
-        clash: Callable[[DistillationPlan], str | None],
+        clash: Callable[[DistillationRequest], str | None],
         replaceable: Mapping[tuple[str, str], int],
         named_database: Path | None,
     ) -> None:
@@ -54,51 +54,51 @@ class DistillationForm(Form[DistillationPlan]):
     def fields(self) -> Sequence[Field]:
         return common_fields(self._before, self._datasets)
 
-    def parse(self, values: Mapping[str, str]) -> DistillationPlan:
-        """Return the plan that the values describe.
+    def parse(self, values: Mapping[str, str]) -> DistillationRequest:
+        """Return the request that the values describe.
 
         Raises:
             KdtuiError: a value cannot be read.
         """
         check_values(values)
-        return plan_from(self._before, values)
+        return request_from(self._before, values)
 
-    def problem(self, parsed: DistillationPlan) -> str | None:
+    def problem(self, parsed: DistillationRequest) -> str | None:
         return self._clash(parsed)
 
-    def command(self, parsed: DistillationPlan) -> str:
+    def command(self, parsed: DistillationRequest) -> str:
         return parsed.command(self._named_database)
 
-    def note(self, parsed: DistillationPlan) -> str:
+    def note(self, parsed: DistillationRequest) -> str:
         return replacement_note(parsed, self._replaceable)
 
 
-class TeacherForm(Form[DistillationPlan]):
-    """Asks for the options of the teacher of a plan.
+class TeacherForm(Form[DistillationRequest]):
+    """Asks for the options of the teacher of a request.
 
     Args:
-        plan: the plan from the first form.
+        request: the request from the first form.
         before: the values that it begins with.
     """
 
-    def __init__(self, plan: DistillationPlan, before: Mapping[str, str], named_database: Path | None) -> None:
-        self._plan, self._before, self._named_database = plan, before, named_database
-        self.title = plan.teacher_heading
-        self.verb = "See the cost" if plan.teacher == "endpoint" else "Begin"
+    def __init__(self, request: DistillationRequest, before: Mapping[str, str], named_database: Path | None) -> None:
+        self._request, self._before, self._named_database = request, before, named_database
+        self.title = request.teacher_heading
+        self.verb = "See the cost" if request.teacher == "endpoint" else "Begin"
 
     @property
     def fields(self) -> Sequence[Field]:
         """The options of the teacher; none for teachers without options."""
-        return teacher_fields(self._before, self._plan)
+        return teacher_fields(self._before, self._request)
 
-    def parse(self, values: Mapping[str, str]) -> DistillationPlan:
-        """Return the whole plan.
+    def parse(self, values: Mapping[str, str]) -> DistillationRequest:
+        """Return the whole request.
 
         Raises:
             KdtuiError: a value cannot be read.
         """
         check_values(values)
-        return plan_from(self._plan.values, values)
+        return request_from(self._request.values, values)
 
-    def command(self, parsed: DistillationPlan) -> str:
+    def command(self, parsed: DistillationRequest) -> str:
         return parsed.command(self._named_database)

@@ -1,7 +1,7 @@
 """The distillations since the program started, and the one that is shown."""
 
 from kdtui.tui.places.distill.distillation import Distillation, State
-from kdtui.tui.places.distill.plan import DistillationPlan
+from kdtui.tui.places.distill.request import DistillationRequest
 
 
 class Distillations:
@@ -33,10 +33,10 @@ class Distillations:
         """The first distillation that waits for consent."""
         return next((each for each in self._all if each.state == "confirming"), None)
 
-    def add(self, plan: DistillationPlan) -> Distillation:
-        """Add a distillation and show it; it replaces an ended one of the same plan."""
-        distillation = Distillation(plan)
-        self._all = [each for each in self._all if each.is_active or each.plan != plan]
+    def add(self, request: DistillationRequest) -> Distillation:
+        """Add a distillation and show it; it replaces an ended one of the same request."""
+        distillation = Distillation(request)
+        self._all = [each for each in self._all if each.is_active or each.request != request]
         self._all.append(distillation)
         self.position = len(self._all) - 1
         return distillation
@@ -49,12 +49,12 @@ class Distillations:
         """Show the next distillation, or the first after the last."""
         self.position = (self.position + 1) % len(self._all)
 
-    def clash(self, plan: DistillationPlan) -> str | None:
-        """Return why a plan cannot run now: an active distillation writes the same knowledge."""
+    def clash(self, request: DistillationRequest) -> str | None:
+        """Return why a request cannot run now: an active distillation writes the same knowledge."""
         for each in self._all:
-            shared = [format for format in each.plan.formats if format in plan.formats]
-            if each.is_active and each.plan.dataset == plan.dataset and shared:
-                return f"{shared[0]}s of {plan.dataset} are being distilled already; one at a time"
+            shared = [format for format in each.request.formats if format in request.formats]
+            if each.is_active and each.request.dataset == request.dataset and shared:
+                return f"{shared[0]}s of {request.dataset} are being distilled already; one at a time"
         return None
 
     def update_paused(self) -> bool:

@@ -55,7 +55,7 @@ def _progress(distillation: Distillation, of: tuple[int, int], command: str) -> 
     head.add_column(no_wrap=True, justify="right")
     number = f"{of[0]} of {of[1]}: " if of[1] > 1 else ""
     head.add_row(
-        Text(one_line(f"{number}{distillation.plan.title}", 200), style="bold", overflow="ellipsis"),
+        Text(one_line(f"{number}{distillation.request.title}", 200), style="bold", overflow="ellipsis"),
         Text(_STATES[distillation.state], style="bold"),
     )
     lines: list[RenderableType] = [head, _bar(distillation)]
@@ -114,7 +114,7 @@ def _lines(distillation: Distillation) -> list[str]:
 def _expected(distillation: Distillation) -> list[str]:
     tally = distillation.step.tally if distillation.step is not None else None
     if tally is None:
-        is_paid = distillation.plan.teacher == "endpoint"
+        is_paid = distillation.request.teacher == "endpoint"
         return [f"looking up what was {'answered' if is_paid else 'found'} before"]
     return [
         f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",

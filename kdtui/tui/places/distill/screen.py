@@ -19,7 +19,7 @@ from kdtui.tui.places.distill.form import DistillationForm, TeacherForm, remembe
 from kdtui.tui.places.distill.history import Distillations
 from kdtui.tui.places.distill.ledger_screen import LedgerScreen
 from kdtui.tui.places.distill.panel import DistillationPanel
-from kdtui.tui.places.distill.plan import DistillationPlan
+from kdtui.tui.places.distill.request import DistillationRequest
 from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -76,20 +76,20 @@ class DistillScreen(LedgerScreen):
         [dataset, *_] = self.datasets_to_begin_with(self.facts.datasets, last)
         before, named = remembered_values(remembered, dataset), self.named_database
 
-        def begin(plan: DistillationPlan | None) -> None:
-            if plan is not None:
+        def begin(request: DistillationRequest | None) -> None:
+            if request is not None:
                 # The user chooses each time whether to delete.
-                memory["form"] = {**plan.values, "replace": ""}
-                self._begin(plan)
+                memory["form"] = {**request.values, "replace": ""}
+                self._begin(request)
 
-        def ask_for_options(plan: DistillationPlan | None) -> None:
-            if plan is None:
+        def ask_for_options(request: DistillationRequest | None) -> None:
+            if request is None:
                 return
-            form = TeacherForm(plan, before, named)
+            form = TeacherForm(request, before, named)
             if form.fields:
                 self.app.push_screen(FormDialog(form), begin)
             else:
-                begin(plan)
+                begin(request)
 
         facts = self.facts
         form = DistillationForm(facts.datasets, before, self._distillations.clash, facts.replaceable, named)
@@ -102,12 +102,12 @@ class DistillScreen(LedgerScreen):
         """The distillation that is shown."""
         return self._distillations.current
 
-    def _begin(self, plan: DistillationPlan) -> None:
+    def _begin(self, request: DistillationRequest) -> None:
         """Begin a distillation, with an estimate first if it costs money or deletes knowledge."""
-        if problem := self._distillations.clash(plan):
+        if problem := self._distillations.clash(request):
             self.say(problem)
             return
-        self._start(self._distillations.add(plan))
+        self._start(self._distillations.add(request))
 
     def _start(self, distillation: Distillation) -> None:
         work = distillation.work.estimate if distillation.state == "estimating" else distillation.work.run
@@ -180,9 +180,9 @@ class DistillScreen(LedgerScreen):
                 self.say("nothing was asked or changed", error=False)
             self._ask_for_consent()
 
-        command = waiting.plan.command(self.named_database)
+        command = waiting.request.command(self.named_database)
         verb = waiting.verb
-        question = f"{verb} {'for ' if verb == 'Ask' else ''}{waiting.plan.title}?"
+        question = f"{verb} {'for ' if verb == 'Ask' else ''}{waiting.request.title}?"
         self.app.push_screen(ConfirmDialog(question, waiting.consequence, verb, command), answer)
 
     def on_screen_resume(self) -> None:
@@ -208,7 +208,7 @@ class DistillScreen(LedgerScreen):
             self.show_progress()
             self.refresh_bindings()
         else:
-            self._begin(current.plan)
+            self._begin(current.request)
 
     def action_cancel(self) -> None:
         """Stop: make no new calls; pending ones are finished and kept."""
@@ -234,7 +234,7 @@ class DistillScreen(LedgerScreen):
     def show_progress(self) -> None:
         panel = self.query_one("#progress", DistillationPanel)
         if (current := self.current) is not None:
-            command = current.plan.command(self.named_database) if self.has_class("-wide") else ""
+            command = current.request.command(self.named_database) if self.has_class("-wide") else ""
             panel.show(current, of=(self._distillations.position + 1, len(self._distillations)), command=command)
         elif self.facts is None or self.facts.datasets:
             panel.show_text(
@@ -280,7 +280,7 @@ class DistillScreen(LedgerScreen):
             return None
         if current.state == "done" and not current.lost:
             return "it is done"
-        return self._distillations.clash(current.plan)
+        return self._distillations.clash(current.request)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Give the key that pausing and resuming share to one of them."""

@@ -491,7 +491,7 @@ from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.knowledge.distill_with_model import distil_with_model
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import RequestLimits
 from store.database import open_database
@@ -499,8 +499,8 @@ from store.database import open_database
 def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
     limits = RequestLimits(8)
-    job = DistillationRequest("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), limits, Prices(), Budget())
-    for _ in distil_with_model(db, job):
+    plan = DistillationPlan("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), limits, Prices(), Budget())
+    for _ in distil_with_model(db, plan):
         pass
 
 for moment in map(float, sys.argv[2:]):

@@ -9,7 +9,7 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
-from kdtui.tui.places.distill.plan import check_values, plan_from
+from kdtui.tui.places.distill.request import check_values, request_from
 from kdtui.tui.places.distill.screen import DistillScreen
 from store.database import open_database
 from store.knowledge import Knowledge, find_knowledge
@@ -223,7 +223,7 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
 )
 def test_the_form_shows_what_is_wrong(values: dict[str, str], problem: str) -> None:
     if "url" in values:
-        usual = plan_from().values
+        usual = request_from().values
         names = ("model", "key", "prompt_price", "answer_price", "max_calls", "max_cost", "concurrency", "timeout")
         values = {**{name: usual[name] for name in names}, **values}
     with pytest.raises(KdtuiError, match=re.escape(problem)):
@@ -231,26 +231,26 @@ def test_the_form_shows_what_is_wrong(values: dict[str, str], problem: str) -> N
 
 
 def test_the_command_of_a_plan_has_all_options_that_are_not_default(kdtui: Kdtui) -> None:
-    plan = plan_from(
+    request = request_from(
         {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
         {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
         {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096", "seed": "3"},
     )
-    assert plan.command(Path("x.db")) == (
+    assert request.command(Path("x.db")) == (
         "kdtui knowledge distill --retry-failed --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 "
         "--seed 3 --key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
         "--answer-tokens 4096 --db x.db"
     )
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out
-    patterns = plan_from({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})
-    student = plan_from({"teacher": "student", "student": "my model"})
-    for command in (plan.command(None), patterns.command(None), student.command(None)):
+    patterns = request_from({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})
+    student = request_from({"teacher": "student", "student": "my model"})
+    for command in (request.command(None), patterns.command(None), student.command(None)):
         for word in command.split():
             assert not word.startswith("--") or word.partition("=")[0] in known
 
 
 def test_the_command_of_a_plan_with_a_mistake_shows_the_typed_text() -> None:
-    assert "--limit many --seed f" in plan_from({"limit": "many", "seed": "f"}).command(None)
+    assert "--limit many --seed f" in request_from({"limit": "many", "seed": "f"}).command(None)
 
 
 async def test_a_broken_store_is_reported_in_one_sentence(demo_store: Path, settle: Settle) -> None:

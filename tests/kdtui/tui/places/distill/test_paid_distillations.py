@@ -10,10 +10,10 @@ from textual.widgets import Select
 
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.places.distill.distillation import Distillation
-from kdtui.tui.places.distill.plan import plan_from
+from kdtui.tui.places.distill.request import request_from
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.workflows.knowledge import distill_with_model, rehearse
-from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
@@ -164,9 +164,9 @@ async def test_it_runs_while_the_user_is_elsewhere_and_asks_for_consent_when_he_
     elsewhere = threading.Event()
     really_rehearsed = rehearse.rehearsal
 
-    def rehearsal(db: Database, job: DistillationRequest) -> Iterator[rehearse.Rehearsed]:
+    def rehearsal(db: Database, plan: DistillationPlan) -> Iterator[rehearse.Rehearsed]:
         elsewhere.wait(PATIENCE)
-        return really_rehearsed(db, job)
+        return really_rehearsed(db, plan)
 
     monkeypatch.setattr(rehearse, "rehearsal", rehearsal)
     url, fake = serve(good)
@@ -299,8 +299,8 @@ async def test_unreported_tokens_are_estimated_and_an_empty_answer_is_paid_for(
         fake.complete(json.dumps(answer_for(fake)) if number % 2 else "", usage=None)
 
     url, fake = serve(silent)
-    plan = endpoint(url, limit="4", prompt_price="1000", answer_price="1000")
-    app = app_with(demo_store, **plan)
+    options = endpoint(url, limit="4", prompt_price="1000", answer_price="1000")
+    app = app_with(demo_store, **options)
     async with app.run_test(size=(80, 24)) as pilot:
         await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app) and table(app).row_count == 4)
@@ -313,7 +313,7 @@ async def test_unreported_tokens_are_estimated_and_an_empty_answer_is_paid_for(
         await until(pilot, lambda: "4 answered before" in panel(app) and ended(app))
         assert len(fake.asked) == 4
     fake.reply = staticmethod(good)
-    app = app_with(demo_store, **plan, retry_failed="yes")
+    app = app_with(demo_store, **options, retry_failed="yes")
     async with app.run_test(size=(80, 24)) as pilot:
         await begin_paid(pilot, settle, until)
         await until(pilot, lambda: ended(app))
@@ -405,8 +405,8 @@ async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, unti
 
 
 def test_a_paused_student_stops_answering_and_a_cancelled_one_ends(demo_store: Path) -> None:
-    plan = plan_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
-    distillation = Distillation(plan)
+    request = request_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
+    distillation = Distillation(request)
     distillation.gate.hold()
     events: list[object] = []
 

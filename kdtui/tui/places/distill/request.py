@@ -1,4 +1,4 @@
-"""A plan for a distillation: dataset, formats, teacher and budget; and the fields that ask for it."""
+"""A request for a distillation: dataset, formats, teacher and budget; and the fields that ask for it."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from kdtui.workflows.model_names import check_address, is_endpoint
 from store.records import FORMATS
 
 if TYPE_CHECKING:
-    from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+    from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 
 PATTERNS = "pattern"
 """Patterns are mined from bundles, without a teacher."""
@@ -91,8 +91,8 @@ _WHOLE_NUMBERS = {"limit": 1, "seed": 0, "max_calls": 0, "per_minute": 1, "token
 
 
 @dataclass(frozen=True, slots=True)
-class DistillationPlan:
-    """A plan for a distillation: the checked values of both forms."""
+class DistillationRequest:
+    """A request for a distillation: the checked values of both forms."""
 
     values: Mapping[str, str]
 
@@ -113,7 +113,7 @@ class DistillationPlan:
 
     @property
     def title(self) -> str:
-        """The plan in a line."""
+        """The request in a line."""
         formats = " and ".join(f"{format}s" for format in self.formats)
         return (
             f"{formats} of {self.dataset}"
@@ -217,15 +217,15 @@ class DistillationPlan:
         """The seed that draws sessions."""
         return _whole_number(self.values["seed"]) or 0
 
-    def to_request(self) -> "DistillationRequest":
-        """Return the request for the workflow that asks a model behind an endpoint."""
+    def to_plan(self) -> "DistillationPlan":
+        """Return the plan for the workflow that asks a model behind an endpoint."""
         from kdtui.workflows.calls.costs import Budget, Prices
-        from kdtui.workflows.knowledge.distillation_request import DistillationRequest
+        from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
         from models.endpoint.chat_server import Endpoint
         from models.endpoint.teacher import RequestLimits
 
         values = self.values
-        return DistillationRequest(
+        return DistillationPlan(
             self.dataset,
             tuple(format for format in FORMATS if format in self.formats),
             Endpoint(values["url"], values["model"] or None, values["key"]),
@@ -252,23 +252,23 @@ def common_fields(before: Mapping[str, str], datasets: Sequence[str]) -> list[Fi
     return fields
 
 
-def replacement_note(plan: DistillationPlan, replaceable: Mapping[tuple[str, str], int]) -> str:
+def replacement_note(request: DistillationRequest, replaceable: Mapping[tuple[str, str], int]) -> str:
     """Return what happens to earlier knowledge, as far as it is known before the estimate; empty if there is none.
 
     Args:
         replaceable: number of pieces from the annotations that can be replaced, by dataset and format.
     """
-    if plan.teacher not in ("patterns", "annotations"):
+    if request.teacher not in ("patterns", "annotations"):
         return ""
-    counts = [(replaceable.get((plan.dataset, format), 0), format) for format in plan.formats]
+    counts = [(replaceable.get((request.dataset, format), 0), format) for format in request.formats]
     pieces = " and ".join(counted(count, format) for count, format in counts if count)
     if not pieces:
         return ""
-    fate = "is deleted once you have agreed" if plan.replaces else "stays"
-    return f"{plan.dataset} has {pieces} of this teacher; what is not found again {fate}."
+    fate = "is deleted once you have agreed" if request.replaces else "stays"
+    return f"{request.dataset} has {pieces} of this teacher; what is not found again {fate}."
 
 
-def teacher_fields(before: Mapping[str, str], plan: DistillationPlan) -> list[Field]:
+def teacher_fields(before: Mapping[str, str], request: DistillationRequest) -> list[Field]:
     """Return the fields of the second form, with earlier values; empty for teachers without options."""
     fields = {
         "patterns": _PATTERN_FIELDS,
@@ -276,14 +276,14 @@ def teacher_fields(before: Mapping[str, str], plan: DistillationPlan) -> list[Fi
         "endpoint": _ENDPOINT_FIELDS,
         "annotations": (),
     }
-    return list(_with_values(fields[plan.teacher], before))
+    return list(_with_values(fields[request.teacher], before))
 
 
-def plan_from(*values: Mapping[str, str]) -> DistillationPlan:
-    """Return the plan with these values, later ones first, and defaults for the others."""
+def request_from(*values: Mapping[str, str]) -> DistillationRequest:
+    """Return the request with these values, later ones first, and defaults for the others."""
     defaults = {each.name: each.value for each in _ALL_FIELDS}
     given = {name: value.strip() for each in values for name, value in each.items() if name in defaults}
-    return DistillationPlan({**defaults, **given})
+    return DistillationRequest({**defaults, **given})
 
 
 def check_values(values: Mapping[str, str]) -> None:

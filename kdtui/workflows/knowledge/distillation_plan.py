@@ -1,4 +1,4 @@
-"""A request to distil with a language model as the teacher."""
+"""A plan to distil with a language model as the teacher."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from store.subsets import draw_subset
 
 
 @dataclass(frozen=True, slots=True)
-class DistillationRequest:
+class DistillationPlan:
     """What to distil, with which teacher, and within which budget.
 
     Attributes:
@@ -39,23 +39,23 @@ class DistillationRequest:
     seed: int = 0
 
 
-def sessions_to_ask_about(db: Database, job: DistillationRequest) -> list[Session]:
-    """Return the sessions of a request in random order, so that the ones within a budget are a fair sample."""
-    sessions = training_sessions(db, job.dataset, job.limit, job.seed)
-    return draw_subset(sessions, len(sessions), job.seed, lambda session: session.id)
+def sessions_to_ask_about(db: Database, plan: DistillationPlan) -> list[Session]:
+    """Return the sessions of a plan in random order, so that the ones within a budget are a fair sample."""
+    sessions = training_sessions(db, plan.dataset, plan.limit, plan.seed)
+    return draw_subset(sessions, len(sessions), plan.seed, lambda session: session.id)
 
 
-def model_as_teacher(job: DistillationRequest) -> str:
-    """Return the teacher name of a model. A server is asked for its model if the request names none.
+def model_as_teacher(plan: DistillationPlan) -> str:
+    """Return the teacher name of a model. A server is asked for its model if the plan names none.
 
     Raises:
         ModelError: the server has several models, or cannot be reached.
     """
 
     async def name() -> str:
-        teacher = Teacher(job.endpoint, job.pace)
+        teacher = Teacher(plan.endpoint, plan.pace)
         try:
-            return teacher_name(job.endpoint.url, await teacher.model())
+            return teacher_name(plan.endpoint.url, await teacher.model())
         finally:
             await teacher.close()
 
