@@ -274,12 +274,12 @@ def _distil_with_endpoint(
         distil_with_model,
     )
     from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
+    from kdtui.workflows.knowledge.estimate_distillation import estimate_distillation
     from kdtui.workflows.knowledge.findings import Distilled, possible_loss
-    from kdtui.workflows.knowledge.rehearse import rehearse
     from models.student_protocol import Noted
 
     if dry_run:
-        estimate = rehearse(store, plan)
+        estimate = estimate_distillation(store, plan)
         if output == "json":
             print_json({"estimate": asdict(estimate)})
             return

@@ -343,7 +343,7 @@ def _usual(step: Step) -> float | None:
 
 def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], result: Forecast) -> None:
     """Count the calls that would be paid for. Teachers are asked only for their names."""
-    from kdtui.workflows.knowledge.rehearse import rehearse
+    from kdtui.workflows.knowledge.estimate_distillation import estimate_distillation
     from models.errors import ModelError
 
     for planned in steps:
@@ -353,7 +353,7 @@ def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], re
             options = teacher_of(plan.spec, step)
             if options is None:
                 continue
-            tally = rehearse(db, distillation(options, step))
+            tally = estimate_distillation(db, distillation(options, step))
         except (KdtuiError, ModelError) as problem:
             result.problems.append(str(problem))
             continue

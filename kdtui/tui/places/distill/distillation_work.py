@@ -120,9 +120,9 @@ class DistillationWork:
         """Estimate the cost and the loss."""
         tally = None
         if self._request.teacher == "endpoint":
-            from kdtui.workflows.knowledge.rehearse import rehearsal
+            from kdtui.workflows.knowledge.estimate_distillation import estimate_with_progress
 
-            for event in rehearsal(db, self._request.to_plan()):
+            for event in estimate_with_progress(db, self._request.to_plan()):
                 tally = event.tally
                 self.step = DistillationStep(
                     "sessions looked up", event.sessions, event.of, event.sessions / event.of, tally

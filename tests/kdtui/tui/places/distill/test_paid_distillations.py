@@ -12,7 +12,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.request import request_from
 from kdtui.tui.places.distill.screen import DistillScreen
-from kdtui.workflows.knowledge import distill_with_model, rehearse
+from kdtui.workflows.knowledge import distill_with_model, estimate_distillation
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge
@@ -162,13 +162,15 @@ async def test_it_runs_while_the_user_is_elsewhere_and_asks_for_consent_when_he_
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = threading.Event()
-    really_rehearsed = rehearse.rehearsal
+    really_estimated = estimate_distillation.estimate_with_progress
 
-    def rehearsal(db: Database, plan: DistillationPlan) -> Iterator[rehearse.Rehearsed]:
+    def estimate_with_progress(
+        db: Database, plan: DistillationPlan
+    ) -> Iterator[estimate_distillation.EstimateProgress]:
         elsewhere.wait(PATIENCE)
-        return really_rehearsed(db, plan)
+        return really_estimated(db, plan)
 
-    monkeypatch.setattr(rehearse, "rehearsal", rehearsal)
+    monkeypatch.setattr(estimate_distillation, "estimate_with_progress", estimate_with_progress)
     url, fake = serve(good)
     app = app_with(demo_store, **endpoint(url))
     async with app.run_test(size=(80, 24)) as pilot:

@@ -19,37 +19,39 @@ _CALLS: dict[Format, int] = {"rule": 3, "thought": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
-    """The progress of a rehearsal; `tally` is the estimated cost so far, as in `rehearse`."""
+class EstimateProgress:
+    """The progress of an estimate; `tally` is the cost so far, as in `estimate_distillation`."""
 
     sessions: int
     of: int
     tally: Tally
 
 
-def rehearse(db: Database, plan: DistillationPlan) -> Tally:
+def estimate_distillation(db: Database, plan: DistillationPlan) -> Tally:
     """Estimate what the work would cost: `hits` need no call, `paid` ones are estimated.
 
     Raises:
         As `distil_with_model`.
     """
     tally = Tally()
-    for event in rehearsal(db, plan):
+    for event in estimate_with_progress(db, plan):
         tally = event.tally
     return tally
 
 
-def rehearsal(db: Database, plan: DistillationPlan) -> Iterator[Rehearsed]:
-    """Run `rehearse` session by session.
+def estimate_with_progress(db: Database, plan: DistillationPlan) -> Iterator[EstimateProgress]:
+    """Run `estimate_distillation` session by session.
 
     Raises:
         As `distil_with_model`.
     """
     check_budget(plan.budget, plan.prices)
-    return iterate(_rehearse(db, plan, sessions_to_ask_about(db, plan)))
+    return iterate(_estimate(db, plan, sessions_to_ask_about(db, plan)))
 
 
-async def _rehearse(db: Database, plan: DistillationPlan, sessions: Sequence[Session]) -> AsyncGenerator[Rehearsed]:
+async def _estimate(
+    db: Database, plan: DistillationPlan, sessions: Sequence[Session]
+) -> AsyncGenerator[EstimateProgress]:
     teacher = Teacher(plan.endpoint, plan.pace)
     try:
         desk = Rehearsal(db, await teacher.model(), plan.prices, plan.answer_tokens, plan.retry_failed)
@@ -68,4 +70,4 @@ async def _rehearse(db: Database, plan: DistillationPlan, sessions: Sequence[Ses
             except ModelError:
                 # The ledger holds an unusable answer, which would be used again.
                 pass
-            yield Rehearsed(done, len(plan.formats) * len(sessions), replace(desk.tally))
+            yield EstimateProgress(done, len(plan.formats) * len(sessions), replace(desk.tally))
