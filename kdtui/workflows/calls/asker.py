@@ -23,7 +23,7 @@ from kdtui.workflows.calls.requests import (
 )
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall, delete_unsaved_call, folder_of, set_aside
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage
 from models.endpoint.teacher import NoAnswer, Teacher, TeacherQuestion
@@ -72,7 +72,7 @@ class PaidCalls:
     budget: Budget
     answer_tokens: int | None = None
     retry_failed: bool = False
-    gate: PauseControl = field(default_factory=PauseControl)
+    gate: PauseGate = field(default_factory=PauseGate)
     changed: Callable[[], None] = lambda: None
     notice: Callable[[str], None] = lambda _: None
     tally: Tally = field(init=False)

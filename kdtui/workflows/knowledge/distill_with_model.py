@@ -22,7 +22,7 @@ from kdtui.workflows.knowledge.teacher_conversations import (
     conversation_about,
     hold_conversation,
 )
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.waiting import when_free
 from models.endpoint.teacher import NoAnswer, Teacher
 from models.errors import ModelError
@@ -70,9 +70,7 @@ class DistillStopped:
 DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Distilled | Noted
 
 
-def distil_with_model(
-    db: Database, plan: DistillationPlan, gate: PauseControl | None = None
-) -> Generator[DistillEvent]:
+def distil_with_model(db: Database, plan: DistillationPlan, gate: PauseGate | None = None) -> Generator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and store its answers.
 
     An interrupt, or closing the iterator, lets the running calls end: they are paid for. A second interrupt does not
@@ -90,7 +88,7 @@ def distil_with_model(
     check_budget(plan.budget, plan.prices)
     sessions = sessions_to_ask_about(db, plan)
     with new_runner() as runner:
-        work = runner.run(_begin(db, plan, sessions, gate or PauseControl()))
+        work = runner.run(_begin(db, plan, sessions, gate or PauseGate()))
         try:
             with interrupts_between_steps(runner.get_loop(), work.interrupt):
                 try:
@@ -104,7 +102,7 @@ def distil_with_model(
                 raise KeyboardInterrupt
 
 
-async def _begin(db: Database, plan: DistillationPlan, sessions: Sequence[Session], gate: PauseControl) -> "_Work":
+async def _begin(db: Database, plan: DistillationPlan, sessions: Sequence[Session], gate: PauseGate) -> "_Work":
     await when_free(db, partial(store_unsaved_calls, db))
     events: asyncio.Queue[DistillEvent | None] = asyncio.Queue()
 

@@ -54,20 +54,20 @@ async def _estimate(
 ) -> AsyncGenerator[EstimateProgress]:
     teacher = Teacher(plan.endpoint, plan.pace)
     try:
-        desk = Rehearsal(db, await teacher.model(), plan.prices, plan.answer_tokens, plan.retry_failed)
+        asker = Rehearsal(db, await teacher.model(), plan.prices, plan.answer_tokens, plan.retry_failed)
     finally:
         await teacher.close()
     done = 0
     for format in plan.formats:
-        converse = conversation_about(db, plan.dataset, format, desk, forget_lesson)
+        converse = conversation_about(db, plan.dataset, format, asker, forget_lesson)
         for session in sessions:
             done += 1
-            desk.asked = 0
+            asker.asked = 0
             try:
-                await hold_conversation(converse, session, desk)
+                await hold_conversation(converse, session, asker)
             except NotPaidYet:
-                desk.count_further(_CALLS[format] - desk.asked)
+                asker.count_further(_CALLS[format] - asker.asked)
             except ModelError:
                 # The ledger holds an unusable answer, which would be used again.
                 pass
-            yield EstimateProgress(done, len(plan.formats) * len(sessions), replace(desk.tally))
+            yield EstimateProgress(done, len(plan.formats) * len(sessions), replace(asker.tally))

@@ -64,15 +64,15 @@ _Tell: TypeAlias = Callable[[Lesson], Awaitable[None]]
 
 
 def conversation_about(
-    db: Database, dataset: str, format: Format, desk: Asker, tell: _Tell
+    db: Database, dataset: str, format: Format, asker: Asker, tell: _Tell
 ) -> Callable[[Session], Awaitable[None]]:
     """Return the conversation that distils a format from a session."""
     if format == "rule":
         pieces = find_knowledge(db, dataset=dataset, format="pattern")
         patterns = {decode_piece(piece, Pattern): piece.id for piece in pieces}
-        return partial(_reflect, desk, patterns, tell)
+        return partial(_reflect, asker, patterns, tell)
     # All rules rather than those of a search: its results, and so the questions, would change with the store.
-    return partial(_think, desk, find_knowledge(db, dataset=dataset, format="rule"), tell)
+    return partial(_think, asker, find_knowledge(db, dataset=dataset, format="rule"), tell)
 
 
 async def forget_lesson(_: Lesson) -> None:
@@ -80,7 +80,7 @@ async def forget_lesson(_: Lesson) -> None:
 
 
 async def hold_conversation(
-    converse: Callable[[Session], Awaitable[None]], session: Session, desk: PaidCalls | Rehearsal
+    converse: Callable[[Session], Awaitable[None]], session: Session, asker: PaidCalls | Rehearsal
 ) -> None:
     """Have a conversation. If an answer is unusable and may be asked for again, repeat it once.
 
@@ -91,32 +91,32 @@ async def hold_conversation(
         try:
             return await converse(session)
         except UnusableAnswer as error:
-            if desk.gives_up(error.call):
+            if asker.gives_up(error.call):
                 raise
 
 
-async def _reflect(desk: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
+async def _reflect(asker: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:
     """Detect bundles, correct them, and learn rules from what people did instead."""
     matches = patterns_for(session, patterns, _PATTERNS)
     known = [f"{','.join(map(str, each.positions))}: {each.pattern.statement}" for each in matches]
     schema = answer_schema(len(session.items))
     messages = [detection_prompt(session, known)]
-    first = await desk.ask("detect", messages, schema)
+    first = await asker.ask("detect", messages, schema)
     messages += [Message("assistant", text_of(first)), correction_prompt()]
-    second = await desk.ask("correct", messages, schema)
+    second = await asker.ask("correct", messages, schema)
     bundles = read_answer(second, lambda text: parse_answer(text, len(session.items), 1.0))
     messages += [Message("assistant", text_of(second)), reflection_prompt(write_feedback(session, bundles))]
-    third = await desk.ask("reflect", messages, RULES_SCHEMA)
+    third = await asker.ask("reflect", messages, RULES_SCHEMA)
     parents = tuple(patterns[each.pattern] for each in matches)
     for rule in read_answer(third, lambda text: read_rules(text, session)):
         await tell(LearnedRule(rule, session.id, third.id, parents))
 
 
-async def _think(desk: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
+async def _think(asker: Asker, rules: Sequence[Knowledge], tell: _Tell, session: Session) -> None:
     """Have the teacher explain how the products lead to the bundles. Reject that unless it leads to the true ones."""
     given = [piece for piece in rules_that_apply(rules, session, _RULES) if applies_to(piece.value, session)]
     known = [rule_line(piece.value, session) for piece in given]
-    call = await desk.ask("thought", [thought_prompt(session, known)], thought_schema(len(session.items)))
+    call = await asker.ask("thought", [thought_prompt(session, known)], thought_schema(len(session.items)))
     thought = read_answer(call, lambda text: read_thought(text, session))
     piece = NewKnowledge(
         thought.statement,

@@ -79,14 +79,14 @@ def answer_by_aicl(
                         break
                     if session is None:
                         break
-                    desk = _Counting(ledger, counted)
-                    task = runner.get_loop().create_task(_bundles(desk, db, dataset, nearest, session))
-                    running[task] = session, perf_counter(), desk
+                    asker = _Counting(ledger, counted)
+                    task = runner.get_loop().create_task(_bundles(asker, db, dataset, nearest, session))
+                    running[task] = session, perf_counter(), asker
                 for task in runner.run(_finished(set(running), IDLE_SECONDS if more else None)):
-                    session, started, desk = running.pop(task)
+                    session, started, asker = running.pop(task)
                     while notes:
                         yield Noted(session, notes.pop(0))
-                    yield from _events(task, session, perf_counter() - started, desk.usage)
+                    yield from _events(task, session, perf_counter() - started, asker.usage)
         finally:
             runner.run(_close(ledger, set(running)))
 
@@ -127,13 +127,13 @@ class _Counting:
         counted: keys of the calls that were counted for other sessions: a demonstration can serve several.
     """
 
-    desk: Asker
+    asker: Asker
     counted: set[str]
     usage: Usage = NO_TOKENS
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
         """See `Asker`."""
-        call = await self.desk.ask(step, messages, schema)
+        call = await self.asker.ask(step, messages, schema)
         if call.key not in self.counted:
             self.counted.add(call.key)
             # An estimate is not a count.
@@ -160,18 +160,18 @@ def _events(
     yield Answered(session, bundles, seconds, usage)
 
 
-async def _bundles(desk: Asker, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
+async def _bundles(asker: Asker, db: Database, dataset: str, nearest: Nearest, session: Session) -> list[WrittenBundle]:
     if len(session.items) < 2:
         return []
     messages: list[Message] = []
     for neighbour in nearest(session, 1):
-        messages = await demonstration(desk, get_session(db, dataset, neighbour))
+        messages = await demonstration(asker, get_session(db, dataset, neighbour))
     messages.append(detection_prompt(session, []))
-    call = await desk.ask("aicl", messages, answer_schema(len(session.items)))
+    call = await asker.ask("aicl", messages, answer_schema(len(session.items)))
     return _read_bundles(call, session)
 
 
-async def demonstration(desk: Asker, session: Session) -> list[Message]:
+async def demonstration(asker: Asker, session: Session) -> list[Message]:
     """Have the conversation about a training session.
 
     Raises:
@@ -180,17 +180,17 @@ async def demonstration(desk: Asker, session: Session) -> list[Message]:
     schema = answer_schema(len(session.items))
     truth = set(true_bundles(session))
     messages = [detection_prompt(session, [])]
-    first = text_of(await desk.ask("detect", messages, schema))
+    first = text_of(await asker.ask("detect", messages, schema))
     messages += [Message("assistant", first), correction_prompt()]
-    call = await desk.ask("correct", messages, schema)
+    call = await asker.ask("correct", messages, schema)
     for _ in range(_ROUNDS):
         bundles = _read_bundles(call, session)
         if {frozenset(bundle.positions) for bundle in bundles} == truth:
             break
         messages += [Message("assistant", text_of(call)), adjustment_prompt(write_feedback(session, bundles))]
-        call = await desk.ask("adjust", messages, schema)
+        call = await asker.ask("adjust", messages, schema)
     messages += [Message("assistant", text_of(call)), rules_prompt()]
-    rules = text_of(await desk.ask("rules", messages, RULES_SCHEMA))
+    rules = text_of(await asker.ask("rules", messages, RULES_SCHEMA))
     return [*messages, Message("assistant", rules)]
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from kdtui.distill.annotations import TEACHER as ANNOTATIONS
 from kdtui.errors import KdtuiError
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.studies.spec import Spec, TeacherOptions
 from kdtui.workflows.studies.steps import ANY, KnowledgeStep
 from store.sqlite import Database
@@ -31,7 +31,7 @@ def teacher_of(spec: Spec, step: KnowledgeStep) -> TeacherOptions | None:
     )
 
 
-def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseControl) -> Iterator[tuple[int, int]]:
+def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseGate) -> Iterator[tuple[int, int]]:
     """Mine or distil the knowledge of a step, and store it next to existing knowledge.
 
     Args:

@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from kdtui.errors import KdtuiError
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.studies.answer_cells import CellAnswerer
 from kdtui.workflows.studies.events import (
@@ -67,7 +67,7 @@ def run_study(
     *,
     retry_failed: bool = False,
     cells: Sequence[str] = (),
-    gate: PauseControl | None = None,
+    gate: PauseGate | None = None,
     tell: Tell = tell_nobody,
 ) -> Generator[StudyEvent]:
     """Do the remaining steps of a study. Closing the iterator stops it; started trainings continue by themselves.
@@ -86,7 +86,7 @@ def run_study(
         check_models(db, spec)
         plan = narrowed_plan(make_plan(db, spec), cells)
         yield Planned(plan)
-        yield from _Runner(db, plan, jobs, gate or PauseControl(), tell, retry_failed).run()
+        yield from _Runner(db, plan, jobs, gate or PauseGate(), tell, retry_failed).run()
 
 
 class _Ended(Exception):
@@ -100,7 +100,7 @@ class _Runner:
     db: Database
     plan: StudyPlan
     jobs: Path
-    gate: PauseControl
+    gate: PauseGate
     tell: Tell
     retry_failed: bool
     _needs: dict[str, tuple[str, ...]] = field(default_factory=dict)

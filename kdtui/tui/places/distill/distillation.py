@@ -14,7 +14,7 @@ from kdtui.tui.places.distill.distillation_work import (
 )
 from kdtui.tui.places.distill.request import DistillationRequest
 from kdtui.workflows.calls.costs import cost_text
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 
 if TYPE_CHECKING:
     from kdtui.workflows.calls.tally import Tally
@@ -55,8 +55,8 @@ class Distillation:
         self._seconds, self._since = 0.0, monotonic()
 
     @property
-    def gate(self) -> PauseControl:
-        """The control that pauses and stops the work."""
+    def gate(self) -> PauseGate:
+        """The gate that pauses and stops the work."""
         return self.work.gate
 
     @property

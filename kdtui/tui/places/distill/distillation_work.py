@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from kdtui.tui.places.distill.request import DistillationRequest, request_from
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class DistillationWork:
     """
 
     def __init__(self, request: DistillationRequest) -> None:
-        self.gate = PauseControl()
+        self.gate = PauseGate()
         self.step: DistillationStep | None = None
         self._request = request
 

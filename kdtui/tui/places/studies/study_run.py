@@ -8,7 +8,7 @@ from textual.message import Message
 
 from kdtui.text import counted
 from kdtui.tui.core.task import Task
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 
 if TYPE_CHECKING:
     from kdtui.workflows.studies.spec import Spec
@@ -49,7 +49,7 @@ class StudyRun(Task):
         self.changes = 0
         self._command = command
         self._only = cells
-        self._gate = gate = PauseControl()
+        self._gate = gate = PauseGate()
         self._labels: dict[str, str] = {}
         self._cells: frozenset[str] = frozenset()
         self._done: set[str] = set()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from threading import Lock
 
 
-class PauseControl:
+class PauseGate:
     """A gate that work passes before each step, and that any thread can hold, release and close.
 
     Attributes:
@@ -18,7 +18,7 @@ class PauseControl:
         self.closed = False
         self._lock = Lock()
         self._waiting = 0
-        self._branches: list[PauseControl] = []
+        self._branches: list[PauseGate] = []
         self._passage: Future[None] = Future()
         self._passage.set_result(None)
         self._closing: Future[None] = Future()
@@ -63,9 +63,9 @@ class PauseControl:
         self.release()
 
     @contextmanager
-    def branch(self) -> "Iterator[PauseControl]":
+    def branch(self) -> "Iterator[PauseGate]":
         """Provide a gate for a part of the work. It follows this gate, and can be closed by itself."""
-        branch = PauseControl()
+        branch = PauseGate()
         with self._lock:
             self._branches.append(branch)
             is_held, is_closed = self.is_held, self.closed

@@ -3,12 +3,12 @@
 import asyncio
 import threading
 
-from kdtui.workflows.pause_control import PauseControl
+from kdtui.workflows.pause_gate import PauseGate
 from tests.support.waiting import PATIENCE
 
 
 def test_held_work_waits_until_it_is_released() -> None:
-    gate, passed = PauseControl(), threading.Event()
+    gate, passed = PauseGate(), threading.Event()
     gate.hold()
     assert gate.is_held
 
@@ -26,7 +26,7 @@ def test_held_work_waits_until_it_is_released() -> None:
 
 
 def test_closing_releases_all_waiters_and_is_final() -> None:
-    gate = PauseControl()
+    gate = PauseGate()
     gate.hold()
     gate.close()
     gate.close()
@@ -38,7 +38,7 @@ def test_closing_releases_all_waiters_and_is_final() -> None:
 
 def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> None:
     async def work() -> list[str]:
-        gate = PauseControl()
+        gate = PauseGate()
         gate.hold()
         one, other = asyncio.create_task(gate.passed()), asyncio.create_task(gate.passed())
         watching = asyncio.create_task(gate.close_seen())
@@ -53,7 +53,7 @@ def test_a_task_that_is_cancelled_while_it_waits_leaves_the_others_waiting() -> 
 
 
 def test_a_branch_follows_its_gate_and_closes_by_itself() -> None:
-    gate = PauseControl()
+    gate = PauseGate()
     with gate.branch() as branch:
         gate.hold()
         assert branch.is_held
