@@ -24,11 +24,11 @@ import psutil
 
 from benchmarks.measure import report
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.downloads import download
-from kdtui.jobs.ssh import SSH_COMMAND
-from kdtui.jobs.uploads import upload
+from kdtui.hosts import package
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.downloads import download
+from kdtui.hosts.ssh import SSH_COMMAND
+from kdtui.hosts.uploads import upload
 from models.sft.job_files import EXIT_CODE, LAUNCH, STOPPED, add_metrics, identity
 from models.sft.protocol import LaunchRequest
 from store.database import open_database

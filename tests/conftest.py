@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from kdtui.jobs.ssh import SSH_COMMAND
+from kdtui.hosts.ssh import SSH_COMMAND
 from models.embedded import embedded_student
 from store.database import open_database
 from store.sqlite import Database

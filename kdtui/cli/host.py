@@ -246,7 +246,7 @@ def connect(
     import subprocess
 
     from kdtui.errors import KdtuiError
-    from kdtui.jobs.ssh import ask_shared, connect_command, shared_socket
+    from kdtui.hosts.ssh import ask_shared, connect_command, shared_socket
     from store.hosts import get_host
 
     with open_store(database) as store:
@@ -272,7 +272,7 @@ def rm(
     database: DatabaseOption = None,
 ) -> None:
     """Delete hosts from the list and close their connections. Nothing changes on the hosts."""
-    from kdtui.jobs.ssh import ask_shared
+    from kdtui.hosts.ssh import ask_shared
     from store.hosts import check_unused, forget_host, get_host
 
     with open_store(database) as store:

@@ -27,7 +27,7 @@ _BARS = "▁▂▃▄▅▆▇█"
 def start_training(store: "Database", name: str) -> None:
     """Start or resume a training on its machine."""
     from kdtui.errors import KdtuiError
-    from kdtui.jobs.transport import TransportError
+    from kdtui.hosts.transport import TransportError
     from kdtui.workflows.job_state import known_status
     from kdtui.workflows.training import service
     from kdtui.workflows.training.backend import Started

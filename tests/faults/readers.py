@@ -16,7 +16,7 @@ from kdtui.exchange.jsonl import read_sessions
 from kdtui.exchange.knowledge_files import read_knowledge
 from kdtui.exchange.lines import bounded_lines
 from kdtui.exchange.pasted_text import read_stream, read_typed
-from kdtui.jobs.ssh import check_alias
+from kdtui.hosts.ssh import check_alias
 from kdtui.text import log_line, one_line
 from kdtui.tui.config import THEMES, read_config
 from kdtui.workflows.knowledge.query import parse_query

@@ -8,9 +8,9 @@ from typing import Any
 from unittest.mock import patch
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import client as client_module
-from kdtui.jobs.client import HostClient
-from kdtui.jobs.transport import Completed, LocalTransport
+from kdtui.hosts import client as client_module
+from kdtui.hosts.client import HostClient
+from kdtui.hosts.transport import Completed, LocalTransport
 from models.sft import protocol
 from models.sft.log_pieces import LogPosition
 from models.sft.log_search import Search

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from kdtui.jobs.client import HostClient, reach
+from kdtui.hosts.client import HostClient, reach
 from store.hosts import Host
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.transport import TransportError
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.transport import TransportError
 from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import find_base

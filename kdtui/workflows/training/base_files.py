@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.package import Tree
+from kdtui.hosts.package import Tree
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.files.json_files import read_object

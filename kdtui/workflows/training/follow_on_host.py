@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.transport import TransportError
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.training.host_status import ask_status, remember_status_of
 from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import msgspec
 
-from kdtui.jobs.client import HostClient, reach
+from kdtui.hosts.client import HostClient, reach
 from kdtui.workflows.async_events import run_async
 from kdtui.workflows.job_state import known_status
 from models.sft.protocol import StatusRequest, TrainingAnswer

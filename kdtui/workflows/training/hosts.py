@@ -11,13 +11,13 @@ from typing import Literal
 from msgspec.structs import replace
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.client import WorkdirError, connected, reach
-from kdtui.jobs.package import TRAINER_PACKAGES
-from kdtui.jobs.shell import START_UP_ADVICE
-from kdtui.jobs.ssh import check_alias, checks_keys
-from kdtui.jobs.transport import TransportError, error_line, run_command
-from kdtui.jobs.uploads import upload
+from kdtui.hosts import package
+from kdtui.hosts.client import WorkdirError, connected, reach
+from kdtui.hosts.package import TRAINER_PACKAGES
+from kdtui.hosts.shell import START_UP_ADVICE
+from kdtui.hosts.ssh import check_alias, checks_keys
+from kdtui.hosts.transport import TransportError, error_line, run_command
+from kdtui.hosts.uploads import upload
 from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.model_names import trainable_base

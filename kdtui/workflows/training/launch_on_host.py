@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.client import reach
-from kdtui.jobs.package import TRAINER_PACKAGES
-from kdtui.jobs.slurm_script import slurm_script
-from kdtui.jobs.uploads import upload
+from kdtui.hosts import package
+from kdtui.hosts.client import reach
+from kdtui.hosts.package import TRAINER_PACKAGES
+from kdtui.hosts.slurm_script import slurm_script
+from kdtui.hosts.uploads import upload
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.training.base_files import check_base_is_here
 from kdtui.workflows.training.host_status import look_up_status

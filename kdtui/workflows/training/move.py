@@ -3,9 +3,9 @@
 from socket import gethostname
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.downloads import download
-from kdtui.jobs.transport import TransportError
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.downloads import download
+from kdtui.hosts.transport import TransportError
 from kdtui.workflows.async_events import run_async
 from kdtui.workflows.job_state import known_status
 from kdtui.workflows.training.base_files import check_base_is_here, find_base

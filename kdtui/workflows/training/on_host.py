@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.downloads import download
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.downloads import download
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.job_state import Training, is_to_fetch
 from kdtui.workflows.training.host_status import ask_host, look_up_status, remember_status_of

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeAlias
 
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.transport import TransportError
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.transport import TransportError
 from kdtui.workflows.async_events import iterate
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import is_to_fetch, known_training

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.jobs.shell import ShellCommand
-from kdtui.jobs.ssh import SSH_COMMAND
+from kdtui.hosts.shell import ShellCommand
+from kdtui.hosts.ssh import SSH_COMMAND
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.sft.job_files import EXIT_CODE
 from store.sqlite import Database
@@ -114,7 +114,7 @@ def test_neither_a_host_nor_its_trainings_learn_a_secret(
             ran.append(shlex.join(arguments))
             super().__init__(arguments)
 
-    monkeypatch.setattr("kdtui.jobs.transport.ShellCommand", Noted)
+    monkeypatch.setattr("kdtui.hosts.transport.ShellCommand", Noted)
     ssh_calls = logged(tmp_path / "ssh", server.command)
     monkeypatch.setenv(SSH_COMMAND, str(tmp_path / "ssh"))
     python_calls = logged(tmp_path / "python", shlex.quote(sys.executable))

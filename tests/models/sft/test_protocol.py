@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdtui.jobs import package
+from kdtui.hosts import package
 from models.errors import ModelError
 from models.sft.log_search import Search
 from models.sft.messages_as_json import PROTOCOL, read_message, read_request, request_line

@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
-from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
+from kdtui.hosts import package
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.ssh import SSH_COMMAND, SshTransport, ask_shared, check_alias, shared_socket
+from kdtui.hosts.transport import LocalTransport, TransportError, run_command, stream_command
 from kdtui.workflows.training import hosts
 from models.sft.protocol import StatusAnswer, StatusRequest
 from models.sft.state import starter_pid
@@ -281,8 +281,8 @@ def test_a_check_says_whether_keys_are_checked(
 
 @pytest.mark.parametrize("banner", [b"", b"SSH-2.0-OpenSSH_9.9\r\n"], ids=["before the banner", "behind it"])
 def test_a_silent_server_is_given_up(server: sshd.Sshd, banner: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.jobs.ssh._OPENS", 3.0)
-    monkeypatch.setattr("kdtui.jobs.ssh._CONNECT", 1)
+    monkeypatch.setattr("kdtui.hosts.ssh._OPENS", 3.0)
+    monkeypatch.setattr("kdtui.hosts.ssh._CONNECT", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         server.write_config(Port=silent.getsockname()[1])
 
@@ -485,7 +485,7 @@ def test_a_cancelled_connection_leaves_nothing_behind(server: sshd.Sshd, host: H
 
 
 def test_a_frozen_shared_connection_is_not_used(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdtui.jobs.ssh._ASKS", 0.3)
+    monkeypatch.setattr("kdtui.hosts.ssh._ASKS", 0.3)
     with socket.socket(socket.AF_UNIX) as frozen:
         frozen.bind(shared_socket("gpu"))
         frozen.listen()
@@ -531,7 +531,7 @@ def test_a_killed_client_leaves_nothing_behind(server: sshd.Sshd, tmp_path: Path
     (job / "log").write_text("one\n")
     code = (
         "import asyncio, sys\n"
-        "from kdtui.jobs.client import reach\n"
+        "from kdtui.hosts.client import reach\n"
         "from models.sft.log_pieces import LogPosition\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
         "async def main():\n"
@@ -632,7 +632,7 @@ def test_a_setup_continues_without_its_client_and_the_next_client_waits(
     tiny_wheel(wheels)
     add(kdtui, tmp_path)
     code = (
-        "from kdtui.jobs import package\npackage.requirements = lambda: 'tinywheel==1.0\\n'\n"
+        "from kdtui.hosts import package\npackage.requirements = lambda: 'tinywheel==1.0\\n'\n"
         "from kdtui.__main__ import main\nmain()"
     )
     command = [sys.executable, "-c", code, "host", "setup", "far", "--wheels", str(wheels)]

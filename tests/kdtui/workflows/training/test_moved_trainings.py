@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.jobs.package import Tree
+from kdtui.hosts.package import Tree
 from models.files.json_files import read_object
 from models.sft.job_files import EXIT_CODE, JOB
 from tests.support import sshd, stand_in

@@ -14,8 +14,8 @@ from threading import Thread
 
 import pytest
 
-from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import TransportError
+from kdtui.hosts.ssh import SshTransport
+from kdtui.hosts.transport import TransportError
 from kdtui.workflows.training.follow_on_host import ConnectionLost, follow_on_host
 from kdtui.workflows.training.on_this_machine import LogGrew, StatusSeen
 from models.sft.job_files import EXIT_CODE, LAUNCH, identity
@@ -187,7 +187,7 @@ def test_a_followed_log_continues_after_a_frozen_network(
 ) -> None:
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
-    monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
+    monkeypatch.setattr("kdtui.hosts.client.SshTransport", partial(SshTransport, keepalive=1))
     job = workdir / "jobs" / "long"
     job.mkdir(parents=True)
     (job / "id").write_text("key")
@@ -227,7 +227,7 @@ def test_a_launch_into_a_freezing_network_gives_one_sentence_and_starts_once(
     kdtui: Kdtui, base: Path, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch, commands: int
 ) -> None:
     stand_in.set_up(workdir, 'echo "began $$"\nexec sleep 120\n')
-    monkeypatch.setattr("kdtui.jobs.client.SshTransport", partial(SshTransport, keepalive=1))
+    monkeypatch.setattr("kdtui.hosts.client.SshTransport", partial(SshTransport, keepalive=1))
     assert server.process is not None
     frozen = list[int]()
 

@@ -19,10 +19,10 @@ import psutil
 import pytest
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.client import HostClient, reach
-from kdtui.jobs.downloads import download, download_folder
-from kdtui.jobs.uploads import upload
+from kdtui.hosts import package
+from kdtui.hosts.client import HostClient, reach
+from kdtui.hosts.downloads import download, download_folder
+from kdtui.hosts.uploads import upload
 from kdtui.workflows.training.on_host import fetch_from_host
 from models.files.hashing import file_sha256
 from models.sft.job_files import LOG, METRICS
@@ -54,8 +54,8 @@ def test_an_upload_resumes_where_a_killed_client_stopped(host: Host, server: ssh
     path.write_bytes(os.urandom(1 << 20) * 100)
     code = (
         "import asyncio, sys, json\nfrom pathlib import Path\n"
-        "from kdtui.jobs.client import reach\nfrom kdtui.jobs.package import Tree\n"
-        "from kdtui.jobs.uploads import upload\n"
+        "from kdtui.hosts.client import reach\nfrom kdtui.hosts.package import Tree\n"
+        "from kdtui.hosts.uploads import upload\n"
         "from models.sft.protocol import InventoryRequest\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
         "async def main():\n"
@@ -277,7 +277,7 @@ def test_a_checkpoint_is_moved_into_place_when_complete(host: Host, tmp_path: Pa
     home = tmp_path / "home"
     code = (
         "import asyncio, os, signal, sys\nfrom pathlib import Path\n"
-        "from kdtui.jobs import client, downloads\n"
+        "from kdtui.hosts import client, downloads\n"
         "from store.hosts import Host\nfrom store.records import HostSettings\n"
         "whole = client.stream_command\n"
         "async def torn(*arguments, **more):\n"
@@ -323,7 +323,7 @@ def test_a_file_that_arrives_damaged_twice_is_not_kept(
     async def spoiled(*_: object, **__: object) -> AsyncIterator[bytes]:
         yield b"something else"
 
-    monkeypatch.setattr("kdtui.jobs.client.stream_command", spoiled)
+    monkeypatch.setattr("kdtui.hosts.client.stream_command", spoiled)
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged; try again"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert not list((tmp_path / "home").rglob("large*"))
@@ -396,7 +396,7 @@ def test_a_host_that_never_ends_a_file_is_not_read_on(
             yield bytes(1_000_000)
 
     lying(monkeypatch, ("adapter/large", 3_000_000, None))
-    monkeypatch.setattr("kdtui.jobs.client.stream_command", endless)
+    monkeypatch.setattr("kdtui.hosts.client.stream_command", endless)
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert sent <= 5_000_000
@@ -423,7 +423,7 @@ def test_a_host_cannot_fill_the_disk_with_a_log(
     home = tmp_path / "home"
     add_job(db, "one", home, TrainingSettings(("outdoor",)), "key", host=host.name)
     lying(monkeypatch, (name, listed, None))
-    monkeypatch.setattr("kdtui.jobs.client.stream_command", endless)
+    monkeypatch.setattr("kdtui.hosts.client.stream_command", endless)
     with pytest.raises(KdtuiError, match=message):
         fetch_from_host(db, get_job(db, "one"))
     assert sent <= 5_000_000
@@ -497,5 +497,5 @@ def test_what_arrived_before_needs_no_room(host: Host, tmp_path: Path, monkeypat
     coming.mkdir(parents=True)
     (coming / "large.part").write_bytes((adapter / "large").read_bytes()[:2_000_000])
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("kdtui.jobs.downloads.shutil.disk_usage", lambda _: usage._replace(free=1_500_000))
+    monkeypatch.setattr("kdtui.hosts.downloads.shutil.disk_usage", lambda _: usage._replace(free=1_500_000))
     assert asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home")) == 1

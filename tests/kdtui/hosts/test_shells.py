@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import LocalTransport, TransportError, run_command, stream_command
+from kdtui.hosts.ssh import SshTransport
+from kdtui.hosts.transport import LocalTransport, TransportError, run_command, stream_command
 from store.hosts import Host
 from tests.support import sshd
 from tests.support.commands import Kdtui
@@ -130,7 +130,7 @@ def test_startup_files_that_prevent_a_command_are_named(
     home: Path, start_up: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("shell.STARTS", "transport.STARTS", "ssh._OPENS"):
-        monkeypatch.setattr(f"kdtui.jobs.{module}", 0.5 if "0.5" in message else 30.0)
+        monkeypatch.setattr(f"kdtui.hosts.{module}", 0.5 if "0.5" in message else 30.0)
     (home / ".bashrc").write_text(f"{start_up}\n")
     problem = refused("true")
     assert message in problem
@@ -161,7 +161,7 @@ def test_start_up_files_that_changed_since_are_named_too(
         assert re.search(message, refused("true"))
         for module in ("shell", "transport") if start_up.startswith("cat") else ():
             # A stream keeps its input open.
-            monkeypatch.setattr(f"kdtui.jobs.{module}.STARTS", 1.0)
+            monkeypatch.setattr(f"kdtui.hosts.{module}.STARTS", 1.0)
         with pytest.raises(TransportError, match=message):
             asyncio.run(streamed("true"))
     finally:

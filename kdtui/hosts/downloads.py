@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.answers import host_error
-from kdtui.jobs.batches import SMALL, file_batches
-from kdtui.jobs.client import READ_TIMEOUT, HostClient
+from kdtui.hosts.answers import host_error
+from kdtui.hosts.batches import SMALL, file_batches
+from kdtui.hosts.client import READ_TIMEOUT, HostClient
 from kdtui.text import one_line
 from models.files.hashing import file_sha256, prefix_digest
 from models.files.whole_files import put_in_place, write_whole

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from kdtui.jobs import package
-from kdtui.jobs.batches import SMALL, file_batches
-from kdtui.jobs.client import READ_TIMEOUT, HostClient
+from kdtui.hosts import package
+from kdtui.hosts.batches import SMALL, file_batches
+from kdtui.hosts.client import READ_TIMEOUT, HostClient
 from models.sft.protocol import ReceiveRequest, UnpackRequest
 
 

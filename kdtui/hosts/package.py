@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from platformdirs import user_cache_path
 
-from kdtui.jobs.transport import CHUNK
+from kdtui.hosts.transport import CHUNK
 from models.files.file_cache import compute_cached
 from models.files.hashing import file_sha256
 

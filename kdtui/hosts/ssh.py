@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.shell import (
+from kdtui.hosts.shell import (
     STARTS,
     EndlessOutput,
     MarkedOutput,
@@ -27,7 +27,7 @@ from kdtui.jobs.shell import (
     never_stops,
     start_up_words,
 )
-from kdtui.jobs.transport import CHUNK, MAX_COMMANDS, TransportError, Unfinished, environment_words
+from kdtui.hosts.transport import CHUNK, MAX_COMMANDS, TransportError, Unfinished, environment_words
 
 SSH_COMMAND = "KDTUI_SSH_COMMAND"
 """The environment variable with a command to use instead of `ssh`, such as `ssh -F FILE`."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs.shell import (
+from kdtui.hosts.shell import (
     STARTS,
     EndlessOutput,
     MarkedOutput,

@@ -7,10 +7,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from kdtui.errors import KdtuiError
-from kdtui.jobs import package
-from kdtui.jobs.answers import MOST_ANSWER, AnswerLines, Malformed, host_error, read_answer, read_count
-from kdtui.jobs.ssh import SshTransport
-from kdtui.jobs.transport import (
+from kdtui.hosts import package
+from kdtui.hosts.answers import MOST_ANSWER, AnswerLines, Malformed, host_error, read_answer, read_count
+from kdtui.hosts.ssh import SshTransport
+from kdtui.hosts.transport import (
     MOST_OUTPUT,
     TIMEOUT,
     Completed,

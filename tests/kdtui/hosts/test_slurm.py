@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.jobs.slurm_script import slurm_script
+from kdtui.hosts.slurm_script import slurm_script
 from models.errors import ModelError
 from models.sft.job_files import LAUNCH
 from models.sft.slurm import SlurmQueue
