@@ -121,7 +121,7 @@ class Form(ABC, Generic[Parsed]):
         """Return the fields that have no effect with these values, each with the reason. They are disabled."""
         return {}
 
-    def note(self, parsed: Parsed) -> str:  # noqa: ARG002
+    def remark(self, parsed: Parsed) -> str:  # noqa: ARG002
         """Return a remark on the values that is no problem, in a sentence; empty for none."""
         return ""
 
@@ -150,7 +150,7 @@ class FormDialog(Dialog[Parsed]):
         self._hints: dict[str, str] = {}
         self._described_values: dict[str, str] = {}
         self._values_before: dict[str, str] = {}
-        self._follow_up_note = ""
+        self._follow_up_remark = ""
 
     def compose(self) -> ComposeResult:
         """Lay out the fields, the command and the buttons."""
@@ -224,9 +224,9 @@ class FormDialog(Dialog[Parsed]):
         """Lay out further buttons."""
         yield from ()
 
-    def note_on(self, values: Mapping[str, str], parsed: Parsed | None) -> str:  # noqa: ARG002
+    def remark_on(self, values: Mapping[str, str], parsed: Parsed | None) -> str:  # noqa: ARG002
         """Return a remark on these values that is no problem; empty for none."""
-        return ("" if parsed is None else self.form.note(parsed)) or self._follow_up_note
+        return ("" if parsed is None else self.form.remark(parsed)) or self._follow_up_remark
 
     def warning_on(self, values: Mapping[str, str]) -> str:  # noqa: ARG002
         """Return a problem with these values that does not keep the user from accepting the form."""
@@ -274,7 +274,7 @@ class FormDialog(Dialog[Parsed]):
         values = self.values
         follow_up = self.form.follow(self._values_before, values)
         if follow_up is not None:
-            self._follow_up_note = follow_up.note
+            self._follow_up_remark = follow_up.note
             for field in self._fields:
                 if field.name in follow_up.changes:
                     widget: Any = self.query_one(f"#field-{field.name}")
@@ -301,7 +301,7 @@ class FormDialog(Dialog[Parsed]):
         values = self._values_after_follow_up()
         self._enable_fields(values)
         parsed, problem = self._read(values)
-        text = self.note_on(values, parsed)
+        text = self.remark_on(values, parsed)
         note = self.query_one("#form-note", Static)
         note.update(Text(one_line(text, 300)))
         note.display = bool(text)

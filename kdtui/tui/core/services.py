@@ -171,7 +171,7 @@ class Services(App[None]):
     def on_happened(self, message: Happened) -> None:
         """Show the progress of a task."""
         if isinstance(task := message.activity, Task):
-            task.note(message.event)
+            task.record(message.event)
             if alarm := task.alarm(message.event):
                 self.say(alarm)
             self.task_changed.publish(task)

@@ -53,8 +53,8 @@ class Task(Activity):
             return f"{self.name}: stopping"
         return f"{self.name}: {self.step}" if self.step else self.name
 
-    def note(self, event: object) -> None:
-        """Note an event of its workflow."""
+    def record(self, event: object) -> None:
+        """Record an event of its workflow."""
         raise NotImplementedError
 
     def alarm(self, event: object) -> str:  # noqa: ARG002

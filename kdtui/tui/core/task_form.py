@@ -120,7 +120,7 @@ class TaskDialog(FormDialog[Parsed]):
     def _inputs(self) -> list[Any]:
         return [self.query_one(f"#field-{field.name}") for field in self._fields]
 
-    def note_on(self, values: Mapping[str, str], parsed: Parsed | None) -> str:
+    def remark_on(self, values: Mapping[str, str], parsed: Parsed | None) -> str:
         """Return the progress of the task, or a remark on the values."""
         task = self.current_task
         if task is not None and not task.is_over:
@@ -128,7 +128,7 @@ class TaskDialog(FormDialog[Parsed]):
             return f"⏳ {task.state}. {key} closes this; the task continues."
         if task is not None and task.problem is None and not task.is_done:
             return task.when_stopped
-        return super().note_on(values, parsed)
+        return super().remark_on(values, parsed)
 
     def warning_on(self, values: Mapping[str, str]) -> str:
         """Return why the task failed with these values."""

@@ -107,16 +107,16 @@ class ImportDialog(TaskDialog[ImportRequest]):
         self._datasets, self._database = datasets, app.database
         self._inspected: ImportDialog.Inspected | None = None
 
-    def note_on(self, values: Mapping[str, str], parsed: ImportRequest | None) -> str:
+    def remark_on(self, values: Mapping[str, str], parsed: ImportRequest | None) -> str:
         """Return what is at the path, and what the dataset of this name holds."""
-        note = super().note_on(values, parsed)
+        remark = super().remark_on(values, parsed)
         if self.is_locked:
-            return note
+            return remark
         path, name = values["path"].strip(), values["name"].strip()
         known = self._inspected
         if known is None or (known.path, known.name) != (path, name):
             self.run_worker(partial(self._inspect, path, name), thread=True, exclusive=True, group="inspect")
-        parts = [note] if note else []
+        parts = [remark] if remark else []
         if known is not None and known.path == path and known.source:
             parts.append(known.source)
         if known is not None and known.name == name and known.contents:

@@ -62,8 +62,8 @@ class Import(Task):
         super().__init__(f"importing {self.dataset}", database, work, post)
         self._is_committed = False
 
-    def note(self, event: object) -> None:
-        """Note how much is written."""
+    def record(self, event: object) -> None:
+        """Record how much is written."""
         if event is _COMMITTED:
             self._is_committed = True
         else:
@@ -104,8 +104,8 @@ class DemoImport(Task):
 
         super().__init__("importing the demo", database, work, post)
 
-    def note(self, event: object) -> None:
-        """Note a finished step."""
+    def record(self, event: object) -> None:
+        """Record a finished step."""
         if event is _COMMITTED:
             self._is_committed = True
         else:

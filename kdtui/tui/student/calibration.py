@@ -62,8 +62,8 @@ class CalibrationTask(Task):
 
         super().__init__(f"calibrating {student_name(settings)} on {dataset}", database, work, post)
 
-    def note(self, event: object) -> None:
-        """Note a judged session, a strategy that is left out, or a result."""
+    def record(self, event: object) -> None:
+        """Record a judged session, a strategy that is left out, or a result."""
         from kdtui.workflows.student.calibrate import Calibrated, ChoiceStays, SessionJudged, StrategyLeftOut
         from kdtui.workflows.student.earlier_calibration import CalibrationsCompared
 

@@ -69,7 +69,7 @@ class DistillationForm(Form[DistillationRequest]):
     def command(self, parsed: DistillationRequest) -> str:
         return parsed.command(self._named_database)
 
-    def note(self, parsed: DistillationRequest) -> str:
+    def remark(self, parsed: DistillationRequest) -> str:
         return replacement_note(parsed, self._replaceable)
 
 

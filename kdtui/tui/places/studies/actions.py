@@ -190,7 +190,7 @@ class StudyActions(StoreScreen[None]):
                 replaces another study.
         """
 
-        def question(db: "Database") -> StudyReady:
+        def look_up(db: "Database") -> StudyReady:
             # The events need this module; importing it in this thread keeps the screen responsive.
             from kdtui.workflows.studies import run  # noqa: F401
             from kdtui.workflows.studies.choose_spec import earlier_study
@@ -212,7 +212,7 @@ class StudyActions(StoreScreen[None]):
                 command = command_of(earlier is not None and earlier.is_another)
             return StudyReady(spec, source, price, retried, names, lost, command, retry_failed=retry_failed)
 
-        self.ask(question, lambda ready: ready, group="prepare")
+        self.ask(look_up, lambda ready: ready, group="prepare")
 
     def on_study_ready(self, message: StudyReady) -> None:
         """Run the study, after consent if it costs money or replaces another."""
@@ -271,7 +271,7 @@ class StudyActions(StoreScreen[None]):
         name, named = self.study.name, named_database(self.database)
         self.say(f"comparing the cells of study {name}…", error=False)
 
-        def question(db: "Database") -> tuple[str, str]:
+        def look_up(db: "Database") -> tuple[str, str]:
             from kdtui.workflows.studies.overview import open_study
             from kdtui.workflows.studies.results import study_results
             from kdtui.workflows.studies.verdicts import comparison_in_words
@@ -288,7 +288,7 @@ class StudyActions(StoreScreen[None]):
             command = command_line(("study", "answers"), name, database=named)
             return name, fit_lines("\n".join([*lines, f"$ {command}"]))
 
-        self.ask(question, lambda answers: AnswersFound(*answers), group="answers")
+        self.ask(look_up, lambda answers: AnswersFound(*answers), group="answers")
 
     def on_answers_found(self, message: AnswersFound) -> None:
         if self.is_current:
@@ -316,7 +316,7 @@ class StudyActions(StoreScreen[None]):
             return
         name = self.study.name
 
-        def question(db: "Database") -> str:
+        def look_up(db: "Database") -> str:
             from store.studies import delete_study
 
             delete_study(db, name)
@@ -324,7 +324,7 @@ class StudyActions(StoreScreen[None]):
 
         def delete(is_confirmed: bool | None) -> None:
             if is_confirmed:
-                self.ask(question, StudyDeleted, group="delete")
+                self.ask(look_up, StudyDeleted, group="delete")
 
         command = command_line(("study", "rm"), name, database=named_database(self.database))
         consequence = "Its runs, samples and adapters stay, since other studies can share them."

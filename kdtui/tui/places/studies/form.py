@@ -218,7 +218,7 @@ class StudyForm(Form[StudyRequest]):
     def describe(self, parsed: StudyRequest) -> str:
         """Return the plan, in lines."""
 
-        def question(db: "Database") -> str:
+        def look_up(db: "Database") -> str:
             from kdtui.workflows.studies.choose_spec import earlier_study
             from kdtui.workflows.studies.forecast import forecast, plan_in_words
             from kdtui.workflows.studies.plan import make_plan
@@ -230,7 +230,7 @@ class StudyForm(Form[StudyRequest]):
             lines += [earlier.in_words] if earlier is not None and earlier.in_words else []
             return "\n".join([*lines, *plan_in_words(plan, forecast(db, plan))])
 
-        return ask_store(self._database, question)
+        return ask_store(self._database, look_up)
 
 
 def _names(text: str) -> tuple[str, ...]:

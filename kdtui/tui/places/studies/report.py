@@ -121,8 +121,8 @@ class StudyReport(Task):
 
         super().__init__(f"writing about study {study}", database, work, post)
 
-    def note(self, event: object) -> None:
-        """Note the written files."""
+    def record(self, event: object) -> None:
+        """Record the written files."""
         self._written = event  # type: ignore[assignment]
 
     @property

@@ -96,7 +96,7 @@ class StudiesScreen(StudyActions):
         self.load()
 
     def read(self) -> None:
-        def question(db: "Database") -> StudyListing:
+        def look_up(db: "Database") -> StudyListing:
             # Opening a study needs this module; importing it in this thread keeps the screen responsive.
             import kdtui.tui.places.studies.study_screen  # noqa: F401
             from kdtui.errors import KdtuiError
@@ -113,7 +113,7 @@ class StudiesScreen(StudyActions):
                     specs[study.name] = Text(one_line(str(problem)))
             return StudyListing(study_rows(db)[::-1], specs, dataset_names(db), named_database(self.database))
 
-        self.ask(question, StudiesFound, group="studies")
+        self.ask(look_up, StudiesFound, group="studies")
 
     def on_studies_found(self, message: StudiesFound) -> None:
         """Show the studies, newest first."""

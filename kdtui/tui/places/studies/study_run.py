@@ -92,8 +92,8 @@ class StudyRun(Task):
 
     # Progress
 
-    def note(self, event: object) -> None:
-        """Note which steps have begun, progressed or ended."""
+    def record(self, event: object) -> None:
+        """Record which steps have begun, progressed or ended."""
         from kdtui.workflows.studies import events
 
         match event:

@@ -93,14 +93,14 @@ class StudyScreen(StudyActions):
     def read(self) -> None:
         name, begun = self.study_name, frozenset[str]() if self.study_run is None else self.study_run.begun
 
-        def question(db: "Database") -> StudySnapshot:
+        def look_up(db: "Database") -> StudySnapshot:
             # Opening a run needs these modules; importing them in this thread keeps the screen responsive.
             import kdtui.tui.places.runs.run_screen  # noqa: F401
             from kdtui.workflows.runs.runs import why_incomparable  # noqa: F401
 
             return read_snapshot(db, self.database, name, begun)
 
-        self.ask(question, StudyRead, group="study")
+        self.ask(look_up, StudyRead, group="study")
 
     def on_study_read(self, message: StudyRead) -> None:
         """Show the study, and score its cells."""

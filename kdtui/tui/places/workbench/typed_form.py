@@ -61,6 +61,6 @@ class TypedSessionsForm(Form[TypedText]):
             return piped_command(parsed.sessions, self._dataset, self._choice, self._named_database)
         return generate_command(parsed.sessions[0], self._dataset, self._choice, self._named_database)
 
-    def note(self, parsed: TypedText) -> str:
+    def remark(self, parsed: TypedText) -> str:
         """Return the number of sessions, if there are several."""
         return counted(len(parsed.sessions), "session") if len(parsed.sessions) > 1 else ""

@@ -183,9 +183,9 @@ async def test_too_few_sessions_keep_the_values_of_the_form(to_judge: Path, sett
 def test_a_calibration_shows_the_progress_of_learning(tmp_path: Path) -> None:
     settings = RunSettings("tiny", ("pattern",))
     calibration = CalibrationTask(tmp_path / "kdtui.db", "judged", settings, ["list"], None, 0, lambda _: None)
-    calibration.note(LearningProgress("judged", 600, 1024, 3400))
+    calibration.record(LearningProgress("judged", 600, 1024, 3400))
     assert calibration.state == "calibrating tiny + pattern on judged: learning… 30%"
-    calibration.note(LearningProgress("judged", 600, 3400, 3400))
+    calibration.record(LearningProgress("judged", 600, 3400, 3400))
     assert "learning" not in calibration.state
 
 
