@@ -33,7 +33,7 @@ from kdtui.text import counted
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
-    from kdtui.workflows.knowledge.findings import Distilled, Loss
+    from kdtui.workflows.knowledge.findings import Distilled, LostPieces
     from store.records import Format
     from store.sqlite import Database
 
@@ -203,7 +203,7 @@ def distill(
         _distil_with_endpoint(store, plan, printed_as, replace, dry_run=dry_run)
 
 
-def _may_replace(loss: "Loss", option: bool | None) -> bool:
+def _may_replace(loss: "LostPieces", option: bool | None) -> bool:
     """Tell whether earlier pieces may be deleted; ask in a terminal if the option is missing.
 
     Args:

@@ -18,7 +18,7 @@ from models.llama.context import LlamaContext
 from models.llama.engine import AnswerPlan, Engine, SessionInEngine
 from models.llama.model import LlamaModel, can_use_gpu
 from models.llama.saved_prefixes import SavedPrefixes
-from models.llama.strategies import PairStrategy, Strategy, make_strategy
+from models.llama.strategies import ScoringStrategy, Strategy, make_strategy
 from models.llama.strategies.choosing import plan_choice
 from models.llama.threads import FreeProcessors
 from models.messages import Message
@@ -137,8 +137,8 @@ class Student(AbstractContextManager["Student"]):
             for token in (*prompt.shared, *prompt.own)
         ).decode("utf-8", "replace")
 
-    def judge_pairs(
-        self, tasks: Iterable[SessionTask], strategy: PairStrategy
+    def score_pairs(
+        self, tasks: Iterable[SessionTask], strategy: ScoringStrategy
     ) -> Iterator[tuple[object, Matrix] | Refused]:
         """Yield the scores of all pairs of each session before calibration, with the key of the session.
 

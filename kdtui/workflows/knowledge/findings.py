@@ -92,7 +92,7 @@ def store_findings(
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostPieces:
     """What would be lost if findings replaced earlier pieces.
 
     Attributes:
@@ -107,7 +107,7 @@ class Loss:
         return bool(self.numbers)
 
 
-def loss_by(db: Database, findings: Findings) -> Loss:
+def loss_by(db: Database, findings: Findings) -> LostPieces:
     """Return what would be lost if these findings replaced earlier pieces.
 
     Raises:
@@ -132,7 +132,7 @@ def loss_by(db: Database, findings: Findings) -> Loss:
     return _loss(db, numbers, "; ".join(parts))
 
 
-def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> Loss:
+def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher: str) -> LostPieces:
     """Return what could be lost at most, before it is known what a teacher will find.
 
     Raises:
@@ -151,7 +151,7 @@ def possible_loss(db: Database, dataset: str, formats: Sequence[Format], teacher
     return _loss(db, numbers, sentence)
 
 
-def _loss(db: Database, numbers: Sequence[int], sentence: str) -> Loss:
+def _loss(db: Database, numbers: Sequence[int], sentence: str) -> LostPieces:
     if not numbers:
-        return Loss()
-    return Loss(tuple(numbers), f"{sentence}. {dependents_in_words(dependents_of(db, numbers))}")
+        return LostPieces()
+    return LostPieces(tuple(numbers), f"{sentence}. {dependents_in_words(dependents_of(db, numbers))}")

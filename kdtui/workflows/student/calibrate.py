@@ -23,7 +23,14 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import AICL
 from kdtui.errors import KdtuiError
 from kdtui.text import counted
-from kdtui.workflows.student.cross_validation import Found, JudgedStrategy, PairScores, choose, judge_lists, judge_pairs
+from kdtui.workflows.student.cross_validation import (
+    Found,
+    JudgedStrategy,
+    PairScores,
+    choose,
+    cross_validate_pairs,
+    judge_lists,
+)
 from kdtui.workflows.student.earlier_calibration import (
     CalibrationsCompared,
     compare_calibrations,
@@ -256,7 +263,7 @@ def _judge(
             elif isinstance(event, Refused):
                 raise _refusal(event)
         return judge_lists([(true_bundles(each), lists[each], len(each.items)) for each in sessions])
-    for judged in student.judge_pairs(tasks, strategy):
+    for judged in student.score_pairs(tasks, strategy):
         if isinstance(judged, Refused):
             raise _refusal(judged)
         key, matrix = judged
@@ -264,7 +271,7 @@ def _judge(
         yield SessionJudged(name)
     evidence = {task.key: given_scores(task) for task in tasks}
     scores = [PairScores(true_bundles(each), matrices[each], evidence[each]) for each in sessions]
-    return replace(judge_pairs(scores), scores=scores)
+    return replace(cross_validate_pairs(scores), scores=scores)
 
 
 def _refusal(event: Refused) -> _Unanswered:

@@ -66,7 +66,7 @@ class PairScores:
         return calibration.probabilities(self.scores, self.evidence)
 
 
-def judge_pairs(sessions: Sequence[PairScores]) -> JudgedStrategy:
+def cross_validate_pairs(sessions: Sequence[PairScores]) -> JudgedStrategy:
     """Calibrate the scores of pairs.
 
     If all sessions have evidence, evidence without scores is tried too. The scores of the model are used only if

@@ -133,9 +133,9 @@ def open_student(
 
         def answer_tasks(tasks: Iterable[SessionTask | None]) -> Iterator[StudentEvent]:
             from models.llama.strategies import make_strategy
-            from models.llama.strategies.intents import Intents
+            from models.llama.strategies.intents import IntentsStrategy
 
-            strategy = Intents() if opened.only_writes_intents else make_strategy(used, calibration)
+            strategy = IntentsStrategy() if opened.only_writes_intents else make_strategy(used, calibration)
             return opened.student.answer(tasks, strategy)
 
         finds_bundles_first = opened.only_writes_intents or (

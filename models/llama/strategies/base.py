@@ -26,7 +26,7 @@ class Strategy(Protocol):
         """Plan to answer a session of two or more products in a cache of `room` tokens."""
 
 
-class PairStrategy(Strategy, Protocol):
+class ScoringStrategy(Strategy, Protocol):
     """A strategy that judges pairs of products first, and then joins those that belong together."""
 
     def plan_scores(

@@ -29,7 +29,7 @@ _TOGETHER = 2
 drafts of other sessions fill the batch."""
 
 
-class Drafts:
+class DraftsStrategy:
     """Sampled lists that vote for pairs of products."""
 
     def __init__(self, calibration: Calibration) -> None:

@@ -21,7 +21,7 @@ WIDTH = 15
 """Questions that are read at a time: they fill a batch together with those of a few other sessions."""
 
 
-class Intents:
+class IntentsStrategy:
     """Names bundles that are found without the model."""
 
     def plan(self, task: SessionTask, chat: ChatTokenizer, answer: AnswerTokens, _: int, emit: Emit) -> AnswerPlan:

@@ -32,7 +32,7 @@ _MOST_PRODUCTS = 64
 """Larger sessions have too many pairs: 2,016 questions are as long as a book."""
 
 
-class Pairs:
+class PairsStrategy:
     """Asks of each pair whether it belongs in one bundle."""
 
     def __init__(self, calibration: Calibration) -> None:

@@ -15,10 +15,10 @@ from models.bundle_list import WrittenBundle
 from models.llama.answer_tokens import AnswerTokens
 from models.llama.context import LlamaContext, TokenRun
 from models.llama.decoding import Branch
-from models.llama.strategies import PairStrategy, make_strategy
-from models.llama.strategies.drafts import Drafts
-from models.llama.strategies.intents import Intents
-from models.llama.strategies.pairs import Pairs
+from models.llama.strategies import ScoringStrategy, make_strategy
+from models.llama.strategies.drafts import DraftsStrategy
+from models.llama.strategies.intents import IntentsStrategy
+from models.llama.strategies.pairs import PairsStrategy
 from models.llama.strategies.writing import write_list
 from models.llama.student import Student
 from models.messages import Message
@@ -55,8 +55,8 @@ def answers(
     return {event.key: list(event.bundles) for event in events if isinstance(event, Answered)}
 
 
-def judged(student: Student, tasks: Sequence[SessionTask], strategy: PairStrategy) -> dict[object, Matrix]:
-    return dict(each for each in student.judge_pairs(tasks, strategy) if not isinstance(each, Refused))
+def judged(student: Student, tasks: Sequence[SessionTask], strategy: ScoringStrategy) -> dict[object, Matrix]:
+    return dict(each for each in student.score_pairs(tasks, strategy) if not isinstance(each, Refused))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -121,7 +121,7 @@ def test_a_thought_without_an_end_is_cut_off(student: Student, monkeypatch: pyte
 @pytest.mark.parametrize("strategy", ["drafts", "pairs"])
 def test_sessions_are_judged_the_same_together_and_alone(student: Student, strategy: StrategyName) -> None:
     way = make_strategy(strategy)
-    assert isinstance(way, Drafts | Pairs)
+    assert isinstance(way, DraftsStrategy | PairsStrategy)
     tasks = [task(place, WORDS[: 2 + place % 5]) for place in range(6)]
     together = judged(student, tasks, way)
     assert len(together) == len(tasks)
@@ -163,7 +163,7 @@ def test_every_question_has_the_evidence_of_its_pair(student: Student, monkeypat
     known = np.array([[0, 0.1, 0.2], [0.1, 0, 0.3], [0.2, 0.3, 0]])
     session = task("s", ["camp", "kit", "phone"])
     strategy = make_strategy("pairs")
-    assert isinstance(strategy, Pairs)
+    assert isinstance(strategy, PairsStrategy)
     with_evidence = judged(student, [replace(session, evidence=lambda: known)], strategy)["s"]
     assert {"1,2 10%?", "1,3 20%?", "2,3 30%?"} <= set(asked)
     assert not np.allclose(with_evidence, judged(student, [session], strategy)["s"])
@@ -172,7 +172,7 @@ def test_every_question_has_the_evidence_of_its_pair(student: Student, monkeypat
 def test_a_threshold_decides_how_much_is_joined(student: Student) -> None:
     session = task("s", WORDS)
     for threshold, expected in ((0.0, [tuple(range(1, 8))]), (1.0, [])):
-        way = Pairs(Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
+        way = PairsStrategy(Calibration(UNCALIBRATED, PairCalibration(0.0, 1.0, 0.0, 0.0, threshold)))
         [answer] = [event for event in student.answer([session], way) if isinstance(event, Answered)]
         assert [bundle.positions for bundle in answer.bundles] == expected
 
@@ -246,7 +246,9 @@ def test_if_answers_have_no_weight_bundles_come_before_any_token_is_read(student
     evidence = np.full((4, 4), 0.1)
     evidence[0, 2] = evidence[2, 0] = 0.9
     asked: list[tuple[Form, tuple[int, ...]]] = []
-    events = student.answer([told_task(WORDS[:4], evidence, asked)], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
+    events = student.answer(
+        [told_task(WORDS[:4], evidence, asked)], PairsStrategy(Calibration(UNCALIBRATED, BY_EVIDENCE))
+    )
     first = next(events)
     assert isinstance(first, Grew)
     assert (first.bundle.positions, first.bundle.intent) == ((1, 3), "")
@@ -260,10 +262,10 @@ def test_if_answers_have_no_weight_bundles_come_before_any_token_is_read(student
 
 def test_a_session_without_bundles_is_not_read_if_answers_have_no_weight(student: Student, decoded: list[int]) -> None:
     quiet = told_task(WORDS[:5], np.full((5, 5), 0.1), [])
-    list(student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))))
+    list(student.answer([quiet], PairsStrategy(Calibration(UNCALIBRATED, BY_EVIDENCE))))
     decoded.clear()
     # The second time the common beginning has been read.
-    [answer] = student.answer([quiet], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE)))
+    [answer] = student.answer([quiet], PairsStrategy(Calibration(UNCALIBRATED, BY_EVIDENCE)))
     assert isinstance(answer, Answered)
     assert (answer.bundles, decoded) == ([], [])
 
@@ -274,7 +276,7 @@ def test_hundreds_of_products_get_bundles_without_questions(student: Student) ->
     [answer] = [
         event
         for event in student.answer(
-            [told_task(["x"] * 200, evidence, [])], Pairs(Calibration(UNCALIBRATED, BY_EVIDENCE))
+            [told_task(["x"] * 200, evidence, [])], PairsStrategy(Calibration(UNCALIBRATED, BY_EVIDENCE))
         )
         if isinstance(event, Answered)
     ]
@@ -297,7 +299,7 @@ def test_intents_are_asked_for_by_the_products_of_each_bundle(student: Student) 
     bundles = found_before((1, 3), (2, 4))
     task = told_task(WORDS[:5], np.zeros((5, 5)), asked)
     named = replace(task, evidence=None, intents=prompt, find=lambda: bundles)
-    events = list(student.answer([named, replace(named, key="t")], Intents()))
+    events = list(student.answer([named, replace(named, key="t")], IntentsStrategy()))
     found = {event.key: event.bundles for event in events if isinstance(event, Answered)}
     assert [bundle.positions for bundle in found["s"]] == [(1, 3), (2, 4)]
     assert asked == []
@@ -313,7 +315,7 @@ def test_bundles_that_were_emitted_before_are_not_searched_again(student: Studen
     prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0]] + ":")
     task = told_task(WORDS[:5], np.zeros((5, 5)), [])
     named = replace(task, evidence=None, intents=prompt, bundles=tuple(found_before((1, 2))))
-    events = list(student.answer([named], Intents()))
+    events = list(student.answer([named], IntentsStrategy()))
     assert [event.bundle.intent for event in events if isinstance(event, Grew)][:1] != [""]
     [answered] = [event for event in events if isinstance(event, Answered)]
     assert [bundle.positions for bundle in answered.bundles] == [(1, 2)]
@@ -325,6 +327,6 @@ def test_more_bundles_than_fit_a_batch_get_an_intent_each(student: Student) -> N
     prompt = IntentPrompt([Message("user", "camp")], lambda positions: WORDS[positions[0] % len(WORDS)] + ":")
     task = told_task(["x"] * products, np.zeros((products, products)), [])
     many = replace(task, evidence=None, intents=prompt, find=lambda: bundles)
-    [answered] = [event for event in student.answer([many], Intents()) if isinstance(event, Answered)]
+    [answered] = [event for event in student.answer([many], IntentsStrategy()) if isinstance(event, Answered)]
     assert len(answered.bundles) == products // 2
     assert all(bundle.complete and bundle.intent for bundle in answered.bundles)

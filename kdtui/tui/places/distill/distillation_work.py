@@ -11,7 +11,7 @@ from store.records import FORMATS
 
 if TYPE_CHECKING:
     from kdtui.workflows.calls.tally import Tally
-    from kdtui.workflows.knowledge.findings import Distilled, Loss
+    from kdtui.workflows.knowledge.findings import Distilled, LostPieces
     from store.records import Format
     from store.sqlite import Database
 
@@ -66,7 +66,7 @@ class DistillationEstimate:
     """
 
     tally: "Tally | None"
-    loss: "Loss"
+    loss: "LostPieces"
 
     @property
     def needs_consent(self) -> bool:
@@ -131,12 +131,12 @@ class DistillationWork:
                     return
         yield DistillationEstimate(tally, self._loss(db))
 
-    def _loss(self, db: "Database") -> "Loss":
+    def _loss(self, db: "Database") -> "LostPieces":
         """Return what would be deleted, or can be if that depends on the answers."""
-        from kdtui.workflows.knowledge.findings import Loss, loss_by, possible_loss
+        from kdtui.workflows.knowledge.findings import LostPieces, loss_by, possible_loss
 
         if not self._request.replaces:
-            return Loss()
+            return LostPieces()
         dataset = self._request.dataset
         match self._request.teacher:
             case "patterns":
@@ -155,7 +155,7 @@ class DistillationWork:
         from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
 
         rules: list[Format] = [format for format in self._formats if format == "rule"]
-        return possible_loss(db, dataset, rules, model_as_teacher(self._request.to_plan())) if rules else Loss()
+        return possible_loss(db, dataset, rules, model_as_teacher(self._request.to_plan())) if rules else LostPieces()
 
     def run(self, db: "Database") -> Iterator[object]:
         """Distil. The work ends by itself when the gate is closed."""

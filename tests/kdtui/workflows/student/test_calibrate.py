@@ -10,7 +10,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.student.cross_validation import PairScores, choose, judge_pairs
+from kdtui.workflows.student.cross_validation import PairScores, choose, cross_validate_pairs
 from kdtui.workflows.student.settings import settings_for
 from kdtui.workflows.student.strategy import with_strategy
 from models.llama.student import Student
@@ -189,7 +189,7 @@ def judged_sessions(how_right: float) -> list[PairScores]:
 
 def test_answers_that_add_nothing_to_the_evidence_are_not_requested() -> None:
     for how_right, needed in ((0.5, False), (0.95, True)):
-        fitted = judge_pairs(judged_sessions(how_right)).calibration.pairs
+        fitted = cross_validate_pairs(judged_sessions(how_right)).calibration.pairs
         assert fitted is not None
         assert fitted.needs_scores == needed
         assert fitted.evidence > 0
