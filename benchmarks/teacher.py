@@ -93,7 +93,7 @@ def main() -> None:
 
 def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     from kdtui.workflows.calls.costs import Budget, Prices
-    from kdtui.workflows.knowledge.distill_with_model import distil_with_model
+    from kdtui.workflows.knowledge.distill_with_model import distill_with_model
     from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
     from models.endpoint.chat_server import Endpoint
     from models.endpoint.teacher import RequestLimits
@@ -103,7 +103,7 @@ def _measure(port: int, folder: Path, count: int, concurrency: int) -> None:
     endpoint = Endpoint(f"http://127.0.0.1:{port}/v1", "m")
     plan = DistillationPlan("many", ("thought",), endpoint, RequestLimits(concurrency), Prices(), Budget())
     started = perf_counter()
-    for _ in distil_with_model(db, plan):
+    for _ in distill_with_model(db, plan):
         pass
     seconds = perf_counter() - started
     kept = db.execute("SELECT count(*) FROM calls WHERE status = 'answered' AND attempts = 1").fetchone()[0]

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from kdtui.tui.app import KdtuiApp
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.demo import DATASETS, import_demo
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.database import open_database
 from store.records import RunSettings
@@ -134,7 +134,7 @@ def make_store(path: Path) -> None:
     db = open_database(path)
     list(import_dataset(db, Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl")), "demo-outdoor"))
     mine_patterns(db, "demo-outdoor")
-    list(distil_annotations(db, "demo-outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "demo-outdoor", ["rule", "thought"]))
     db.close()
 
 

@@ -179,7 +179,7 @@ def distill(
             if dry_run:
                 check_student(store, teacher)
                 raise KdtuiError(f"{teacher} runs on this machine and costs nothing; leave out --dry-run")
-            _distil_with_student(store, name, chosen_formats, teacher, limit, draw_seed, printed_as, replace)
+            _distill_with_student(store, name, chosen_formats, teacher, limit, draw_seed, printed_as, replace)
             return
         check_address(teacher)
         from kdtui.workflows.calls.costs import Budget, Prices
@@ -200,7 +200,7 @@ def distill(
             retry_failed,
             seed=draw_seed,
         )
-        _distil_with_endpoint(store, plan, printed_as, replace, dry_run=dry_run)
+        _distill_with_endpoint(store, plan, printed_as, replace, dry_run=dry_run)
 
 
 def _may_replace(loss: "LostPieces", option: bool | None) -> bool:
@@ -220,7 +220,7 @@ def _may_replace(loss: "LostPieces", option: bool | None) -> bool:
     return typer.confirm(f"{loss.sentence} Go ahead?", err=True)
 
 
-def _distil_with_student(
+def _distill_with_student(
     store: "Database",
     dataset: str,
     chosen_formats: "tuple[Format, ...]",
@@ -232,7 +232,7 @@ def _distil_with_student(
 ) -> None:
     """Distil with a student on this machine and show the progress."""
     from kdtui.workflows.knowledge.distill import training_sessions
-    from kdtui.workflows.knowledge.distill_with_student import distil_with_student, student_as_teacher
+    from kdtui.workflows.knowledge.distill_with_student import distill_with_student, student_as_teacher
     from kdtui.workflows.knowledge.findings import Distilled, possible_loss
     from kdtui.workflows.student.generate import SessionAnswered
     from models.student_protocol import Noted
@@ -243,7 +243,7 @@ def _distil_with_student(
     with progress_bar() as progress:
         task = progress.add_task("sessions", total=len(training_sessions(store, dataset, limit, seed)))
         try:
-            for event in distil_with_student(store, dataset, chosen_formats, student, limit, seed, replace=agreed):
+            for event in distill_with_student(store, dataset, chosen_formats, student, limit, seed, replace=agreed):
                 if isinstance(event, SessionAnswered):
                     progress.advance(task)
                     if event.prediction.error is not None:
@@ -257,7 +257,7 @@ def _distil_with_student(
             raise
 
 
-def _distil_with_endpoint(
+def _distill_with_endpoint(
     store: "Database", plan: "DistillationPlan", output: Output, replace: bool | None, *, dry_run: bool
 ) -> None:
     """Distil with an endpoint and show the progress, or print the estimate of a dry run."""
@@ -271,7 +271,7 @@ def _distil_with_endpoint(
         DistillProgress,
         DistillStopped,
         SessionFailed,
-        distil_with_model,
+        distill_with_model,
     )
     from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
     from kdtui.workflows.knowledge.estimate_distillation import estimate_distillation
@@ -318,7 +318,7 @@ def _distil_with_endpoint(
         tasks = {format: progress.add_task(f"{format}s", total=None, start=False) for format in plan.formats}
         try:
             # Closing waits for the calls in progress, also after an interrupt.
-            with closing(distil_with_model(store, plan)) as events:
+            with closing(distill_with_model(store, plan)) as events:
                 for event in events:
                     match event:
                         case DistillProgress(format, sessions, of, tally):

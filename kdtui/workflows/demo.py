@@ -6,7 +6,7 @@ from importlib.resources import as_file, files
 
 from kdtui.text import counted
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
+from kdtui.workflows.knowledge.distill import DISTILLED, distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.studies.spec_files import parsed_spec, to_toml
 from store.datasets import dataset_names
@@ -40,7 +40,7 @@ def import_demo(db: Database) -> Iterator[DemoStep]:
         known = known_formats(db, dataset)
         if "pattern" not in known:
             yield DemoStep(f"mined {counted(mine_patterns(db, dataset).kept, 'pattern')} of dataset {dataset}")
-        for event in distil_annotations(db, dataset, [format for format in DISTILLED if format not in known]):
+        for event in distill_annotations(db, dataset, [format for format in DISTILLED if format not in known]):
             kept = counted(event.kept, event.format)
             yield DemoStep(f"composed {kept} from what people bundled, and rejected {event.rejected}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from models.sft.job_files import EXIT_CODE
 from store.database import open_database
@@ -186,7 +186,7 @@ def _mined(site: Site) -> None:
 def _distilled(site: Site) -> None:
     _mined(site)
     db = open_database(site.store)
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     db.close()
 
 

@@ -25,7 +25,7 @@ LEAST_PRECISION = 0.5
 """Below this precision, a rule is wrong more often than right."""
 
 
-def distil_annotations(
+def distill_annotations(
     db: Database,
     dataset: str,
     formats: Sequence[Format],

@@ -70,7 +70,7 @@ class DistillStopped:
 DistillEvent: TypeAlias = DistillProgress | SessionFailed | DistillStopped | Distilled | Noted
 
 
-def distil_with_model(db: Database, plan: DistillationPlan, gate: PauseGate | None = None) -> Generator[DistillEvent]:
+def distill_with_model(db: Database, plan: DistillationPlan, gate: PauseGate | None = None) -> Generator[DistillEvent]:
     """Ask a teacher about the training sessions, many at a time, and store its answers.
 
     An interrupt, or closing the iterator, lets the running calls end: they are paid for. A second interrupt does not
@@ -187,7 +187,7 @@ class _Work:
     async def _run(self) -> None:
         try:
             for format in self.plan.formats:
-                await self._distil(format)
+                await self._distill(format)
                 if self._stopped is not None:
                     # The questions about the next format use the results of this one: asked now, they would change
                     # later.
@@ -196,7 +196,7 @@ class _Work:
         finally:
             self._events.put_nowait(None)
 
-    async def _distil(self, format: Format) -> None:
+    async def _distill(self, format: Format) -> None:
         lessons: list[Lesson] = []
         converse = conversation_about(self.db, self.plan.dataset, format, self.ledger, partial(self._note, lessons))
         waiting = iter(self.sessions)

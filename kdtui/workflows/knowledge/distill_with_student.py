@@ -45,7 +45,7 @@ def student_as_teacher(db: Database, dataset: str, student: str) -> str:
     return student_name(_settings(db, dataset, student, None, 0))
 
 
-def distil_with_student(
+def distill_with_student(
     db: Database,
     dataset: str,
     formats: Sequence[Format],

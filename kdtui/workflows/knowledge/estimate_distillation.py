@@ -31,7 +31,7 @@ def estimate_distillation(db: Database, plan: DistillationPlan) -> Tally:
     """Estimate what the work would cost: `hits` need no call, `paid` ones are estimated.
 
     Raises:
-        As `distil_with_model`.
+        As `distill_with_model`.
     """
     tally = Tally()
     for event in estimate_with_progress(db, plan):
@@ -43,7 +43,7 @@ def estimate_with_progress(db: Database, plan: DistillationPlan) -> Iterator[Est
     """Run `estimate_distillation` session by session.
 
     Raises:
-        As `distil_with_model`.
+        As `distill_with_model`.
     """
     check_budget(plan.budget, plan.prices)
     return iterate(_estimate(db, plan, sessions_to_ask_about(db, plan)))

@@ -44,20 +44,20 @@ def make_knowledge(db: Database, spec: Spec, step: KnowledgeStep, gate: PauseGat
         KdtuiError: nothing can be found, there is no address for the teacher, or the budget is too small.
         ModelError: the teacher cannot be reached.
     """
-    from kdtui.workflows.knowledge.distill import distil_annotations
-    from kdtui.workflows.knowledge.distill_with_model import DistillProgress, DistillStopped, distil_with_model
+    from kdtui.workflows.knowledge.distill import distill_annotations
+    from kdtui.workflows.knowledge.distill_with_model import DistillProgress, DistillStopped, distill_with_model
     from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 
     options = teacher_of(spec, step)
     if step.format == "pattern":
         mine_patterns(db, step.dataset)
     elif options is None:
-        for _ in distil_annotations(db, step.dataset, [step.format]):
+        for _ in distill_annotations(db, step.dataset, [step.format]):
             pass
     else:
         # The distillation closes its gate at its end, or when the budget is used up. The study continues.
         with gate.branch() as own:
-            for event in distil_with_model(db, distillation(options, step), own):
+            for event in distill_with_model(db, distillation(options, step), own):
                 if isinstance(event, DistillProgress):
                     yield event.sessions, event.of
                 elif isinstance(event, DistillStopped):

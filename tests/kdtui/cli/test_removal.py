@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import DISTILLED, distil_annotations
+from kdtui.workflows.knowledge.distill import DISTILLED, distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
 from store.hosts import Host, add_host
@@ -27,7 +27,7 @@ from tests.support.commands import Kdtui
 def stored(db: Database, outdoor: Path, tmp_path: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
     mine_patterns(db, "outdoor")
-    list(distil_annotations(db, "outdoor", DISTILLED))
+    list(distill_annotations(db, "outdoor", DISTILLED))
     for name in ("one", "two"):
         create_sample(db, name, ["outdoor"], ("pattern",), strategy="random", ratio=0.5, seed=0, student="smollm2")
         add_host(db, Host(name, None, "~/kdtui", HostSettings()))

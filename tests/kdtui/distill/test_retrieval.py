@@ -17,7 +17,7 @@ from kdtui.distill.retrieval import Retriever
 from kdtui.distill.rules import Rule
 from kdtui.distill.student_prompt import session_prompt
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
 from store.full_text import match_any, session_words
@@ -34,7 +34,7 @@ from tests.support.tiny import make_model
 def known(db: Database, outdoor: Path) -> Database:
     list(import_dataset(db, outdoor, "outdoor"))
     mine_patterns(db, "outdoor")
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     return db
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from store.database import open_database
 from tests.support.needs import needs_tmux
 from tests.support.real_terminal import Terminal, opened
@@ -41,7 +41,7 @@ def test_from_a_rule_to_an_adapter(demo_store: Path, few: Path, tmp_path: Path) 
     """Follow docs/tour.md, with a tiny base and few sessions, so that the training is short."""
     db = open_database(demo_store)
     list(import_dataset(db, few, "few"))
-    list(distil_annotations(db, "demo-outdoor", ["rule"]))
+    list(distill_annotations(db, "demo-outdoor", ["rule"]))
     db.close()
     base = make_model(tmp_path / "tiny.gguf")
     with opened(demo_store, 80, 24) as terminal:

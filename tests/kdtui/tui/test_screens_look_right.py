@@ -21,7 +21,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import Config
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.runs.screen import RunsScreen
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.studies.plan import StudyPlan, make_plan
 from kdtui.workflows.studies.spec_files import load_preset, to_toml
@@ -98,7 +98,7 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("filled") / "kdtui.db"
     copy_store(mined_store, path)
     db = open_database(path)
-    list(distil_annotations(db, "demo-outdoor", ("rule", "thought")))
+    list(distill_annotations(db, "demo-outdoor", ("rule", "thought")))
     for seed, name in enumerate(("half", "another half")):
         create_sample(db, name, ["demo-outdoor"], ["rule"], strategy="random", ratio=0.5, seed=seed, student="smollm2")
     for name, together in (("all in one", True), ("apart", False)):

@@ -172,13 +172,13 @@ class DistillationWork:
             DistillProgress,
             DistillStopped,
             SessionFailed,
-            distil_with_model,
+            distill_with_model,
         )
         from kdtui.workflows.knowledge.findings import Distilled
         from models.student_protocol import Noted
 
         plan = self._request.to_plan()
-        for event in distil_with_model(db, plan, self.gate):
+        for event in distill_with_model(db, plan, self.gate):
             match event:
                 case DistillProgress(format, sessions, of, tally, pending):
                     # The formats are distilled in turn.
@@ -197,14 +197,14 @@ class DistillationWork:
 
     def _ask_student(self, db: "Database") -> Iterator[object]:
         """Ask a student one step at a time, so that it stops while the gate is held."""
-        from kdtui.workflows.knowledge.distill_with_student import Begun, distil_with_student
+        from kdtui.workflows.knowledge.distill_with_student import Begun, distill_with_student
         from kdtui.workflows.knowledge.findings import Distilled
         from kdtui.workflows.student.generate import SessionAnswered
         from models.student_protocol import Noted
 
         done = of = 0
         request = self._request
-        events = distil_with_student(
+        events = distill_with_student(
             db,
             request.dataset,
             self._formats,
@@ -232,12 +232,12 @@ class DistillationWork:
                     return
 
     def _read_annotations(self, db: "Database") -> Iterator[object]:
-        from kdtui.workflows.knowledge.distill import distil_annotations
+        from kdtui.workflows.knowledge.distill import distill_annotations
 
         for format in self._formats:
             if self.gate.closed:
                 return
-            for each in distil_annotations(
+            for each in distill_annotations(
                 db,
                 self._request.dataset,
                 [format],

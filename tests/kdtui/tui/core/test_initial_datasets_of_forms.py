@@ -14,7 +14,7 @@ from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
@@ -38,7 +38,7 @@ def filled_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     list(import_dataset(db, OUTDOOR, "trail"))
     mine_patterns(db, "trail")
     for name in ("demo-outdoor", "trail"):
-        list(distil_annotations(db, name, ["rule"]))
+        list(distill_annotations(db, name, ["rule"]))
         create_sample(db, f"of {name}", [name], ["rule"], strategy="random", ratio=1, seed=0, student="smollm2")
         start_run(db, name, "test", "patterns", RunSettings("patterns"))
     db.close()

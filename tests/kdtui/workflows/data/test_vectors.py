@@ -15,7 +15,7 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.data.embed import Embedded, embed_dataset, open_embedder
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.data.text_vectors import TextVectors
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.student.nearest import nearest_for
 from models.embedded import embedded_student
 from models.endpoint.chat_server import Endpoint
@@ -147,7 +147,7 @@ def _of(item: Item) -> tuple[str | None, tuple[tuple[str, ...], ...]]:
 
 
 def test_thoughts_of_the_nearest_sessions_by_vectors_are_shown(kdtui: Kdtui, db: Database, tiny: str) -> None:
-    list(distil_annotations(db, "outdoor", ["thought"]))
+    list(distill_annotations(db, "outdoor", ["thought"]))
     assert kdtui("data", "embed", "--with", tiny).code == 0
     near = nearest_for(db, "outdoor", RunSettings("smollm2", near=tiny))
     session = next(iter_sessions(db, "outdoor", split="test"))
@@ -172,7 +172,7 @@ def test_thoughts_of_the_nearest_sessions_by_vectors_are_shown(kdtui: Kdtui, db:
 def test_an_impossible_request_is_reported(
     kdtui: Kdtui, db: Database, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     monkeypatch.setattr("models.endpoint.embedding._RETRIES", 0)
     knowledge = ["--knowledge", "thought"] if arguments[0] == "knowledge" else []
     result = kdtui(*arguments, *knowledge)

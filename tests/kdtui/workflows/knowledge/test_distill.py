@@ -11,7 +11,7 @@ from kdtui.distill.annotations import compose_thought, derive_rules
 from kdtui.distill.rules import ConsolidatedRule, Rule, applies_to, consolidate, try_rules
 from kdtui.distill.thoughts import AGREEMENT, Step, Thought, rejection_reason
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from store.knowledge import find_knowledge, sessions_of_piece
 from store.records import Bundle, Item, Session
 from store.sqlite import Database
@@ -30,7 +30,7 @@ def session(
 @pytest.fixture
 def distilled(db: Database, outdoor: Path) -> Database:
     list(import_dataset(db, outdoor, "outdoor"))
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     return db
 
 
@@ -138,7 +138,7 @@ def test_stored_pieces_have_their_sources(distilled: Database) -> None:
 
 def test_distilling_again_changes_nothing(distilled: Database) -> None:
     before = find_knowledge(distilled)
-    list(distil_annotations(distilled, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(distilled, "outdoor", ["rule", "thought"]))
     assert find_knowledge(distilled) == before
 
 

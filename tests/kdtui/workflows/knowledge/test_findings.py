@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.findings import possible_loss
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
@@ -27,7 +27,7 @@ from tests.support.fake_teacher import good
 def known(db: Database, outdoor: Path) -> Database:
     list(import_dataset(db, outdoor, "outdoor"))
     mine_patterns(db, "outdoor")
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     return db
 
 

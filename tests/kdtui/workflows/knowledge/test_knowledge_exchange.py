@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdtui.distill.thoughts import Thought
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.exchange import import_knowledge
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, parents_of, sessions_of_piece
@@ -26,7 +26,7 @@ def known(db: Database, outdoor: Path) -> Database:
     for name in ("outdoor", "other"):
         list(import_dataset(db, outdoor, name))
     mine_patterns(db, "outdoor")
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     pattern, rule = (find_knowledge(db, dataset="outdoor", format=format)[0] for format in ("pattern", "rule"))
     add_knowledge(
         db,

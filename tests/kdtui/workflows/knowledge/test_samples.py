@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kdtui.bundling.histogram import bar, histogram
 from kdtui.distill.sampling import by_length, farthest_first, in_random_order, longest_first, take_from_front
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.jobs import add_job
 from store.knowledge import find_knowledge
@@ -40,7 +40,7 @@ def known(db: Database, outdoor: Path) -> Database:
     for name in ("one", "two"):
         list(import_dataset(db, outdoor, name))
         mine_patterns(db, name)
-        list(distil_annotations(db, name, ["rule", "thought"]))
+        list(distill_annotations(db, name, ["rule", "thought"]))
     return db
 
 

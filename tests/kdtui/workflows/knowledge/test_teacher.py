@@ -490,7 +490,7 @@ from itertools import pairwise
 from pathlib import Path
 import openai, llama_cpp
 from kdtui.workflows.calls.costs import Budget, Prices
-from kdtui.workflows.knowledge.distill_with_model import distil_with_model
+from kdtui.workflows.knowledge.distill_with_model import distill_with_model
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.teacher import RequestLimits
@@ -500,7 +500,7 @@ def distil():
     db = open_database(Path(os.environ["KDTUI_DB"]))
     limits = RequestLimits(8)
     plan = DistillationPlan("outdoor", ("rule", "thought"), Endpoint(sys.argv[1], "m"), limits, Prices(), Budget())
-    for _ in distil_with_model(db, plan):
+    for _ in distill_with_model(db, plan):
         pass
 
 for moment in map(float, sys.argv[2:]):

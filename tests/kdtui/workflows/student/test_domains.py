@@ -9,7 +9,7 @@ import pytest
 from kdtui.distill.applicable import Applicable, estimate_tokens
 from kdtui.workflows.data.embed import embed_dataset
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
 from kdtui.workflows.student.command_options import evaluate_arguments
@@ -29,7 +29,7 @@ def two(db: Database, outdoor: Path) -> Database:
     for name, path in (("outdoor", outdoor), ("kitchen", Path(str(files("kdtui") / "demo_data" / "kitchen.jsonl")))):
         list(import_dataset(db, path, name))
         mine_patterns(db, name)
-        list(distil_annotations(db, name, ["rule", "thought"]))
+        list(distill_annotations(db, name, ["rule", "thought"]))
     sample(db, "other", "kitchen")
     sample(db, "both", "outdoor", "kitchen")
     return db
@@ -77,7 +77,7 @@ def test_the_nearest_sessions_of_all_datasets_come_first(two: Database) -> None:
 
 def test_sessions_with_the_same_id_in_two_datasets_are_distinguished(two: Database, outdoor: Path) -> None:
     list(import_dataset(two, outdoor, "copy"))
-    list(distil_annotations(two, "copy", ["thought"]))
+    list(distill_annotations(two, "copy", ["thought"]))
     create_sample(two, "copied", ["copy"], ["thought"], strategy="random", ratio=1.0, seed=0, student="")
     session = next(iter(iter_sessions(two, "outdoor", split="train")))
     [piece] = shown(two, session, "thought", sample="copied", domains="all").thoughts

@@ -14,7 +14,7 @@ import pytest
 
 from kdtui.workflows.finish_jobs import finish_job, finish_jobs
 from kdtui.workflows.job_state import known_training, known_trainings
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.adapters import adapter_file
 from kdtui.workflows.student.command_options import options_of
@@ -384,7 +384,7 @@ def test_a_student_is_asked_with_the_same_evidence(
 def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    list(distil_annotations(db, "outdoor", ["thought"]))
+    list(distill_annotations(db, "outdoor", ["thought"]))
     options = ["--form", "list", "--knowledge", "thought", "--as", "target", "--epochs", 1, "--follow"]
     result = launch("thinker", *options)
     assert result.code == 0, result.err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
@@ -117,7 +117,7 @@ def test_validation_sessions_are_not_trained_on(db: Database) -> None:
 
 
 def test_knowledge_is_shown_or_learned(db: Database) -> None:
-    list(distil_annotations(db, "outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "outdoor", ["rule", "thought"]))
     shown = next(training_examples(db, TrainingSettings(("outdoor",), "list", ("thought",))))
     assert "Another session:" in shown["prompt"][-1]["content"]
     assert len(shown["completions"]) == 1
@@ -132,7 +132,7 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
 
 
 def test_a_sample_selects_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
-    list(distil_annotations(db, "outdoor", ["thought"]))
+    list(distill_annotations(db, "outdoor", ["thought"]))
     assert kdtui("sample", "create", "few", "--format", "thought", "--ratio", 0.25).code == 0
     everything = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",)))}
     few = {line["session"] for line in training_examples(db, TrainingSettings(("outdoor",), sample="few"))}

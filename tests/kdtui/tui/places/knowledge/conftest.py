@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
@@ -15,7 +15,7 @@ from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 def full_store(demo_store: Path) -> Path:
     """A store with the demo, its patterns, rules and thoughts, some rejected, and one written by a model."""
     db = open_database(demo_store)
-    list(distil_annotations(db, "demo-outdoor", ["rule", "thought"]))
+    list(distill_annotations(db, "demo-outdoor", ["rule", "thought"]))
     call = record_call(
         db,
         key="k",

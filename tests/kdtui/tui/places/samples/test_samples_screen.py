@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.knowledge.distill import distil_annotations
+from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
 from store.jobs import add_job
@@ -33,7 +33,7 @@ HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 
 def known_store(demo_store: Path) -> Path:
     """Return a store of the outdoor demo with knowledge of all formats."""
     db = open_database(demo_store)
-    list(distil_annotations(db, DATASET, ["rule", "thought"]))
+    list(distill_annotations(db, DATASET, ["rule", "thought"]))
     db.close()
     return demo_store
 
