@@ -9,10 +9,10 @@ _PATIENCE = 0.2
 """Seconds to wait for another process that is writing; scores that are not stored are computed again."""
 
 
-def kept_floors(
+def cached_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str
 ) -> str | None:
-    """Return what `keep_floors` stored for these sessions and this version; None if there is nothing."""
+    """Return what `cache_floors` stored for these sessions and this version; None if there is nothing."""
     row = db.execute(
         """
         SELECT scores FROM floors JOIN datasets ON datasets.id = dataset_id
@@ -23,7 +23,7 @@ def kept_floors(
     return None if row is None else str(row[0])
 
 
-def keep_floors(
+def cache_floors(
     db: Database, dataset: str, split: Split, subset: tuple[int | None, int | None], version: str, scores: str
 ) -> None:
     """Store the scores of floors, and replace earlier ones, unless that requires a long wait.

@@ -5,7 +5,7 @@ from store.datasets import dataset_id
 from store.sqlite import Database
 
 
-def kept_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | None:
+def cached_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | None:
     """Return what was learned from the sessions with this fingerprint, as JSON; None if it is not stored.
 
     Raises:
@@ -18,7 +18,7 @@ def kept_pattern_student(db: Database, dataset: str, fingerprint: str) -> str | 
     return None if row is None else str(row[0])
 
 
-def keep_pattern_student(db: Database, dataset: str, fingerprint: str, learned: str) -> bool:
+def cache_pattern_student(db: Database, dataset: str, fingerprint: str, learned: str) -> bool:
     """Store what was learned, and replace the previous entry, if that is possible without waiting.
 
     Return whether it was stored; see `Database.try_to_write`.

@@ -9,7 +9,7 @@ from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
-class KeptMeasures:
+class CachedMeasures:
     """The measures of the answered sessions of a run.
 
     Attributes:
@@ -21,7 +21,7 @@ class KeptMeasures:
     values: bytes
 
 
-def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
+def cached_measures(db: Database, run: int, version: str) -> CachedMeasures | None:
     """Return the cached measures of a run for its current answers and this code version; None if there are none."""
     row = db.execute(
         """
@@ -30,10 +30,10 @@ def kept_measures(db: Database, run: int, version: str) -> KeptMeasures | None:
         """,
         [run, version],
     ).fetchone()
-    return None if row is None else KeptMeasures(msgspec.json.decode(row[0], type=tuple[str, ...]), row[1])
+    return None if row is None else CachedMeasures(msgspec.json.decode(row[0], type=tuple[str, ...]), row[1])
 
 
-def keep_measures(db: Database, run: int, version: str, measures: KeptMeasures) -> None:
+def cache_measures(db: Database, run: int, version: str, measures: CachedMeasures) -> None:
     """Store measures and replace earlier ones, if that is possible without waiting."""
     sessions = msgspec.json.encode(measures.sessions).decode()
     db.try_to_write(

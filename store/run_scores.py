@@ -6,15 +6,15 @@ _PATIENCE = 0.2
 """Seconds to wait for another process that is writing; scores that are not stored are computed again."""
 
 
-def kept_scores(db: Database, run: int, answered: int, version: str) -> str | None:
-    """Return what `keep_scores` stored for these arguments; None if there is nothing."""
+def cached_scores(db: Database, run: int, answered: int, version: str) -> str | None:
+    """Return what `cache_scores` stored for these arguments; None if there is nothing."""
     row = db.execute(
         "SELECT scores FROM run_scores WHERE run_id = ? AND answered = ? AND version = ?", [run, answered, version]
     ).fetchone()
     return None if row is None else str(row[0])
 
 
-def keep_scores(db: Database, run: int, answered: int, version: str, scores: str) -> None:
+def cache_scores(db: Database, run: int, answered: int, version: str, scores: str) -> None:
     """Store the scores of a run, and replace earlier ones, unless that requires a long wait.
 
     Args:

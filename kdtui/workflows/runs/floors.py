@@ -15,14 +15,14 @@ from kdtui.bundling.truth import minimal_bundles
 from kdtui.errors import KdtuiError
 from kdtui.workflows.code_version import code_version
 from kdtui.workflows.model_names import PATTERNS
+from kdtui.workflows.runs.cached_scores import as_scores, cache_scores_of
 from kdtui.workflows.runs.evaluate import ScoreRow, answered_by
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
-from kdtui.workflows.runs.kept_scores import as_scores, keep_scores_of
 from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered, Refused
-from store.floors import keep_floors, kept_floors
+from store.floors import cache_floors, cached_floors
 from store.predictions import count_answers, count_failures
 from store.records import Bundle, RunSettings, Session
 from store.runs import Run, plain_runs
@@ -91,8 +91,8 @@ def floors_over(db: Database, selection: SessionSelection, *, check: Callable[[]
         KdtuiError: the split is empty.
     """
     subset = (selection.limit, selection.seed)
-    kept = kept_floors(db, selection.dataset, selection.split, subset, _version())
-    if kept is not None and (rows := _decoded_rows(kept)) is not None:
+    cached = cached_floors(db, selection.dataset, selection.split, subset, _version())
+    if cached is not None and (rows := _decoded_rows(cached)) is not None:
         return rows
     sessions = selection.sessions(db)
     answered = _answered_before(db, selection, sessions)
@@ -102,8 +102,8 @@ def floors_over(db: Database, selection: SessionSelection, *, check: Callable[[]
     if answered is not None:
         # The floor and that run have the same scores, so the run need not be scored again.
         failed = sum(count_failures(db, [answered.id]).get(answered.id, {}).values())
-        keep_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
-    keep_floors(db, selection.dataset, selection.split, subset, _version(), _encoded_rows(rows))
+        cache_scores_of(db, answered, next(row.scores for row in rows if row.name == PATTERNS), failed)
+    cache_floors(db, selection.dataset, selection.split, subset, _version(), _encoded_rows(rows))
     return rows
 
 

@@ -12,13 +12,13 @@ from kdtui.distill.applicable import AICL, Applicable, estimate_tokens
 from kdtui.distill.student_prompt import session_prompt
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import PATTERNS, is_endpoint
+from kdtui.workflows.runs.cached_scores import cache_scores_of, cached_scores_of
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.costs import RunCost, costs_of
 from kdtui.workflows.runs.evaluate import ScoreRow, pages_of, score_run, scores_to_json
 from kdtui.workflows.runs.floors import CheckedSessions, no_check
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.intent_floors import intent_floors
-from kdtui.workflows.runs.kept_scores import keep_scores_of, kept_scores_of
 from kdtui.workflows.runs.session_selection import SessionSelection
 from kdtui.workflows.student.limits import intent_writer
 from kdtui.workflows.student.settings import uses_evidence
@@ -132,12 +132,12 @@ def scores_of(db: Database, summary: RunSummary, *, check: Callable[[], None] = 
 
 def _scores_over(db: Database, summary: RunSummary, sessions: CheckedSessions) -> Scores:
     """Return the scores over the sessions of the run."""
-    if (kept := kept_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
-        return kept
+    if (cached := cached_scores_of(db, summary.run, summary.answered, summary.failed)) is not None:
+        return cached
     scores = score_run(db, summary.run, sessions).scores
     # More sessions can have been answered meanwhile.
     if scores.sessions == summary.answered and not lacks_cosine(scores):
-        keep_scores_of(db, summary.run, scores, summary.failed)
+        cache_scores_of(db, summary.run, scores, summary.failed)
     return scores
 
 

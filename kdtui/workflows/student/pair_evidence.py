@@ -13,7 +13,7 @@ import msgspec
 from kdtui.bundling.truth import MOST_LEARNED_SESSIONS
 from kdtui.workflows.student.learning import LearningProgress, Tell
 from models.embedded import ENCODER_SHA256, shipped_pair_model
-from store.pattern_students import keep_pattern_student, kept_pattern_student
+from store.pattern_students import cache_pattern_student, cached_pattern_student
 from store.records import Session
 from store.sessions import draw_sessions
 from store.sqlite import Database
@@ -68,7 +68,7 @@ def _learned(
     from kdtui.distill.pattern_student import PatternStudent, learnable_sessions
 
     def kept(fingerprint: str) -> "PatternStudent | None":
-        if (text := kept_pattern_student(db, dataset, fingerprint)) is not None:
+        if (text := cached_pattern_student(db, dataset, fingerprint)) is not None:
             try:
                 return PatternStudent.from_json(text, model, reader)
             except ValueError:
@@ -85,7 +85,7 @@ def _learned(
         if (student := kept(fingerprint)) is not None:
             return student
     student = PatternStudent.learn(model, train, reader)
-    keep_pattern_student(db, dataset, fingerprint, student.to_json().decode())
+    cache_pattern_student(db, dataset, fingerprint, student.to_json().decode())
     return student
 
 

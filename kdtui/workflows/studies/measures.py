@@ -18,7 +18,7 @@ from kdtui.workflows.runs.session_measures import MEASURES, SessionMeasures, mea
 from models.embedded import ENCODER_SHA256
 from store.predictions import PredictedBundle, Prediction, count_failures
 from store.records import Bundle, RunSettings, Session
-from store.run_measures import KeptMeasures, keep_measures, kept_measures
+from store.run_measures import CachedMeasures, cache_measures, cached_measures
 from store.runs import Run
 from store.sqlite import Database
 
@@ -97,15 +97,15 @@ def run_measures(db: Database, run: Run) -> RunMeasures:
     # An answer never changes, but a failure can be replaced by an answer.
     failed = sum(count_failures(db, [run.id]).get(run.id, {}).values())
     version = f"{_version()} but {failed}" if failed else _version()
-    kept = kept_measures(db, run.id, version)
-    if kept is not None:
-        values = np.frombuffer(kept.values, dtype="<f8")
-        if values.size == len(MEASURES) * 2 * len(kept.sessions):
-            return RunMeasures(kept.sessions, values.reshape(len(MEASURES), 2, -1))
+    cached = cached_measures(db, run.id, version)
+    if cached is not None:
+        values = np.frombuffer(cached.values, dtype="<f8")
+        if values.size == len(MEASURES) * 2 * len(cached.sessions):
+            return RunMeasures(cached.sessions, values.reshape(len(MEASURES), 2, -1))
     measures = RunMeasures.of(list(session_measures(db, run)))
     # If the encoder cannot be used now, it may be usable later.
     if measures.counts("intent_cosine") or not measures.counts("intent_f1"):
-        keep_measures(db, run.id, version, KeptMeasures(measures.sessions, measures.content))
+        cache_measures(db, run.id, version, CachedMeasures(measures.sessions, measures.content))
     return measures
 
 

@@ -26,7 +26,7 @@ from kdtui.tui.core.activity import Ended
 from kdtui.tui.places.runs.evaluation import EvaluationActivity
 from kdtui.tui.places.runs.form import EvaluationRequest
 from kdtui.workflows.data.import_dataset import import_dataset
-from kdtui.workflows.runs import floors, kept_scores, runs
+from kdtui.workflows.runs import cached_scores, floors, runs
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.evaluate import answer_split, evaluate_split, score_run, split_to_score
 from kdtui.workflows.runs.floors import floors_over
@@ -345,7 +345,7 @@ def test_scores_of_a_run_are_kept_until_it_has_more_answers(
         db.execute("UPDATE run_scores SET scores = ?", [scores])
         db.conn.commit()
         assert kdtui("run", "ls", "--json").rows == first, "what somebody has edited is computed again"
-    monkeypatch.setattr(kept_scores, "_version", lambda _: "another")
+    monkeypatch.setattr(cached_scores, "_version", lambda _: "another")
     assert kdtui("run", "ls", "--json").rows == first
     assert len(scored) == 6
 

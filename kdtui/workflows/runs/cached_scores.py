@@ -9,7 +9,7 @@ import msgspec
 
 from kdtui.bundling.metrics import Scores
 from kdtui.workflows.code_version import code_version
-from store.run_scores import keep_scores, kept_scores
+from store.run_scores import cache_scores, cached_scores
 from store.runs import Run
 from store.sqlite import Database
 
@@ -31,14 +31,14 @@ def _version(failed: int) -> str:
     return f"{_code()} but {failed}" if failed else _code()
 
 
-def kept_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores | None:
+def cached_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores | None:
     """Return the stored scores of a run over its answered sessions; None if there are none.
 
     Args:
         answered: sessions that the run has answered.
         failed: how many of those have a failure in place of bundles.
     """
-    text = kept_scores(db, run.id, answered, _version(failed))
+    text = cached_scores(db, run.id, answered, _version(failed))
     if text is None:
         return None
     try:
@@ -48,11 +48,11 @@ def kept_scores_of(db: Database, run: Run, answered: int, failed: int) -> Scores
         return None
 
 
-def keep_scores_of(db: Database, run: Run, scores: Scores, failed: int) -> None:
-    """Store the scores of a run over all sessions that it has answered; `failed` as for `kept_scores_of`."""
+def cache_scores_of(db: Database, run: Run, scores: Scores, failed: int) -> None:
+    """Store the scores of a run over all sessions that it has answered; `failed` as for `cached_scores_of`."""
     # Values that are not finite become null.
     text = msgspec.json.encode(asdict(scores)).decode()
-    keep_scores(db, run.id, scores.sessions, _version(failed), text)
+    cache_scores(db, run.id, scores.sessions, _version(failed), text)
 
 
 def as_scores(values: dict[str, Any]) -> Scores:
