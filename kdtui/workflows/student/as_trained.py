@@ -43,7 +43,7 @@ def settings_as_trained(
         return settings
     # Imported here: without an adapter there is no training to read.
     from kdtui.workflows.student.adapters import trained_with
-    from kdtui.workflows.student.describe_model import student_with
+    from kdtui.workflows.student.describe_model import settings_for_model
 
     [(adapter, _)] = settings.adapters
     if (router := router_in(settings)) is not None:
@@ -52,7 +52,7 @@ def settings_as_trained(
         return replace(settings, student=base_of_router(db, router, None if student == SHIPPED else student))
     trained = trained_with(db, adapter)
     if student == SHIPPED and not is_file(adapter):
-        settings = replace(settings, student=student_with(db, adapter).student)
+        settings = replace(settings, student=settings_for_model(db, adapter).student)
     if knowledge is not None or settings.strategy == AICL or trained is None:
         return settings
     return add_trained_knowledge(settings, trained)

@@ -142,7 +142,7 @@ def _other_shape(adapter: "AdapterInfo", base: "ModelInfo") -> str | None:
     return None
 
 
-def student_with(db: "Database", name: str) -> RunSettings:
+def settings_for_model(db: "Database", name: str) -> RunSettings:
     """Return settings that use a model. An adapter gets a base that it fits, and its knowledge from training.
 
     Raises:

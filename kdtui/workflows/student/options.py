@@ -141,10 +141,10 @@ def _as_trained(
         # Using it says why it cannot be used.
         with suppress(KdtuiError, ModelError, StoreError):
             from kdtui.workflows.student.adapters import trained_with
-            from kdtui.workflows.student.describe_model import student_with
+            from kdtui.workflows.student.describe_model import settings_for_model
 
             if (known := trained_with(db, name)) is not None:
-                settings_by_adapter[name] = student_with(db, name)
+                settings_by_adapter[name] = settings_for_model(db, name)
                 if known.form == "intents":
                     writers.add(name)
     return settings_by_adapter, frozenset(writers)

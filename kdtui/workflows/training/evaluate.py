@@ -10,7 +10,7 @@ from kdtui.workflows.async_events import run_async
 from kdtui.workflows.finish_jobs import finish_job
 from kdtui.workflows.job_state import Training, base_of, is_to_fetch
 from kdtui.workflows.runs.evaluate import EvaluateEvent, RunBegun, ScoreRow, evaluate_split, score_run, split_to_score
-from kdtui.workflows.student.describe_model import student_with
+from kdtui.workflows.student.describe_model import settings_for_model
 from kdtui.workflows.training.backend import backend_of
 from kdtui.workflows.training.base_files import check_base_is_here, find_base
 from kdtui.workflows.training.service import fetch_training
@@ -34,7 +34,7 @@ def settings_of_training(db: Database, training: Training) -> RunSettings:
         check_base_is_here(training.job)
     form = training.job.settings.form
     # An intent writer names the bundles that the strategy `pairs` finds from the evidence for pairs.
-    return replace(student_with(db, training.job.name), strategy="pairs" if form == "intents" else form)
+    return replace(settings_for_model(db, training.job.name), strategy="pairs" if form == "intents" else form)
 
 
 def wait_for_training(db: Database, name: str) -> Iterator[Training]:

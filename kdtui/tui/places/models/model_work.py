@@ -115,9 +115,9 @@ def find_fits(details: "ModelDetails", db: "Database") -> "list[Fit]":
 
 def student_for(name: str, db: "Database") -> "RunSettings":
     """Return the settings that ask a model, or an adapter with a base that it fits."""
-    from kdtui.workflows.student.describe_model import student_with
+    from kdtui.workflows.student.describe_model import settings_for_model
 
-    return student_with(db, name)
+    return settings_for_model(db, name)
 
 
 def bit_options(db: "Database") -> BitOptions:  # noqa: ARG001

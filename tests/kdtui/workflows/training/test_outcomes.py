@@ -242,7 +242,7 @@ def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
 
     monkeypatch.setattr("kdtui.workflows.student.open.open_student", note)
     monkeypatch.setattr("kdtui.workflows.student.settings.add_trained_knowledge", lambda settings, _: settings)
-    monkeypatch.setattr("kdtui.workflows.student.describe_model.student_with", lambda *_: RunSettings("smollm2"))
+    monkeypatch.setattr("kdtui.workflows.student.describe_model.settings_for_model", lambda *_: RunSettings("smollm2"))
     for options in ((), ("--student", "shipped"), ("--adapter", "none")):
         result = kdtui("generate", "o34", *options)
         assert ("with names, the default adapter of outdoor; --student shipped leaves it out" in result.err) == (
