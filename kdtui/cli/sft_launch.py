@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 # Repeated here because importing models.sft.job takes a while; a test compares them.
 RATE, CONTINUED_RATE = "0.0005", "0.0002"
+BATCH = "2048, or 512 with 200 training sessions or fewer"
 
 
 def data(
@@ -158,7 +159,10 @@ def launch(
     learning_rate: Annotated[
         float | None, typer.Option(help=f"Peak learning rate ({RATE}, or {CONTINUED_RATE} with --from).")
     ] = None,
-    batch_tokens: Annotated[int, typer.Option(help="Tokens in a batch; fewer need less memory.", min=1)] = 2048,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option(help=f"Tokens in a batch; fewer need less memory ({BATCH}).", min=1),
+    ] = None,
     accumulate: Annotated[
         int, typer.Option(help="Batches in a step (gradient accumulation); more need no more memory.", min=1)
     ] = 1,

@@ -109,7 +109,8 @@ class Outcome(msgspec.Struct, frozen=True):
     def verdict(self) -> Verdict:
         """Whether the training helped, as far as these sessions can show.
 
-        The measure of the answers decides. Where it shows no difference, the loss decides.
+        The measure of the answers decides. Where it shows no difference, the loss decides, unless the answers point the
+        other way.
         """
         if self.deciding.is_better:
             return "helped"
@@ -120,7 +121,11 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def deciding(self) -> MeasuredAgainst:
         """The comparison with the source that the verdict is from."""
-        return self.loss if self.loss is not None and self.loss.is_clear and not self.source.is_clear else self.source
+        loss, answers = self.loss, self.source
+        if loss is None or answers.is_clear or not loss.is_clear:
+            return answers
+        contradicts = answers.difference < 0 if loss.is_better else answers.difference > 0
+        return answers if contradicts else loss
 
     @property
     def in_words(self) -> list[str]:

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from kdtui.workflows.model_names import trainable_base
 from kdtui.workflows.training.prepare import PreparedJob, check_name, check_trainer, prepare_job
-from kdtui.workflows.training.source_adapters import SourceAdapter, check_fits
+from kdtui.workflows.training.source_adapters import FEW, SourceAdapter, check_fits, count_training_sessions
 from models.embedded import NAME
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, RANK, Job, Lora, Optimizer, Precision, check_job
 from models.sft.start import lora_of
 from store.hosts import get_host
 from store.records import TrainingSettings
 from store.sqlite import Database
+
+BATCH_TOKENS, FEW_BATCH_TOKENS = 2048, 512
+"""Tokens of a batch, and those with up to `FEW` training sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class TrainingPlan:
         rank: None for that of the source, or 16.
         alpha: None for that of the source, or twice the rank.
         learning_rate: None for the usual one: `LEARNING_RATE`, or `CONTINUED_LEARNING_RATE` from a source.
+        batch_tokens: None for `BATCH_TOKENS`, or `FEW_BATCH_TOKENS` with few training sessions.
         source: the adapter that it begins from, whose rank and alpha it keeps; None to begin from the base without one.
         host: to run it on; None for this machine.
         after: the training that has to finish first.
@@ -37,7 +41,7 @@ class TrainingPlan:
     alpha: float | None = None
     dropout: float = 0.0
     learning_rate: float | None = None
-    batch_tokens: int = 2048
+    batch_tokens: int | None = None
     accumulate: int = 1
     longest: int = 2048
     precision: Precision = "auto"
@@ -70,12 +74,13 @@ class TrainingPlan:
 
         Raises:
             KdtuiError: there is no such base.
+            NotFound: there is no such dataset.
         """
         return Job(
             trainable_base(db, self.base),
             epochs=self.settings.epochs,
             seed=self.settings.seed,
-            batch_tokens=self.batch_tokens,
+            batch_tokens=self.batch_tokens or usual_batch_tokens(db, self.settings),
             longest=self.longest,
             precision=self.precision,
             recompute=self.recompute,
@@ -86,6 +91,15 @@ class TrainingPlan:
             lora=self.lora,
             optimizer=Optimizer(learning_rate=self.rate, accumulate=self.accumulate),
         )
+
+
+def usual_batch_tokens(db: Database, settings: TrainingSettings) -> int:
+    """Return the usual size of a batch: with few sessions, large batches would leave only a few steps to learn in.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    return FEW_BATCH_TOKENS if count_training_sessions(db, settings) <= FEW else BATCH_TOKENS
 
 
 def jobs_folder(database: Path) -> Path:

@@ -123,6 +123,19 @@ def test_a_few_sessions_show_by_the_loss_that_a_training_helped(outdoor_store: D
     assert default_adapters(outdoor_store) == {"outdoor": "learned"}
 
 
+def test_a_lower_loss_does_not_outweigh_answers_that_look_worse(outdoor_store: Database, tmp_path: Path) -> None:
+    def seldom_named(session: Session) -> Answer:
+        return (named if session.id.endswith("1") else unnamed)(session)
+
+    before, after = with_loss(seldom_named, high), with_loss(unnamed, low)
+    trained(outdoor_store, tmp_path, "torn", before, after, form="intents", began_from="shipped")
+    found = outcome(outdoor_store, "torn")
+    assert found.source.difference < 0
+    assert found.verdict == "no difference"
+    assert found.in_words[1].startswith("validation loss ")
+    assert default_adapters(outdoor_store) == {}
+
+
 def test_a_higher_loss_made_it_worse_unless_the_answers_got_better(outdoor_store: Database, tmp_path: Path) -> None:
     worse = with_loss(unnamed, low), with_loss(unnamed, high)
     trained(outdoor_store, tmp_path, "forgot", *worse, form="intents", began_from="shipped")

@@ -9,7 +9,8 @@ import pytest
 
 from kdtui.cli import sft_launch
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
-from kdtui.workflows.training.source_adapters import find_source
+from kdtui.workflows.training.plan import BATCH_TOKENS, FEW_BATCH_TOKENS
+from kdtui.workflows.training.source_adapters import FEW, find_source
 from models.adapters.conversion import convert
 from models.adapters.deltas import read_safetensors
 from models.adapters.peft_from_gguf import write_peft
@@ -50,6 +51,7 @@ def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     job = read_job(folder(db, "more") / "job.json")
     assert (job.base, job.lora.rank, job.lora.alpha) == (str(base), 4, 6.0)
     assert job.optimizer.learning_rate == CONTINUED_LEARNING_RATE
+    assert job.batch_tokens == FEW_BATCH_TOKENS, "so that a few sessions are several steps"
     [shown] = kdtui("sft", "show", "more", "--json").rows
     assert (shown["began_from"], shown["form"]) == (lists, "list")
     assert shown["outcome"]["source"]["name"] == lists
@@ -164,3 +166,4 @@ def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Ho
 
 def test_the_help_shows_the_default_learning_rates() -> None:
     assert (float(sft_launch.RATE), float(sft_launch.CONTINUED_RATE)) == (LEARNING_RATE, CONTINUED_LEARNING_RATE)
+    assert f"{BATCH_TOKENS}, or {FEW_BATCH_TOKENS} with {FEW} training sessions or fewer" == sft_launch.BATCH
