@@ -80,6 +80,16 @@ def checked_encoder() -> Path:
     return path
 
 
+def is_shipped(path: Path) -> bool:
+    """Tell whether a file belongs to the packages that were installed, which are trusted."""
+    if path.parent == SHIPPED_FOLDER:
+        return True
+    try:
+        return path == embedded_student()
+    except ModelError:
+        return False
+
+
 def embedded_student() -> Path:
     """Return the GGUF file of the embedded student.
 

@@ -26,6 +26,10 @@ class PromptTooLong(ModelError):
         return cls._SENTENCE.match(reason) is not None
 
 
+class Crashed(ModelError):
+    """The process of a computation ended before it returned; the message says how, as a clause."""
+
+
 class Cancelled(Exception):
     """A computation was cancelled. This is not an error, and nothing may treat it as one."""
 

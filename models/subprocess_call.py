@@ -9,7 +9,7 @@ from contextlib import closing, redirect_stderr
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 
-from models.errors import ModelError
+from models.errors import Crashed, ModelError
 from models.interrupts import children_without_interrupts
 
 _LONGEST = 1000
@@ -24,7 +24,8 @@ def run_in_process(work: Callable[..., object], *arguments: object, patience: fl
         patience: seconds that it can take; None for no limit.
 
     Raises:
-        ModelError: the function raises an exception, the process ends before it returns, or it takes too long.
+        ModelError: the function raises an exception, or it takes too long.
+        Crashed: the process ends before it returns.
     """
     with closing(steps_in_process(work, *arguments, every=patience)) as steps:
         for _ in steps:
@@ -40,7 +41,8 @@ def steps_in_process(
         every: seconds between two yields; None to yield never.
 
     Raises:
-        ModelError: the function raises an exception, or the process ends before it returns.
+        ModelError: the function raises an exception.
+        Crashed: the process ends before it returns.
     """
     # Spawned, not forked: the threads of llama.cpp and of a screen do not survive a fork. The new process imports from
     # the same paths as this one. With `python -m` a `models.py` in the user's folder would come first.
@@ -63,7 +65,7 @@ def steps_in_process(
     except EOFError:
         process.join()
         code = process.exitcode or 0
-        problem = f"ends by signal {-code}" if code < 0 else f"ends with code {code}"
+        raise Crashed(f"ends by signal {-code}" if code < 0 else f"ends with code {code}") from None
     finally:
         process.kill()
         process.join()
@@ -77,6 +79,8 @@ def _child(answer: Connection, work: Callable[..., object], arguments: tuple[obj
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # What llama.cpp writes when it aborts would tear up a screen.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # It would start a debugger to write more.
+    os.environ["GGML_NO_BACKTRACE"] = "1"
     try:
         work(*arguments)
     except Exception as error:

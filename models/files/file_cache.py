@@ -9,7 +9,9 @@ from models.files.whole_files import write_whole
 
 
 def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
-    """Return what `compute` returns for a file; compute it again if the size or the modification time has changed.
+    """Return what `compute` returns for a file; compute it again if another file has taken its place.
+
+    Such a file has another size, time or number. The modification time alone can be set, as archives do.
 
     Args:
         cache: a folder for the results of one such function; None to compute each time.
@@ -18,7 +20,8 @@ def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | Non
         return compute(path)
     try:
         known = path.stat()
-        key = sha256(f"{path.resolve()} {known.st_size} {known.st_mtime_ns}".encode()).hexdigest()
+        times = f"{known.st_mtime_ns} {known.st_ctime_ns}"
+        key = sha256(f"{path.resolve()} {known.st_size} {times} {known.st_ino}".encode()).hexdigest()
         place = cache / key
         if (value := _read(place)) is not None:
             return value

@@ -77,12 +77,39 @@ def check_layout(path: Path, what: str) -> None:
         raise ModelError(f"{path}: this {what} cannot be read ({error})") from error
 
 
+def gguf_layout(path: Path, what: str) -> "Layout":
+    """Return the layout of a file that holds what its header claims.
+
+    llama.cpp reserves memory for whatever a header claims.
+
+    Args:
+        what: what the file is, without an article.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _layout(data)
+    except _DAMAGED as error:
+        raise ModelError(f"{path}: this {what} cannot be read ({error})") from error
+
+
 @dataclass(frozen=True, slots=True)
-class _Layout:
-    """The position of the tensors: name, dimensions, type, and first byte of each; and the size of the header."""
+class Layout:
+    """What the header of a GGUF file says.
+
+    Attributes:
+        tensors: name, dimensions, type, and first byte of each.
+        header: its size.
+        size: of the file.
+        kinds: the types of the values, by their keys.
+    """
 
     tensors: list[tuple[bytes, tuple[int, ...], int, int]]
     header: int
+    size: int
+    kinds: dict[bytes, int]
 
 
 def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
@@ -92,16 +119,17 @@ def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
             yield name.decode("utf-8"), np.frombuffer(data, "<f4", shape[0], start).copy()
 
 
-def _layout(data: mmap.mmap) -> _Layout:
+def _layout(data: mmap.mmap) -> Layout:
     if data[:4] != b"GGUF":
         raise ValueError("this is not a GGUF file")
     version, tensors, values = struct.unpack_from("<IQQ", data, 4)
     if version not in _VERSIONS:
         raise ValueError(f"of version {version}")
     at, alignment = 24, 32
+    kinds = {}
     for _ in range(values):
         key, at = _text(data, at)
-        (kind,) = struct.unpack_from("<I", data, at)
+        (kinds[key],) = (kind,) = struct.unpack_from("<I", data, at)
         if key == b"general.alignment" and kind == _UINT32:
             (alignment,) = struct.unpack_from("<I", data, at + 4)
         at = _end(data, at + 4, kind)
@@ -119,7 +147,8 @@ def _layout(data: mmap.mmap) -> _Layout:
     start = -(-at // alignment) * alignment
     if at > len(data) or any(start + offset > len(data) for *_, offset in layouts):
         raise ValueError("it ends before what its header says")
-    return _Layout([(name, shape, kind, start + offset) for name, shape, kind, offset in layouts], at)
+    placed = [(name, shape, kind, start + offset) for name, shape, kind, offset in layouts]
+    return Layout(placed, at, len(data), kinds)
 
 
 def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:

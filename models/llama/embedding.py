@@ -10,6 +10,7 @@ import numpy as np
 
 from models.embedded import ENCODER_TOKENS, checked_encoder
 from models.errors import ModelError, not_finite
+from models.files.gguf_magic import check_magic
 from models.unit_vectors import Vectors, scaled_to_one
 from models.vocabulary import Token
 
@@ -39,18 +40,23 @@ class LocalEmbedder(AbstractContextManager["LocalEmbedder"]):
 
     Args:
         tokens: number of first tokens of a text that count.
+        trusted: as for `LlamaModel`.
 
     Raises:
         ModelError: the file is missing, is no GGUF file, or cannot be loaded.
     """
 
-    def __init__(self, path: Path, *, tokens: int = _MAX_TOKENS) -> None:
+    def __init__(self, path: Path, *, tokens: int = _MAX_TOKENS, trusted: bool = False) -> None:
         # Imported here: llama.cpp takes a third of a second.
+        from models.llama.first_load import load_elsewhere_first
         from models.llama.model import LlamaModel
         from models.llama.pooled import PooledContext
 
         self._tokens = tokens
-        self._model = LlamaModel(path)
+        check_magic(path, "a model")
+        if not trusted:
+            load_elsewhere_first(path, "vectors")
+        self._model = LlamaModel(path, trusted=True)
         try:
             self._context = PooledContext(self._model, batch=max(tokens, _BATCH))
         except BaseException:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from models.embedded import is_shipped
 from models.errors import Cancelled, ModelError
+from models.files.adapter_file import check_adapter_file
 from models.files.gguf_magic import check_magic
 from models.llama import cancellation
 from models.llama.bindings import llama_cpp
 from models.llama.cancellation import Cancellation
+from models.llama.first_load import load_elsewhere_first
 from models.vocabulary import Token
 
 # From ggml.h; llama-cpp-python does not name it.
@@ -99,16 +102,19 @@ class LlamaModel:
 
     Args:
         vocabulary_only: do not load the weights, which take longest.
+        trusted: load the file although no other process has loaded it before; see `first_load`.
 
     Raises:
         Cancelled: the cancellation in force was cancelled.
         ModelError: the file is missing, is no GGUF file, or llama.cpp cannot load it.
     """
 
-    def __init__(self, path: Path, *, vocabulary_only: bool = False) -> None:
+    def __init__(self, path: Path, *, vocabulary_only: bool = False, trusted: bool = False) -> None:
         self.path = path
         self._adapters: dict[Path, Any] = {}
         check_magic(path, "a model")
+        if not trusted:
+            load_elsewhere_first(path, "vocabulary" if vocabulary_only else "text")
         forget_errors()
         prepare_backend()
         params = llama_cpp.llama_model_default_params()
@@ -145,6 +151,8 @@ class LlamaModel:
         """
         if path not in self._adapters:
             check_magic(path, "an adapter")
+            if not is_shipped(path):
+                check_adapter_file(path, self.path)
             forget_errors()
             load = llama_cpp.llama_adapter_lora_init
             handle = cancellation.call(cancellation.current(), load, self.handle, str(path).encode())

@@ -9,19 +9,26 @@ from models.errors import ModelError
 from models.files.gguf_magic import check_magic
 from models.llama import cancellation
 from models.llama.bindings import llama_cpp
+from models.llama.first_load import load_elsewhere_first
 from models.llama.model import forget_errors, last_error, prepare_backend
 
 _LONGEST = 256
 
 
 @contextmanager
-def vocabulary_only(path: Path) -> Iterator[object]:
+def vocabulary_only(path: Path, *, trusted: bool = False) -> Iterator[object]:
     """Open a model with only its header and vocabulary.
 
+    Args:
+        trusted: as for `LlamaModel`.
+
     Raises:
+        Cancelled: the cancellation in force was cancelled.
         ModelError: the file is missing, or is no model.
     """
     check_magic(path, "a model")
+    if not trusted:
+        load_elsewhere_first(path, "vocabulary")
     forget_errors()
     prepare_backend()
     params = llama_cpp.llama_model_default_params()

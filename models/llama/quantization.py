@@ -52,13 +52,16 @@ class ModelInfo:
     width: int
 
 
-def model_info(path: Path) -> ModelInfo:
+def model_info(path: Path, *, trusted: bool = False) -> ModelInfo:
     """Read the header and the vocabulary of a model, not its weights.
+
+    Args:
+        trusted: as for `LlamaModel`.
 
     Raises:
         ModelError: the file is missing, or is no model.
     """
-    with vocabulary_only(path) as model:
+    with vocabulary_only(path, trusted=trusted) as model:
         architecture = meta_value(model, "general.architecture")
         kind = meta_value(model, "general.file_type")
         context, layers, width = (
@@ -114,8 +117,8 @@ def quantizing(source: Path, target: Path, quantization: str, threads: int) -> G
                     # C++ does not say why it cannot write.
                     raise ModelError(f"{target}: cannot be written whole; the disk may be full") from error
                 raise ModelError(f"{source}: llama.cpp cannot quantize this model ({error})") from error
-            # A full disk shows only in the written file.
-            model_info(part)
+            # A full disk shows only in the written file. Its header and vocabulary are those of the source.
+            model_info(part, trusted=True)
     except OSError as error:
         raise ModelError(f"{target}: {error.strerror}") from error
 

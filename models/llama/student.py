@@ -53,6 +53,7 @@ class Student(AbstractContextManager["Student"]):
         context: tokens of all running sessions together; at most what the model was trained for.
         cache: a folder for common beginnings of prompts, so that the next process need not read them again.
         threads: to decode with; by default the number of processors that other programs leave free.
+        trusted: as for `LlamaModel`.
 
     Raises:
         ModelError: llama.cpp cannot load the file, or there is no memory for the context.
@@ -65,8 +66,9 @@ class Student(AbstractContextManager["Student"]):
         context: int = DEFAULT_CONTEXT,
         cache: Path | None = None,
         threads: int | None = None,
+        trusted: bool = False,
     ) -> None:
-        self.model = LlamaModel(path)
+        self.model = LlamaModel(path, trusted=trusted)
         count: Callable[[], int] = FreeProcessors() if threads is None else lambda: threads
         try:
             gpu = can_use_gpu()

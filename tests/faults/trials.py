@@ -1,6 +1,7 @@
 """One trial: a command is disturbed, run again, and its result compared with that of an undisturbed run."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 
@@ -30,6 +32,7 @@ from tests.faults.failing_calls import ERRORS, STOP, FailingCall
 from tests.faults.forks import Ended, Forks
 from tests.faults.moody_server import MoodyServer
 from tests.support.fake_chat_server import Serve
+from tests.support.tiny import remember_model
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -99,6 +102,9 @@ class Bench:
         site = self._site()
         shutil.rmtree(site.folder, ignore_errors=True)
         shutil.copytree(self._template, site.folder)
+        if site.student.exists():
+            with patch.dict(os.environ, site.environment):
+                remember_model(site.student)
         return site
 
     def run(self, site: Site, arguments: Sequence[str], fails: FailingCall | None = None, clock: int = 0) -> Ended:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from gguf import GGUFWriter, TokenType
 
 from models.adapters.conversion import MANIFEST_KEY
+from models.files.file_cache import compute_cached
+from models.llama.first_load import Use, memory
 
 Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
 
@@ -30,8 +32,13 @@ def make_model(
     architecture: str = "llama",
     norm: float = 1.0,
     context: int = 4096,
+    remember: bool = True,
 ) -> Path:
-    """Write a model with random weights to `path`."""
+    """Write a model with random weights to `path`.
+
+    Args:
+        remember: as `remember_model` does.
+    """
     writer = GGUFWriter(path, architecture)
     writer.add_context_length(context)
     writer.add_embedding_length(width)
@@ -83,7 +90,15 @@ def make_model(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    if remember:
+        remember_model(path)
     return path
+
+
+def remember_model(path: Path) -> None:
+    """Remember that a model can be loaded: another process would take longer to load it than most tests take."""
+    for use in get_args(Use):
+        compute_cached(path, lambda _: "loaded", memory(use))
 
 
 def make_adapter(

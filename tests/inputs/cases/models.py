@@ -10,7 +10,7 @@ from tests.support.tiny import make_adapter, make_model
 
 def _model(norm: float = 1.0) -> bytes:
     with TemporaryDirectory() as folder:
-        return make_model(Path(folder) / "model.gguf", norm=norm).read_bytes()
+        return make_model(Path(folder) / "model.gguf", norm=norm, remember=False).read_bytes()
 
 
 def _adapter() -> bytes:

@@ -1,0 +1,105 @@
+"""Models from outside: any file is loaded or refused in one sentence, whatever llama.cpp asserts."""
+
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from models.embedded import embedded_student
+from models.errors import Cancelled, ModelError
+from models.llama import first_load
+from models.llama.cancellation import Cancellation
+from models.llama.embedding import LocalEmbedder
+from models.llama.model import LlamaModel
+from models.llama.model_header import vocabulary_only
+from models.llama.quantization import quantize_file
+from tests.support.commands import Kdtui
+from tests.support.tiny import make_model
+
+
+def with_equal_tokens(path: Path) -> Path:
+    """Make a model whose vocabulary has the same token twice, which llama.cpp asserts not to happen."""
+    data = make_model(path).read_bytes()
+    name = b"\4\0\0\0\0\0\0\0camp"
+    assert data.count(name) == 1
+    path.write_bytes(data.replace(name, b"\4\0\0\0\0\0\0\0phon"))
+    return path
+
+
+def open_vocabulary(path: Path) -> None:
+    with vocabulary_only(path):
+        pass
+
+
+def open_model(path: Path) -> None:
+    LlamaModel(path).close()
+
+
+def open_embedder(path: Path) -> None:
+    LocalEmbedder(path).close()
+
+
+def quantize(path: Path) -> None:
+    quantize_file(path, path.with_name("quantized.gguf"), "Q8_0", 1)
+
+
+@pytest.mark.parametrize("load", [open_vocabulary, open_model, open_embedder, quantize])
+def test_a_model_that_crashes_llama_cpp_is_refused(load: Callable[[Path], None], tmp_path: Path) -> None:
+    path = with_equal_tokens(tmp_path / "hostile.gguf")
+    with pytest.raises(ModelError, match=r"hostile.gguf: llama.cpp crashes on this model \(ends by signal 6\)"):
+        load(path)
+
+
+def test_a_command_refuses_it_too(kdtui: Kdtui, tmp_path: Path) -> None:
+    path = with_equal_tokens(tmp_path / "hostile.gguf")
+    ended = kdtui("model", "add", path)
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "llama.cpp crashes on this model" in ended.err
+
+
+def test_a_model_is_loaded_elsewhere_only_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_model(tmp_path / "tiny.gguf")
+    data = path.read_bytes()
+    path.unlink()
+    path.write_bytes(data)
+    loads: list[Path] = []
+    load = first_load._load_elsewhere
+
+    def counted(use: first_load.Use, path: Path) -> str:
+        loads.append(path)
+        return load(use, path)
+
+    monkeypatch.setattr(first_load, "_load_elsewhere", counted)
+    for _ in range(2):
+        open_model(path)
+    assert loads == [path]
+    path.write_bytes(data + b"\0")
+    open_model(path)
+    assert loads == [path, path]
+
+
+def test_what_is_shipped_is_loaded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(first_load, "_load_elsewhere", None)
+    with closing(LlamaModel(embedded_student(), vocabulary_only=True)) as model:
+        assert model.vocab_size > 0
+
+
+def test_a_first_load_can_be_cancelled(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "tiny.gguf")
+    path.write_bytes(path.read_bytes() + b"\0")
+    wish = Cancellation()
+    wish.cancel()
+    with wish.in_force(), pytest.raises(Cancelled):
+        LlamaModel(path)
+
+
+def test_a_file_that_claims_more_than_it_holds_is_refused_before_memory_is_reserved(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "tiny.gguf")
+    data = bytearray(path.read_bytes())
+    # The number of tensors.
+    data[8:16] = (2**40).to_bytes(8, "little")
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=r"tiny.gguf: this model cannot be read"):
+        LlamaModel(path)
