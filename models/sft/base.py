@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
+from models.files.gguf_vectors import gguf_layout
 from models.vocabulary import Token
 
 
@@ -57,8 +58,16 @@ def load_vocabulary(base: str) -> "HubVocabulary":
 
 
 def _where(base: str) -> dict[str, str]:
+    """Return the arguments of transformers for a base.
+
+    Raises:
+        ModelError: there is no such base, or its file claims more than it holds.
+    """
     path = Path(base)
     if _is_gguf(base):
+        if path.is_file():
+            # The package gguf trusts whatever counts a file claims.
+            gguf_layout(path, "model")
         return {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     if not path.exists() and len(path.parts) != 2:
         raise ModelError(f"{base}: there is no such folder or GGUF file; an id on the hub has the form OWNER/NAME")
