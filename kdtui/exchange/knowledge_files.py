@@ -27,6 +27,7 @@ from kdtui.distill.patterns import Pattern
 from kdtui.distill.rules import Rule
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile, KdtuiError
+from kdtui.exchange.lines import LONGEST_LINE, bounded_lines
 from kdtui.text import one_line
 from models.files.text_files import NotText, without_mark
 from store.records import CategoryPath, Format
@@ -40,6 +41,12 @@ _NO_LICENCE = "not stated. The titles and intents in it belong to the source; as
 _NAME = "knowledge"
 _SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought": Thought}
 
+
+_ROWS_AT_ONCE = 256
+"""Rows of a Parquet file in memory, besides the pieces that they become."""
+
+_MOST_REPEATED = 100
+"""How much more the rows of a Parquet file can hold than the file, which is compressed."""
 
 _TOO_DEEP = "JSON within JSON, deeper than any piece is"
 
@@ -197,7 +204,7 @@ Licence: {licence_text}.
 def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(bounded_lines(file, path, what="piece"), start=1):
                 try:
                     text = without_mark(line) if number == 1 or line.startswith(codecs.BOM_UTF8) else line
                     if text and not text.isspace():
@@ -214,11 +221,31 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Any]]:
 
 def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
     pyarrow, parquet = _pyarrow()
+    number = size = 0
     try:
-        table = parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
+        most = LONGEST_LINE + _MOST_REPEATED * path.stat().st_size
+        # A file can hold a text once, and the text can be that of all its rows.
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(_ROWS_AT_ONCE):
+                for row in batch.to_pylist():
+                    number += 1
+                    size += sum(map(_size, row.values()))
+                    if size > most:
+                        raise BadFile(path, f"its rows have more than {most / 1e6:,.0f} MB; it repeats them", number)
+                    yield number, row
+    # A text can be something other than UTF-8, and a number or a date something that Python does not have.
+    except (OSError, ValueError, OverflowError, TypeError, pyarrow.ArrowException) as error:
         raise BadFile(path, f"this is not a readable Parquet file ({one_line(str(error), 120)})") from error
-    yield from enumerate(table.to_pylist(), start=1)
+
+
+def _size(value: object) -> int:
+    """Return the approximate number of bytes of a value, in a list or not."""
+    match value:
+        case str() | bytes():
+            return len(value)
+        case list():
+            return 8 + sum(map(_size, value))
+    return 8
 
 
 def _parquet(lines: Sequence[KnowledgeLine]) -> bytes:

@@ -9,8 +9,11 @@ LONGEST_LINE = 64_000_000
 """Bytes; a session of 100,000 products takes a third of this."""
 
 
-def bounded_lines(file: BinaryIO, name: object, longest: int = LONGEST_LINE) -> Iterator[bytes]:
+def bounded_lines(file: BinaryIO, name: object, longest: int = LONGEST_LINE, what: str = "session") -> Iterator[bytes]:
     """Iterate over the lines of a file, one at a time.
+
+    Args:
+        what: what each line holds.
 
     Raises:
         BadFile: a line is longer than `longest` bytes; never more than that is in memory.
@@ -19,6 +22,6 @@ def bounded_lines(file: BinaryIO, name: object, longest: int = LONGEST_LINE) -> 
     while line := file.readline(longest + 1):
         number += 1
         if len(line) > longest:
-            problem = f"this line is longer than {longest // 1_000_000:,} MB; each line must hold one session"
+            problem = f"this line is longer than {longest // 1_000_000:,} MB; each line must hold one {what}"
             raise BadFile(name, problem, number)
         yield line

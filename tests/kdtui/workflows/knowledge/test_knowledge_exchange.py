@@ -1,16 +1,21 @@
 """Knowledge files: export, import, and loading by other programs."""
 
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from kdtui.distill.thoughts import Thought
+from kdtui.errors import BadFile
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
+from kdtui.exchange.lines import LONGEST_LINE
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.exchange import import_knowledge
@@ -289,6 +294,36 @@ def test_a_path_without_knowledge_is_reported(kdtui: Kdtui, tmp_path: Path) -> N
         result = kdtui("knowledge", "import", path, "-d", "other")
         assert result.code == 1
         assert problem in result.err
+
+
+def test_a_line_without_end_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "endless.jsonl"
+    path.touch()
+    os.truncate(path, LONGEST_LINE + 1)
+    with pytest.raises(BadFile, match="line 1: this line is longer than 64 MB; each line must hold one piece"):
+        read_knowledge(path)
+
+
+def write_parquet(path: Path, **columns: Any) -> Path:
+    table = pyarrow.table({name: pyarrow.array([value]) for name, value in GOOD.items()} | columns)
+    parquet.write_table(table, path)
+    return path
+
+
+def test_a_text_in_parquet_that_is_not_utf_8_is_reported(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "bad.parquet", statement=pyarrow.array([b"\xff"]).view(pyarrow.string()))
+    with pytest.raises(BadFile, match=r"bad.parquet: this is not a readable Parquet file \('utf-8' codec"):
+        read_knowledge(path)
+
+
+def test_a_small_parquet_file_does_not_fill_the_memory(tmp_path: Path) -> None:
+    count, text = 20_000, "x" * 10_000
+    repeated = {name: pyarrow.array([value] * count) for name, value in GOOD.items()}
+    statement = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count), [text])
+    path = write_parquet(tmp_path / "bomb.parquet", **{**repeated, "statement": statement})
+    assert path.stat().st_size < 100_000
+    with pytest.raises(BadFile, match=r"bomb.parquet, line .*: its rows have more than .* MB; it repeats them"):
+        read_knowledge(path)
 
 
 def test_a_thought_of_a_file_can_be_used(known: Database, tmp_path: Path) -> None:
