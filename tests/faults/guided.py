@@ -7,6 +7,7 @@ It needs atheris, which installs on Linux and macOS with some versions of Python
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -26,7 +27,8 @@ def guide(reader: str, corpus: Path, seconds: int, seed: int) -> dict[str, Any]:
     """Try inputs of a reader in another process for some seconds; return how many, and how it crashed if it did.
 
     Args:
-        corpus: a folder that keeps inputs which reach different code; a later run begins with them.
+        corpus: a folder that keeps inputs which reach different code; a later run begins with them, and with those
+            of the reader that are kept in the repository.
     """
     arguments = [reader, str(corpus), "--seconds", str(seconds), "--seed", str(seed)]
     ended = subprocess.run(
@@ -53,6 +55,8 @@ def _fuzz(options: argparse.Namespace) -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, example in enumerate(reader.examples):
         (corpus / f"example-{number}").write_bytes(example)
+    for kept in reader.corpus:
+        shutil.copy(kept, corpus / f"kept-{kept.name}")
     words = corpus.with_name(f"{corpus.name}.dict")
     words.write_text("".join(f'"{_escaped(word)}"\n' for word in reader.words if word))
 

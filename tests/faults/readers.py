@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,36 +10,55 @@ from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unicodedata import category
+from unittest.mock import patch
 
+import msgspec
+import numpy as np
+from safetensors.numpy import save
+
+from kdtui.distill.prompt_files import own_prompt_file, prompt_text
 from kdtui.errors import KdtuiError
 from kdtui.exchange.bundlerec import read_directory
 from kdtui.exchange.jsonl import read_sessions
-from kdtui.exchange.knowledge_files import read_knowledge
+from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.exchange.lines import bounded_lines
 from kdtui.exchange.pasted_text import read_stream, read_typed
 from kdtui.hosts.ssh import check_alias
 from kdtui.text import log_line, one_line
 from kdtui.tui.config import THEMES, read_config
+from kdtui.workflows.adapters.exchange_router import _read as read_router
 from kdtui.workflows.knowledge.query import parse_query
 from kdtui.workflows.number_ranges import parse_numbers
 from kdtui.workflows.studies.spec_files import parsed_spec
+from models.adapters.base_shape import base_shape
+from models.adapters.deltas import read_safetensors
 from models.adapters.foreign import check_config, read_described
 from models.chat_template import render_chat_template
 from models.completion import read_completion
 from models.endpoint.json_answer import parse_answer
 from models.endpoint.json_in_text import without_thoughts
 from models.errors import ModelError
-from models.files.gguf_vectors import check_layout, gguf_sizes, gguf_vectors
+from models.files.gguf_vectors import check_layout, gguf_layout, gguf_sizes, gguf_vectors
 from models.sft.job import read_job
 from store.errors import StoreError
+from tests.faults.opener import Opener
 from tests.support.lying_host import CONVERSATIONS, all_heard, honest_answers
-from tests.support.tiny import make_model
+from tests.support.tiny import make_adapter, make_model
 
 _UNFIT = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that move the cursor, hide text, or end a line."""
 
 REFUSALS = (KdtuiError, ModelError, StoreError)
 """The errors whose message is a sentence for the user."""
+
+
+CORPUS = Path(__file__).parent / "corpus"
+"""A folder for each reader with the inputs that are kept."""
+
+_OPENER = Opener()
+
+_WEIGHTS = 600_000
+"""Bytes of weights, all zero, of a model whose input is only its header."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +70,8 @@ class Reader:
         examples: inputs that it accepts, to be changed.
         words: parts of inputs that mean something to it.
         weight: its share of the inputs, which is smaller for a slow reader.
+        quick: number of inputs that the tests try; `make soak` tries more.
+        elsewhere: whether it reads in another process, where coverage guides no inputs.
     """
 
     name: str
@@ -57,6 +79,13 @@ class Reader:
     examples: Sequence[bytes]
     words: Sequence[bytes] = ()
     weight: float = 1.0
+    quick: int = 100
+    elsewhere: bool = False
+
+    @property
+    def corpus(self) -> Sequence[Path]:
+        """Files with inputs that are kept: each was once a problem, or reaches code that the examples do not."""
+        return sorted((CORPUS / self.name.replace(" ", "-")).glob("*"))
 
 
 def _text(data: bytes) -> str:
@@ -119,6 +148,25 @@ def _gguf(path: Path) -> object:
     return list(gguf_vectors(path))
 
 
+def _model(path: Path) -> object:
+    os.truncate(path, path.stat().st_size + _WEIGHTS)
+    _OPENER.open(path, "model")
+    return None
+
+
+def _lora(path: Path) -> object:
+    _OPENER.open(path, "adapter")
+    return None
+
+
+def _prompt(data: bytes) -> object:
+    with TemporaryDirectory() as folder, patch.dict(os.environ, {"XDG_CONFIG_HOME": folder}):
+        path = own_prompt_file("judge")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data)
+        return prompt_text("judge", products="1. Tent", intent="camping")
+
+
 def _config(path: Path) -> object:
     return read_config(path, frozenset(THEMES))
 
@@ -172,6 +220,19 @@ _PIECE = {
     "reason": None,
 }
 
+_ROUTER = {
+    "kind": "router",
+    "routes": [
+        {"name": name, "folder": f"1-{name}", "score": 0.5, "bias": 0.1, "weights": {"size": 1.0}} for name in "ab"
+    ],
+    "mean": {"size": 3.0},
+    "spread": {"size": 1.5},
+    "centres": {"outdoor": [0.5, 0.5]},
+    "datasets": ["outdoor"],
+    "sessions": 12,
+    "penalty": None,
+}
+
 _COMPLETION = {
     "choices": [{"message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 3, "completion_tokens": 2},
@@ -216,12 +277,37 @@ c,"[[Phones]]"
 
 def _tiny_gguf() -> bytes:
     with TemporaryDirectory() as folder:
-        return make_model(Path(folder) / "tiny.gguf").read_bytes()
+        return make_model(Path(folder) / "tiny.gguf", remember=False).read_bytes()
+
+
+def _header(gguf: bytes) -> bytes:
+    """Return a model without its weights."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.gguf"
+        path.write_bytes(gguf)
+        return gguf[: min(start for *_, start in gguf_layout(path, "model").tensors)]
+
+
+def _tiny_adapter() -> bytes:
+    with TemporaryDirectory() as folder:
+        return make_adapter(Path(folder) / "adapter.gguf").read_bytes()
+
+
+def _parquet() -> bytes:
+    return b"".join(encode_knowledge([msgspec.convert(_PIECE, KnowledgeLine)] * 3, "parquet"))
+
+
+def _safetensors() -> bytes:
+    weights = {f"base_model.model.x.lora_{each}.weight": np.ones((2, 2), np.float16) for each in "AB"}
+    data: bytes = save(weights)
+    return data
 
 
 def readers() -> Sequence[Reader]:
     """Return all readers. Their examples take a moment to make."""
     numbers = tuple(struct.pack("<Q", number) for number in (0, 1, 2**31, 2**32 - 1, 2**63, 2**64 - 1))
+    halves = tuple(struct.pack("<I", number) for number in (0, 1, 2, 9, 2**31, 2**32 - 1, 0x7FC00000))
+    gguf = _tiny_gguf()
     return (
         Reader("sessions as JSON Lines", _sessions, [b"".join(_DEMO[:3])], _JSON),
         Reader("sessions on stdin", _stream, [b"Tent\nMat\n\nPhone\n", _DEMO[0]], (*_JSON, b"\n\n", b"\xef\xbb\xbf")),
@@ -233,6 +319,19 @@ def readers() -> Sequence[Reader]:
         ),
         Reader("a BundleRec directory", _in_directory, [_DIRECTORY], (b'"', b"['", b"\n=== ", b"\x00", b"&#x110000;")),
         Reader("knowledge", _in_file("knowledge.jsonl", read_knowledge), [json.dumps(_PIECE).encode()], _JSON),
+        Reader(
+            "a folder of knowledge in Parquet",
+            _in_file("knowledge.parquet", lambda path: read_knowledge(path.parent)),
+            [_parquet()],
+            (b"PAR1", *numbers),
+        ),
+        Reader("a router", _in_file("router.json", read_router), [json.dumps(_ROUTER).encode()], (*_JSON, b'"../x"')),
+        Reader(
+            "a prompt for teachers",
+            _prompt,
+            [b"Is this an intent? $products and ${intent}, for $$5"],
+            (b"$", b"${", b"}", b"\xff", b"\x00", b"$intent"),
+        ),
         Reader(
             "an answer of a model",
             _answer,
@@ -260,7 +359,37 @@ def readers() -> Sequence[Reader]:
                 b"\xed\xa0\x80",
             ),
         ),
-        Reader("the header of a GGUF file", _in_file("model.gguf", _gguf), [_tiny_gguf()], numbers),
+        Reader("the header of a GGUF file", _in_file("model.gguf", _gguf), [gguf], numbers),
+        Reader(
+            "a model in llama.cpp",
+            _in_file("model.gguf", _model),
+            [_header(gguf)],
+            (*numbers, *halves),
+            weight=0.05,
+            quick=2,
+            elsewhere=True,
+        ),
+        Reader(
+            "an adapter in llama.cpp",
+            _in_file("adapter.gguf", _lora),
+            [_tiny_adapter()],
+            (*numbers, *halves),
+            weight=0.2,
+            quick=20,
+            elsewhere=True,
+        ),
+        Reader(
+            "the weights of an adapter",
+            _in_file("adapter_model.safetensors", lambda path: list(read_safetensors(path))),
+            [_safetensors()],
+            (*_JSON, *numbers, b'"F8_E4M3"', b'"BF16"', b'"data_offsets"'),
+        ),
+        Reader(
+            "the configuration of a base",
+            _in_file("config.json", lambda path: base_shape(path.parent)),
+            [b'{"model_type": "llama", "num_attention_heads": 4, "num_hidden_layers": 2, "text_config": {}}'],
+            _JSON,
+        ),
         Reader(
             "a chat template",
             _template,

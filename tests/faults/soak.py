@@ -98,6 +98,8 @@ def plan(first_seed: int, trials: Mapping[str, int], inputs: int, guided: int) -
             yield Part("inputs", reader.name, first_seed + done, min(_INPUTS, count - done))
     if CAN_GUIDE and guided:
         for reader in every:
+            if reader.elsewhere:
+                continue
             yield Part("guided", reader.name, first_seed, guided)
 
 

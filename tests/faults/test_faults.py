@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.faults.commands import COMMANDS, DisturbedCommand
@@ -27,7 +27,7 @@ from tests.faults.failing_calls import CAN_FAIL, ERRORS, STOP, FailingCall, buil
 from tests.faults.forks import Forks
 from tests.faults.moody_server import PATIENCE, MoodyServer
 from tests.faults.mutations import mutated
-from tests.faults.readers import REFUSALS, Reader, readers
+from tests.faults.readers import CORPUS, REFUSALS, Reader, readers
 from tests.faults.trials import (
     Bench,
     Trial,
@@ -48,6 +48,8 @@ SEED = seed_of_today()
 QUICK = [command for command in COMMANDS if command.program == "kdtui"]
 """A training takes a minute to import and to run; its faults have a file of their own, and `make soak`."""
 
+
+READERS = readers()
 
 COPIED = ("import", "distill", "upgrade the database")
 """Commands whose database is copied here. `make soak` does it with all that write one."""
@@ -92,11 +94,29 @@ def test_a_disturbed_command_finishes_when_it_is_run_again(
             check(copy_trial(bench, SEED))
 
 
-@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(0, 2**32))
-def test_any_bytes_are_read_or_refused_in_one_sentence(reader: Reader, seed: int) -> None:
-    data = mutated(random.Random(seed), reader.examples, reader.words)
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_any_bytes_are_read_or_refused_in_one_sentence(reader: Reader) -> None:
+    @settings(max_examples=reader.quick, deadline=None)
+    @given(st.integers(0, 2**32))
+    def check(seed: int) -> None:
+        read_or_refused(reader, mutated(random.Random(seed), reader.examples, reader.words))
+
+    check()
+
+
+@pytest.mark.parametrize(
+    ("reader", "kept"),
+    [pytest.param(reader, kept, id=f"{reader.name}: {kept.name}") for reader in READERS for kept in reader.corpus],
+)
+def test_inputs_that_were_problems_are_read_or_refused(reader: Reader, kept: Path) -> None:
+    read_or_refused(reader, kept.read_bytes())
+
+
+def test_every_kept_input_has_a_reader() -> None:
+    assert {path.name for path in CORPUS.iterdir()} <= {reader.name.replace(" ", "-") for reader in READERS}
+
+
+def read_or_refused(reader: Reader, data: bytes) -> None:
     refusal = None
     try:
         reader.read(data)
@@ -105,7 +125,7 @@ def test_any_bytes_are_read_or_refused_in_one_sentence(reader: Reader, seed: int
     assert refusal is None or (refusal and "\n" not in refusal)
 
 
-@pytest.mark.parametrize("reader", readers(), ids=lambda reader: reader.name)
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_the_examples_are_accepted(reader: Reader) -> None:
     for example in reader.examples:
         reader.read(example)
