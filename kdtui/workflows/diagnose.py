@@ -2,15 +2,18 @@
 
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kdtui.text import counted
 from models.errors import ModelError
 from store.errors import StoreError
+
+if TYPE_CHECKING:
+    from store.models import NamedModel
 
 _PACKAGES = ("kdtui", "textual", "typer", "rich", "sqlite-utils", "llama-cpp-python")
 _PATIENCE = 60.0
@@ -60,6 +63,7 @@ def _database(path: Path) -> Iterator[Finding]:
     from store.datasets import dataset_names
     from store.errors import explain
     from store.location import database_exists
+    from store.models import named_models
 
     try:
         if not database_exists(path):
@@ -89,7 +93,25 @@ def _database(path: Path) -> Iterator[Finding]:
             "its runs; save what a teacher taught with kdtui knowledge export)"
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
+    yield from _fetched_models(named_models(db))
     db.close()
+
+
+def _fetched_models(models: "Iterable[NamedModel]") -> Iterator[Finding]:
+    """Check the files of models that were fetched against the SHA-256 that was kept then."""
+    from kdtui.workflows.manage_models import changed_since_fetched
+
+    for model in models:
+        try:
+            changed = changed_since_fetched(model)
+        except OSError as error:
+            yield Finding(f"model {model.name}", "missing", f"{model.path}: {error.strerror}")
+            continue
+        if changed:
+            advice = f"delete it with kdtui model rm {model.name}, and fetch {model.source} again"
+            yield Finding(f"model {model.name}", "missing", f"{model.path} is not what was fetched; {advice}")
+        elif changed is not None:
+            yield Finding(f"model {model.name}", "ok", f"{model.path} is as it was fetched")
 
 
 def _unmade(path: Path) -> Finding:

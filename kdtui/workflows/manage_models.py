@@ -12,6 +12,8 @@ from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
+from models.files.hashing import file_sha256
+from models.files.whole_files import write_whole
 from store.default_adapters import default_adapters
 from store.errors import NotFound
 from store.jobs import get_job
@@ -130,7 +132,7 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         file: the file; can be left out if there is only one.
 
     Raises:
-        KdtuiError: the hub cannot be reached or has no such file, or the name cannot be used.
+        KdtuiError: the hub cannot be reached or has no such file, the file is damaged, or the name cannot be used.
         StoreError: the name is taken.
     """
     if name is not None:
@@ -141,8 +143,9 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
     except ImportError as error:
         raise KdtuiError("to fetch models, install the hub's library: pip install 'kdtui[hub]'") from error
     with _hub_errors(repository):
-        siblings = HfApi().model_info(repository, timeout=_HUB_PATIENCE).siblings or []
-    files = [each.rfilename for each in siblings if each.rfilename.endswith(".gguf")]
+        siblings = HfApi().model_info(repository, timeout=_HUB_PATIENCE, files_metadata=True).siblings or []
+    expected = {each.rfilename: each.lfs.sha256 if each.lfs else None for each in siblings}
+    files = [each for each in expected if each.endswith(".gguf")]
     chosen = [each for each in files if file in (None, each)]
     if len(chosen) != 1:
         known = ", ".join(files[:12]) or "none"
@@ -156,9 +159,44 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         )
     with _hub_errors(repository):
         path = Path(hf_hub_download(repository, chosen[0], local_dir=folder / name))
+    _keep_sum(path, expected[chosen[0]])
     model = NamedModel(name, path, f"{repository}/{chosen[0]}", made=True)
     add_model(db, model)
     return model
+
+
+def sum_of(path: Path) -> Path:
+    """Return the file that keeps the SHA-256 of a fetched model, as `sha256sum` writes it."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _keep_sum(path: Path, expected: str | None) -> None:
+    """Keep the SHA-256 of a fetched model.
+
+    Args:
+        expected: its SHA-256 according to the hub; None if the hub does not say.
+
+    Raises:
+        KdtuiError: it has another one; the file is deleted.
+    """
+    actual = file_sha256(path)
+    if expected not in (None, actual):
+        path.unlink()
+        raise KdtuiError(f"{path}: its SHA-256 is not the one that the hub states; fetch it again")
+    write_whole(sum_of(path), f"{actual}  {path.name}\n")
+
+
+def changed_since_fetched(model: NamedModel) -> bool | None:
+    """Tell whether the file of a fetched model is not the one that was fetched; None if nothing tells.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        kept = sum_of(model.path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return None if not model.made else kept.partition(" ")[0] != file_sha256(model.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +275,7 @@ def remove_model(db: "Database", name: str) -> Path | None:
         shutil.rmtree(own)
     elif own is not None:
         own.unlink(missing_ok=True)
+        sum_of(own).unlink(missing_ok=True)
     forget_model(db, name)
     return own
 
