@@ -8,12 +8,17 @@ from collections.abc import Callable, Generator
 from contextlib import closing, redirect_stderr
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from threading import Lock
 
 from models.errors import Crashed, ModelError
 from models.interrupts import children_without_interrupts
 
 _LONGEST = 1000
 """Characters of an error message that is passed on."""
+
+
+_STARTING = Lock()
+"""Held while a process starts: two threads that replace stderr together can leave it replaced."""
 
 
 def run_in_process(work: Callable[..., object], *arguments: object, patience: float | None = None) -> None:
@@ -50,7 +55,7 @@ def steps_in_process(
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_child, args=(theirs, work, arguments), daemon=True)
     # A terminal app replaces stderr by an object that is not a file, and no process can be started with that.
-    with redirect_stderr(sys.__stderr__):
+    with _STARTING, redirect_stderr(sys.__stderr__):
         if sys.platform != "win32":
             # It starts with the first process, and would end the delay of interrupts.
             resource_tracker.ensure_running()

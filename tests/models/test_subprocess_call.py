@@ -1,9 +1,12 @@
 """Work in another process, which interrupts end in silence."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from time import sleep
 
 import pytest
@@ -26,6 +29,21 @@ def test_the_end_of_the_other_process_is_told() -> None:
         run_in_process(_kill_self)
     with pytest.raises(ModelError, match=r"takes longer than 0\.2 seconds"):
         run_in_process(sleep, 60, patience=0.2)
+
+
+def test_stderr_is_the_same_after_processes_that_started_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", screen)
+    together = Barrier(4)
+
+    def start() -> None:
+        together.wait()
+        run_in_process(os.getpid)
+
+    with ThreadPoolExecutor(4) as pool:
+        for started in [pool.submit(start) for _ in range(4)]:
+            started.result()
+    assert sys.stderr is screen
 
 
 def _kill_self() -> None:
