@@ -4,6 +4,7 @@ import re
 from functools import lru_cache
 from unicodedata import category
 
+from models.errors import ModelError
 from models.llama.intent_memory import IntentMemory
 from models.llama.legal_tokens import LegalTokens
 from models.llama.model import LlamaModel
@@ -27,6 +28,9 @@ _INTENT_SIGNS = " -'’&/+"
 _PLAIN_INTENT = re.compile(rb"[ \-'&/+A-Za-z0-9]*")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
+_ALWAYS_WRITTEN = "0123456789,:\n"
+"""The characters of every answer; without them, or with one token for several, no bundle could be told."""
+
 
 class AnswerTokens:
     """The tokens with which a model's vocabulary spells answers.
@@ -39,13 +43,19 @@ class AnswerTokens:
         intent_start, intent_middle: the tokens that can begin and continue an intent.
         line: the tokens that can stand in a line of any text.
         line_ends: the tokens that end such a line; some also carry its last characters.
+
+    Raises:
+        ModelError: the vocabulary lacks a character that every answer has, as that of an encoder lacks newlines.
     """
 
     def __init__(self, model: LlamaModel, end: Token) -> None:
         self._model = model
         self.spell = lru_cache(_CACHED_TEXTS)(self._spell)
         """Return the tokens of a short text that is written often."""
-        self.newline = self.spell("\n")[-1]
+        spelled = {character: self.spell(character) for character in _ALWAYS_WRITTEN}
+        if not all(spelled.values()) or len({*spelled.values()}) < len(spelled):
+            raise ModelError(f"{model.name}: its vocabulary cannot write numbers in lines, as a student has to")
+        self.newline = spelled["\n"][-1]
         self.end = end
         self.intents = IntentMemory()
         self.most_guesses = _MOST_GUESSES if model.can_forget else 0

@@ -56,7 +56,7 @@ class Student(AbstractContextManager["Student"]):
         trusted: as for `LlamaModel`.
 
     Raises:
-        ModelError: llama.cpp cannot load the file, or there is no memory for the context.
+        ModelError: llama.cpp cannot load the file, there is no memory for the context, or it writes no text.
     """
 
     def __init__(
@@ -81,8 +81,12 @@ class Student(AbstractContextManager["Student"]):
         saved = None if cache is None else SavedPrefixes(cache, path, f"flash {gpu}")
         self._sessions = SESSIONS_ON_GPU if gpu else SESSIONS_ON_PROCESSOR
         self._engine = Engine(self._context, sessions=self._sessions, threads=count, saved=saved)
-        self._chat = ChatTokenizer(self.model)
-        self._tokens = AnswerTokens(self.model, self._chat.end)
+        try:
+            self._chat = ChatTokenizer(self.model)
+            self._tokens = AnswerTokens(self.model, self._chat.end)
+        except ModelError:
+            self.close()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -50,7 +50,8 @@ class Opener:
         ready, _, _ = select.select([process.stdout], [], [], _SECONDS)
         line = process.stdout.readline() if ready else ""
         if not line:
-            process.kill()
+            if not ready:
+                process.kill()
             code = process.wait()
             self._process = None
             raise AssertionError(f"{kind}: the process ends with {code}" if ready else f"{kind}: it takes too long")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from models.embedded import embedded_student
+from models.embedded import embedded_student, shipped_encoder
 from models.errors import Cancelled, ModelError
 from models.llama import first_load
 from models.llama.cancellation import Cancellation
@@ -14,6 +14,7 @@ from models.llama.embedding import LocalEmbedder
 from models.llama.model import LlamaModel
 from models.llama.model_header import vocabulary_only
 from models.llama.quantization import quantize_file
+from models.llama.student import Student
 from tests.support.commands import Kdtui
 from tests.support.tiny import make_model
 
@@ -103,3 +104,20 @@ def test_a_file_that_claims_more_than_it_holds_is_refused_before_memory_is_reser
     path.write_bytes(data)
     with pytest.raises(ModelError, match=r"tiny.gguf: this model cannot be read"):
         LlamaModel(path)
+
+
+def test_a_model_that_cannot_write_lines_is_refused_as_a_student() -> None:
+    with pytest.raises(
+        ModelError, match=r"minilm.gguf: its vocabulary cannot write numbers in lines, as a student has to"
+    ):
+        Student(shipped_encoder())
+
+
+def test_a_model_without_digits_is_refused_as_a_student(tmp_path: Path) -> None:
+    path = make_model(tmp_path / "tiny.gguf")
+    digits = path.read_bytes()
+    for digit in b"123456789":
+        digits = digits.replace(b"\1\0\0\0\0\0\0\0" + bytes([digit]), b"\1\0\0\0\0\0\0\0" + bytes([digit - 48]))
+    path.write_bytes(digits)
+    with pytest.raises(ModelError, match=r"tiny.gguf: its vocabulary cannot write numbers in lines"):
+        Student(path)

@@ -186,7 +186,7 @@ def test_a_file_that_is_not_a_model_is_reported(kdtui: Kdtui, tmp_path: Path) ->
     broken.write_bytes(b"GGUF" + bytes(100))
     result = kdtui("data", "embed", "--with", broken)
     assert result.code == 1
-    assert f"{broken}: llama.cpp cannot load this model" in result.err.splitlines()[-1]
+    assert f"{broken}: this model cannot be read" in result.err.splitlines()[-1]
 
 
 def test_an_endpoint_embeds_each_product_once(serve: Serve, kdtui: Kdtui, db: Database) -> None:
