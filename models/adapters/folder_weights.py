@@ -40,5 +40,6 @@ def folder_vectors(folder: Path) -> Iterator[tuple[str, Array]]:
                     if kind == "bias":
                         values = interleaved(values[:, None], shape, module)[:, 0]
                     yield f"{name}.{kind}", values
-        except (OSError, SafetensorError) as error:
+        # torch has types of 4 bits that it cannot convert.
+        except (OSError, RuntimeError, SafetensorError) as error:
             raise ModelError(f"{path}: its weights cannot be read ({error})") from error

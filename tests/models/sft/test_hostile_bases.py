@@ -1,11 +1,13 @@
 """A base from elsewhere can come with code, which is never run, and with a header that lies."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from models.adapters.provenance import norms_hash
 from models.errors import ModelError
 from models.sft.base import load_base, load_vocabulary
 from tests.support.repository import ROOT
@@ -68,6 +70,14 @@ def test_a_base_that_claims_more_than_it_holds_is_refused(base: Path, tmp_path: 
     (tmp_path / "huge.gguf").write_bytes(data)
     with pytest.raises(ModelError, match=r"huge.gguf: this model cannot be read"):
         load_vocabulary(str(tmp_path / "huge.gguf"))
+
+
+def test_weights_of_a_type_without_numbers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "llama", "num_attention_heads": 2, "num_hidden_layers": 1}')
+    header = json.dumps({"model.norm.weight": {"dtype": "F4", "shape": [4], "data_offsets": [0, 2]}}).encode()
+    (tmp_path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(2))
+    with pytest.raises(ModelError, match=r"model.safetensors: its weights cannot be read \("):
+        norms_hash(tmp_path)
 
 
 def test_every_call_that_could_run_code_of_a_base_is_known() -> None:
