@@ -70,6 +70,11 @@ def _load_elsewhere(use: Use, path: Path) -> str:
                 if monotonic() > until:
                     raise ModelError(f"{path}: llama.cpp has not loaded this model after {patience:.0f} seconds")
     except Crashed as error:
+        # Linux ends a process so that fills the memory; llama.cpp does not.
+        if str(error) == "ends by signal 9":
+            raise ModelError(
+                f"{path}: there is not enough memory for this model; use a smaller one, or close other programs"
+            ) from error
         raise ModelError(
             f"{path}: llama.cpp crashes on this model ({error}); the file is damaged, or made for another version of it"
         ) from error

@@ -1,5 +1,7 @@
 """Models from outside: any file is loaded or refused in one sentence, whatever llama.cpp asserts."""
 
+import os
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -94,6 +96,20 @@ def test_a_first_load_can_be_cancelled(tmp_path: Path) -> None:
     wish.cancel()
     with wish.in_force(), pytest.raises(Cancelled):
         LlamaModel(path)
+
+
+def _fill_memory(_path: str, _use: str) -> None:
+    """End as the system ends a process that fills the memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_model_that_needs_too_much_memory_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_model(tmp_path / "tiny.gguf", remember=False)
+    monkeypatch.setattr(first_load, "_load", _fill_memory)
+    with pytest.raises(ModelError, match=r"tiny.gguf: there is not enough memory for this model"):
+        open_model(path)
 
 
 def test_a_file_that_claims_more_than_it_holds_is_refused_before_memory_is_reserved(tmp_path: Path) -> None:
