@@ -30,6 +30,8 @@ _MAX_DIMENSIONS = 4
 _LONGEST_HEADER = 2**20
 """Bytes of the header of an adapter: the package gguf uses 200 bytes for each value of a list."""
 
+_ENDS_EARLY = "it ends before what its header says"
+
 _DAMAGED = (OSError, ValueError, KeyError, OverflowError, RecursionError, struct.error)
 """What reading a damaged file raises."""
 
@@ -120,6 +122,14 @@ def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
 
 
 def _layout(data: mmap.mmap) -> Layout:
+    try:
+        return _read_layout(data)
+    except struct.error as error:
+        # A file that was not fetched whole.
+        raise ValueError(_ENDS_EARLY) from error
+
+
+def _read_layout(data: mmap.mmap) -> Layout:
     if data[:4] != b"GGUF":
         raise ValueError("this is not a GGUF file")
     version, tensors, values = struct.unpack_from("<IQQ", data, 4)
@@ -146,7 +156,7 @@ def _layout(data: mmap.mmap) -> Layout:
         raise ValueError("its tensors are aligned to 0 bytes")
     start = -(-at // alignment) * alignment
     if at > len(data) or any(start + offset > len(data) for *_, offset in layouts):
-        raise ValueError("it ends before what its header says")
+        raise ValueError(_ENDS_EARLY)
     placed = [(name, shape, kind, start + offset) for name, shape, kind, offset in layouts]
     return Layout(placed, at, len(data), kinds)
 
