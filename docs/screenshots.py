@@ -108,12 +108,15 @@ async def photograph_form(camera: Camera) -> None:
 
 
 async def photograph_training(camera: Camera) -> None:
-    """The training of the form while it learns, and its adapter at work: `tour-job.svg`, `tour-adapter.svg`."""
+    """The training of the form while it learns, what it was worth, and its adapter at work: `tour-job.svg`,
+    `tour-helped.svg`, `tour-adapter.svg`."""
     await camera.press("ctrl+s", until="kdtui sft show camping")
     await camera.press("enter", until="log ·")
     await camera.press(until="evaluation at step", patience=_TRAINING)
     camera.take("tour-job")
     await camera.press(until="camping ✓ done", patience=_TRAINING)
+    await camera.press(until="the training helped", patience=_TRAINING)
+    camera.take("tour-helped")
     await camera.press("a", until="True bundles")
     await camera.press("g", until="done in")
     camera.take("tour-adapter")
