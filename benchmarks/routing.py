@@ -23,6 +23,8 @@ from kdtui.distill.routing import Route, Router
 from kdtui.workflows.adapters.routers import routes_of
 from kdtui.workflows.model_names import ROUTED
 from kdtui.workflows.student.open import open_student
+from kdtui.workflows.student.pair_evidence import open_pattern_student
+from kdtui.workflows.student.routed import features_of
 from kdtui.workflows.student.session_student import SessionStudent
 from models.student_protocol import Answered
 from store.database import open_database
@@ -59,9 +61,20 @@ def main() -> None:
         for name, settings in routes_of(db, options.adapter):
             with open_student(db, options.dataset, settings) as student:
                 alone += _seconds(student, shares.get(name, []))
+        features = _feature_seconds(db, options.dataset, sessions)
         db.close()
     print("  sessions of each adapter:", ", ".join(f"{name} {len(share)}" for name, share in shares.items()))
     report("seconds a session, routed, against unrouted", together / len(sessions), alone / len(sessions), "s", "1.15")
+    print(f"  the features of a session: {1000 * features:.1f} ms, of {together / len(sessions):.2f} s for its answer")
+
+
+def _feature_seconds(db: Database, dataset: str, sessions: Sequence[Session]) -> float:
+    """Return the seconds that all features of a router take for a session."""
+    with open_pattern_student(db, dataset, print) as patterns:
+        began = perf_counter()
+        for session in sessions:
+            features_of(patterns, session, dataset, {})
+        return (perf_counter() - began) / len(sessions)
 
 
 def _save_router(db: Database, adapters: Sequence[str], dataset: str, sessions: Sequence[Session]) -> str:

@@ -74,9 +74,11 @@ def cannot_write(error: sqlite3.Error) -> bool:
 def explain(error: sqlite3.Error) -> str:
     """Return one sentence on SQLite's error and what to do; SQLite's own message if there is no better one."""
     # Errors of the module itself have no code.
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHMMAP:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMMAP:
         return _NO_SHARED_MEMORY
-    message = str(error)
+    # On a full disk, not even the index of the log can grow.
+    message = "disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else str(error)
     for part, advice in _ADVICE.items():
         if part in message:
             return advice

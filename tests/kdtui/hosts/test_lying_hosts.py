@@ -59,7 +59,7 @@ def test_a_lie_is_refused_in_one_sentence(name: str, said: bytes) -> None:
     assert str(refusal.value).isprintable()
 
 
-@pytest.mark.parametrize("name", CONVERSATIONS.keys() - {"read a part"})
+@pytest.mark.parametrize("name", [name for name in CONVERSATIONS if name != "read a part"])
 def test_a_number_is_no_answer(name: str) -> None:
     with pytest.raises(KdtuiError, match="host far: its answer is not a JSON object"):
         heard(name, b"7\n")
