@@ -19,10 +19,12 @@ from models.student_protocol import STRATEGIES
 from store.records import FORMATS, RunSettings
 
 _SEVERAL = "="
-"""The choice of an adapter that keeps several adapters as they are: the form cannot name them."""
+"""The option of the field `adapter` that keeps several adapters as they are; it is no valid name of an adapter.
+
+The form cannot name several. `parse` replaces the option by the adapters."""
 
 _OTHER = ""
-"""The choice of a student whose name is typed in the field below."""
+"""The option of the field `student` for a name that is typed in the field `other`; `parse` replaces it by that."""
 
 _LABELS = {
     "shipped": "shipped: smollm2, trained",
@@ -246,13 +248,12 @@ class StudentFields:
         Raises:
             KdtuiError: the scale is not a number.
         """
-        match values["adapter"]:
-            case "":
-                return None
-            case _ as adapter if adapter == _SEVERAL:
-                return self._choice.settings.adapters
-            case adapter:
-                return ((adapter, _scale(values["scale"])),)
+        adapter = values["adapter"]
+        if not adapter:
+            return None
+        if adapter == _SEVERAL:
+            return self._choice.settings.adapters
+        return ((adapter, _scale(values["scale"])),)
 
 
 def intent_writer_in(options: StudentOptions, values: Mapping[str, str]) -> str | None:

@@ -11,7 +11,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.forms import Field, FollowUp, Form, whole_number
 from kdtui.tui.core.store_worker import ask_store, still_wanted
-from kdtui.tui.places.jobs.training_choices import TrainingChoices, free_training_name
+from kdtui.tui.places.jobs.training_choices import SourceChoice, TrainingChoices, free_training_name
 from kdtui.tui.places.jobs.training_request import TrainingRequest, rate_text
 from kdtui.workflows.model_names import check_base_name
 from models.embedded import NAME
@@ -125,16 +125,16 @@ class TrainingForm(Form[TrainingRequest]):
         return TrainingRequest(
             values["name"].strip(),
             _datasets(values),
-            source=values["from"],
+            source=values["from"] or None,
             form=values["form"],
             knowledge=tuple(each for each in FORMATS if values[each]),
             target=values["as"] == "target",
-            sample=values["sample"],
+            sample=values["sample"] or None,
             base=values["base"].strip(),
             epochs=whole_number(values["epochs"], "epochs", 1) or EPOCHS,
             learning_rate=_learning_rate(values["learning_rate"]),
-            host=values["host"],
-            after=values["after"],
+            host=values["host"] or None,
+            after=values["after"] or None,
             evaluate=bool(values["evaluate"]),
         )
 
@@ -155,9 +155,9 @@ class TrainingForm(Form[TrainingRequest]):
             check_base_name(parsed.base, choices.bases)
         except KdtuiError as problem:
             return str(problem)
-        if parsed.after and dict(choices.active).get(parsed.after) != parsed.host:
+        if parsed.after is not None and (parsed.after, parsed.host) not in choices.active:
             return f"training {parsed.after} is not on the same host"
-        return choices.lacking if not parsed.host else None
+        return choices.lacking if parsed.host is None else None
 
     def _problem_with_form(self, parsed: TrainingRequest) -> str | None:
         """Return why the form, the knowledge and the adapter do not go together, or None."""
@@ -167,7 +167,7 @@ class TrainingForm(Form[TrainingRequest]):
             return "a thought is written before the list of bundles: choose that form"
         if parsed.form == "intents" and (parsed.target or parsed.knowledge != ("pattern",)):
             return "a student for intents takes the bundles from patterns: switch on patterns, and nothing else"
-        source = self._choices.source(parsed.source)
+        source = self._source(parsed)
         if source is not None and parsed.form != source.form:
             return f"{source.name} was trained to be {_FORMS[source.form]}: choose that form"
         if source is not None and parsed.target != source.target:
@@ -175,12 +175,15 @@ class TrainingForm(Form[TrainingRequest]):
             return f"{source.name} was trained with knowledge {how}: choose that"
         return None
 
+    def _source(self, parsed: TrainingRequest) -> SourceChoice | None:
+        return None if parsed.source is None else self._choices.source(parsed.source)
+
     def command(self, parsed: TrainingRequest) -> str:
         def unless(default: str, value: str) -> str | None:
             return None if value == default else value
 
         usage = "target" if parsed.target else "context"
-        source = self._choices.source(parsed.source)
+        source = self._source(parsed)
         knowledge: str | None = ",".join(parsed.knowledge) or None
         if source is None:
             form, base, default_usage = "pairs", NAME, "context"
@@ -193,16 +196,16 @@ class TrainingForm(Form[TrainingRequest]):
             options={
                 "--name": parsed.name,
                 "--dataset": list(parsed.datasets),
-                "--from": parsed.source or None,
+                "--from": parsed.source,
                 "--form": unless(form, parsed.form),
                 "--knowledge": knowledge,
                 "--as": unless(default_usage, usage),
-                "--sample": parsed.sample or None,
+                "--sample": parsed.sample,
                 "--base": unless(base, parsed.base),
                 "--epochs": unless(str(EPOCHS), str(parsed.epochs)),
                 "--learning-rate": unless(rate_text(parsed.default_rate), rate_text(parsed.learning_rate)),
-                "--host": parsed.host or None,
-                "--after": parsed.after or None,
+                "--host": parsed.host,
+                "--after": parsed.after,
             },
             database=self._choices.named_database,
         )

@@ -36,7 +36,7 @@ class TrainingChoices:
     """The choices for a new training, and where it can run.
 
     Attributes:
-        active: trainings that another one can wait for, each with its host ("" for this machine).
+        active: trainings that another one can wait for, each with its host (None for this machine).
         taken: names of trainings and models.
         lacking: why this machine cannot train; None if it can.
         named_database: the path by which a command names the store, or None for the default.
@@ -47,7 +47,7 @@ class TrainingChoices:
     samples: tuple[str, ...]
     bases: tuple[str, ...]
     hosts: tuple[str, ...]
-    active: tuple[tuple[str, str], ...]
+    active: tuple[tuple[str, str | None], ...]
     taken: frozenset[str]
     lacking: str | None
     named_database: Path | None
@@ -79,9 +79,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
         tuple(sample.name for sample in list_samples(db)),
         (NAME, *(model.name for model in models if model.kind == "base")),
         tuple(host.name for host in list_hosts(db)),
-        tuple(
-            (training.job.name, training.job.host or "") for training in trainings if training.status.state in ACTIVE
-        ),
+        tuple((training.job.name, training.job.host) for training in trainings if training.status.state in ACTIVE),
         frozenset(
             [*(training.job.name for training in trainings), *(model.name for model in models), *_folders(database)]
         ),

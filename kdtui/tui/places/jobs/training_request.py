@@ -18,34 +18,34 @@ class TrainingRequest:
     """A training that the user wants to start.
 
     Attributes:
-        source: the adapter to continue; empty to begin from the base.
+        source: the adapter to continue; None to begin from the base.
         form: what the student is asked for, from `TrainingSettings`.
         knowledge: formats that the student is shown, or learns to write.
         target: whether the student learns to write the knowledge.
-        sample: the sample that the knowledge comes from; empty for all knowledge.
-        host: where to train; empty for this machine.
-        after: the training to wait for; empty to begin at once.
+        sample: the sample that the knowledge comes from; None for all knowledge.
+        host: where to train; None for this machine.
+        after: the training to wait for; None to begin at once.
         evaluate: whether to evaluate the adapter when the training is done.
     """
 
     name: str
     datasets: tuple[str, ...]
-    source: str = ""
+    source: str | None = None
     form: str = "pairs"
     knowledge: tuple[str, ...] = ()
     target: bool = False
-    sample: str = ""
+    sample: str | None = None
     base: str = NAME
     epochs: int = EPOCHS
     learning_rate: float = LEARNING_RATE
-    host: str = ""
-    after: str = ""
+    host: str | None = None
+    after: str | None = None
     evaluate: bool = False
 
     @property
     def default_rate(self) -> float:
         """The default learning rate, which depends on whether an adapter is continued."""
-        return CONTINUED_LEARNING_RATE if self.source else LEARNING_RATE
+        return LEARNING_RATE if self.source is None else CONTINUED_LEARNING_RATE
 
     def plan(self, db: "Database") -> "TrainingPlan":
         """Return the plan of the training.
@@ -56,13 +56,13 @@ class TrainingRequest:
         from kdtui.workflows.training.plan import TrainingPlan
         from kdtui.workflows.training.source_adapters import find_source
 
-        source = find_source(db, self.source) if self.source else None
+        source = None if self.source is None else find_source(db, self.source)
         settings = TrainingSettings(
             self.datasets,
             cast("Literal['pairs', 'list']", self.form),
             self.knowledge,
             self.target,
-            self.sample or None,
+            self.sample,
             epochs=self.epochs,
             began_from=None if source is None else source.name,
         )
@@ -72,8 +72,8 @@ class TrainingRequest:
             self.base,
             learning_rate=self.learning_rate,
             source=source,
-            host=self.host or None,
-            after=self.after or None,
+            host=self.host,
+            after=self.after,
             evaluate=self.evaluate,
         )
 
@@ -82,16 +82,16 @@ class TrainingRequest:
         return {
             "name": self.name,
             "datasets": ", ".join(self.datasets),
-            "from": self.source,
+            "from": self.source or "",
             "form": self.form,
             **{format: "yes" if format in self.knowledge else "" for format in FORMATS},
             "as": "target" if self.target else "context",
-            "sample": self.sample,
+            "sample": self.sample or "",
             "base": self.base,
             "epochs": str(self.epochs),
             "learning_rate": rate_text(self.learning_rate),
-            "host": self.host,
-            "after": self.after,
+            "host": self.host or "",
+            "after": self.after or "",
             "evaluate": "yes" if self.evaluate else "",
         }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 _FILE = ""
-"""The value of the source field for a file."""
+"""The option of the field `source` for a file; a request has no preset then."""
 
 _SOURCES = (
     ("rq3: how is knowledge best used?", "rq3"),
@@ -58,16 +58,16 @@ class StudyRequest:
     """A study that the user wants to run.
 
     Attributes:
-        preset: empty for a TOML file.
-        file: the path of the TOML file as typed.
+        preset: None for a TOML file.
+        file: the path of the TOML file as typed; None while the user has named none.
         name: None for that of the study and its datasets.
         students: base models; empty for those of the study.
         split: None for that of the study.
         sessions: number of sessions to answer; None for that of the study, likewise the other numbers.
     """
 
-    preset: str
-    file: str
+    preset: str | None
+    file: str | None
     datasets: tuple[str, ...]
     name: str | None
     students: tuple[str, ...]
@@ -78,18 +78,21 @@ class StudyRequest:
     hosts: tuple[str, ...]
 
     @property
-    def source(self) -> str:
-        """The preset, or the path of the file; empty if the user has named none."""
-        return self.preset or (str(typed_path(self.file)) if self.file else "")
+    def source(self) -> str | None:
+        """The preset, or the path of the file; None while the user has named none."""
+        if self.preset is not None or self.file is None:
+            return self.preset
+        return str(typed_path(self.file))
 
     def spec(self, db: "Database") -> "Spec":
-        """Return the study; for worker threads.
+        """Return the study of a request with a source; for worker threads.
 
         Raises:
             KdtuiError: the request does not describe a study.
         """
         from kdtui.workflows.studies.choose_spec import chosen_spec
 
+        assert self.source is not None
         changes: dict[str, Any] = {
             "name": self.name,
             "student": self.students or None,
@@ -123,8 +126,8 @@ class StudyRequest:
     def to_memory(self) -> dict[str, str]:
         """Return the values of the fields to remember; a name belongs to one study."""
         return {
-            "source": self.preset,
-            "file": self.file,
+            "source": _FILE if self.preset is None else self.preset,
+            "file": self.file or "",
             "students": ", ".join(self.students),
             "split": self.split or "",
             "sessions": _text(self.sessions),
@@ -187,8 +190,8 @@ class StudyForm(Form[StudyRequest]):
             KdtuiError: a number cannot be read.
         """
         return StudyRequest(
-            values["source"],
-            values["file"].strip(),
+            None if values["source"] == _FILE else values["source"],
+            values["file"].strip() or None,
             _names(values["datasets"]),
             values["name"].strip() or None,
             _names(values["students"]),
@@ -201,9 +204,9 @@ class StudyForm(Form[StudyRequest]):
 
     def problem(self, parsed: StudyRequest) -> str | None:
         """Return why there is no such study; `describe` checks the file and the plan."""
-        if not parsed.source:
+        if parsed.source is None:
             return "name the file of the study"
-        if parsed.preset and not parsed.datasets:
+        if parsed.preset is not None and not parsed.datasets:
             return "name a dataset; the presets have none"
         if unknown := [each for each in parsed.datasets if each not in self._options.datasets]:
             return f"there is no dataset {unknown[0]!r}; there are: {_listed(self._options.datasets)}"

@@ -30,19 +30,24 @@ class ReportRequest:
 
     Attributes:
         kind: one of `_KINDS`.
-        folder: the folder as typed; empty while the user has named none.
+        folder: the folder as typed; None while the user has named none.
     """
 
     kind: str
-    folder: str
+    folder: str | None
+
+    @property
+    def directory(self) -> Path:
+        """The folder as a path; the current one while the user has named none."""
+        return typed_path(self.folder or ".")
 
     def table_path(self, study: str) -> Path:
         """Return the path of the table of a study."""
-        return typed_path(self.folder) / f"{study}.{self.kind}"
+        return self.directory / f"{study}.{self.kind}"
 
     def to_memory(self) -> dict[str, str]:
         """Return the values of the fields to remember."""
-        return {"kind": self.kind, "folder": self.folder}
+        return {"kind": self.kind, "folder": self.folder or ""}
 
 
 class ReportForm(Form[ReportRequest]):
@@ -75,14 +80,14 @@ class ReportForm(Form[ReportRequest]):
         ]
 
     def parse(self, values: Mapping[str, str]) -> ReportRequest:
-        return ReportRequest(values["kind"], values["folder"].strip())
+        return ReportRequest(values["kind"], values["folder"].strip() or None)
 
     def problem(self, parsed: ReportRequest) -> str | None:
-        return None if parsed.folder else "name a folder; a dot is the current one"
+        return "name a folder; a dot is the current one" if parsed.folder is None else None
 
     def command(self, parsed: ReportRequest) -> str:
         if parsed.kind == _REPORT:
-            words, output = ("study", "report"), typed_path(parsed.folder)
+            words, output = ("study", "report"), parsed.directory
         else:
             words, output = ("study", "export"), parsed.table_path(self._study)
         return command_line(words, self._study, {"--output": str(output)}, database=self._named_database)
@@ -100,7 +105,7 @@ class StudyReport(Task):
 
     def __init__(self, database: Path, study: str, request: ReportRequest, post: Callable[[Message], object]) -> None:
         self._written: list[Path] = []
-        folder, kind = typed_path(request.folder), request.kind
+        folder, kind = request.directory, request.kind
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.studies.overview import open_study
