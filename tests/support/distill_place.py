@@ -14,14 +14,13 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.distill.panel import DistillationPanel
 from kdtui.tui.places.distill.screen import DistillScreen
-from kdtui.tui.widgets.row_table import RowTable
 from store.calls import record_call
 from store.database import open_database
 from store.knowledge import find_knowledge
 from tests.support.acting import act, rest
 from tests.support.fake_chat_server import Fake, Reply
 from tests.support.fake_teacher import good
-from tests.support.screens import Settle, Until
+from tests.support.screens import Settle, Until, text_of
 from tests.support.waiting import PATIENCE
 
 
@@ -31,31 +30,8 @@ def screen(app: App[None]) -> DistillScreen:
     return found
 
 
-def text_of(widget: Static) -> str:
-    from rich.console import Console
-
-    console = Console(width=200, force_terminal=False, color_system=None)
-    with console.capture() as capture:
-        console.print(widget.content)
-    return capture.get()
-
-
 def panel(app: App[None]) -> str:
     return text_of(screen(app).query_one(DistillationPanel))
-
-
-def notice(app: App[None]) -> str:
-    widget = screen(app).query_one("#notice", Static)
-    return str(widget.content) if widget.display else ""
-
-
-def table(app: App[None]) -> RowTable:
-    return screen(app).query_one("#calls", RowTable)
-
-
-def column(app: App[None], number: int) -> list[str]:
-    rows = [table(app).row_at(row) for row in range(table(app).row_count)]
-    return [str(row.cells[number]) for row in rows if row is not None]
 
 
 def dialog(app: App[None]) -> str:

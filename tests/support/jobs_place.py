@@ -9,7 +9,6 @@ from time import monotonic
 from typing import Any
 
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
@@ -19,7 +18,7 @@ from store.database import open_database
 from store.hosts import Host, add_host
 from store.jobs import add_job, remember_status
 from store.records import HostSettings, TrainingSettings
-from tests.support import screens
+from tests.support.screens import messages, rows
 
 SIZES = [(80, 24), (200, 60)]
 HOSTILE = "[red]x[/] \x1b[31mred\x1b[0m \u202ertl\u202c 日本語 e\u0301"
@@ -64,18 +63,8 @@ def metrics(steps: int) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def rows(app: KdtuiApp, table: str = "#jobs") -> list[list[str]]:
-    return screens.rows(app, table)
-
-
-def shown(app: KdtuiApp, selector: str) -> str:
-    widget = app.screen.query_one(selector, Static)
-    return str(widget.content) if widget.display else ""
-
-
-def toasts(app: KdtuiApp) -> str:
-    """Return all messages of the app, and the current notifications."""
-    return "\n".join([*(said.sentence for said in app.past_messages), *(note.message for note in app._notifications)])
+def job_rows(app: KdtuiApp) -> list[list[str]]:
+    return rows(app, "#jobs")
 
 
 def log(app: KdtuiApp) -> LogView:
@@ -86,11 +75,11 @@ async def wait_for(pilot: Pilot[None], condition: Callable[[], bool], seconds: f
     """Wait for a condition that a real training fulfils."""
     deadline = monotonic() + seconds
     while not condition():
-        assert monotonic() < deadline, f"it never came true; {toasts(pilot.app)}"  # type: ignore[arg-type]
+        assert monotonic() < deadline, f"it never came true; {messages(pilot.app)}"  # type: ignore[arg-type]
         await pilot.pause(0.05)
 
 
-def opened(store: Path) -> KdtuiApp:
+def app_at_jobs(store: Path) -> KdtuiApp:
     """Return the app at the place Jobs."""
     memory = Memory(None, store)
     memory.place = "jobs"

@@ -3,9 +3,7 @@
 from pathlib import Path
 from time import monotonic
 
-from rich.console import Console
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.runs.rows import COLUMNS
@@ -48,14 +46,6 @@ def numbers(app: KdtuiApp) -> list[str]:
 
 def row_of(app: KdtuiApp, number: int) -> list[str]:
     return next(row for row in rows(app) if row[0] == str(number))
-
-
-def shown(app: KdtuiApp, what: str) -> str:
-    content = app.screen.query_one(what, Static).content
-    console = Console(width=500, no_color=True)
-    with console.capture() as capture:
-        console.print(content)
-    return capture.get()
 
 
 async def open_runs(pilot: Pilot[None], settle: Settle) -> None:

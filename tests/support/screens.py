@@ -9,6 +9,7 @@ from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Checkbox, Static
 
+from kdtui.tui.app import KdtuiApp
 from kdtui.tui.widgets.row_table import RowTable
 from store.records import Session
 from tests.support.acting import rest
@@ -28,10 +29,24 @@ def toasts(app: App[Any]) -> list[str]:
     return [note.message for note in app._notifications]
 
 
+def messages(app: KdtuiApp) -> str:
+    """Return all messages of the app so far, and the current notifications, in lines."""
+    return "\n".join([*(said.sentence for said in app.past_messages), *toasts(app)])
+
+
+def content_of(app: App[Any], selector: str) -> str:
+    """Return the content of a widget, even of a hidden one."""
+    return str(app.screen.query_one(selector, Static).content)
+
+
+def shown(app: App[Any], selector: str) -> str:
+    """Return the content of a widget; "" if it is hidden."""
+    return content_of(app, selector) if app.screen.query_one(selector).display else ""
+
+
 def notice(app: App[Any]) -> str:
     """Return what a screen says if its table is empty; "" otherwise."""
-    widget = app.screen.query_one("#notice", Static)
-    return str(widget.content) if widget.display else ""
+    return shown(app, "#notice")
 
 
 def command(app: App[Any]) -> str:
@@ -39,6 +54,11 @@ def command(app: App[Any]) -> str:
     found = app.screen.command  # type: ignore[attr-defined]
     assert isinstance(found, str)
     return found
+
+
+def dialog_command(app: App[Any]) -> str:
+    """Return the command as a dialog shows it, after a prompt."""
+    return content_of(app, "#dialog-command")
 
 
 def table(app: App[Any]) -> RowTable:
@@ -53,12 +73,22 @@ def rows(app: App[Any], selector: str = "RowTable") -> list[list[str]]:
     return [[str(cell) for cell in row.cells] for row in found if row is not None]
 
 
+def column(app: App[Any], number: int, selector: str = "RowTable") -> list[str]:
+    """Return the cells of a column that are loaded."""
+    return [row[number] for row in rows(app, selector)]
+
+
 def text_of(widget: Static, width: int = 200) -> str:
-    """Return the content of a widget as text."""
+    """Return what a widget looks like as text, with tables drawn."""
     console = Console(width=width, force_terminal=False, color_system=None)
     with console.capture() as captured:
         console.print(widget.content, markup=False)
     return captured.get()
+
+
+def printed(app: App[Any], selector: str) -> str:
+    """Return what a widget, even a hidden one, looks like where it is so wide that no line wraps."""
+    return text_of(app.screen.query_one(selector, Static), 500)
 
 
 async def fill(pilot: Pilot[Any], **values: str) -> None:

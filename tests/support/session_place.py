@@ -14,7 +14,6 @@ from textual.widgets import Static
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.student.bundle_panel import BundlePanel
-from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.student.explain import PromptExplanation
 from kdtui.workflows.student.session_student import SessionStudent
 from models.bundle_list import WrittenBundle
@@ -25,7 +24,7 @@ from models.student_protocol import Answered, Grew, Refused, StudentEvent
 from store.records import RunSettings, Session, TrainingSettings
 from tests.support.acting import act
 from tests.support.jobs_place import make_job
-from tests.support.screens import Settle
+from tests.support.screens import Settle, content_of
 
 
 @asynccontextmanager
@@ -45,10 +44,6 @@ def screen(app: KdtuiApp) -> SessionScreen:
     return app.screen
 
 
-def shown(app: KdtuiApp, selector: str) -> str:
-    return str(screen(app).query_one(selector, Static).content)
-
-
 def heading(app: KdtuiApp, panel: str = "#generated") -> str:
     return str(screen(app).query_one(panel, BundlePanel).query_one(".heading", Static).content)
 
@@ -62,15 +57,9 @@ def bundles(app: KdtuiApp, panel: str = "#generated") -> list[str]:
     return [" | ".join(row) for row in zip(*columns, strict=True)]
 
 
-def column(app: KdtuiApp, number: int) -> list[str]:
-    table = screen(app).query_one(RowTable)
-    rows = [table.row_at(row) for row in range(table.row_count)]
-    return [str(row.cells[number]) for row in rows if row is not None]
-
-
 def form_text(app: KdtuiApp, part: str) -> str:
     """Return the note of a form, or its problem."""
-    return str(app.screen.query_one(f"#form-{part}", Static).content)
+    return content_of(app, f"#form-{part}")
 
 
 def with_adapter(store: Path, name: str, settings: TrainingSettings, base: str | None = None) -> None:
@@ -141,8 +130,3 @@ PATTERNS = RunSettings("patterns")
 
 
 EMBEDDED = RunSettings("smollm2")
-
-
-def command(app: KdtuiApp) -> str:
-    """Return the command of a form."""
-    return str(app.screen.query_one("#dialog-command", Static).content)

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
-from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
@@ -12,13 +11,12 @@ from kdtui.tui.places.studies.study_run import StudyRun
 from kdtui.tui.places.studies.study_screen import StudyScreen
 from kdtui.tui.widgets.matrix import Matrix
 from kdtui.tui.widgets.steady import Pane
-from tests.support import screens
-from tests.support.screens import Settle, Until
+from tests.support.screens import Settle, Until, rows
 
 STUDY = "rq3-outdoor"
 
 
-def opened(path: Path, **form: str) -> KdtuiApp:
+def app_at_studies(path: Path, **form: str) -> KdtuiApp:
     memory = Memory(None, path)
     memory.place = "studies"
     memory.of("studies")["form"] = form
@@ -45,16 +43,11 @@ def matrix(app: Any) -> Matrix:
     return study(app).query_one(Matrix)
 
 
-def text(app: Any, selector: str) -> str:
-    content = app.screen.query_one(selector, Static).content
-    return str(content)
-
-
 def about(app: Any) -> str:
     return str(app.screen.query_one("#about", Pane).text)
 
 
-def cells(app: Any) -> list[str]:
+def matrix_cells(app: Any) -> list[str]:
     """Return the contents of the cells, row by row."""
     shown = matrix(app)
     return [shown.text_of(key) for block in shown._blocks for row in block.keys for key in row if key is not None]
@@ -65,5 +58,5 @@ def work(app: Any) -> StudyRun | None:
     return task if isinstance(task, StudyRun) and not task.is_over else None
 
 
-def rows(app: Any) -> list[list[str]]:
-    return screens.rows(app, "#studies")
+def study_rows(app: Any) -> list[list[str]]:
+    return rows(app, "#studies")

@@ -31,7 +31,7 @@ def painted(app: KdtuiApp) -> list[list[Segment]]:
     return [list(line) for line in app.screen._compositor.render_strips()]
 
 
-def text_of(app: KdtuiApp) -> list[str]:
+def painted_lines(app: KdtuiApp) -> list[str]:
     return ["".join(segment.text for segment in line) for line in painted(app)]
 
 
@@ -65,7 +65,7 @@ async def test_jumping_leaves_the_screen_in_sight(demo_store: Path, settle: Sett
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await act(pilot, "app.jump")
-        assert any("39 pieces" in line for line in text_of(app))
+        assert any("39 pieces" in line for line in painted_lines(app))
 
 
 @pytest.mark.parametrize("theme", THEMES)

@@ -26,8 +26,7 @@ from store.knowledge_renewal import renew_knowledge
 from store.records import RunSettings
 from store.runs import start_run
 from tests.support.acting import act, rest
-from tests.support.jobs_place import shown, toasts
-from tests.support.screens import Settle, Until
+from tests.support.screens import Settle, Until, fill, messages, shown
 from tests.support.stores import OUTDOOR
 
 
@@ -73,10 +72,7 @@ async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: st
     await until(pilot, lambda: isinstance(app.screen, ImportDialog))
     field(app, "path").value = str(path)
     await rest(pilot)
-    for name, value in values.items():
-        widget: Any = app.screen.query_one(f"#field-{name}")
-        widget.value = value == "yes" if isinstance(widget, Checkbox) else value
-    await rest(pilot)
+    await fill(pilot, **values)
 
 
 async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path, settle: Settle, until: Until) -> None:
@@ -96,7 +92,7 @@ async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "demo-outdoor"
         assert app.screen.query_one("#sessions").row_count == 36  # type: ignore[attr-defined]
-        assert "the demo is imported" in toasts(app)
+        assert "the demo is imported" in messages(app)
         # Places reload by themselves.
         for place in [each for each in PLACES if each != "models"]:
             await act(pilot, f"app.{place}")
@@ -159,7 +155,7 @@ async def test_a_dataset_is_imported_and_shown(
         await settle(pilot)
         assert app.screen.query_one("#dataset", Select).value == "trail"
         assert app.current_datasets == ("trail",)
-        assert "imported 36 sessions" in toasts(app)
+        assert "imported 36 sessions" in messages(app)
         # After an import, the form is empty.
         await act(pilot, "screen.import_dataset")
         await until(pilot, lambda: isinstance(app.screen, ImportDialog))
@@ -203,7 +199,7 @@ async def test_a_failed_import_keeps_the_values_of_the_form(
         path.write_text("".join(lines[:3]), encoding="utf-8")
         await act(pilot, "form.done")
         await until(pilot, lambda: app.current_mode == "workbench")
-        assert "imported 3 sessions" in toasts(app)
+        assert "imported 3 sessions" in messages(app)
     assert names(demo_store) == ["demo-outdoor", "mine"]
 
 
@@ -300,7 +296,7 @@ async def test_an_import_continues_after_its_form_closes(
         await until(pilot, lambda: "importing trail: 20 sessions so far" in shown(app, "#form-note"))
         assert field(app, "name").disabled
         await act(pilot, "form.done")
-        assert "the task is already running" in toasts(app)
+        assert "the task is already running" in messages(app)
         await act(pilot, "form.close")
         assert "⏳ importing trail: 20 sessions so far" in str(app.screen.query_one(TopBar).render())
         await act(pilot, "app.runs")
@@ -313,7 +309,7 @@ async def test_an_import_continues_after_its_form_closes(
         assert "importing trail" in shown(app, "#form-note")
         await act(pilot, "form.close")
         slow_import.released.set()
-        await until(pilot, lambda: "imported 36 sessions" in toasts(app))
+        await until(pilot, lambda: "imported 36 sessions" in messages(app))
         # A user in another place stays there.
         assert app.current_mode == "runs"
         assert "⏳" not in str(app.screen.query_one(TopBar).render())
@@ -359,9 +355,9 @@ async def test_an_import_that_fails_without_its_form_gives_a_message(
         await act(pilot, "form.close")
         slow_import.released.set()
         slow_import.may_start.set()
-        await until(pilot, lambda: "importing own" in toasts(app))
-        assert "a session is not as expected" in toasts(app)
-        assert "i shows the form again" in toasts(app)
+        await until(pilot, lambda: "importing own" in messages(app))
+        assert "a session is not as expected" in messages(app)
+        assert "i shows the form again" in messages(app)
 
 
 def test_a_path_is_completed_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

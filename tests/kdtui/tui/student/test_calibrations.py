@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Checkbox, Input, Select
+from textual.widgets import Input, Select
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import TextDialog
@@ -24,9 +24,9 @@ from store.calibrations import calibrations
 from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import RunSettings
-from tests.support.acting import act, rest
-from tests.support.jobs_place import shown, toasts, wait_for
-from tests.support.screens import Settle, Until
+from tests.support.acting import act
+from tests.support.jobs_place import wait_for
+from tests.support.screens import Settle, Until, fill, messages, shown
 from tests.support.stores import OUTDOOR
 from tests.support.tiny import make_model
 
@@ -63,13 +63,6 @@ async def form_of(pilot: Pilot[None], until: Until, settle: Settle) -> None:
     await until(pilot, lambda: isinstance(pilot.app.screen, TaskDialog))
 
 
-async def fill(pilot: Pilot[None], **values: str) -> None:
-    for name, value in values.items():
-        widget: Any = pilot.app.screen.query_one(f"#field-{name.replace('_', '-')}")
-        widget.value = value == "yes" if isinstance(widget, Checkbox) else value
-    await rest(pilot)
-
-
 @pytest.mark.slow
 async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path, settle: Settle, until: Until) -> None:
     app = opened(to_judge, "models")
@@ -77,13 +70,13 @@ async def test_a_model_is_calibrated_and_the_strategies_are_shown(to_judge: Path
         await form_of(pilot, until, settle)
         assert app.screen.query_one("#field-dataset", Select).value == "judged"
         assert shown(app, "#dialog-command") == "$ kdtui calibrate --dataset judged --student tiny"
-        await fill(pilot, try_drafts="")
+        await fill(pilot, **{"try-drafts": ""})
         command = "$ kdtui calibrate --dataset judged --student tiny --strategy list --strategy pairs"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")
         await wait_for(pilot, lambda: isinstance(app.screen, TextDialog))
-        assert "calibrating tiny on judged:" in toasts(app)
-        assert "is chosen, with a pair F1 of " in toasts(app)
+        assert "calibrating tiny on judged:" in messages(app)
+        assert "is chosen, with a pair F1 of " in messages(app)
         await act(pilot, "text.copy")
         rows = [line.split("\t") for line in app.clipboard.splitlines()]
         assert rows[0][:2] == ["strategy", "pair F1"]
@@ -121,7 +114,7 @@ async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Se
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
             ({"limit": "", "seed": "3"}, "the seed samples sessions; say how many"),
             ({"limit": "20", "seed": "x"}, "seed: a whole number"),
-            ({"limit": "", "seed": "", "try_list": "", "try_drafts": "", "try_pairs": ""}, "choose a strategy to try"),
+            ({"limit": "", "seed": "", "try-list": "", "try-drafts": "", "try-pairs": ""}, "choose a strategy to try"),
         ):
             await fill(pilot, **values)
             await until(pilot, lambda problem=problem: problem in shown(app, "#form-problem"))  # type: ignore[misc]
@@ -146,7 +139,7 @@ async def test_a_student_without_strategies_says_why(
         await settle(pilot)
         await act(pilot, "session.calibrate")
         assert isinstance(app.screen, SessionScreen)
-        assert why in toasts(app)
+        assert why in messages(app)
 
 
 async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, settle: Settle) -> None:
@@ -157,7 +150,7 @@ async def test_a_shipped_adapter_says_that_it_has_no_strategies(to_judge: Path, 
         await settle(pilot)
         await act(pilot, "models.calibrate")
         assert isinstance(app.screen, ModelsScreen)
-        assert "the shipped student names the bundles of the pattern student" in toasts(app)
+        assert "the shipped student names the bundles of the pattern student" in messages(app)
 
 
 @pytest.mark.slow

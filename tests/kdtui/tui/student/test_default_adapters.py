@@ -9,8 +9,7 @@ from models.embedded import embedded_student
 from store.database import open_database
 from tests.support.acting import act
 from tests.support.done_trainings import right, trained, wrong
-from tests.support.jobs_place import shown
-from tests.support.screens import Settle, Until, command
+from tests.support.screens import Settle, Until, command, shown
 
 
 async def test_the_default_adapter_answers_until_the_user_chooses_and_commands_say_so(

@@ -15,8 +15,8 @@ from models.embedded import embedded_student
 from models.sft.job_files import ADAPTER
 from store.records import RunSettings, TrainingSettings
 from tests.support.acting import act, rest
-from tests.support.jobs_place import make_job, shown
-from tests.support.screens import Settle, Until, fill
+from tests.support.jobs_place import make_job
+from tests.support.screens import Settle, Until, fill, shown
 
 KNOWLEDGE = {"pattern", "rule", "thought", "sample", "domains", "neighbours", "near", "budget"}
 ABOUT_KNOWLEDGE = {"sample", "domains", "neighbours", "near", "budget"}

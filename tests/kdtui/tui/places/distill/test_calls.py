@@ -10,8 +10,8 @@ from store.database import open_database
 from store.errors import StoreError
 from store.knowledge import NewKnowledge, add_knowledge
 from tests.support.acting import act, rest
-from tests.support.distill_place import DATASET, HOSTILE, app_with, column, dialog, notice, screen, table, write_calls
-from tests.support.screens import Settle, Until, toasts
+from tests.support.distill_place import DATASET, HOSTILE, app_with, dialog, screen, write_calls
+from tests.support.screens import Settle, Until, column, notice, table, toasts
 
 
 async def test_a_call_is_shown_in_full_and_can_be_copied(demo_store: Path, settle: Settle) -> None:

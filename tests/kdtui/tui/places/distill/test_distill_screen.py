@@ -15,21 +15,10 @@ from store.database import open_database
 from store.knowledge import Knowledge, find_knowledge
 from tests.support.acting import act
 from tests.support.commands import Kdtui
-from tests.support.distill_place import (
-    DATASET,
-    accept_forms,
-    app_with,
-    dialog,
-    ended,
-    endpoint,
-    notice,
-    panel,
-    text_of,
-    thoughts,
-)
+from tests.support.distill_place import DATASET, accept_forms, app_with, dialog, ended, endpoint, panel, thoughts
 from tests.support.fake_chat_server import Serve
 from tests.support.fake_teacher import good
-from tests.support.screens import Settle, Until, toasts
+from tests.support.screens import Settle, Until, notice, text_of, toasts
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:

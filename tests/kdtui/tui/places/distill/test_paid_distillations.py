@@ -25,19 +25,17 @@ from tests.support.distill_place import (
     app_with,
     begin_paid,
     calls,
-    column,
     dialog,
     ended,
     endpoint,
     hanging_after,
     panel,
     screen,
-    table,
     thoughts,
 )
 from tests.support.fake_chat_server import Fake, Serve
 from tests.support.fake_teacher import answer_for, good
-from tests.support.screens import Settle, Until, toasts
+from tests.support.screens import Settle, Until, column, table, toasts
 from tests.support.waiting import PATIENCE
 
 

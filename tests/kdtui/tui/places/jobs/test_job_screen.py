@@ -17,8 +17,8 @@ from store.database import open_database
 from store.default_adapters import default_adapters
 from tests.support.acting import act
 from tests.support.done_trainings import right, trained, wrong
-from tests.support.jobs_place import HOSTILE, LONG, SIZES, is_idle, log, make_job, metrics, opened, shown, toasts
-from tests.support.screens import Settle, Until
+from tests.support.jobs_place import HOSTILE, LONG, SIZES, app_at_jobs, is_idle, log, make_job, metrics
+from tests.support.screens import Settle, Until, messages, shown
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -30,7 +30,7 @@ async def test_a_training_is_followed_until_its_screen_closes(
     folder = make_job(
         demo_store, "busy", {PID: sleeper, METRICS: metrics(10), LOG: f"{begin}{progress}{LONG}\n{HOSTILE}"}
     )
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await act(pilot, "table.select")
@@ -67,7 +67,7 @@ async def test_a_training_is_followed_until_its_screen_closes(
 
 async def test_the_footer_of_the_list_says_that_a_key_opens_the_log(demo_store: Path, settle: Settle) -> None:
     make_job(demo_store, "ended", {EXIT_CODE: "0", METRICS: metrics(40), LOG: "the end\n"})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         assert str(app.screen.query_one(Footer).render()).startswith("⏎ Log and loss n New ")
@@ -77,7 +77,7 @@ async def test_the_footer_of_the_list_says_that_a_key_opens_the_log(demo_store: 
 
 async def test_a_progress_bar_is_shown_in_its_last_state(demo_store: Path, settle: Settle, until: Until) -> None:
     make_job(demo_store, "ended", {EXIT_CODE: "0", LOG: "10%|#\r50%|#####\r\x1b[32m100%\x1b[0m done\r\n\tindented\n"})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
@@ -103,7 +103,7 @@ async def test_only_the_visible_parts_of_a_large_log_are_read(
         put(self, offset, data, size)
 
     monkeypatch.setattr(LogView, "put", counted)
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
@@ -126,7 +126,7 @@ async def test_a_restarted_log_is_shown_from_its_start(
     demo_store: Path, settle: Settle, sleeper: str, until: Until
 ) -> None:
     folder = make_job(demo_store, "busy", {PID: sleeper, LOG: "old\n" * 500})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
@@ -158,14 +158,14 @@ async def test_a_finished_training_says_whether_it_helped_and_a_key_changes_the_
 ) -> None:
     db = open_database(demo_store)
     trained(db, demo_store.parent, "good", wrong, right, dataset="demo-outdoor")
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
         await act(pilot, "table.select")
         await until(pilot, lambda: "the training helped on 22 validation sessions" in shown(app, "#title"))
         assert shown(app, "#title").splitlines()[-1] == "default adapter of demo-outdoor"
         await act(pilot, "training.default")
-        await until(pilot, lambda: "good is no longer the default adapter of demo-outdoor" in toasts(app))
+        await until(pilot, lambda: "good is no longer the default adapter of demo-outdoor" in messages(app))
         await until(pilot, lambda: not default_adapters(db))
         await until(pilot, lambda: shown(app, "#title").splitlines()[-1] != "default adapter of demo-outdoor")
         await act(pilot, "training.default")

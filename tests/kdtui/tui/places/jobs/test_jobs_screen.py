@@ -25,19 +25,17 @@ from tests.support.jobs_place import (
     HOSTILE,
     LONG,
     SIZES,
+    app_at_jobs,
     is_idle,
+    job_rows,
     log,
     make_job,
     metrics,
-    opened,
     register_host,
-    rows,
-    shown,
-    toasts,
     wait_for,
 )
 from tests.support.needs import needs_sshd
-from tests.support.screens import Settle, Until
+from tests.support.screens import Settle, Until, messages, rows, shown
 from tests.support.stubborn_process import stubborn
 from tests.support.tiny import make_model
 
@@ -46,23 +44,23 @@ from tests.support.tiny import make_model
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle, size: tuple[int, int]) -> None:
-    app = opened(empty_store)
+    app = app_at_jobs(empty_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         assert "kdtui demo" in shown(app, "#notice")
         assert "kdtui host add NAME --ssh ALIAS" in shown(app, "#no-hosts")
         await act(pilot, "jobs.new")
         await settle(pilot)
-        assert "there is no dataset yet; D imports the demo, and i your own sessions" in toasts(app)
+        assert "there is no dataset yet; D imports the demo, and i your own sessions" in messages(app)
         await act(pilot, "jobs.check")
         await act(pilot, "training.cancel")
         await settle(pilot)
-        assert "there is no host; kdtui host add" in toasts(app)
-        assert "there is no training" in toasts(app)
+        assert "there is no host; kdtui host add" in messages(app)
+        assert "there is no training" in messages(app)
 
 
 async def test_with_a_dataset_a_key_starts_the_first_training(demo_store: Path, settle: Settle) -> None:
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         assert "There is no training yet. n starts one" in shown(app, "#notice")
@@ -81,10 +79,10 @@ async def test_trainings_are_listed_in_all_their_states(
     make_job(
         demo_store, "busy", {PID: sleeper, METRICS: metrics(10)}, TrainingSettings(("a", LONG), "pairs", ("rule",))
     )
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        found = {row[0]: row for row in rows(app)}
+        found = {row[0]: row for row in job_rows(app)}
         assert list(found) == ["busy", "quiet", "wild", "halted", "ended", "fresh"]
         assert [found[name][2] for name in found] == [
             "▶ running",
@@ -108,7 +106,7 @@ async def test_trainings_are_listed_in_all_their_states(
 
 async def test_an_unreadable_store_is_reported(empty_store: Path, settle: Settle) -> None:
     empty_store.write_text("this is no database, whatever its name says. " * 100)
-    app = opened(empty_store)
+    app = app_at_jobs(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         assert "kdtui.db" in shown(app, "#notice")
@@ -119,11 +117,13 @@ async def test_trainings_on_this_machine_are_watched_while_the_screen_is_visible
 ) -> None:
     monkeypatch.setattr("kdtui.tui.places.jobs.screen._TICK", 0.02)
     folder = make_job(demo_store, "busy", {PID: sleeper, METRICS: metrics(3)})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
-        await until(pilot, lambda: isinstance(app.screen, JobsScreen) and bool(rows(app)) and rows(app)[0][3] == "3/40")
+        await until(
+            pilot, lambda: isinstance(app.screen, JobsScreen) and bool(job_rows(app)) and job_rows(app)[0][3] == "3/40"
+        )
         (folder / METRICS).write_text(metrics(20))
-        await until(pilot, lambda: rows(app)[0][3] == "20/40")
+        await until(pilot, lambda: job_rows(app)[0][3] == "20/40")
         # The screen is not visible, so nothing is read.
         await act(pilot, "app.models")
         await until(pilot, lambda: not isinstance(app.screen, JobsScreen))
@@ -135,7 +135,7 @@ async def test_trainings_on_this_machine_are_watched_while_the_screen_is_visible
         assert jobs.training is not None
         assert jobs.training.status.state == "running"
         await act(pilot, "app.jobs")
-        await until(pilot, lambda: rows(app)[0][2] == "✓ done")
+        await until(pilot, lambda: job_rows(app)[0][2] == "✓ done")
 
 
 # Actions on a training
@@ -147,7 +147,7 @@ async def test_unavailable_actions_say_why(demo_store: Path, settle: Settle, sle
     make_job(demo_store, "away", {}, host="far", status=status)
     make_job(demo_store, "ended", {EXIT_CODE: "0"})
     make_job(demo_store, "busy", {PID: sleeper})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         for action in ("resume", "adapter", "fetch", "remove"):
@@ -164,28 +164,28 @@ async def test_unavailable_actions_say_why(demo_store: Path, settle: Settle, sle
             "training ended is not running; it is done",
             "training ended is done",
         ):
-            assert why in toasts(app)
+            assert why in messages(app)
 
 
 async def test_a_training_is_stopped_and_deleted_after_confirmation(
     demo_store: Path, settle: Settle, sleeper: str, until: Until
 ) -> None:
     folder = make_job(demo_store, "busy", {PID: sleeper, LOG: "hello\n"})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.cancel")
         assert isinstance(app.screen, ConfirmDialog)
         await pilot.press("n")
-        assert rows(app)[0][2] == "▶ running"
+        assert job_rows(app)[0][2] == "▶ running"
         await act(pilot, "training.cancel")
         await pilot.press("y")
-        await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
-        assert "training busy has stopped" in toasts(app)
+        await until(pilot, lambda: job_rows(app)[0][2] == "■ stopped")
+        assert "training busy has stopped" in messages(app)
         await until(pilot, lambda: is_idle(app) and not shown(app, "#doing"))
         await act(pilot, "training.remove")
         await pilot.press("y")
-        await until(pilot, lambda: not folder.exists() and "deleted training busy" in toasts(app))
+        await until(pilot, lambda: not folder.exists() and "deleted training busy" in messages(app))
         await until(pilot, lambda: "There is no training yet" in shown(app, "#notice"))
 
 
@@ -194,21 +194,21 @@ async def test_the_wait_for_a_stopping_training_is_shown_and_the_same_key_kills_
 ) -> None:
     folder = make_job(demo_store, "busy", {LOG: "step 3 of 40\n"})
     start_trainer(folder, python=str(stubborn(tmp_path)))
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
-        await until(pilot, lambda: bool(rows(app)) and rows(app)[0][2] == "▶ running")
+        await until(pilot, lambda: bool(job_rows(app)) and job_rows(app)[0][2] == "▶ running")
         await act(pilot, "training.cancel")
         await pilot.press("y")
         await until(pilot, lambda: "waiting for busy to stop: 1 s of 120, then it is killed" in shown(app, "#doing"))
         assert "step 3 of 40" in shown(app, "#doing")
         await act(pilot, "training.remove")
-        assert "the training is busy: " in toasts(app)
+        assert "the training is busy: " in messages(app)
         await act(pilot, "training.cancel")
         assert isinstance(app.screen, ConfirmDialog)
         assert "kdtui sft cancel --now busy" in app.screen.command
         await pilot.press("y")
-        await until(pilot, lambda: rows(app)[0][2] == "■ stopped")
-        await until(pilot, lambda: "training busy has stopped: killed at once, without a checkpoint" in toasts(app))
+        await until(pilot, lambda: job_rows(app)[0][2] == "■ stopped")
+        await until(pilot, lambda: "training busy has stopped: killed at once, without a checkpoint" in messages(app))
         await until(pilot, lambda: not shown(app, "#doing"))
 
 
@@ -217,16 +217,16 @@ async def test_a_trainer_that_does_not_start_is_reported_in_one_sentence(
 ) -> None:
     monkeypatch.setattr("models.sft.processes.sys.executable", "/bin/false")
     make_job(demo_store, "halted", {EXIT_CODE: "143"})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.resume")
-        await until(pilot, lambda: "the trainer did not start" in toasts(app))
+        await until(pilot, lambda: "the trainer did not start" in messages(app))
 
 
 async def test_the_manifest_shows_the_files_of_a_training(demo_store: Path, settle: Settle, until: Until) -> None:
     make_job(demo_store, "fresh", {"job.json": json.dumps({"base": f"here {LONG}", "seed": 7})})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.manifest")
@@ -257,7 +257,7 @@ async def test_without_an_adapter_the_manifest_says_why_and_what_to_do(
     demo_store: Path, settle: Settle, until: Until, sleeper: str, files: dict[str, str], says: str
 ) -> None:
     make_job(demo_store, "mine", {name: sleeper if text == BUSY else text for name, text in files.items()})
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.manifest")
@@ -272,7 +272,7 @@ async def test_the_manifest_says_that_an_adapter_is_still_on_its_host(
 ) -> None:
     register_host(demo_store, "far", "nowhere.invalid")
     make_job(demo_store, "away", {}, host="far", status=JobStatus("done", 40, 40))
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await act(pilot, "training.manifest")
@@ -288,7 +288,7 @@ async def test_the_findings_of_a_host_are_shown_as_they_come(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     register_host(demo_store, "login", workdir=tmp_path / "work")
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         assert rows(app, "#hosts")[0][:4] == ["login", "this machine", "direct", "not asked yet"]
@@ -322,14 +322,14 @@ async def test_a_host_that_does_not_answer_blocks_nothing(
     status = JobStatus("running", 5, 40, 1.5)
     make_job(demo_store, "far", {}, host="dead", status=status)
     monkeypatch.setenv("KDTUI_SSH_COMMAND", "ssh -F none -o ConnectTimeout=1")
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
-        assert rows(app)[0][:5] == ["far", "dead", "▶ running", "5/40", "1.500"]
+        assert job_rows(app)[0][:5] == ["far", "dead", "▶ running", "5/40", "1.500"]
         await until(pilot, lambda: rows(app, "#hosts")[0][3].startswith("✗ host dead"))
         await act(pilot, "training.cancel")
         await pilot.press("y")
-        await until(pilot, lambda: "host dead" in toasts(app))
+        await until(pilot, lambda: "host dead" in messages(app))
         await pilot.press("tab", "enter")
         await until(pilot, lambda: isinstance(app.screen, HostDialog))
         assert "✗ host dead" in str(app.screen.query_one("VerticalScroll Static", Static).content)
@@ -345,7 +345,7 @@ async def test_a_hanging_host_does_not_keep_the_program_from_ending(
     monkeypatch.setenv("KDTUI_SSH_COMMAND", str(hanging))
     register_host(demo_store, "slow", ssh="slow")
     make_job(demo_store, "far", {}, host="slow", status=JobStatus("running", 5, 40, 1.5))
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await until(pilot, lambda: rows(app, "#hosts")[0][3] == "… asking slow")
@@ -384,23 +384,23 @@ async def test_a_training_on_a_host_is_watched_and_its_adapter_is_fetched(
     plan = TrainingPlan("away", settings, str(base), learning_rate=0.003, batch_tokens=30000, host="far")
     prepare_training(db, plan, jobs_folder(demo_store))
     db.close()
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert rows(app)[0][2] == "○ created"
+        assert job_rows(app)[0][2] == "○ created"
         await act(pilot, "training.resume")
         assert "starting away (asking far)" in shown(app, "#doing")
-        await wait_for(pilot, lambda: "training away runs on far as process" in toasts(app))
+        await wait_for(pilot, lambda: "training away runs on far as process" in messages(app))
         await pilot.press("enter")
         await wait_for(pilot, lambda: isinstance(app.screen, TrainingScreen) and "✓ done" in shown(app, "#title"))
         await wait_for(pilot, lambda: "evaluation at step" in log(app).text)
         assert "its adapter is still on far" in shown(app, "#title")
         await act(pilot, "training.adapter")
         await settle(pilot)
-        assert "fetch it first" in toasts(app)
+        assert "fetch it first" in messages(app)
         await act(pilot, "training.fetch")
         assert "fetching away from far" in shown(app, "#doing")
-        await wait_for(pilot, lambda: "files of training away from far" in toasts(app))
+        await wait_for(pilot, lambda: "files of training away from far" in messages(app))
         await wait_for(pilot, lambda: "its adapter is still on far" not in shown(app, "#title"))
         assert (demo_store.parent / "jobs" / "away" / "away.gguf").is_file()
 
@@ -422,7 +422,7 @@ async def test_a_lost_connection_is_reported_and_restored(
     (folder / LAUNCH).write_text(sleeper)
     (folder / LOG).write_text("x" * 200_000 + "\nbefore\n")
     make_job(demo_store, "long", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
         await pilot.press("enter")
@@ -455,10 +455,10 @@ async def test_a_host_is_asked_only_about_active_trainings_and_while_the_screen_
     (folder / "id").write_text("old")
     (folder / EXIT_CODE).write_text("1")
     make_job(demo_store, "old", {}, host="far", status=JobStatus("running", 3, 40, 2.0))
-    app = opened(demo_store)
+    app = app_at_jobs(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        await wait_for(pilot, lambda: rows(app)[0][2] == "✗ failed" and rows(app, "#hosts")[0][3] == "✓ reachable")
+        await wait_for(pilot, lambda: job_rows(app)[0][2] == "✗ failed" and rows(app, "#hosts")[0][3] == "✓ reachable")
         await wait_for(pilot, lambda: is_idle(app))
         asked = server.commands
         for _ in range(20):

@@ -25,8 +25,8 @@ from store.hits import Hits
 from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
 from tests.support.acting import act, rest
-from tests.support.knowledge_place import cells, search, state, statements, table, text
-from tests.support.screens import Settle, Until, command
+from tests.support.knowledge_place import pieces_table, search, state, statements
+from tests.support.screens import Settle, Until, column, command, notice
 
 # The list
 
@@ -35,8 +35,8 @@ async def test_all_knowledge_is_listed_with_its_measures(full_store: Path, settl
     app = KdtuiApp(full_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
-        assert table(app).row_count > 50
-        row = table(app).row_at(0)
+        assert pieces_table(app).row_count > 50
+        row = pieces_table(app).row_at(0)
         assert row is not None
         assert row.cells[:9] == (
             "rule",
@@ -49,8 +49,8 @@ async def test_all_knowledge_is_listed_with_its_measures(full_store: Path, settl
             "kept",
             "large model",
         )
-        assert set(cells(app, 7)) == {"kept", "rejected"}
-        assert state(app) == f"{table(app).row_count:,} pieces · by support"
+        assert set(column(app, 7)) == {"kept", "rejected"}
+        assert state(app) == f"{pieces_table(app).row_count:,} pieces · by support"
         assert command(app) == "kdtui knowledge ls --all"
 
 
@@ -61,12 +61,12 @@ async def test_the_search_follows_the_typing(demo_store: Path, settle: Settle) -
         await search(pilot, "sleep bag", settle)
         assert statements(app)
         assert all("Sleeping Bags" in statement for statement in statements(app))
-        assert app.focused is table(app)
+        assert app.focused is pieces_table(app)
         assert "best match first" in state(app)
         assert command(app) == "kdtui knowledge search --all 'sleep bag'"
         await act(pilot, "knowledge.clear_search")
         await settle(pilot)
-        assert table(app).row_count == 39
+        assert pieces_table(app).row_count == 39
         assert command(app) == "kdtui knowledge ls --all"
 
 
@@ -112,19 +112,19 @@ async def test_a_search_without_matches_says_so(demo_store: Path, settle: Settle
         app.screen.query_one("#search", Input).value = "[zz"
         await settle(pilot)
         assert app.screen.query_one("#notice").display
-        assert "No knowledge matches “[zz”." in text(app, "#notice")
+        assert "No knowledge matches “[zz”." in notice(app)
         await act(pilot, "knowledge.clear_search")
         await settle(pilot)
         assert not app.screen.query_one("#notice").display
-        assert table(app).row_count == 39
+        assert pieces_table(app).row_count == 39
         await act(pilot, "knowledge.search")
         await pilot.press(*"qqq", "enter")
         await settle(pilot)
         await act(pilot, "knowledge.search")
         await act(pilot, "search.leave_search")
         await settle(pilot)
-        assert table(app).row_count == 39
-        assert app.focused is table(app)
+        assert pieces_table(app).row_count == 39
+        assert app.focused is pieces_table(app)
 
 
 async def test_the_order_is_chosen_by_key_and_by_title(full_store: Path, settle: Settle) -> None:
@@ -134,16 +134,16 @@ async def test_the_order_is_chosen_by_key_and_by_title(full_store: Path, settle:
         await act(pilot, "knowledge.sort")
         await settle(pilot)
         assert "by precision" in state(app)
-        values = [float(value) for value in cells(app, 6) if value != "–"]
+        values = [float(value) for value in column(app, 6) if value != "–"]
         assert values == sorted(values, reverse=True)
         assert command(app) == "kdtui knowledge ls --all --sort precision"
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
-        values = [float(value) for value in cells(app, 6) if value != "–"]
+        values = [float(value) for value in column(app, 6) if value != "–"]
         assert values == sorted(values)
         assert "by precision, reversed" in state(app)
         for _ in range(2):
-            table(app).post_message(HitsTable.SortWanted(table(app), "newest"))
+            pieces_table(app).post_message(HitsTable.SortWanted(pieces_table(app), "newest"))
             await settle(pilot)
         assert "newest first, reversed" in state(app)
 
@@ -171,7 +171,7 @@ async def test_a_memory_that_was_edited_does_no_harm(demo_store: Path, tmp_path:
     app = KdtuiApp(demo_store, memory=memory)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert table(app).row_count == 39
+        assert pieces_table(app).row_count == 39
 
 
 async def test_a_list_longer_than_the_screen_can_be_scrolled(empty_store: Path, settle: Settle) -> None:
@@ -182,20 +182,20 @@ async def test_a_list_longer_than_the_screen_can_be_scrolled(empty_store: Path, 
         assert state(app) == "3,000 pieces · by support"
         await act(pilot, "table.bottom")
         await settle(pilot)
-        assert table(app).cursor_row == 2_999
-        last = table(app).cursor_key
+        assert pieces_table(app).cursor_row == 2_999
+        last = pieces_table(app).cursor_key
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
         # Pieces without a support are last in both directions, in reverse order.
-        assert table(app).cursor_row == 0
+        assert pieces_table(app).cursor_row == 0
         await act(pilot, "knowledge.reverse")
         await settle(pilot)
-        table(app).move_to(1_500)
+        pieces_table(app).move_to(1_500)
         await settle(pilot)
-        assert table(app).cursor_key is not None
-        ids = list(table(app).ids)
+        assert pieces_table(app).cursor_key is not None
+        ids = list(pieces_table(app).ids)
         assert len(set(ids)) == 3_000
-        assert str(ids[1_500]) == table(app).cursor_key
+        assert str(ids[1_500]) == pieces_table(app).cursor_key
         assert str(ids[-1]) == last
 
 
@@ -214,7 +214,7 @@ async def test_facets_count_the_matches_and_filter_them(full_store: Path, settle
         assert [line for line in lines if line.split()[0] != "·"] == ["format", "dataset", "status", "teacher"]
         counted = {line.split()[1]: int(line.split()[-1].replace(",", "")) for line in lines if line.startswith("·")}
         assert counted["rule"] + counted["pattern"] + counted["thought"] == counted["demo-outdoor"]
-        assert counted["demo-outdoor"] == table(app).row_count == counted["kept"] + counted["rejected"]
+        assert counted["demo-outdoor"] == pieces_table(app).row_count == counted["kept"] + counted["rejected"]
         await act(pilot, "facets.down")
         first = facets.highlighted
         await act(pilot, "facets.down")
@@ -225,14 +225,14 @@ async def test_facets_count_the_matches_and_filter_them(full_store: Path, settle
         await settle(pilot)
         value = app.screen.query_one("#search", Input).value
         assert value.startswith("format:")
-        assert set(cells(app, 0)) == {value.removeprefix("format:")}
+        assert set(column(app, 0)) == {value.removeprefix("format:")}
         chosen = [str(facets.get_option_at_index(number).prompt) for number in range(facets.option_count)]
         assert next(line for line in chosen if line.startswith("✓")).split()[1] == value.removeprefix("format:")
         await pilot.press("enter")
         await settle(pilot)
         assert app.screen.query_one("#search", Input).value == ""
         await act(pilot, "facets.leave")
-        await until(pilot, lambda: app.focused is table(app))
+        await until(pilot, lambda: app.focused is pieces_table(app))
 
 
 async def test_a_narrow_screen_shows_facets_on_demand(full_store: Path, settle: Settle) -> None:
@@ -250,7 +250,7 @@ async def test_a_narrow_screen_shows_facets_on_demand(full_store: Path, settle: 
         await act(pilot, "facets.leave")
         await settle(pilot)
         assert not facets.display
-        assert app.focused is table(app)
+        assert app.focused is pieces_table(app)
 
 
 # One piece
@@ -287,7 +287,7 @@ async def test_keys_typed_right_after_a_search_act_on_its_results(
     app = KdtuiApp(full_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        first = table(app).ids[0]
+        first = pieces_table(app).ids[0]
         monkeypatch.setattr(store_queries, "find_pieces", find_slowly)
         for key in ("slash", *"stove", "enter", "d"):
             app.post_message(Key(key, key if len(key) == 1 else None))
@@ -317,7 +317,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert "kdtui demo" in text(app, "#notice")
+        assert "kdtui demo" in notice(app)
         for action in ("mark", "mark_all", "sample", "export", "delete", "undo", "sort", "reverse", "facets", "call"):
             await act(pilot, f"knowledge.{action}")
             assert isinstance(app.screen, KnowledgeScreen)
@@ -331,7 +331,7 @@ async def test_a_dataset_without_knowledge_says_how_to_mine_it(demo_store: Path,
     app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert "kdtui knowledge mine --dataset demo-outdoor" in text(app, "#notice")
+        assert "kdtui knowledge mine --dataset demo-outdoor" in notice(app)
 
 
 async def test_a_file_that_is_not_a_store_gives_a_message(empty_store: Path, settle: Settle) -> None:
@@ -339,7 +339,7 @@ async def test_a_file_that_is_not_a_store_gives_a_message(empty_store: Path, set
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert "not an SQLite database" in text(app, "#notice")
+        assert "not an SQLite database" in notice(app)
 
 
 async def test_reloading_shows_what_another_program_writes(full_store: Path, settle: Settle) -> None:
@@ -353,7 +353,7 @@ async def test_reloading_shows_what_another_program_writes(full_store: Path, set
         await act(pilot, "screen.reload")
         await settle(pilot)
         assert statements(app)[0] == "Quokkas first"
-        assert table(app).cursor_row == 2
+        assert pieces_table(app).cursor_row == 2
 
 
 async def test_configured_keys_work(full_store: Path, settle: Settle) -> None:

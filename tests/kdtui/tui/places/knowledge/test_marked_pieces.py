@@ -16,7 +16,7 @@ from store.knowledge import find_knowledge
 from store.records import STATUSES
 from store.samples import pieces_of_sample, save_sample
 from tests.support.acting import act, rest
-from tests.support.knowledge_place import search, state, table
+from tests.support.knowledge_place import pieces_table, search, state
 from tests.support.screens import Settle, Until
 
 
@@ -24,13 +24,13 @@ async def test_marked_pieces_become_a_sample(full_store: Path, settle: Settle) -
     app = KdtuiApp(full_store)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        keys = [str(number) for number in list(table(app).ids)[:3]]
+        keys = [str(number) for number in list(pieces_table(app).ids)[:3]]
         await act(pilot, "knowledge.mark")
         await act(pilot, "knowledge.mark")
         await act(pilot, "knowledge.mark")
         await pilot.press("k")
         await act(pilot, "knowledge.mark")
-        assert table(app).cursor_row == 3
+        assert pieces_table(app).cursor_row == 3
         assert state(app).endswith("· 2 marked")
         await act(pilot, "knowledge.sample")
         assert isinstance(app.screen, FormDialog)
@@ -94,7 +94,7 @@ async def test_matches_that_are_not_loaded_yet_are_marked_too(empty_store: Path,
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert not table(app).is_whole
+        assert not pieces_table(app).is_whole
         await act(pilot, "knowledge.mark_all")
         await settle(pilot)
         assert state(app).endswith("· 1,000 marked")
@@ -138,7 +138,7 @@ async def test_deleted_pieces_can_be_restored(full_store: Path, settle: Settle, 
         await settle(pilot)
         assert isinstance(app.screen, KnowledgeScreen)
         assert app.screen.why_not("undo") == "nothing was deleted since the program started"
-        before = list(table(app).ids)
+        before = list(pieces_table(app).ids)
         await act(pilot, "knowledge.delete")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         asked = " ".join(str(each.content) for each in app.screen.query(Static))
@@ -146,15 +146,15 @@ async def test_deleted_pieces_can_be_restored(full_store: Path, settle: Settle, 
         assert "2 links to training sessions go too. u restores them" in asked
         await act(pilot, "confirm.no")
         await settle(pilot)
-        assert list(table(app).ids) == before
+        assert list(pieces_table(app).ids) == before
         await act(pilot, "knowledge.delete")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await act(pilot, "confirm.yes")
         await settle(pilot)
-        assert list(table(app).ids) == before[1:]
+        assert list(pieces_table(app).ids) == before[1:]
         await act(pilot, "knowledge.undo")
         await settle(pilot)
-        assert list(table(app).ids) == before
+        assert list(pieces_table(app).ids) == before
         assert app.screen.why_not("undo") is not None
     db = open_database(full_store)
     assert db.execute("SELECT count(*) FROM knowledge_sessions WHERE knowledge_id = ?", [before[0]]).fetchone() == (2,)

@@ -19,8 +19,8 @@ from store.records import RunSettings
 from store.runs import start_run
 from store.samples import save_sample
 from tests.support.acting import act
-from tests.support.knowledge_place import HOSTILE, cells, search, statements, table, text
-from tests.support.screens import Settle, Until
+from tests.support.knowledge_place import HOSTILE, pieces_table, search, statements
+from tests.support.screens import Settle, Until, column, printed
 
 
 async def test_the_piece_under_the_cursor_is_shown_with_its_sources(full_store: Path, settle: Settle) -> None:
@@ -59,7 +59,7 @@ async def test_zero_small_and_missing_measures_look_different(full_store: Path, 
     async with app.run_test() as pilot:
         await settle(pilot)
         await search(pilot, "xylo", settle)
-        assert dict(zip(statements(app), cells(app, 3), strict=True)) == {
+        assert dict(zip(statements(app), column(app, 3), strict=True)) == {
             "Xylo 0.0": "0",
             "Xylo 0.0002": "0.0002",
             "Xylo None": "–",
@@ -79,8 +79,8 @@ async def test_a_piece_is_opened_with_the_scores_of_its_runs(full_store: Path, s
         await settle(pilot)
         await act(pilot, "table.select")
         await until(pilot, lambda: isinstance(app.screen, PieceDialog))
-        await until(pilot, lambda: "pair F1" in text(app, "#piece-in-full"))
-        assert "run 1: someone on test, pair F1" in text(app, "#piece-in-full")
+        await until(pilot, lambda: "pair F1" in printed(app, "#piece-in-full"))
+        assert "run 1: someone on test, pair F1" in printed(app, "#piece-in-full")
         await act(pilot, "text.copy")
         assert app.clipboard == "Zebra tents go with mats"
         await act(pilot, "text.close")
@@ -115,14 +115,14 @@ async def test_a_piece_is_tried_by_comparing_a_student_without_it_and_with_only_
     async with app.run_test() as pilot:
         await settle(pilot)
         await search(pilot, "format:pattern", settle)
-        number = table(app).cursor_key
+        number = pieces_table(app).cursor_key
         await act(pilot, "table.select")
         await until(pilot, lambda: isinstance(app.screen, PieceDialog))
         await act(pilot, "piece.try_it")
         await until(pilot, lambda: isinstance(app.screen, SessionScreen) and bool(app.screen.query("#other")))
         screen = app.screen
-        await until(pilot, lambda: "smollm2 + pattern" in text(app, "#asks"))
-        assert text(app, "#asks").splitlines()[0].split()[-1] == "smollm2"
+        await until(pilot, lambda: "smollm2 + pattern" in printed(app, "#asks"))
+        assert printed(app, "#asks").splitlines()[0].split()[-1] == "smollm2"
         assert isinstance(screen, SessionScreen)
         assert screen._sides[1].choice.settings.sample == f"only-{number}"
         # Both students are asked at once; other tests check the answers.
@@ -157,7 +157,7 @@ async def test_untrusted_text_is_shown_as_plain_text(demo_store: Path, settle: S
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(200, 60)) as pilot:
         await settle(pilot)
-        assert table(app).row_at(0) is not None
+        assert pieces_table(app).row_at(0) is not None
         screen = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
         assert "[red]x[/red] [/]" in screen
         assert "\x1b" not in screen

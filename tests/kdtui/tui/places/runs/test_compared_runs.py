@@ -15,8 +15,8 @@ from store.database import open_database
 from store.records import RunSettings
 from store.runs import start_run
 from tests.support.acting import act, rest
-from tests.support.runs_place import open_runs, shown
-from tests.support.screens import Settle, command, rows, toasts
+from tests.support.runs_place import open_runs
+from tests.support.screens import Settle, command, printed, rows, toasts
 
 
 async def open_comparison(pilot: Pilot[None], settle: Settle) -> None:
@@ -44,8 +44,8 @@ async def test_two_marked_runs_are_compared_worst_session_first(store: Path, set
         await settle(pilot)
         assert isinstance(app.screen, ComparedRunsScreen)
         assert command(app) == "kdtui run compare 1 2"
-        assert "2nd wins 0, loses 3, equals 0 of 3 sessions" in shown(app, "#totals")
-        assert "4 only in 1st" in shown(app, "#totals")
+        assert "2nd wins 0, loses 3, equals 0 of 3 sessions" in printed(app, "#totals")
+        assert "4 only in 1st" in printed(app, "#totals")
         differences = [float(row[5]) for row in rows(app)]
         assert differences == sorted(differences)
         assert all(difference < 0 for difference in differences)
@@ -77,7 +77,7 @@ async def test_the_selected_session_is_shown_with_the_bundles_of_both_runs(store
         await pilot.press("j")
         await settle(pilot)
         session = rows(app)[1][0]
-        text = shown(app, "#product-lines")
+        text = printed(app, "#product-lines")
         assert f"session {session}" in text
         headings = [
             str(panel.query_one(".heading", Static).content) for panel in app.screen.query(BundlePanel).results()
@@ -91,7 +91,7 @@ async def test_the_selected_session_is_shown_with_the_bundles_of_both_runs(store
         )
         [(error,)] = db.execute(asked, [session]).fetchall()
         db.close()
-        assert (error or "found none") in shown(app, "#of-1st .bundles")
+        assert (error or "found none") in printed(app, "#of-1st .bundles")
 
 
 async def test_a_session_opens_with_the_settings_of_the_first_run_and_the_workbench_keeps_its_own(
@@ -150,7 +150,7 @@ async def test_an_impossible_comparison_is_reported_in_one_sentence(store: Path,
         await open_runs(pilot, settle)
         await pilot.press("space", "v")
         await settle(pilot)
-        assert "no session in common" in shown(app, "#totals")
+        assert "no session in common" in printed(app, "#totals")
         await act(pilot, "compared.sort")
         await rest(pilot)
         assert "the runs are not compared yet" in toasts(app)

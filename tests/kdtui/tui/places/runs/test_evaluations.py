@@ -22,8 +22,19 @@ from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, numbers, open_runs, row_of, shown, wait_until_computed
-from tests.support.screens import Settle, Until, command, notice, rows, table, toasts
+from tests.support.runs_place import STATE, numbers, open_runs, row_of, wait_until_computed
+from tests.support.screens import (
+    Settle,
+    Until,
+    command,
+    content_of,
+    dialog_command,
+    notice,
+    printed,
+    rows,
+    table,
+    toasts,
+)
 
 
 class Stubborn:
@@ -81,10 +92,10 @@ async def test_an_evaluation_starts_and_shows_its_scores(demo_store: Path, settl
         app.screen.query_one("#field-other", Input).value = "patterns"
         app.screen.query_one("#field-limit", Input).value = "x"
         await rest(pilot)
-        assert "sessions: a whole number" in shown(app, "#form-problem")
+        assert "sessions: a whole number" in content_of(app, "#form-problem")
         app.screen.query_one("#field-limit", Input).value = "5"
         await rest(pilot)
-        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in shown(app, "#dialog-command")
+        assert "kdtui evaluate --dataset demo-outdoor --student patterns --limit 5" in dialog_command(app)
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
         await wait_until_computed(pilot, settle)
@@ -180,7 +191,7 @@ async def test_a_running_run_says_so_and_not_how_to_resume_it(
         await begin(pilot, settle, until)
         await pilot.press("enter")
         await settle(pilot)
-        text = shown(app, "#everything")
+        text = printed(app, "#everything")
         assert "2 of 7 answered" in text
         assert "not yet: this app is evaluating it; r updates these numbers" in text
         assert "--resume" not in text
@@ -191,7 +202,7 @@ async def test_a_running_run_says_so_and_not_how_to_resume_it(
         for each in app.activities:
             each.cancel()
         await until(pilot, lambda: command(app) == "kdtui evaluate --resume 1")
-        assert "to resume it" in shown(app, "#everything")
+        assert "to resume it" in printed(app, "#everything")
     assert stubborn.closed.is_set()
 
 

@@ -15,8 +15,8 @@ from store.database import open_database
 from store.records import RunSettings
 from store.runs import get_run, list_runs
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, numbers, open_runs, row_of, shown, wait_until_computed
-from tests.support.screens import Settle, Until, command, notice, rows, toasts
+from tests.support.runs_place import STATE, numbers, open_runs, row_of, wait_until_computed
+from tests.support.screens import Settle, Until, command, content_of, dialog_command, notice, printed, rows, toasts
 
 SUBSETS: list[tuple[int | None, int | None]] = [(None, None), (3, 0), (3, 0), (3, 1), (3, None)]
 """Limit and seed of the runs 1 to 5; an earlier version made the last one."""
@@ -60,7 +60,7 @@ async def test_each_subset_has_one_row_of_floors_that_names_it(subsets: Path, se
         ]
         await pilot.press("home", "enter")
         await settle(pilot)
-        assert "the first 3 of 7 test sessions, in import order" in shown(app, "#everything")
+        assert "the first 3 of 7 test sessions, in import order" in printed(app, "#everything")
 
 
 async def test_only_runs_over_the_same_sessions_are_plotted_together(subsets: Path, settle: Settle) -> None:
@@ -118,11 +118,11 @@ async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
             await act(pilot, "runs.note")
             app.screen.query_one("#field-tags", Input).value = f"{tags},"
             await rest(pilot)
-            assert "is not a tag" in shown(app, "#form-problem")
+            assert "is not a tag" in content_of(app, "#form-problem")
             app.screen.query_one("#field-tags", Input).value = tags
             app.screen.query_one("#field-note", Input).value = note
             await rest(pilot)
-            assert does_it in shown(app, "#dialog-command")
+            assert does_it in dialog_command(app)
             await act(pilot, "form.done")
             await until(pilot, lambda: "tags and note of run 5 are saved" in toasts(app))
             await wait_until_computed(pilot, settle)
@@ -134,7 +134,7 @@ async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
             assert numbers(app) == ["5"]
         await pilot.press("enter", "enter")
         await settle(pilot)
-        assert "it's new" in shown(app, "#everything")
+        assert "it's new" in printed(app, "#everything")
     db = open_database(subsets)
     assert (get_run(db, 5).tags, get_run(db, 5).note) == (("two",), "it's new")
     db.close()
@@ -155,12 +155,12 @@ async def test_an_evaluation_of_a_drawn_subset_starts_with_tags(demo_store: Path
             await rest(pilot)
 
         await filled(other="patterns", seed="2")
-        assert "the seed draws sessions; say how many" in shown(app, "#form-problem")
+        assert "the seed draws sessions; say how many" in content_of(app, "#form-problem")
         await filled(limit="4", tags="a b,")
-        assert "'b,' is not a tag" in shown(app, "#form-problem")
+        assert "'b,' is not a tag" in content_of(app, "#form-problem")
         await filled(tags="a b")
         does_it = "kdtui evaluate --dataset demo-outdoor --student patterns --limit 4 --seed 2 --tag a --tag b"
-        assert does_it in shown(app, "#dialog-command")
+        assert does_it in dialog_command(app)
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
         await wait_until_computed(pilot, settle)

@@ -23,8 +23,8 @@ from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Run, delete_run, finish_run, start_run
 from store.sqlite import Database
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, add_run, numbers, open_runs, row_of, shown, wait_until_computed
-from tests.support.screens import MakeStore, Settle, Until, command, notice, rows, table, toasts
+from tests.support.runs_place import STATE, add_run, numbers, open_runs, row_of, wait_until_computed
+from tests.support.screens import MakeStore, Settle, Until, command, notice, printed, rows, table, toasts
 
 INTENT_HEADINGS = ["matched", "token", "F1", "ROUGE-L", "cosine"]
 
@@ -272,7 +272,7 @@ async def test_a_run_is_shown_in_full(store: Path, settle: Settle) -> None:
         await open_runs(pilot, settle)
         await pilot.press("j", "enter")
         await settle(pilot)
-        text = shown(app, "#everything")
+        text = printed(app, "#everything")
         assert "3 of 7 answered, 1 of them without bundles" in text
         assert "quick + rule (this run)" in text
         assert "does not beat whole session" in text
@@ -293,7 +293,7 @@ async def test_a_run_in_full_shows_its_cost_and_the_scores_of_its_intents(store:
         await pilot.press("end", "home", "j", "j", "enter")
         await settle(pilot)
         assert str(app.screen.query_one("#title", Static).content) == "Run 1  patterns on demo-outdoor test"
-        lines = [Text.from_ansi(line).plain for line in shown(app, "#everything").splitlines()]
+        lines = [Text.from_ansi(line).plain for line in printed(app, "#everything").splitlines()]
         assert any(line.startswith("tokens a session") and "0 read, 0 written" in line for line in lines)
         assert any(line.startswith("peak memory") and line.rstrip().endswith("MB") for line in lines)
         [heading] = [number for number, line in enumerate(lines) if line.split() == INTENT_HEADINGS]
@@ -361,7 +361,7 @@ async def test_a_deleted_run_is_reported_in_one_sentence(store: Path, settle: Se
         db.close()
         await pilot.press("enter")
         await settle(pilot)
-        assert "there is no run 3" in shown(app, "#everything")
+        assert "there is no run 3" in printed(app, "#everything")
 
 
 # Deleting

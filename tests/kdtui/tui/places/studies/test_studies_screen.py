@@ -22,17 +22,26 @@ from store.sqlite import Database
 from store.studies import list_studies
 from tests.support.acting import act, rest
 from tests.support.painted import contrast
-from tests.support.screens import Settle, Until, toasts
-from tests.support.studies_place import STUDY, about, cells, matrix, open_study_screen, opened, rows, study, text
+from tests.support.screens import Settle, Until, content_of, toasts
+from tests.support.studies_place import (
+    STUDY,
+    about,
+    app_at_studies,
+    matrix,
+    matrix_cells,
+    open_study_screen,
+    study,
+    study_rows,
+)
 
 # The list
 
 
 async def test_studies_are_listed_with_their_progress_and_questions(store: Path, settle: Settle) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert rows(app) == [
+        assert study_rows(app) == [
             ["wider", "wider.toml", "outdoor", "test", "5/5", "0", "✓ complete"],
             [STUDY, "rq3", "outdoor", "test", "5/5", "0", "✓ complete"],
         ]
@@ -48,10 +57,10 @@ async def test_a_study_without_its_dataset_says_so_and_can_be_deleted(
     finished.execute("DELETE FROM datasets")
     assert finished.conn is not None
     finished.conn.commit()
-    app = opened(finished.path)
+    app = app_at_studies(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert "there is no dataset 'outdoor'" in rows(app)[0][-1]
+        assert "there is no dataset 'outdoor'" in study_rows(app)[0][-1]
         await act(pilot, "study.run")
         assert any("there is no dataset 'outdoor'" in each for each in toasts(app))
         await act(pilot, "study.delete")
@@ -68,10 +77,10 @@ async def test_without_a_study_the_place_says_how_to_begin(unrun: Path, settle: 
     assert db.conn is not None
     db.conn.commit()
     db.close()
-    app = opened(unrun)
+    app = app_at_studies(unrun)
     async with app.run_test() as pilot:
         await settle(pilot)
-        assert "kdtui study run rq3 --dataset outdoor" in text(app, "#notice")
+        assert "kdtui study run rq3 --dataset outdoor" in content_of(app, "#notice")
         await act(pilot, "study.run")
         assert toasts(app) == ["the cursor is not on a study"]
 
@@ -88,23 +97,23 @@ async def test_without_a_study_the_place_says_how_to_begin(unrun: Path, settle: 
 async def test_the_matrix_shows_formats_and_utilizations_of_one_question_at_a_time(
     store: Path, settle: Settle, until: Until
 ) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_study_screen(pilot, settle, until)
         shown = matrix(app)
         [block] = shown._blocks
         assert (block.rows, block.columns) == (("pattern+rule+thought",), ("zero-shot", "icl", "sft", "sft+icl"))
-        assert "1/2 How is knowledge best used?" in text(app, "#title")
+        assert "1/2 How is knowledge best used?" in content_of(app, "#title")
         await act(pilot, "cell.next_question")
         [block] = matrix(app)._blocks
         assert (block.rows, block.columns) == (("no knowledge", "pattern+rule+thought"), ("sft", "sft+icl"))
-        assert "2/2 Does knowledge add" in text(app, "#title")
+        assert "2/2 Does knowledge add" in content_of(app, "#title")
         await act(pilot, "cell.previous_question")
-        assert "1/2 How is" in text(app, "#title")
+        assert "1/2 How is" in content_of(app, "#title")
 
 
 async def test_keys_move_the_cursor_through_the_cells(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.next_question")
@@ -137,12 +146,12 @@ ACTS: dict[str, Callable[[Pilot[Any]], Awaitable[None]]] = {
 
 
 async def test_a_key_changes_the_metric_of_the_heat_map(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(80, 24)) as pilot:
         await open_study_screen(pilot, settle, until)
         seen = []
         for _ in range(4):
-            seen.append((text(app, "#title").splitlines()[2].split(" ▁")[0], cells(app)[0][:4]))
+            seen.append((content_of(app, "#title").splitlines()[2].split(" ▁")[0], matrix_cells(app)[0][:4]))
             await act(pilot, "cell.metric")
         assert [name for name, _ in seen] == ["pair F1", "strict precision", "strict recall", "exact"]
         snapshot = study(app).snapshot
@@ -151,12 +160,12 @@ async def test_a_key_changes_the_metric_of_the_heat_map(store: Path, settle: Set
         assert row is not None
         assert row.scores is not None
         assert seen[0][1] == f"{row.scores.pair_f1:.3f}"[1:]
-        assert text(app, "#title").splitlines()[2].startswith("pair F1")
+        assert content_of(app, "#title").splitlines()[2].startswith("pair F1")
 
 
 @pytest.mark.parametrize("theme", THEMES)
 async def test_the_heat_map_is_readable_in_every_theme(store: Path, settle: Settle, until: Until, theme: str) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     app.theme = theme
     async with app.run_test(size=(80, 24)) as pilot:
         await open_study_screen(pilot, settle, until)
@@ -176,21 +185,21 @@ async def test_the_heat_map_is_readable_in_every_theme(store: Path, settle: Sett
 
 
 async def test_a_cell_opens_its_run_which_leads_back(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_study_screen(pilot, settle, until)
         assert app.screen.command == "kdtui run show 1"  # type: ignore[attr-defined]
         await act(pilot, "matrix.select")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await settle(pilot)
-        assert "Run 1" in text(app, "#title")
+        assert "Run 1" in content_of(app, "#title")
         assert "▸8 Studies" in str(app.screen.query_one("TopBar").render())
         await act(pilot, "run.back")
         assert isinstance(app.screen, StudyScreen)
 
 
 async def test_a_cell_opens_its_training_in_the_place_jobs(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.training")
@@ -205,7 +214,7 @@ async def test_a_cell_opens_its_training_in_the_place_jobs(store: Path, settle: 
 
 
 async def test_two_marked_cells_are_compared_session_by_session(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_study_screen(pilot, settle, until)
         await act(pilot, "cell.compare")
@@ -226,10 +235,10 @@ async def test_two_marked_cells_are_compared_session_by_session(store: Path, set
 async def test_a_cell_to_run_again_says_why(finished: Database, settle: Settle, until: Until) -> None:
     assert finished.path is not None
     delete_run(finished, 1)
-    app = opened(finished.path)
+    app = app_at_studies(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_study_screen(pilot, settle, until)
-        assert cells(app)[0] == "○ again"
+        assert matrix_cells(app)[0] == "○ again"
         assert "to do again: run 1 has been deleted" in about(app)
         await act(pilot, "matrix.select")
         assert "there is no run of this cell yet" in toasts(app)[-1]
@@ -239,15 +248,15 @@ async def test_changes_of_another_process_appear_without_a_key(
     finished: Database, settle: Settle, until: Until
 ) -> None:
     assert finished.path is not None
-    app = opened(finished.path)
+    app = app_at_studies(finished.path)
     async with app.run_test(size=(120, 36)) as pilot:
         await open_study_screen(pilot, settle, until)
         delete_run(finished, 2)
-        await until(pilot, lambda: cells(app)[1] == "○ again")
+        await until(pilot, lambda: matrix_cells(app)[1] == "○ again")
 
 
 async def test_a_study_is_found_by_name(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await act(pilot, "app.knowledge")
@@ -265,7 +274,7 @@ async def test_a_study_is_found_by_name(store: Path, settle: Settle, until: Unti
 
 
 async def test_a_key_answers_the_questions_of_a_study(store: Path, settle: Settle, until: Until) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await act(pilot, "study.answers")
@@ -285,7 +294,7 @@ async def test_a_key_answers_the_questions_of_a_study(store: Path, settle: Settl
 async def test_a_report_or_a_table_is_written_to_a_folder(
     store: Path, tmp_path: Path, settle: Settle, until: Until, kind: str, names: list[str], command: str
 ) -> None:
-    app = opened(store)
+    app = app_at_studies(store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await act(pilot, "study.report")
@@ -300,7 +309,7 @@ async def test_a_report_or_a_table_is_written_to_a_folder(
 
 
 async def test_no_report_is_written_without_a_finished_cell(unrun: Path, settle: Settle) -> None:
-    app = opened(unrun)
+    app = app_at_studies(unrun)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await act(pilot, "study.report")

@@ -11,8 +11,8 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from tests.support.acting import act
-from tests.support.screens import Settle, Until, fill
-from tests.support.session_place import Student, bundles, column, heading, opened, screen, shown
+from tests.support.screens import Settle, Until, column, content_of, fill
+from tests.support.session_place import Student, bundles, heading, opened, screen
 
 
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
@@ -28,8 +28,8 @@ async def test_two_settings_are_compared_on_one_session(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
         await settle(pilot)
-        assert shown(app, "#asks").splitlines() == ["▸1st shipped", " 2nd patterns"]
-        assert shown(app, "#scores").splitlines() == [
+        assert content_of(app, "#asks").splitlines() == ["▸1st shipped", " 2nd patterns"]
+        assert content_of(app, "#scores").splitlines() == [
             "1st  pair F1 0.33 (1 right, 1 extra, 3 missing) · strict P 0.50, R 0.50",
             "2nd  pair F1 1.00 (4 right, 0 extra, 0 missing) · strict P 1.00, R 1.00",
             "alike: 1 · only 1st: b · only 2nd: b",
@@ -43,7 +43,7 @@ async def test_two_settings_are_compared_on_one_session(
         panels = {name: screen(app).query_one(name).display for name in ("#truth", "#generated", "#other")}
         assert panels == {"#truth": size[0] > 100, "#generated": True, "#other": True}
         await act(pilot, "session.other_side")
-        assert shown(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
+        assert content_of(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
         assert screen(app).command.endswith("--student patterns")
         assert screen(app).query_one("#other").display
         await pilot.press("a")
@@ -57,7 +57,7 @@ async def test_two_settings_are_compared_on_one_session(
         await fill(pilot, student="patterns")
         await pilot.press("ctrl+s")
         await settle(pilot)
-        assert shown(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
+        assert content_of(app, "#asks").splitlines() == [" 1st shipped", "▸2nd patterns"]
         assert app.choice == StudentChoice.of(None)
         await pilot.press("right_square_bracket")
         await settle(pilot)
@@ -65,7 +65,7 @@ async def test_two_settings_are_compared_on_one_session(
         await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
         await act(pilot, "session.single")
         assert column(app, 3)[0] != ""
-        assert shown(app, "#asks") == "asks shipped"
+        assert content_of(app, "#asks") == "asks shipped"
         assert not screen(app).query_one("#other").display
         await pilot.press("escape")
         await settle(pilot)
@@ -104,5 +104,5 @@ async def test_a_compared_answer_disappears_when_its_settings_change(
         assert heading(app) == "1st  g generates"
         assert bundles(app) == []
         assert set(column(app, 2)) == {""}
-        [score] = shown(app, "#scores").splitlines()
+        [score] = content_of(app, "#scores").splitlines()
         assert score.startswith("2nd  pair F1")

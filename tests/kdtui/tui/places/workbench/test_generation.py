@@ -20,18 +20,16 @@ from kdtui.tui.widgets.row_table import RowTable
 from models.errors import ModelError, PromptTooLong
 from store.records import Item, RunSettings, Session
 from tests.support.acting import act, rest
-from tests.support.screens import MakeStore, Settle, Until, toasts
+from tests.support.screens import MakeStore, Settle, Until, column, content_of, toasts
 from tests.support.session_place import (
     EMBEDDED,
     PATTERNS,
     Student,
     bundles,
-    column,
     generation_threads,
     heading,
     opened,
     screen,
-    shown,
 )
 
 
@@ -63,7 +61,7 @@ def test_the_student_has_a_lower_priority_than_the_app(demo_store: Path, student
 async def test_the_pattern_student_generates(demo_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(demo_store, PATTERNS)
     async with opened(app, settle) as pilot:
-        assert shown(app, "#asks") == "asks patterns"
+        assert content_of(app, "#asks") == "asks patterns"
         await act(pilot, "session.generate")
         await until(pilot, lambda: "done in" in heading(app))
         assert bundles(app)
@@ -78,7 +76,7 @@ async def test_bundles_appear_while_the_embedded_student_writes(demo_store: Path
     async with opened(app, settle) as pilot:
         await pilot.press("g")
         await until(pilot, lambda: bool(bundles(app)))
-        assert shown(app, "#asks") == "asks smollm2 + pattern"
+        assert content_of(app, "#asks") == "asks smollm2 + pattern"
         await until(pilot, lambda: "done in" in heading(app))
         assert not any("…" in line for line in bundles(app))
     assert not generation_threads()
@@ -90,7 +88,7 @@ async def test_right_extra_and_missing_products_are_shown(
     student.answers["shipped"] = [(2, 4), (1, 3)]
     app = KdtuiApp(demo_store)
     async with opened(app, settle) as pilot:
-        assert not shown(app, "#scores")
+        assert not content_of(app, "#scores")
         await pilot.press("g")
         await until(pilot, lambda: "done in 1.2 s" in heading(app))
         assert bundles(app) == ["a | 2 4 | 50% | = A intent 0", "b | 1 3 | 50% | wrong intent 1"]
@@ -98,11 +96,11 @@ async def test_right_extra_and_missing_products_are_shown(
             "= a tent and matching footprint",
             "missing weekend tent camping",
         ]
-        assert shown(app, "#scores") == "pair F1 0.33 (1 right, 1 extra, 3 missing) · strict P 0.50, R 0.50"
+        assert content_of(app, "#scores") == "pair F1 0.33 (1 right, 1 extra, 3 missing) · strict P 0.50, R 0.50"
         student.answers["shipped"] = [(2, 3, 5)]
         await pilot.press("right_square_bracket", "left_square_bracket")
         await settle(pilot)
-        assert not shown(app, "#scores")
+        assert not content_of(app, "#scores")
         app.choice = StudentChoice.of(PATTERNS)
         student.answers["patterns"] = [(2, 3, 5)]
         await pilot.press("1", "2")
@@ -125,7 +123,7 @@ async def test_without_true_bundles_nothing_is_right_or_wrong(
         await pilot.press("g")
         await until(pilot, lambda: "done in" in heading(app))
         assert bundles(app) == ["a | 1 2 | 50% | intent 0"]
-        assert not shown(app, "#scores")
+        assert not content_of(app, "#scores")
 
 
 async def test_an_answer_without_bundles_says_so(make_store: MakeStore, settle: Settle, until: Until) -> None:
@@ -278,13 +276,13 @@ async def test_the_next_session_shows_nothing_of_the_last(
         await until(pilot, lambda: isinstance(app.screen, WorkbenchScreen))
         # The other student still writes: its request is cancelled.
         await pilot.press("down", "enter")
-        await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in shown(app, "#title"))
+        await until(pilot, lambda: isinstance(app.screen, SessionScreen) and "o02" in content_of(app, "#title"))
         await settle(pilot)
         assert bundles(app) == []
         assert heading(app) == "Generated  g generates"
         assert not screen(app).query_one("#other").display
-        assert shown(app, "#asks") == "asks shipped"
-        assert shown(app, "#scores") == ""
+        assert content_of(app, "#asks") == "asks shipped"
+        assert content_of(app, "#scores") == ""
         table = screen(app).query_one(RowTable)
         assert (table.cursor_row, app.focused) == (0, table)
 

@@ -18,8 +18,8 @@ from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.student import options
 from store.records import Bundle, Item, RunSettings, Session
 from tests.support.acting import act
-from tests.support.screens import MakeStore, Settle, toasts
-from tests.support.session_place import bundles, column, heading, opened, shown
+from tests.support.screens import MakeStore, Settle, column, content_of, toasts
+from tests.support.session_place import bundles, heading, opened
 
 
 async def test_a_small_terminal_shows_the_first_keys_to_use(demo_store: Path, settle: Settle) -> None:
@@ -44,7 +44,7 @@ async def test_products_are_numbered_and_marked_with_the_letters_of_their_bundle
 ) -> None:
     app = KdtuiApp(demo_store)
     async with opened(app, settle):
-        assert shown(app, "#title") == "Session o01 · demo-outdoor · train · 6 products · 1 of 36"
+        assert content_of(app, "#title") == "Session o01 · demo-outdoor · train · 6 products · 1 of 36"
         assert column(app, 0) == ["1", "2", "3", "4", "5", "6"]
         assert column(app, 1) == ["", "A B", "", "A", "B", "B"]
         assert column(app, 4)[1] == "Tents"
@@ -75,7 +75,7 @@ async def test_a_session_is_shown_before_the_options_are_loaded(
     titles, real_options = [], options.student_options
 
     def noted(*arguments: Any, **named: Any) -> options.StudentOptions:
-        titles.append(shown(app, "#title"))
+        titles.append(content_of(app, "#title"))
         return real_options(*arguments, **named)
 
     monkeypatch.setattr(options, "student_options", noted)
@@ -95,10 +95,10 @@ async def test_the_next_and_the_previous_session_are_a_key_away(demo_store: Path
         assert any("this is the first session" in toast for toast in toasts(app))
         await act(pilot, "session.next")
         await settle(pilot)
-        assert "Session o02" in shown(app, "#title")
+        assert "Session o02" in content_of(app, "#title")
         await act(pilot, "session.previous")
         await settle(pilot)
-        assert "Session o01" in shown(app, "#title")
+        assert "Session o01" in content_of(app, "#title")
 
 
 async def test_the_cursor_returns_to_the_last_session(demo_store: Path, settle: Settle) -> None:
@@ -121,13 +121,13 @@ async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settl
         connection.close()
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert "no longer exists" in shown(app, "#title")
+        assert "no longer exists" in content_of(app, "#title")
         assert not column(app, 0)
         await pilot.press("g", "w", "s", "v", "c")
         assert any("the session is not loaded" in toast for toast in toasts(app))
         await pilot.press("right_square_bracket")
         await settle(pilot)
-        assert "Session o03" in shown(app, "#title")
+        assert "Session o03" in content_of(app, "#title")
 
 
 # Generating
@@ -151,7 +151,7 @@ async def test_a_session_is_painted_only_after_it_is_loaded(
 
     def display(app: KdtuiApp, below: Screen[object], content: RenderableType | None) -> None:
         if isinstance(below, SessionScreen):
-            painted.append(shown(app, "#title").split(" · ")[0])
+            painted.append(content_of(app, "#title").split(" · ")[0])
         real_display(app, below, content)
 
     app = KdtuiApp(demo_store)

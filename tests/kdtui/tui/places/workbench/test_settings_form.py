@@ -17,19 +17,8 @@ from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import RunSettings, TrainingSettings
 from tests.support.acting import act, rest
-from tests.support.screens import Settle, Until, fill, toasts
-from tests.support.session_place import (
-    PATTERNS,
-    Student,
-    bundles,
-    command,
-    form_text,
-    heading,
-    opened,
-    screen,
-    shown,
-    with_adapter,
-)
+from tests.support.screens import Settle, Until, content_of, dialog_command, fill, toasts
+from tests.support.session_place import PATTERNS, Student, bundles, form_text, heading, opened, screen, with_adapter
 
 
 async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
@@ -44,7 +33,7 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         await act(pilot, "session.toggle_patterns")
         await act(pilot, "screen.copy_command")
         assert app.clipboard == "kdtui generate o01 --dataset demo-outdoor --student smollm2 --knowledge pattern"
-        assert shown(app, "#asks") == "asks smollm2 + pattern"
+        assert content_of(app, "#asks") == "asks smollm2 + pattern"
         await pilot.press("escape", "down", "enter")
         await settle(pilot)
         command_line = "kdtui generate o02 --dataset demo-outdoor --student smollm2 --knowledge pattern"
@@ -110,7 +99,7 @@ async def test_the_form_has_all_options_of_the_command(
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert screen(app).command == command
-        assert "3 neighbours · 100 tokens of knowledge · 2,048 tokens of context" in shown(app, "#asks")
+        assert "3 neighbours · 100 tokens of knowledge · 2,048 tokens of context" in content_of(app, "#asks")
         await pilot.press("g")
         await until(pilot, lambda: "done in" in heading(app))
         assert student.settings == [
@@ -130,20 +119,20 @@ async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes
         assert not app.screen.query_one("#form-note").display
         await fill(pilot, strategy="drafts", rule="yes")
         await fill(pilot, adapter="camping")
-        assert command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
+        assert dialog_command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
         note = app.screen.query_one("#form-note", Static)
         assert str(note.content) == "student, knowledge and strategy are set as camping was trained"
         box = app.screen.query_one("#field-pattern", Checkbox)
         assert box.render().plain.strip() == "[x] yes"
         await fill(pilot, pattern="", budget="")
         assert box.render().plain.strip() == "[ ] no"
-        assert command(app).endswith("--student smollm2 --adapter camping --knowledge none")
+        assert dialog_command(app).endswith("--student smollm2 --adapter camping --knowledge none")
         await fill(pilot, adapter="plain")
-        assert command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
+        assert dialog_command(app).endswith("--student /tiny.gguf --adapter plain --knowledge none")
         # The choice above is unused then, and shows that.
         assert app.screen.query_one("#field-student", Select).value == ""
         await fill(pilot, student="smollm2")
-        assert command(app).endswith("--student smollm2 --adapter plain --knowledge none")
+        assert dialog_command(app).endswith("--student smollm2 --adapter plain --knowledge none")
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert app.choice.settings == RunSettings("smollm2", adapters=(("plain", 1.0),))
@@ -209,12 +198,12 @@ async def test_a_student_is_typed_or_chosen(demo_store: Path, settle: Settle) ->
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
-        assert command(app).endswith("--student /tiny.gguf")
+        assert dialog_command(app).endswith("--student /tiny.gguf")
         await fill(pilot, student="smollm2")
-        assert command(app).endswith("--student smollm2")
+        assert dialog_command(app).endswith("--student smollm2")
         assert app.screen.query_one("#field-other", Input).value == ""
         await fill(pilot, other="/small.gguf")
-        assert command(app).endswith("--student /small.gguf")
+        assert dialog_command(app).endswith("--student /small.gguf")
         await fill(pilot, other="")
         assert "name the other student" in str(app.screen.query_one("#form-problem", Static).content)
 
@@ -265,7 +254,7 @@ async def test_a_choice_of_another_place_is_shown(demo_store: Path, settle: Sett
         app.use_choice(StudentChoice.of(PATTERNS))
         await pilot.press("2")
         await settle(pilot)
-        assert shown(app, "#asks") == "asks patterns"
+        assert content_of(app, "#asks") == "asks patterns"
         assert screen(app).command == "kdtui generate o01 --dataset demo-outdoor --student patterns"
 
 
