@@ -73,6 +73,13 @@ def rows(app: App[Any], selector: str = "RowTable") -> list[list[str]]:
     return [[str(cell) for cell in row.cells] for row in found if row is not None]
 
 
+def cells(app: App[Any], number: int) -> list[str]:
+    """Return the cells of a row of the only table of a screen; the row has to be loaded."""
+    row = table(app).row_at(number)
+    assert row is not None
+    return [str(cell) for cell in row.cells]
+
+
 def column(app: App[Any], number: int, selector: str = "RowTable") -> list[str]:
     """Return the cells of a column that are loaded."""
     return [row[number] for row in rows(app, selector)]

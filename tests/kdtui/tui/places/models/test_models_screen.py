@@ -5,22 +5,21 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from textual.pilot import Pilot
 from textual.widgets import Button, Input, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
-from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.workflows.manage_models import add_file
 from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.database import open_database
 from store.jobs import add_job
-from store.models import NamedModel, add_model, named_models
+from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from tests.support.acting import act, rest
+from tests.support.models_place import cells_of_model, details, has_reported, model_names, open_model
 from tests.support.screens import Settle, Until, command, table, text_of, toasts
 from tests.support.tiny import make_adapter, make_model
 
@@ -43,44 +42,12 @@ def model_store(empty_store: Path, tmp_path: Path) -> Path:
     return empty_store
 
 
-def names(store: Path) -> list[str]:
-    db = open_database(store)
-    found = [model.name for model in named_models(db)]
-    db.close()
-    return found
-
-
-def cells(app: KdtuiApp, name: str) -> list[str]:
-    rows = [table(app).row_at(number) for number in range(table(app).row_count)]
-    [row] = [row for row in rows if row is not None and row.key == name]
-    return [str(cell) for cell in row.cells]
-
-
-def details(app: KdtuiApp) -> str:
-    return " ".join(text_of(app.screen.query_one("#details", Static)).split())
-
-
-def is_idle(app: KdtuiApp) -> bool:
-    """Return whether all work has ended, and its outcome was reported."""
-    return isinstance(app.screen, ModelsScreen) and not app.screen.query_one("#work").display and bool(toasts(app))
-
-
-async def go(pilot: Pilot[None], settle: Settle, model: str = "smollm2") -> None:
-    """Go to a model in the place Models."""
-    await settle(pilot)
-    await pilot.press("7")
-    await settle(pilot)
-    while table(pilot.app).cursor_key != model:
-        await pilot.press("j")
-    await settle(pilot)
-
-
 async def test_a_store_without_models_shows_the_shipped_ones_and_what_to_do(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
-        assert cells(app, "smollm2")[1:5] == ["base", "llama", "135 M", "Q4_1"]
-        assert cells(app, "shipped")[1] == "adapter"
+        await open_model(pilot, settle)
+        assert cells_of_model(app, "smollm2")[1:5] == ["base", "llama", "135 M", "Q4_1"]
+        assert cells_of_model(app, "shipped")[1] == "adapter"
         assert "n gives a file of yours a name" in details(app)
         assert "general.license apache-2.0" in details(app)
         assert command(app) == "kdtui model show smollm2"
@@ -96,7 +63,7 @@ async def test_an_adapter_is_shown_with_its_manifest_and_the_bases_that_it_fits(
 ) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(200, 60)) as pilot:
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         text = details(app)
         for part in (
             "training tuned",
@@ -118,7 +85,7 @@ async def test_the_details_of_a_model_open_over_the_list_and_are_copied(
 ) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         if key == "enter":
             await pilot.press(key)
         else:
@@ -132,7 +99,7 @@ async def test_the_details_of_a_model_open_over_the_list_and_are_copied(
 async def test_the_path_of_a_model_is_copied(model_store: Path, settle: Settle, tmp_path: Path) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle, "right")
+        await open_model(pilot, settle, "right")
         await act(pilot, "models.copy_path")
         assert app.clipboard == str(tmp_path / "right.gguf")
 
@@ -143,7 +110,7 @@ async def test_a_form_gives_a_file_a_name_and_shows_the_command(
     path = make_model(tmp_path / "My Model.gguf")
     app = KdtuiApp(empty_store)
     async with app.run_test(size=(120, 40)) as pilot:
-        await go(pilot, settle)
+        await open_model(pilot, settle)
         await act(pilot, "models.add")
         form = app.screen
         assert isinstance(form, FormDialog)
@@ -153,16 +120,16 @@ async def test_a_form_gives_a_file_a_name_and_shows_the_command(
         assert "kdtui model add '" in str(form.query_one("#dialog-command", Static).content)
         await act(pilot, "form.done")
         await settle(pilot)
-        assert names(empty_store) == ["my-model"]
+        assert model_names(empty_store) == ["my-model"]
         assert table(app).cursor_key == "my-model"
-        assert cells(app, "my-model")[1] == "base"
+        assert cells_of_model(app, "my-model")[1] == "base"
 
 
 async def test_an_unusable_file_is_reported_in_one_sentence(model_store: Path, settle: Settle, tmp_path: Path) -> None:
     model = str(tmp_path / "right.gguf")
     app = KdtuiApp(model_store)
     async with app.run_test(size=(120, 40)) as pilot:
-        await go(pilot, settle)
+        await open_model(pilot, settle)
         for path, name, sentence in (
             ("nowhere.gguf", "", "No such file"),
             (__file__, "", "this is not a GGUF file"),
@@ -176,13 +143,13 @@ async def test_an_unusable_file_is_reported_in_one_sentence(model_store: Path, s
             await act(pilot, "form.done")
             await settle(pilot)
             assert sentence in toasts(app)[-1]
-            assert names(model_store) == ["other", "right", "tuned"]
+            assert model_names(model_store) == ["other", "right", "tuned"]
 
 
 async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
-        await go(pilot, settle, "right")
+        await open_model(pilot, settle, "right")
         await act(pilot, "models.quantize")
         await settle(pilot)
         form = app.screen
@@ -198,14 +165,14 @@ async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settl
         await settle(pilot)
         assert not app.screen.query_one("#work").display
         assert table(app).cursor_key == "small"
-        assert cells(app, "small")[1:5:3] == ["quantized", "Q8_0"]
+        assert cells_of_model(app, "small")[1:5:3] == ["quantized", "Q8_0"]
         assert (model_store.parent / "models" / "small.gguf").exists()
 
 
 async def test_a_stopped_quantization_leaves_nothing(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
-        await go(pilot, settle)
+        await open_model(pilot, settle)
         await act(pilot, "models.quantize")
         await settle(pilot)
         app.screen.query_one("#field-kind", Select).value = "F32"
@@ -216,7 +183,7 @@ async def test_a_stopped_quantization_leaves_nothing(model_store: Path, settle: 
         await act(pilot, "models.stop")
         await until(pilot, lambda: any("is not written" in each for each in toasts(app)))
         await settle(pilot)
-        assert names(model_store) == ["other", "right", "tuned"]
+        assert model_names(model_store) == ["other", "right", "tuned"]
         assert not list((model_store.parent / "models").iterdir())
 
 
@@ -225,7 +192,7 @@ async def test_a_failed_quantization_is_reported_in_one_sentence(
 ) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:
-        await go(pilot, settle, "right")
+        await open_model(pilot, settle, "right")
         await act(pilot, "models.quantize")
         await settle(pilot)
         app.screen.query_one("#field-name", Input).value = "other"
@@ -236,10 +203,10 @@ async def test_a_failed_quantization_is_reported_in_one_sentence(
 async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:
-        await go(pilot, settle, "right")
+        await open_model(pilot, settle, "right")
         await act(pilot, "models.merge")
         assert "right is not an adapter" in toasts(app)[-1]
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         await act(pilot, "models.merge")
         form = app.screen
         assert isinstance(form, FormDialog)
@@ -262,11 +229,11 @@ async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, s
             "$ kdtui model merge tuned=0.5 --rank 1 --name half"
         )
         await act(pilot, "form.done")
-        await until(pilot, lambda: is_idle(app))
+        await until(pilot, lambda: has_reported(app))
         assert "half has rank 1 and keeps" in toasts(app)[-1]
         await settle(pilot)
         assert table(app).cursor_key == "half"
-        assert cells(app, "half")[1] == "adapter"
+        assert cells_of_model(app, "half")[1] == "adapter"
         assert "merged.tuned.trained" in details(app)
         assert not app.screen.query_one("#work").display
 
@@ -274,14 +241,14 @@ async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, s
 async def test_an_impossible_merge_is_reported_in_one_sentence(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         await act(pilot, "models.merge")
         app.screen.query_one("#field-adapters", TextArea).text = "tuned\nshipped"
         await act(pilot, "form.done")
-        await until(pilot, lambda: is_idle(app))
+        await until(pilot, lambda: has_reported(app))
         assert "tuned and shipped cannot be merged" in toasts(app)[-1]
         await settle(pilot)
-        assert names(model_store) == ["other", "right", "tuned"]
+        assert model_names(model_store) == ["other", "right", "tuned"]
 
 
 @pytest.mark.slow
@@ -291,10 +258,10 @@ async def test_an_adapter_is_exported_and_imported_again(
     app = KdtuiApp(model_store)
     folder = tmp_path / "given"
     async with app.run_test(size=(160, 50)) as pilot:
-        await go(pilot, settle, "other")
+        await open_model(pilot, settle, "other")
         await act(pilot, "models.export")
         assert "other is not an adapter" in toasts(app)[-1]
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         await act(pilot, "models.export")
         form = app.screen
         assert isinstance(form, FormDialog)
@@ -307,7 +274,7 @@ async def test_an_adapter_is_exported_and_imported_again(
             f"$ kdtui model export tuned --output {folder} --licence mit --base me/right"
         )
         await act(pilot, "form.done")
-        await until(pilot, lambda: is_idle(app))
+        await until(pilot, lambda: has_reported(app))
         assert "7 files, for the base me/right" in toasts(app)[-1]
         await settle(pilot)
         assert (folder / "adapter_model.safetensors").is_file()
@@ -319,7 +286,7 @@ async def test_an_adapter_is_exported_and_imported_again(
             f"$ kdtui model add {folder} --name again"
         )
         await act(pilot, "form.done")
-        await until(pilot, lambda: is_idle(app))
+        await until(pilot, lambda: has_reported(app))
         assert "again is added" in toasts(app)[-1]
         await settle(pilot)
         assert table(app).cursor_key == "again"
@@ -350,18 +317,18 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
     ):
         app = KdtuiApp(model_store)
         async with app.run_test() as pilot:
-            await go(pilot, settle, name)
+            await open_model(pilot, settle, name)
             await act(pilot, "models.remove")
             assert isinstance(app.screen, ConfirmDialog)
             question = " ".join(text_of(each) for each in app.screen.query(Static))
             assert consequence in " ".join(question.split())
             await act(pilot, "confirm.no")
             await settle(pilot)
-            assert name in names(model_store)
+            assert name in model_names(model_store)
             await act(pilot, "models.remove")
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
-            assert names(model_store) == remaining
+            assert model_names(model_store) == remaining
             assert table(app).row_count == len(remaining) + 3
     assert (tmp_path / "right.gguf").exists()
     assert not mine.exists()
@@ -370,8 +337,8 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
 async def test_the_sentence_encoder_is_shown_and_says_why_it_answers_nothing(model_store: Path, settle: Settle) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle, "minilm")
-        assert cells(app, "minilm")[1] == "encoder"
+        await open_model(pilot, settle, "minilm")
+        assert cells_of_model(app, "minilm")[1] == "encoder"
         for action in ("use", "calibrate", "quantize"):
             assert app.screen.why_not(action) == "minilm makes vectors, and answers nothing"  # type: ignore[attr-defined]
         assert app.screen.why_not("remove") == "minilm comes with kdtui"  # type: ignore[attr-defined]
@@ -391,7 +358,7 @@ async def test_a_model_is_used_in_the_workbench(
 ) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle, model)
+        await open_model(pilot, settle, model)
         await act(pilot, "models.use")
         await settle(pilot)
         assert app.current_mode == "workbench"
@@ -403,7 +370,7 @@ async def test_an_adapter_without_its_base_cannot_be_used(model_store: Path, set
         db.execute("DELETE FROM models WHERE name = 'right'")
     app = KdtuiApp(model_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle, "tuned")
+        await open_model(pilot, settle, "tuned")
         await act(pilot, "models.use")
         await settle(pilot)
         assert "adapter 'tuned' needs a GGUF file of its base, right.gguf" in toasts(app)[-1]
@@ -414,15 +381,15 @@ async def test_a_missing_file_is_shown_as_such(model_store: Path, settle: Settle
     (tmp_path / "right.gguf").unlink()
     app = KdtuiApp(model_store)
     async with app.run_test(size=(200, 60)) as pilot:
-        await go(pilot, settle, "right")
-        assert "No such file" in cells(app, "right")[-1]
+        await open_model(pilot, settle, "right")
+        assert "No such file" in cells_of_model(app, "right")[-1]
         assert "No such file" in details(app)
         await act(pilot, "models.use")
         assert "the file cannot be used" in toasts(app)[-1]
         make_model(tmp_path / "right.gguf")
         await act(pilot, "screen.reload")
         await settle(pilot)
-        assert cells(app, "right")[1] == "base"
+        assert cells_of_model(app, "right")[1] == "base"
         assert "No such file" not in details(app)
 
 
@@ -431,7 +398,7 @@ async def test_models_added_by_other_programs_appear_and_the_cursor_stays(
 ) -> None:
     app = KdtuiApp(model_store, memory=Memory(tmp_path / "memory.json", model_store))
     async with app.run_test() as pilot:
-        await go(pilot, settle, "right")
+        await open_model(pilot, settle, "right")
         await pilot.press("1")
         db = open_database(model_store)
         add_file(db, make_model(tmp_path / "a.gguf"), None)
@@ -473,7 +440,7 @@ async def test_hostile_manifests_and_names_are_text(
     db.close()
     app = KdtuiApp(empty_store)
     async with app.run_test(size=size) as pilot:
-        await go(pilot, settle)
+        await open_model(pilot, settle)
         for _ in range(2 + len(HOSTILE)):
             lines = [strip.text for strip in app.screen._compositor.render_strips()]
             assert not any(character in line for line in lines for character in "\x1b\u202e")
@@ -490,7 +457,7 @@ async def test_hostile_manifests_and_names_are_text(
 async def test_the_screen_can_be_resized_at_any_time(model_store: Path, settle: Settle) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await go(pilot, settle)
+        await open_model(pilot, settle)
         for size in ((200, 60), (30, 8), (80, 24)):
             await pilot.resize_terminal(*size)
             await settle(pilot)
@@ -512,6 +479,6 @@ async def test_a_file_that_is_not_a_store_is_reported_in_place_of_the_list(tmp_p
         path.unlink()
         await act(pilot, "screen.reload")
         await settle(pilot)
-        assert cells(app, "smollm2")
+        assert cells_of_model(app, "smollm2")
         assert not app.screen.query_one("#notice").display
         assert app.focused is table(app)

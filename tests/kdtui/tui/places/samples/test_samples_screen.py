@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
-from textual.pilot import Pilot
 from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from kdtui.tui.app import KdtuiApp
@@ -15,17 +14,16 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distill_annotations
-from kdtui.workflows.knowledge.sample import create_sample
 from store.database import open_database
 from store.jobs import add_job
 from store.knowledge import NewKnowledge, add_knowledge
 from store.records import RunSettings, TrainingSettings
 from store.runs import start_run
-from store.samples import list_samples, save_sample
+from store.samples import save_sample
 from tests.support.acting import act, rest
-from tests.support.screens import Settle, Until, command, notice, table, text_of, toasts
+from tests.support.samples_place import DATASET, draw_sample, open_samples, sample_names, shape
+from tests.support.screens import Settle, Until, cells, command, notice, table, text_of, toasts
 
-DATASET = "demo-outdoor"
 HOSTILE = ["[red]x[/]", "\x1b[31mred", "\u202egnol", "青い" * 30, "e\u0301" * 40, "-dash", "y" * 10_000]
 
 
@@ -38,50 +36,18 @@ def known_store(demo_store: Path) -> Path:
     return demo_store
 
 
-def draw(store: Path, name: str, ratio: float) -> int:
-    db = open_database(store)
-    pieces = create_sample(
-        db, name, [DATASET], ["rule", "thought"], strategy="random", ratio=ratio, seed=0, student="smollm2"
-    )
-    db.close()
-    return pieces
-
-
 @pytest.fixture
 def sampled_store(known_store: Path) -> Path:
     """Return that store with two samples, one of which contains the other."""
-    draw(known_store, "half", 0.5)
-    draw(known_store, "whole", 1.0)
+    draw_sample(known_store, "half", 0.5)
+    draw_sample(known_store, "whole", 1.0)
     return known_store
-
-
-def samples(store: Path) -> list[str]:
-    db = open_database(store)
-    found = [sample.name for sample in list_samples(db)]
-    db.close()
-    return found
-
-
-def cells(app: KdtuiApp, number: int) -> list[str]:
-    row = table(app).row_at(number)
-    assert row is not None
-    return [str(cell) for cell in row.cells]
-
-
-def inside(app: KdtuiApp) -> str:
-    return text_of(app.screen.query_one("#shape", Static), 100)
-
-
-async def go(pilot: Pilot[None], settle: Settle) -> None:
-    await settle(pilot)
-    await pilot.press("4")
-    await settle(pilot)
 
 
 async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: Settle) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         assert "kdtui demo" in notice(app)
         for action, why in (("create", "no knowledge"), ("delete", "no sample"), ("copy_command", "no command")):
             await act(pilot, f"{'screen' if 'copy' in action else 'samples'}.{action}")
@@ -93,7 +59,7 @@ async def test_a_store_without_knowledge_says_how_to_get_some(known_store: Path,
         db.execute("DELETE FROM knowledge")
     app = KdtuiApp(known_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         assert "kdtui knowledge mine" in notice(app)
 
 
@@ -110,7 +76,7 @@ async def test_with_several_datasets_the_command_names_one_with_knowledge(
     db.close()
     app = KdtuiApp(known_store)
     async with app.run_test(size=(120, 30)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         wanted = (
             f"kdtui sample create NAME --dataset {DATASET} --ratio 0.5"
             if has_knowledge
@@ -122,7 +88,7 @@ async def test_with_several_datasets_the_command_names_one_with_knowledge(
 async def test_a_store_without_samples_says_how_to_draw_one(known_store: Path, settle: Settle) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         assert "Press n to draw one" in notice(app)
         assert "kdtui sample create NAME" in notice(app)
 
@@ -130,7 +96,7 @@ async def test_a_store_without_samples_says_how_to_draw_one(known_store: Path, s
 async def test_samples_are_listed_with_their_contents(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(200, 60)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         name, pieces, patterns, rules, thoughts, drawn, _ = cells(app, 1)
         assert "When" in table(app).render_line(0).text
         assert (name, patterns) == ("whole", "0")
@@ -138,7 +104,7 @@ async def test_samples_are_listed_with_their_contents(sampled_store: Path, settl
         assert drawn == f"1 of {DATASET} by random, seed 0: rules, thoughts"
         assert app.focused is table(app)
         assert command(app) == "kdtui sample show half"
-        text = inside(app)
+        text = shape(app)
         for part in ("Pieces by format", "Pieces by tokens", "Sessions by products", "█", "no run and no training yet"):
             assert part in text
         [thought] = [line for line in text.splitlines() if line.startswith("thought")]
@@ -148,18 +114,18 @@ async def test_samples_are_listed_with_their_contents(sampled_store: Path, settl
 async def test_two_marked_samples_are_compared_and_a_third_mark_replaces_the_first(
     sampled_store: Path, settle: Settle
 ) -> None:
-    small = draw(sampled_store, "a-small", 0.2)
-    whole = draw(sampled_store, "whole-too", 1.0)
+    small = draw_sample(sampled_store, "a-small", 0.2)
+    whole = draw_sample(sampled_store, "whole-too", 1.0)
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(200, 60)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         await act(pilot, "samples.overlap")
         assert "mark two samples first, with space" in toasts(app)[-1]
         await act(pilot, "samples.mark")
         await pilot.press("end")
         await act(pilot, "samples.mark")
         await settle(pilot)
-        text = " ".join(inside(app).split())
+        text = " ".join(shape(app).split())
         assert f"in both {small:,}" in text
         assert f"only in whole-too {whole - small:,}" in text
         assert "only in a-small 0" in text
@@ -179,13 +145,13 @@ async def test_two_marked_samples_are_compared_and_a_third_mark_replaces_the_fir
         assert command(app) == "kdtui sample compare whole-too whole"
         await act(pilot, "samples.mark")
         await settle(pilot)
-        assert "Overlap" not in inside(app)
+        assert "Overlap" not in shape(app)
 
 
 async def test_a_form_draws_a_sample_and_shows_the_command(known_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         await act(pilot, "samples.create")
         await settle(pilot)
         form = app.screen
@@ -211,14 +177,14 @@ async def test_a_form_draws_a_sample_and_shows_the_command(known_store: Path, se
         await act(pilot, "form.done")
         await until(pilot, lambda: "sample mine has" in " ".join(toasts(app)))
         await settle(pilot)
-        assert samples(known_store) == ["mine"]
+        assert sample_names(known_store) == ["mine"]
         assert cells(app, 0)[5] == f"0.5 of {DATASET} by diversity, seed 0: rules"
 
 
 async def test_the_form_shows_why_a_sample_cannot_be_drawn(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         await act(pilot, "samples.create")
         await settle(pilot)
         problem = app.screen.query_one("#form-problem", Static)
@@ -236,13 +202,13 @@ async def test_the_form_shows_why_a_sample_cannot_be_drawn(sampled_store: Path, 
         await rest(pilot)
         assert "choose a dataset" in str(problem.content)
         await pilot.press("escape")
-        assert samples(sampled_store) == ["half", "whole"]
+        assert sample_names(sampled_store) == ["half", "whole"]
 
 
 async def test_a_failed_draw_is_reported_in_one_sentence(known_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(known_store)
     async with app.run_test(size=(120, 50)) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         await act(pilot, "samples.create")
         await settle(pilot)
         await pilot.press(*"hard")
@@ -253,7 +219,7 @@ async def test_a_failed_draw_is_reported_in_one_sentence(known_store: Path, sett
             f"kdtui evaluate --dataset {DATASET} --split train --student smollm2" in each for each in toasts(app)
         )
         await settle(pilot)
-        assert samples(known_store) == []
+        assert sample_names(known_store) == []
 
 
 async def test_the_uses_of_a_sample_are_shown_before_it_is_deleted(sampled_store: Path, settle: Settle) -> None:
@@ -263,8 +229,8 @@ async def test_the_uses_of_a_sample_are_shown_before_it_is_deleted(sampled_store
     db.close()
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
-        assert f"run {run.id}, training a-training" in inside(app)
+        await open_samples(pilot, settle)
+        assert f"run {run.id}, training a-training" in shape(app)
         await act(pilot, "samples.delete")
         await settle(pilot)
         assert isinstance(app.screen, ConfirmDialog)
@@ -272,12 +238,12 @@ async def test_the_uses_of_a_sample_are_shown_before_it_is_deleted(sampled_store
         assert f"It is used by run {run.id}, training a-training" in " ".join(question_text.split())
         await act(pilot, "confirm.no")
         await settle(pilot)
-        assert samples(sampled_store) == ["half", "whole"]
+        assert sample_names(sampled_store) == ["half", "whole"]
         await act(pilot, "samples.delete")
         await settle(pilot)
         await act(pilot, "confirm.yes")
         await settle(pilot)
-        assert samples(sampled_store) == ["whole"]
+        assert sample_names(sampled_store) == ["whole"]
         assert cells(app, 0)[0] == "whole"
 
 
@@ -287,7 +253,7 @@ async def test_the_pieces_of_a_sample_are_shown_in_the_place_knowledge(
 ) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         if key == "enter":
             await pilot.press(key)
         else:
@@ -300,14 +266,14 @@ async def test_the_pieces_of_a_sample_are_shown_in_the_place_knowledge(
 async def test_changes_of_other_programs_appear(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
-        draw(sampled_store, "another", 0.1)
+        await open_samples(pilot, settle)
+        draw_sample(sampled_store, "another", 0.1)
         await act(pilot, "screen.reload")
         await settle(pilot)
         assert [cells(app, number)[0] for number in range(3)] == ["another", "half", "whole"]
         assert table(app).cursor_key == "half"
         await pilot.press("1")
-        draw(sampled_store, "zzz", 0.1)
+        draw_sample(sampled_store, "zzz", 0.1)
         await pilot.press("4")
         await settle(pilot)
         assert table(app).row_count == 4
@@ -316,7 +282,7 @@ async def test_changes_of_other_programs_appear(sampled_store: Path, settle: Set
 async def test_no_sample_is_drawn_from_deleted_knowledge(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         with closing(open_database(sampled_store)) as db, db.conn:
             db.execute("DELETE FROM knowledge")
         await act(pilot, "samples.create")
@@ -331,14 +297,14 @@ async def test_the_position_of_the_cursor_is_remembered(sampled_store: Path, set
         memory.of("samples")["sample"] = remembered
         app = KdtuiApp(sampled_store, memory=memory)
         async with app.run_test() as pilot:
-            await go(pilot, settle)
+            await open_samples(pilot, settle)
             assert table(app).cursor_key == ("whole" if remembered == "whole" else "half")
 
 
 async def test_a_broken_store_is_reported_in_one_sentence(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         with sqlite3.connect(sampled_store) as db:
             db.execute("DROP TABLE samples")
         await act(pilot, "screen.reload")
@@ -346,7 +312,7 @@ async def test_a_broken_store_is_reported_in_one_sentence(sampled_store: Path, s
         assert any("no such table" in each for each in toasts(app))
     app = KdtuiApp(sampled_store)
     async with app.run_test() as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         assert "no such table" in notice(app)
 
 
@@ -359,7 +325,7 @@ async def test_hostile_names_and_statements_are_text(known_store: Path, settle: 
     db.close()
     app = KdtuiApp(known_store)
     async with app.run_test(size=size) as pilot:
-        await go(pilot, settle)
+        await open_samples(pilot, settle)
         for _ in HOSTILE:
             await act(pilot, "samples.mark")
             await settle(pilot)
@@ -375,20 +341,20 @@ async def test_hostile_names_and_statements_are_text(known_store: Path, settle: 
         await settle(pilot)
         await act(pilot, "confirm.yes")
         await settle(pilot)
-        assert len(samples(known_store)) == len(HOSTILE) - 1
+        assert len(sample_names(known_store)) == len(HOSTILE) - 1
 
 
 async def test_the_screen_can_be_resized_at_any_time(sampled_store: Path, settle: Settle) -> None:
     app = KdtuiApp(sampled_store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await go(pilot, settle)
-        narrow = inside(app)
+        await open_samples(pilot, settle)
+        narrow = shape(app)
         assert "Pieces by format" in narrow
         assert "Sessions by products" in next(line for line in narrow.splitlines() if "Pieces by format" in line)
         await pilot.resize_terminal(200, 60)
         await settle(pilot)
         assert "Sessions by products" not in next(
-            line for line in inside(app).splitlines() if "Pieces by format" in line
+            line for line in shape(app).splitlines() if "Pieces by format" in line
         )
         await pilot.resize_terminal(30, 8)
         await settle(pilot)

@@ -3,82 +3,42 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 from textual.events import Key
-from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, Select, Static, TextArea
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.forms import FormDialog
-from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.workbench.session_screen import SessionScreen
-from kdtui.tui.widgets.readable import Readable
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.database import open_database
 from store.dataset_writer import write_dataset
 from store.records import Item, RunSettings, Session
 from tests.support.acting import act, rest
-from tests.support.screens import MakeStore, Settle, Until, command, notice, toasts
-
-OUTDOOR = Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl"))
+from tests.support.screens import MakeStore, Settle, Until, cells, command, notice, table, toasts
+from tests.support.stores import OUTDOOR
+from tests.support.workbench_place import (
+    readable_text,
+    session_ids,
+    session_title,
+    short_sessions,
+    type_session,
+    workbench,
+)
 
 SIZES = [(80, 24), (200, 60)]
-
-
-@asynccontextmanager
-async def workbench(app: KdtuiApp, settle: Settle, size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[None]]:
-    """Open the app at the workbench."""
-    async with app.run_test(size=size) as pilot:
-        await settle(pilot)
-        await act(pilot, "app.workbench")
-        await settle(pilot)
-        yield pilot
-
-
-def table(app: KdtuiApp) -> HitsTable:
-    return app.screen.query_one(HitsTable)
-
-
-def cells(app: KdtuiApp, row: int) -> list[str]:
-    cells = table(app).row_at(row)
-    assert cells is not None
-    return [str(cell) for cell in cells.cells]
-
-
-def ids(app: KdtuiApp) -> list[str]:
-    """Return the cells of the sessions that are in memory."""
-    return [str(row.cells[0]) for number in range(table(app).row_count) if (row := table(app).row_at(number))]
-
-
-def visible_text(app: KdtuiApp) -> str:
-    """Return the notice."""
-    readable = app.screen.query_one(Readable)
-    return "\n".join(readable.text_at(number) for number in range(readable.row_count))
-
-
-def opened(app: KdtuiApp) -> str:
-    """Return the title of the open session."""
-    assert isinstance(app.screen, SessionScreen)
-    return str(app.screen.query_one("#title", Static).content)
-
-
-def short(count: int) -> list[Session]:
-    return [Session(f"s{number:04}", (Item(f"i{number}", f"Thing {number}"),)) for number in range(count)]
 
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_sessions_of_a_dataset_are_listed(demo_store: Path, settle: Settle, size: tuple[int, int]) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle, size):
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert cells(app, 0)[:4] == ["o01", "train", "6", "2"]
         assert app.focused is table(app)
 
@@ -89,13 +49,13 @@ async def test_typing_filters_by_words_of_titles_and_clearing_shows_all(demo_sto
         await act(pilot, "workbench.search")
         await pilot.press(*"kayak")
         await settle(pilot)
-        assert 0 < len(ids(app)) < 36
+        assert 0 < len(session_ids(app)) < 36
         await pilot.press(*"zzz")
         await settle(pilot)
         assert "No session of this dataset matches “kayakzzz”" in notice(app)
         app.screen.query_one(Input).clear()
         await settle(pilot)
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert not notice(app)
 
 
@@ -106,20 +66,20 @@ async def test_escape_shows_all_sessions_again(demo_store: Path, settle: Settle)
         await settle(pilot)
         assert notice(app) == "No session of this dataset matches “qqq”.\n\nesc shows all sessions again."
         await act(pilot, "app.help")
-        assert "Show all sessions again" in visible_text(app)
+        assert "Show all sessions again" in readable_text(app)
         await act(pilot, "help.close")
         await act(pilot, "workbench.clear_search")
         await settle(pilot)
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert app.focused is table(app)
         await pilot.press("slash", *"kayak", "enter", "escape")
         await settle(pilot)
-        assert len(ids(app)) == 36, "where something was found, too"
+        assert len(session_ids(app)) == 36, "where something was found, too"
         await pilot.press("slash", *"qqq")
         await settle(pilot)
         await act(pilot, "search.leave_search")
         await settle(pilot)
-        assert len(ids(app)) == 36, "from the filter itself, where nothing was found"
+        assert len(session_ids(app)) == 36, "from the filter itself, where nothing was found"
         assert app.focused is table(app)
 
 
@@ -136,7 +96,7 @@ async def test_keys_are_text_in_the_filter_and_escape_goes_to_the_list(demo_stor
 
 
 async def test_end_goes_to_the_last_of_all_sessions(make_store: MakeStore, settle: Settle) -> None:
-    app = KdtuiApp(make_store(short(1450)))
+    app = KdtuiApp(make_store(short_sessions(1450)))
     async with workbench(app, settle) as pilot:
         assert table(app).row_count == 1450
         await act(pilot, "table.bottom")
@@ -145,34 +105,34 @@ async def test_end_goes_to_the_last_of_all_sessions(make_store: MakeStore, settl
         assert command(app) == "kdtui data show s1449 --dataset made"
         await act(pilot, "table.select")
         await settle(pilot)
-        assert "s1449" in opened(app)
-        assert "1,450 of 1,450" in opened(app)
+        assert "s1449" in session_title(app)
+        assert "1,450 of 1,450" in session_title(app)
 
 
 async def test_a_late_answer_is_ignored(make_store: MakeStore, settle: Settle) -> None:
-    app = KdtuiApp(make_store(short(30)))
+    app = KdtuiApp(make_store(short_sessions(30)))
     async with workbench(app, settle) as pilot:
         await pilot.press("slash", "s", "0", "0", "0", "7")
         await settle(pilot)
-        assert ids(app) == ["s0007"]
+        assert session_ids(app) == ["s0007"]
 
 
 async def test_another_dataset_can_be_chosen_and_is_remembered_with_the_filter(
     demo_store: Path, settle: Settle, until: Until, tmp_path: Path
 ) -> None:
     db = open_database(demo_store)
-    list(write_dataset(db, "[b]odd[/b]", "a test", short(3)))
+    list(write_dataset(db, "[b]odd[/b]", "a test", short_sessions(3)))
     db.close()
     app = KdtuiApp(demo_store, memory=Memory(tmp_path / "memory.json", demo_store))
     async with workbench(app, settle) as pilot:
-        assert len(ids(app)) == 3
+        assert len(session_ids(app)) == 3
         assert command(app) == "kdtui data show s0000 --dataset '[b]odd[/b]'"
         await act(pilot, "workbench.choose_dataset")
         await until(pilot, lambda: isinstance(app.focused, OptionList) and app.focused.highlighted == 0)
         await pilot.press("down", "enter")
         await settle(pilot)
         assert app.screen.query_one(Select).value == "demo-outdoor"
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert app.focused is table(app)
         await pilot.press("slash", *"o01", "enter")
         await settle(pilot)
@@ -181,14 +141,14 @@ async def test_another_dataset_can_be_chosen_and_is_remembered_with_the_filter(
         await settle(pilot)
         assert again.screen.query_one(Select).value == "demo-outdoor"
         assert again.screen.query_one(Input).value == "o01"
-        assert ids(again) == ["o01"]
+        assert session_ids(again) == ["o01"]
 
 
 async def test_a_dataset_is_chosen_by_its_letters_and_its_sessions_filtered_at_once(
     demo_store: Path, settle: Settle
 ) -> None:
     db = open_database(demo_store)
-    list(write_dataset(db, "[b]odd[/b]", "a test", short(3)))
+    list(write_dataset(db, "[b]odd[/b]", "a test", short_sessions(3)))
     db.close()
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
@@ -196,7 +156,7 @@ async def test_a_dataset_is_chosen_by_its_letters_and_its_sessions_filtered_at_o
             app.post_message(Key(key, key if len(key) == 1 else None))
         await settle(pilot)
         assert app.screen.query_one(Select).value == "demo-outdoor"
-        assert ids(app) == ["o01"]
+        assert session_ids(app) == ["o01"]
 
 
 async def test_any_memory_is_accepted(demo_store: Path, settle: Settle) -> None:
@@ -204,7 +164,7 @@ async def test_any_memory_is_accepted(demo_store: Path, settle: Settle) -> None:
     memory.of("workbench").update({"dataset": ["no", "name"], "filter": 3, "choice": {"student": 1}})
     app = KdtuiApp(demo_store, memory=memory)
     async with workbench(app, settle):
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert app.choice == StudentChoice.of(None)
 
 
@@ -222,7 +182,7 @@ async def test_an_empty_store_says_what_to_do_first(empty_store: Path, settle: S
         db.close()
         await act(pilot, "screen.reload")
         await settle(pilot)
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         assert not notice(app)
 
 
@@ -304,21 +264,11 @@ async def test_a_store_at_another_place_is_named_in_the_command(
 # Typed sessions
 
 
-async def type_session(pilot: Pilot[None], settle: Settle, text: str) -> None:
-    """Fill in the form, and accept it."""
-    await act(pilot, "workbench.type_session")
-    await settle(pilot)
-    pilot.app.screen.query_one(TextArea).text = text
-    await rest(pilot)
-    await act(pilot, "form.done")
-    await settle(pilot)
-
-
 async def test_a_typed_session_opens_like_any_other_and_stays(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
     async with workbench(app, settle) as pilot:
         await type_session(pilot, settle, "Tent | Outdoor > Shelter\nSleeping bag\n")
-        assert opened(app) == "Session typed 1 · knowledge of demo-outdoor · typed · 2 products · 1 of 37"
+        assert session_title(app) == "Session typed 1 · knowledge of demo-outdoor · typed · 2 products · 1 of 37"
         items = [app.screen.query_one(RowTable).row_at(row) for row in (0, 1)]
         assert [str(row.cells[3]) for row in items if row] == ["Tent", "Sleeping bag"]
         await pilot.press("escape")
@@ -327,10 +277,10 @@ async def test_a_typed_session_opens_like_any_other_and_stays(demo_store: Path, 
         await type_session(pilot, settle, "Kettle")
         await pilot.press("escape", "1", "2")
         await settle(pilot)
-        assert ids(app)[:3] == ["typed 2", "typed 1", "o01"]
+        assert session_ids(app)[:3] == ["typed 2", "typed 1", "o01"]
         await pilot.press("slash", *"kettl")
         await settle(pilot)
-        assert ids(app)[0] == "typed 2"
+        assert session_ids(app)[0] == "typed 2"
 
 
 async def test_several_sessions_are_pasted_with_empty_lines_between(demo_store: Path, settle: Settle) -> None:
@@ -347,10 +297,12 @@ async def test_several_sessions_are_pasted_with_empty_lines_between(demo_store: 
         assert shown.endswith(" | kdtui generate - --dataset demo-outdoor")
         await act(pilot, "form.done")
         await settle(pilot)
-        assert opened(app).startswith("Session typed 1 · knowledge of demo-outdoor · typed · 2 products · 1 of 39")
+        assert session_title(app).startswith(
+            "Session typed 1 · knowledge of demo-outdoor · typed · 2 products · 1 of 39"
+        )
         await pilot.press("escape")
         await settle(pilot)
-        assert ids(app)[:4] == ["typed 1", "typed 2", "typed 3", "o01"]
+        assert session_ids(app)[:4] == ["typed 1", "typed 2", "typed 3", "o01"]
         await pilot.press("down", "n")
         await settle(pilot)
         assert app.screen.query_one(TextArea).text == "Kettle\nMug"
@@ -383,7 +335,7 @@ async def test_without_any_dataset_a_session_can_be_typed(empty_store: Path, set
     app = KdtuiApp(empty_store)
     async with workbench(app, settle) as pilot:
         await type_session(pilot, settle, "Tent\nPegs")
-        assert opened(app) == "Session typed 1 · typed · 2 products · 1 of 1"
+        assert session_title(app) == "Session typed 1 · typed · 2 products · 1 of 1"
         assert app.screen.command == "kdtui generate --title Tent --title Pegs"  # type: ignore[attr-defined]
 
 
@@ -436,8 +388,8 @@ async def test_other_places_can_open_a_session(demo_store: Path, settle: Settle,
         app.open_session("demo-outdoor", "o30", choice)
         await settle(pilot)
         assert app.current_mode == "workbench"
-        assert "Session o30" in opened(app)
-        assert "30 of 36" in opened(app)
+        assert "Session o30" in session_title(app)
+        assert "30 of 36" in session_title(app)
         assert app.screen.command == "kdtui generate o30 --dataset demo-outdoor --student smollm2 --knowledge pattern"  # type: ignore[attr-defined]
         await pilot.press("escape")
         await settle(pilot)
@@ -455,8 +407,8 @@ async def test_a_missing_session_gives_a_message(demo_store: Path, settle: Settl
         app.open_session("demo-outdoor", "[b]gone")
         await settle(pilot)
         assert any("there is no session '[b]gone'" in toast for toast in toasts(app))
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
         app.open_session("nowhere", "s")
         await settle(pilot)
         assert any("there is no dataset 'nowhere'" in toast for toast in toasts(app))
-        assert len(ids(app)) == 36
+        assert len(session_ids(app)) == 36
