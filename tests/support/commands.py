@@ -1,9 +1,13 @@
 """Commands that run in the process of a test, and their results."""
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -22,3 +26,9 @@ class Result:
 
 Kdtui = Callable[..., Result]
 """Runs a command line: `kdtui("data", "ls")`."""
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, text: str | bytes) -> None:
+    """Put this text on the standard input of commands; bytes need not be UTF-8."""
+    content = text.encode() if isinstance(text, str) else text
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))

@@ -1,7 +1,5 @@
 """Byte order marks, which some editors write, are accepted in every text that a user provides."""
 
-import io
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,13 +11,9 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from models.errors import ModelError
 from models.files.json_files import read_object
 from store.sqlite import Database
-from tests.support.commands import Kdtui
+from tests.support.commands import Kdtui, feed
 
 MARK = b"\xef\xbb\xbf"
-
-
-def standard_input(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
 
 
 def test_a_byte_order_mark_in_a_users_prompt(tmp_path: Path) -> None:
@@ -60,16 +54,16 @@ def test_byte_order_marks_in_numbers_on_stdin(
 ) -> None:
     list(import_dataset(db, outdoor, "demo"))
     assert kdtui("knowledge", "mine").code == 0
-    standard_input(MARK + b"1,2\n", monkeypatch)
+    feed(monkeypatch, MARK + b"1,2\n")
     result = kdtui("knowledge", "export", "-d", "demo", "--pieces", "-", "-o", tmp_path / "out")
     assert "2 pieces" in result.err
 
 
 def test_byte_order_marks_in_sessions_on_stdin(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     line = b'{"session": "s", "items": [{"id": "a", "title": "Tent"}]}\n'
-    standard_input(MARK + line, monkeypatch)
+    feed(monkeypatch, MARK + line)
     [row] = kdtui("generate", "-", "--json", "--student", "smollm2").rows
     assert row["session"] == "s"
-    standard_input(b"\x1f\x8b" + line, monkeypatch)
+    feed(monkeypatch, b"\x1f\x8b" + line)
     result = kdtui("generate", "-", "--json", "--student", "smollm2")
     assert "stdin: it is compressed by gzip" in result.err

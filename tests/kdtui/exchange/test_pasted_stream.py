@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +14,12 @@ from kdtui.exchange.pasted_text import read_stream
 from kdtui.workflows.data.import_dataset import import_dataset
 from store.records import Item
 from store.sqlite import Database
-from tests.support.commands import Kdtui
+from tests.support.commands import Kdtui, feed
 
 
 @pytest.fixture
 def imported(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
-
-
-def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
 
 
 def test_an_empty_line_ends_a_session_of_titles() -> None:

@@ -1,8 +1,6 @@
 """`kdtui generate`: stored sessions, titles, and JSON Lines on stdin."""
 
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,7 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from store.sqlite import Database
-from tests.support.commands import Kdtui
+from tests.support.commands import Kdtui, feed
 from tests.support.tiny import make_model
 
 
@@ -110,10 +108,6 @@ def test_an_invalid_gguf_file_is_refused(kdtui: Kdtui, tmp_path: Path) -> None:
 
 def test_neither_sessions_nor_titles_is_wrong_usage(kdtui: Kdtui) -> None:
     assert kdtui("generate").code == 2
-
-
-def feed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
 
 
 def test_the_exact_prompt_is_shown(db: Database, kdtui: Kdtui) -> None:
