@@ -122,7 +122,7 @@ def rules_prompt() -> Message:
 
 
 def thought_prompt(session: Session, knowledge: Sequence[str]) -> Message:
-    """Return the prompt for a thought."""
+    """Return the prompt for a thought, with statements that are known of such sessions."""
     return Message("user", prompt_text("thought", products=_products(session), knowledge=_known(knowledge)))
 
 

@@ -59,5 +59,5 @@ def rejection_reason(thought: Thought, session: Session) -> str | None:
 
 
 def bundles_of_thought(thought: Thought) -> Sequence[frozenset[int]]:
-    """Return the bundles of a thought."""
+    """Return the bundles of a thought, as product numbers (1-based)."""
     return [frozenset(step.positions) for step in thought.steps]

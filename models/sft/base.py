@@ -134,7 +134,7 @@ class HubVocabulary:
         return template
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
-        """Return the tokens of a text."""
+        """Return the tokens of a text, as `Vocabulary.tokenize` does."""
         if self._before and not start:
             return self._raw("\n" + text, special=special)[len(self._before) :]
         tokens = self._raw(text, special=special)

@@ -142,7 +142,7 @@ def drop_resumption(checkpoint: Path) -> None:
 
 
 def step_of(checkpoint: Path) -> int:
-    """Return the step of a checkpoint."""
+    """Return the optimizer step after which a checkpoint was written."""
     return int(checkpoint.name.removeprefix("step-"))
 
 

@@ -34,7 +34,6 @@ class Batch:
     targets: Tensor
 
     def to(self, device: torch.device) -> "Batch":
-        """Return the batch on a device."""
         mask = None if self.mask is None else self.mask.to(device)
         tensors = (self.rows.to(device), self.columns.to(device), self.targets.to(device))
         return Batch(self.tokens.to(device), self.places.to(device), mask, *tensors)

@@ -74,7 +74,6 @@ class InventoryRequest(Request[InventoryAnswer]):
     packages: tuple[str, ...] = ()
 
     def lack(self, answer: InventoryAnswer) -> str | None:
-        """Return what an answer does not tell."""
         received = [answer.files.get(name) for name, _ in self.files]
         if not all(each == "whole" or (isinstance(each, int) and each >= 0) for each in received):
             return "which files of the base it has"
@@ -182,7 +181,6 @@ class StatusRequest(Request[StatusAnswer]):
     jobs: tuple[str, ...]
 
     def lack(self, answer: StatusAnswer) -> str | None:
-        """Return what an answer does not tell."""
         missing = [name for name in self.jobs if name not in answer.trainings]
         return f"the state of training {missing[0]!r}" if missing else None
 
@@ -291,7 +289,6 @@ class FindRequest(Request[FindAnswer]):
     search: Search
 
     def lack(self, answer: FindAnswer) -> str | None:
-        """Return what an answer does not tell."""
         return None if answer.at is None or answer.at >= 0 else "where in the log that is"
 
 
@@ -396,7 +393,6 @@ class CheckRequest(Request[CheckAnswer]):
     packages: tuple[str, ...]
 
     def lack(self, answer: CheckAnswer) -> str | None:
-        """Return what an answer does not tell."""
         return answer.packages.lack(self.packages)
 
 

@@ -72,7 +72,6 @@ class Activity:
 
     @property
     def thread(self) -> Thread:
-        """Its thread."""
         return self._thread
 
     def start(self) -> None:

@@ -42,7 +42,7 @@ class Dialog(ModalScreen[Result], ActionScreen[Result]):
         return RowFinder(self.query_one(Readable))
 
     def show_command(self) -> None:
-        """Show the command in the dialog."""
+        """Show the command after a prompt, or clear the line if there is none."""
         text = Text("$ " if self.command else "", style="dim")
         text.append(one_line(self.command, 600), style="not dim")
         self.query_one("#dialog-command", Static).update(text)
@@ -103,7 +103,7 @@ class TextDialog(Dialog[None]):
         self.set_focus(self.query_one(VerticalScroll))
 
     def action_copy(self) -> None:
-        """Copy the text."""
+        """Copy the text, or what was given to copy in its place."""
         self.app.copy_to_clipboard(self._copies)
         self.app.notify("copied", markup=False, timeout=3)
 

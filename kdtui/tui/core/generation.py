@@ -51,7 +51,6 @@ class GenerationRequest:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the request is cancelled."""
         return self.cancellation.is_cancelled
 
     def cancel(self) -> None:

@@ -57,7 +57,7 @@ class ActionScreen(Screen[Result]):
 
     @property
     def kdtui(self) -> Services:
-        """The app."""
+        """The app with what its screens use; for Textual, `app` is any app."""
         return cast("Services", self.app)
 
     last_words = ""

@@ -136,7 +136,6 @@ class TaskDialog(FormDialog[Parsed]):
         return task.problem or "" if task is not None and dict(task.values) == dict(values) else ""
 
     def action_stop(self) -> None:
-        """Stop the task."""
         if self.current_task is not None:
             self.kdtui.stop_task(self.current_task)
 

@@ -36,7 +36,6 @@ class DemoForm(TaskForm[tuple[()]]):
         return command_line(("demo", "--data-only"), database=named_database(self._app.database))
 
     def start(self, parsed: tuple[()]) -> DemoImport:  # noqa: ARG002
-        """Make the task."""
         return DemoImport(self._app.database, self._app.post_message)
 
     def show_outcome(self, task: Task) -> None:  # noqa: ARG002

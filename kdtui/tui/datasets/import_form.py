@@ -83,7 +83,6 @@ class ImportForm(TaskForm[ImportRequest]):
         return None
 
     def start(self, parsed: ImportRequest) -> Import:
-        """Make the task."""
         return Import(self._app.database, parsed, self._app.post_message)
 
     def show_outcome(self, task: Task) -> None:

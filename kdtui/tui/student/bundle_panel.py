@@ -44,7 +44,7 @@ class BundlePanel(Vertical):
             yield Static(classes="bundles", markup=False)
 
     def show_heading(self, title: str, remark: str = "") -> None:
-        """Show a title with a remark."""
+        """Show a title in bold, and after it a remark."""
         heading = Text(one_line(title), style="bold")
         if remark:
             heading.append(f"  {one_line(remark, _LONGEST)}", style="not bold")

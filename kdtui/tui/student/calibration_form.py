@@ -140,7 +140,6 @@ class CalibrationForm(TaskForm[CalibrationRequest]):
         return self._student.unused(_with_strategy(values))
 
     def start(self, parsed: CalibrationRequest) -> CalibrationTask:
-        """Make the task."""
         return CalibrationTask(
             self._app.database,
             parsed.dataset,

@@ -19,7 +19,7 @@ class Readable(Static):
 
     @property
     def row_count(self) -> int:
-        """The number of rows."""
+        """The number of rows after wrapping."""
         return self.size.height
 
     @property

@@ -24,7 +24,7 @@ _HEADER = 1
 
 
 class TableMessage(Message):
-    """A message of a table."""
+    """A message whose handlers can select the table that sent it."""
 
     def __init__(self, table: "RowTable") -> None:
         super().__init__()
@@ -196,7 +196,7 @@ class RowTable(Steady, ScrollView, can_focus=True):
 
     @property
     def row_count(self) -> int:
-        """The number of rows."""
+        """The number of all rows, of which only some are in memory."""
         return self._cache.count
 
     @property

@@ -54,8 +54,8 @@ def export_knowledge(
         replace: replace existing files of these names.
 
     Raises:
-        NotFound: existing_files is no such dataset, or no such sample.
-        KdtuiError: existing_files is no knowledge, or pyarrow is missing.
+        NotFound: there is no such dataset, or no such sample.
+        KdtuiError: there is no knowledge, or pyarrow is missing.
         BadFile: the folder cannot be written, or has files of these names.
     """
     lines: list[KnowledgeLine] = []

@@ -10,7 +10,7 @@ from store.sqlite import Database
 
 
 def draw_sample(db: Database, step: SampleStep, name: str) -> None:
-    """Draw the sample of a step."""
+    """Draw the sample of a step under this name. It replaces one that was drawn in the same way."""
     from kdtui.workflows.knowledge.sample import create_sample
 
     create_sample(

@@ -61,7 +61,6 @@ class PlannedStep:
 
     @property
     def kind(self) -> Kind:
-        """The kind of the step."""
         return step_kind(self.step)
 
 

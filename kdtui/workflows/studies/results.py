@@ -327,7 +327,7 @@ def label_of(question: Question, at: Mapping[str, Any], without: Collection[str]
 
 
 def value_label(axis: str, value: Any) -> str:
-    """Label a value of an axis."""
+    """Label a value of an axis, as grids and plots show it; empty for all training sessions."""
     match axis:
         case "student":
             return model_label(value)

@@ -172,7 +172,6 @@ def step_key(step: Step) -> str:
 
 
 def step_kind(step: Step) -> Kind:
-    """Return the kind of a step."""
     match step:
         case KnowledgeStep():
             return "knowledge"

@@ -148,5 +148,4 @@ class HostTraining:
 
 
 def backend_of(db: Database, job: StoredJob) -> TrainingBackend:
-    """Return the backend of a training."""
     return LocalTraining(db, job) if job.host is None else HostTraining(db, job)

@@ -57,7 +57,6 @@ class CallLedger(Vertical):
 
     @property
     def table(self) -> HitsTable:
-        """The table of calls."""
         return self.query_one("#calls", HitsTable)
 
     @property

@@ -42,7 +42,6 @@ class Distillations:
         return distillation
 
     def show(self, distillation: Distillation) -> None:
-        """Show a distillation."""
         self.position = self._all.index(distillation)
 
     def show_next(self) -> None:

@@ -97,7 +97,6 @@ class LedgerScreen(StoreScreen[None]):
 
     @property
     def table(self) -> HitsTable:
-        """The table of calls."""
         return self.ledger.table
 
     @property

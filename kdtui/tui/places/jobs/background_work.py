@@ -51,7 +51,7 @@ class BackgroundWork:
         return any(work.stops for work in self._works.values() if work.training == training)
 
     def label_for(self, training: str) -> str | None:
-        """Return the label of the work on a training, or None."""
+        """Return what is being done to a training, in words; None if nothing is."""
         return next((work.label for work in self._works.values() if work.training == training), None)
 
     def is_asking(self, host: str) -> bool:

@@ -52,7 +52,7 @@ class TrainingActions(StoreScreen[None]):
     @property
     @abstractmethod
     def training(self) -> TrainingSnapshot | None:
-        """The training that the actions are for."""
+        """The training under the cursor, or the one that the screen shows; None if there is none."""
 
     @abstractmethod
     def begin_work(

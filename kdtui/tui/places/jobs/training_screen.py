@@ -110,7 +110,6 @@ class TrainingScreen(TrainingActions):
 
     @property
     def training_name(self) -> str:
-        """The name of the training."""
         return self._training.name
 
     @property

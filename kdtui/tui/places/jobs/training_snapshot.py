@@ -33,7 +33,6 @@ class TrainingSnapshot:
 
     @property
     def name(self) -> str:
-        """The name of the training."""
         return self.job.name
 
     @property

@@ -65,7 +65,6 @@ class KnowledgeScreen(KnowledgeMarkingView):
             self.ask(partial(store_queries.load_details, int(event.key)), PieceToOpenLoaded, group="open")
 
     def on_piece_to_open_loaded(self, message: PieceToOpenLoaded) -> None:
-        """Open the piece."""
         self._open(message.details)
 
     def _open(self, details: "PieceDetails") -> None:

@@ -105,7 +105,11 @@ def export_pieces(
     replace: bool,
     db: "Database",
 ) -> KnowledgeChanged:
-    """Export pieces to a folder."""
+    """Export pieces of one dataset to a folder.
+
+    Raises:
+        KdtuiError: the pieces are of several datasets, or cannot be written.
+    """
     from kdtui.workflows.knowledge.exchange import dataset_of, export_knowledge
 
     count = export_knowledge(

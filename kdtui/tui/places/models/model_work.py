@@ -100,7 +100,7 @@ class ModelsChanged(Message):
 
 
 def read_details(name: str, db: "Database") -> "ModelDetails":
-    """Return the details of a model."""
+    """Return the details of a model; for worker threads, since they are read from its file."""
     from kdtui.workflows.student.describe_model import describe_model
 
     return describe_model(db, name)

@@ -51,8 +51,6 @@ _PAUSE = 0.05
 
 
 class RunsCompared(Message):
-    """The runs are compared."""
-
     def __init__(self, comparison: "RunComparison", named_database: Path | None) -> None:
         super().__init__()
         self.comparison, self.named_database = comparison, named_database

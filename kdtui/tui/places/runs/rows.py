@@ -153,7 +153,7 @@ def matches(entry: Entry, text: str) -> bool:
 
 
 def entry_row(entry: Entry) -> Row:
-    """Return the row of an entry."""
+    """Return the cells of an entry, in the order of `COLUMNS`."""
     scores = entry.scores
     return Row(
         entry.key,

@@ -87,7 +87,7 @@ class StudyActions(StoreScreen[None]):
     @property
     @abstractmethod
     def study(self) -> "StudyRow | None":
-        """The study that the actions are for."""
+        """The study under the cursor, or the one that the screen shows; None if there is none."""
 
     @abstractmethod
     def read(self) -> None:

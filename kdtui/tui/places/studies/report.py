@@ -42,7 +42,7 @@ class ReportRequest:
         return typed_path(self.folder or ".")
 
     def table_path(self, study: str) -> Path:
-        """Return the path of the table of a study."""
+        """Return the file for the table of a study: it has the name of the study, in the folder."""
         return self.directory / f"{study}.{self.kind}"
 
     def to_memory(self) -> dict[str, str]:

@@ -168,7 +168,6 @@ class StudyScreen(StudyActions):
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
-        """The datasets of the study."""
         return () if self.study is None else self.study.datasets
 
     @property

@@ -46,11 +46,9 @@ class TypedSessions:
         return added[0]
 
     def session(self, number: int) -> Session:
-        """Return a session by its number."""
         return self._sessions[number]
 
     def text(self, number: int) -> str:
-        """Return the typed text of a session."""
         return self._texts[number]
 
     def numbers(self, text: str) -> "array[int]":
