@@ -1,6 +1,7 @@
 """The place Distill: its panel, its calls, and the app with a plan for a teacher."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from store.calls import record_call
 from store.database import open_database
 from store.knowledge import find_knowledge
 from tests.support.acting import act, rest
+from tests.support.call_rows import calls
 from tests.support.fake_chat_server import Fake, Reply
 from tests.support.fake_teacher import good
 from tests.support.screens import Settle, Until, text_of
@@ -84,11 +86,9 @@ def ended(app: App[None]) -> bool:
     return current is not None and not current.is_active
 
 
-def calls(database: Path) -> list[dict[str, Any]]:
-    db = open_database(database)
-    rows = list(db.query("SELECT * FROM calls ORDER BY id"))
-    db.close()
-    return rows
+def calls_in(database: Path) -> list[dict[str, Any]]:
+    with closing(open_database(database)) as db:
+        return calls(db)
 
 
 def thoughts(database: Path) -> int:

@@ -13,6 +13,7 @@ from store.database import open_database
 from store.records import Session
 from store.sessions import iter_sessions
 from store.sqlite import Database
+from tests.support.call_rows import calls
 from tests.support.commands import Kdtui
 from tests.support.fake_chat_server import Fake, Serve
 from tests.support.fake_teacher import answer_for, good
@@ -24,10 +25,6 @@ PRICES = ("--prompt-price", 1000, "--answer-price", 1000)
 def train(db: Database, outdoor: Path) -> list[Session]:
     list(import_dataset(db, outdoor, "outdoor"))
     return list(iter_sessions(db, "outdoor", split="train"))
-
-
-def calls(db: Database) -> list[dict[str, Any]]:
-    return list(db.query("SELECT * FROM calls ORDER BY id"))
 
 
 def spent(db: Database) -> float:

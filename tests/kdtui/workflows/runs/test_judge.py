@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +19,7 @@ from store.records import Item, RunSettings
 from store.runs import Run, finish_run, start_run
 from store.sessions import iter_sessions
 from store.sqlite import Database
+from tests.support.call_rows import calls
 from tests.support.commands import Kdtui
 from tests.support.fake_chat_server import Fake, Serve
 from tests.support.tiny import make_model
@@ -44,10 +44,6 @@ def rating(number: int) -> str:
 
 def intents(db: Database) -> int:
     return sum(len(session.bundles) for session in iter_sessions(db, "outdoor", split="valid"))
-
-
-def calls(db: Database) -> list[dict[str, Any]]:
-    return list(db.query("SELECT * FROM calls ORDER BY id"))
 
 
 @pytest.mark.usefixtures("run")

@@ -24,7 +24,7 @@ from tests.support.distill_place import (
     accept_forms,
     app_with,
     begin_paid,
-    calls,
+    calls_in,
     dialog,
     ended,
     endpoint,
@@ -98,13 +98,13 @@ async def test_a_paused_distillation_makes_no_calls_and_resumes_without_paying_t
         assert "pending ones are finished and kept" in panel(app)
         permits.release(100)
         await until(pilot, lambda: "‖ paused" in panel(app))
-        assert len(fake.asked) == len(calls(demo_store)) == 5
+        assert len(fake.asked) == len(calls_in(demo_store)) == 5
         await act(pilot, "distill.resume")
         await until(pilot, lambda: ended(app))
         assert "done" in panel(app)
         assert not [toast for toast in toasts(app) if "nothing is running" in toast]
-        assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 22
-        assert all(row["attempts"] == 1 for row in calls(demo_store))
+        assert len(fake.asked) == len(calls_in(demo_store)) == thoughts(demo_store) == 22
+        assert all(row["attempts"] == 1 for row in calls_in(demo_store))
 
 
 async def test_a_stopped_distillation_keeps_its_answers_and_can_be_resumed(
@@ -129,13 +129,13 @@ async def test_a_stopped_distillation_keeps_its_answers_and_can_be_resumed(
         permits.release(100)
         await until(pilot, lambda: ended(app))
         assert "■ stopped" in panel(app)
-        assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 5
+        assert len(fake.asked) == len(calls_in(demo_store)) == thoughts(demo_store) == 5
         await act(pilot, "distill.resume")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "17 calls are to be paid, and 5 were answered before" in dialog(app).replace("\n", " ")
         await act(pilot, "confirm.yes")
         await until(pilot, lambda: ended(app))
-        assert len(fake.asked) == len(calls(demo_store)) == thoughts(demo_store) == 22
+        assert len(fake.asked) == len(calls_in(demo_store)) == thoughts(demo_store) == 22
         await act(pilot, "distill.resume")
         assert any("it is done" in toast for toast in toasts(app))
 
@@ -153,7 +153,7 @@ async def test_cancelling_gives_up_on_a_hanging_server(
         await until(pilot, lambda: ended(app))
         assert "■ stopped" in panel(app)
         assert "running calls did not end in 0.1 seconds and are given up" in panel(app)
-        assert len(calls(demo_store)) == 4
+        assert len(calls_in(demo_store)) == 4
 
 
 async def test_it_runs_while_the_user_is_elsewhere_and_asks_for_consent_when_he_returns(
@@ -359,7 +359,7 @@ async def test_an_exhausted_budget_stops_the_distillation(
         await until(pilot, lambda: ended(app))
         assert "! ended early" in panel(app)
         assert "the next call might pass the budget" in panel(app)
-        assert len(fake.asked) == len(calls(demo_store)) == 5
+        assert len(fake.asked) == len(calls_in(demo_store)) == 5
 
 
 async def test_leaving_the_program_keeps_pending_calls(
@@ -371,7 +371,7 @@ async def test_leaving_the_program_keeps_pending_calls(
         await begin_paid(pilot, settle, until)
         await until(pilot, lambda: len(fake.asked) == 6)
         threading.Timer(0.2, fake.gate.set).start()
-    assert len(fake.asked) == len(calls(demo_store)) == 6
+    assert len(fake.asked) == len(calls_in(demo_store)) == 6
 
 
 async def test_earlier_rules_of_a_model_are_counted_before_it_is_asked(
