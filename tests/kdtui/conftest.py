@@ -41,6 +41,18 @@ def host(server: sshd.Sshd, tmp_path: Path) -> Host:
     return Host("far", "gpu", str(tmp_path / 'it\'s a "work" dir'), HostSettings(python=sys.executable))
 
 
+@pytest.fixture
+def quick(tmp_path: Path) -> Path:
+    """A Python with all packages, whose torch reports at once that there is no GPU: the real one takes seconds."""
+    torch = tmp_path / "quick" / "torch"
+    torch.mkdir(parents=True)
+    (torch / "__init__.py").write_text("class cuda:\n    is_available = staticmethod(lambda: False)\n")
+    python = tmp_path / "quick" / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{torch.parent}:$PYTHONPATH" exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
 @pytest.fixture(scope="session")
 def study_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model to study."""

@@ -132,6 +132,13 @@ def running(folder: Path) -> Iterator[Sshd]:
         server.stop()
 
 
+def change_key(server: Sshd) -> None:
+    """Make the known key another one than that of the server; it stays in `another.pub`."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(server.folder / "another")], check=True)
+    key = (server.folder / "another.pub").read_text().split()[:2]
+    (server.folder / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {' '.join(key)}\n")
+
+
 def free_port() -> int:
     """Return a free port of 127.0.0.1."""
     with socket.socket() as probe:
