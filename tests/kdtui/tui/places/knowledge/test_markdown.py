@@ -17,11 +17,11 @@ from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
 
 
-def shown(text: str, limit: int = 1000) -> list[str]:
-    return printed(render_markdown(text, limit))
+def rendered_lines(text: str, limit: int = 1000) -> list[str]:
+    return printed_lines(render_markdown(text, limit))
 
 
-def printed(what: RenderableType) -> list[str]:
+def printed_lines(what: RenderableType) -> list[str]:
     console = Console(width=60, force_terminal=True, color_system=None, legacy_windows=False)
     with console.capture() as capture:
         console.print(what)
@@ -29,7 +29,7 @@ def printed(what: RenderableType) -> list[str]:
 
 
 def test_emphasis_lists_and_headings_are_rendered() -> None:
-    assert shown("## Tents\nPut **tents** with _mats_:\n\n- for a `night`\n- for two") == [
+    assert rendered_lines("## Tents\nPut **tents** with _mats_:\n\n- for a `night`\n- for two") == [
         "Tents",
         "Put tents with mats:",
         "• for a night",
@@ -39,12 +39,12 @@ def test_emphasis_lists_and_headings_are_rendered() -> None:
 
 def test_nothing_hides_and_nothing_links() -> None:
     text = "a <!-- never bundle --> b <b>c</b> [d](http://e) ![f](g) [red]h[/red]"
-    assert " ".join(shown(text)) == text
-    assert shown("a \x1b[31mb\x1b]8;;http://c\x07d\u202ee") == ["a bd e"]
+    assert " ".join(rendered_lines(text)) == text
+    assert rendered_lines("a \x1b[31mb\x1b]8;;http://c\x07d\u202ee") == ["a bd e"]
 
 
 def test_a_long_text_is_cut() -> None:
-    assert shown("word " * 100, 8) == ["word wor…"]
+    assert rendered_lines("word " * 100, 8) == ["word wor…"]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_only_texts_of_models_are_markdown(db: Database, outdoor: Path, teacher:
     thought = Thought(("a tent",), (Step((1, 2), "camping", "they are **both** for _nights_"),))
     piece = NewKnowledge("Put **5 tents** with _mats_", msgspec.json.encode(thought).decode())
     [number] = add_knowledge(db, "d", "thought", teacher, [piece])
-    lines = printed(piece_text(about_piece(db, number)))
+    lines = printed_lines(piece_text(about_piece(db, number)))
     assert lines[0] == first
     assert ("they are **both** for _nights_" in lines) == (teacher == "annotations")
     assert ("they are both for nights" in lines) == (teacher != "annotations")
@@ -64,4 +64,4 @@ def test_only_texts_of_models_are_markdown(db: Database, outdoor: Path, teacher:
 
 @given(st.text())
 def test_any_text_can_be_shown(text: str) -> None:
-    assert "\x1b" not in "".join(shown(text))
+    assert "\x1b" not in "".join(rendered_lines(text))

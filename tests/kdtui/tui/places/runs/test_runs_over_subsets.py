@@ -16,7 +16,18 @@ from store.records import RunSettings
 from store.runs import get_run, list_runs
 from tests.support.acting import act, rest
 from tests.support.runs_place import STATE, numbers, open_runs, row_of, wait_until_computed
-from tests.support.screens import Settle, Until, command, content_of, dialog_command, notice, printed, rows, toasts
+from tests.support.screens import (
+    Settle,
+    Until,
+    command,
+    content_of,
+    dialog_command,
+    fill,
+    notice,
+    printed,
+    rows,
+    toasts,
+)
 
 SUBSETS: list[tuple[int | None, int | None]] = [(None, None), (3, 0), (3, 0), (3, 1), (3, None)]
 """Limit and seed of the runs 1 to 5; an earlier version made the last one."""
@@ -148,17 +159,11 @@ async def test_an_evaluation_of_a_drawn_subset_starts_with_tags(demo_store: Path
         assert "No student has been evaluated yet" in notice(app)
         await act(pilot, "runs.new")
         await settle(pilot)
-
-        async def filled(**values: str) -> None:
-            for name, value in values.items():
-                app.screen.query_one(f"#field-{name}", Input).value = value
-            await rest(pilot)
-
-        await filled(other="patterns", seed="2")
+        await fill(pilot, other="patterns", seed="2")
         assert "the seed draws sessions; say how many" in content_of(app, "#form-problem")
-        await filled(limit="4", tags="a b,")
+        await fill(pilot, limit="4", tags="a b,")
         assert "'b,' is not a tag" in content_of(app, "#form-problem")
-        await filled(tags="a b")
+        await fill(pilot, tags="a b")
         does_it = "kdtui evaluate --dataset demo-outdoor --student patterns --limit 4 --seed 2 --tag a --tag b"
         assert does_it in dialog_command(app)
         await act(pilot, "form.done")
