@@ -55,7 +55,7 @@ def test_a_local_training_is_checked_and_followed_without_a_host(store: Database
 def test_a_followed_log_that_restarts_is_yielded_from_its_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: str, is_replaced: bool
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.jobs._LOOK", 0.0)
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine._LOOK", 0.0)
     running = {PID: json.dumps(identity(os.getpid())), LOG: "one\ntwo\n"}
     folder = make_job(tmp_path / "kdtui.db", "busy", running)
     found, restarts = "", 0
@@ -80,7 +80,7 @@ def test_half_a_line_of_a_log_that_restarts_is_not_joined_with_the_new_one(
 ) -> None:
     make_job(database_of_the_test, "busy", {EXIT_CODE: "143"})
     events = [LogGrew(b"one\nhalf \xe2"), LogGrew(b"new\n", restarts=True), StatusSeen(JobStatus("stopped"))]
-    monkeypatch.setattr("kdtui.workflows.training.jobs.follow_locally", lambda _: iter(events))
+    monkeypatch.setattr("kdtui.workflows.training.on_this_machine.follow_locally", lambda _: iter(events))
     lines = kdtui("sft", "logs", "busy", "--follow").err.splitlines()
     assert [line for line in lines if line in ("one", "half", "new")] == ["one", "half", "new"]
 
