@@ -56,7 +56,7 @@ $(VENV)/bin/python:
 
 # The stamps are newer than what they were made from, so an unchanged tree installs nothing again.
 # Of llama.cpp, only the library is built: not its multimodal part, and not `common`, which its own programs share.
-$(VENV)/.installed: export CMAKE_ARGS += -DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_INCLUDE=$(CURDIR)/$(VENV)/llama.cmake'
+$(VENV)/.installed: export CMAKE_ARGS += -DLLAVA_BUILD=OFF '-DCMAKE_PROJECT_INCLUDE=$(abspath $(VENV))/llama.cmake'
 $(VENV)/.installed: pyproject.toml requirements.lock | $(VENV)/bin/python
 	echo 'set(LLAMA_BUILD_COMMON OFF)' > $(VENV)/llama.cmake
 	$(BIN)/pip install --disable-pip-version-check --require-hashes -r requirements.lock

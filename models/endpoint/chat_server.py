@@ -1,11 +1,13 @@
 """A client of an OpenAI-compatible chat server, with one sentence for each kind of failure."""
 
 import asyncio
+import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib import import_module
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -304,7 +306,7 @@ class ChatServer:
             request.most_tokens + room,
             logprobs=request.logprobs,
         )
-        headers = {"Idempotency-Key": request.key} if request.key is not None else {}
+        headers = {} if request.key is None else {"Idempotency-Key": _idempotency_key(request.key, body)}
         # The timeout of the library restarts with each part of an answer, so a slow server would never be late.
         async with asyncio.timeout(self._timeout + min(self._timeout, _CONNECT_TIMEOUT)):
             # The body is sent as it is: the library would check every value of it, for a third of the time of a call.
@@ -325,6 +327,11 @@ class ChatServer:
         if form != before:
             self._noted_form = form
             self._notice(f"{self.url} refuses a standard request; from now on it is asked {form.difference(before)}")
+
+
+def _idempotency_key(key: str, body: Mapping[str, Any]) -> str:
+    """Return the key of a body: servers refuse another body with a key that they know."""
+    return sha256(f"{key} {json.dumps(body, sort_keys=True)}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _unreadable(error: BaseException) -> UnreadableAnswer | None:

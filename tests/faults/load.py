@@ -15,7 +15,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -29,12 +29,12 @@ from benchmarks.large_store import make_store
 from store.damage import first_damage
 from store.database import open_database
 from tests.faults.load_workers import add_call, work
-from tests.faults.soak import version
+from tests.faults.soak import LOAD_SECONDS, SESSIONS, version
 from tests.support.jobs_place import make_job
 from tests.support.stores import OUTDOOR
 from tests.support.tiny import make_model
 
-PIECES, CALLS, TRAININGS, READERS, SESSIONS = 1_000_000, 100_000, 200, 8, 10_000
+PIECES, CALLS, TRAININGS, READERS = 1_000_000, 100_000, 200, 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ManySessions:
     """What a command needed to answer many sessions.
 
     Attributes:
-        memory: its resident megabytes after a tenth of the answers and at the end.
+        memory: its most resident megabytes until a tenth of the answers, and until the end.
         errors: what went wrong, a sentence each.
     """
 
@@ -171,10 +171,11 @@ def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySes
         watched = psutil.Process(process.pid)
         for _ in process.stdout:
             answers += 1
+            # After the last answer, the process may have ended already.
+            with suppress(psutil.Error):
+                late = max(late, watched.memory_info().rss / 1e6)
             if answers == len(ids) // 10:
-                early = watched.memory_info().rss / 1e6
-            if answers == len(ids):
-                late = watched.memory_info().rss / 1e6
+                early = late
         failed = process.wait()
         err.seek(0)
         errors = err.read().splitlines() if failed else []
@@ -190,7 +191,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the database, which is deleted again")
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=LOAD_SECONDS)
     parser.add_argument("--sessions", type=int, default=SESSIONS)
     parser.add_argument("--output", type=Path, help="a file for the results, as JSON")
     options = parser.parse_args()

@@ -28,7 +28,7 @@ class Opener:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
-        self._folder = TemporaryDirectory()
+        self._folder: TemporaryDirectory[str] | None = None
 
     def open(self, path: Path, kind: str) -> None:
         """Open a file.
@@ -60,6 +60,8 @@ class Opener:
             raise ModelError(refusal)
 
     def _started(self) -> "subprocess.Popen[str]":
+        # Each process has its own: a file that another one has mapped must not change.
+        self._folder = TemporaryDirectory()
         base = make_model(Path(self._folder.name) / "base.gguf", remember=False)
         environment = {**os.environ, "XDG_CACHE_HOME": self._folder.name, "GGML_NO_BACKTRACE": "1"}
         return subprocess.Popen(

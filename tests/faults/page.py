@@ -7,7 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.soak import LOAD, PLAN, RESULTS, commit, rows_of, undone_parts, version
+from kdtui.text import counted
+from tests.faults.soak import (
+    LOAD,
+    LOAD_SECONDS,
+    PROMISED,
+    SESSIONS,
+    commit,
+    planned_parts,
+    planned_rows,
+    version,
+)
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -90,7 +100,7 @@ One command `kdtui generate` answers ten thousand sessions, with a student witho
 
 def page(folder: Path) -> str:
     """Return the page for the results in a folder."""
-    rows = rows_of(folder / RESULTS)
+    rows = planned_rows(folder)
     kinds = ("kills", "writes", "answers", "copies", "inputs", "guided")
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
     load = _load(folder / LOAD)
@@ -129,27 +139,38 @@ def _load(path: Path) -> dict[str, Any]:
     return found if found.get("version") == version() else {}
 
 
-def shortfalls(folder: Path) -> list[str]:
-    """Return why the results in a folder do not show what the page promises, a sentence each."""
-    if not (folder / PLAN).exists():
-        return ["nothing has been tried"]
-    found = []
-    if undone := undone_parts(folder):
-        found.append(f"{undone} parts are not done")
-    if losses := sum(len(row["losses"]) for row in rows_of(folder / RESULTS)):
-        found.append(f"{losses} trials lost something")
+def shortfalls(folder: Path, promised: Mapping[str, int] = PROMISED, sessions: int = SESSIONS) -> list[str]:
+    """Return why the results in a folder do not show what the page promises, a sentence each.
+
+    Args:
+        promised: how often each kind of fault and of input is tried.
+        sessions: that one command answers.
+    """
+    rows = planned_rows(folder)
+    tried = Counter[str]()
+    for row in rows:
+        tried[row["kind"]] += row["count"]
+    found = [
+        f"{kind}: {tried[kind]:,} of {count:,} are tried" for kind, count in promised.items() if tried[kind] < count
+    ]
+    if undone := len(planned_parts(folder)) - len(rows):
+        found.append(f"{counted(undone, 'part')} of the plan to do")
+    if losses := sum(len(row["losses"]) for row in rows):
+        found.append(f"{counted(losses, 'trial')} with a loss")
     load = _load(folder / LOAD)
     if not load:
         return [*found, "there was no load"]
+    if load["seconds"] < LOAD_SECONDS:
+        found.append(f"the load lasted {load['seconds']:.0f} seconds")
     measured = [*load["latencies"], *load["many_sessions"]]
     if errors := sum(len(each["errors"]) for each in measured):
-        found.append(f"{errors} errors under load")
+        found.append(f"{counted(errors, 'error')} under load")
     if load["damage"]:
         found.append(f"damage after the load: {load['damage']}")
     found += [
-        f"{run['student']} answered {run['answers']:,} of {run['sessions']:,} sessions"
+        f"{run['student']} answered {run['answers']:,} of {sessions:,} sessions"
         for run in load["many_sessions"]
-        if run["answers"] != run["sessions"]
+        if run["answers"] < sessions
     ]
     memory = [*load["memory"].items(), *((run["student"], run["memory"]) for run in load["many_sessions"])]
     found += [

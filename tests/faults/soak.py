@@ -33,6 +33,12 @@ from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_tri
 from tests.support.fake_chat_server import serving
 from tests.support.repository import ROOT
 
+PROMISED = {"kills": 1_000, "writes": 1_000, "answers": 200, "copies": 200, "inputs": 100_000}
+"""How often each kind of fault and of input is tried at least."""
+
+LOAD_SECONDS, SESSIONS = 600.0, 10_000
+"""How long the load lasts, and the sessions that one command answers."""
+
 PLAN, RESULTS, LOAD, CORPUS = "plan.json", "results.jsonl", "load.json", "corpus"
 """In the folder: the parts of the work; a line for each that is done; what a load has shown; and guided inputs."""
 
@@ -188,20 +194,26 @@ def _git(*arguments: str) -> str:
     return subprocess.run(("git", *arguments), cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
-def undone_parts(folder: Path) -> int:
-    """Return how many parts of the work have no result.
+def planned_parts(folder: Path) -> list[Part]:
+    """Return the parts of the work in a folder; none if it has not begun."""
+    path = folder / PLAN
+    return [Part(**part) for part in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
-    Raises:
-        FileNotFoundError: the work has not begun.
-    """
-    every = [Part(**part) for part in json.loads((folder / PLAN).read_text(encoding="utf-8"))]
-    return len(_parts_to_do(folder / RESULTS, every))
+
+def planned_rows(folder: Path) -> list[dict[str, Any]]:
+    """Return the result of each part of the plan that is done."""
+    rows = {_part_of(row): row for row in rows_of(folder / RESULTS)}
+    return [rows[part] for part in planned_parts(folder) if part in rows]
+
+
+def _part_of(row: Mapping[str, Any]) -> Part:
+    return Part(row["kind"], row["name"], row["first"], row["count"])
 
 
 def _parts_to_do(results: Path, every: Sequence[Part]) -> list[Part]:
     """Return the parts without a result, in a mixed order, so that an interrupted run has tried a bit of everything."""
-    done = {(row["kind"], row["name"], row["first"], row["count"]) for row in rows_of(results)}
-    left = [part for part in every if (part.kind, part.name, part.first, part.count) not in done]
+    done = {_part_of(row) for row in rows_of(results)}
+    left = [part for part in every if part not in done]
     random.Random(0).shuffle(left)
     return left
 
@@ -239,11 +251,11 @@ def main() -> int:
     """Run the command line. Return the exit code: 1 if a repeated trial lost anything; the page counts those of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the results")
-    parser.add_argument("--kills", type=int, default=1_000)
-    parser.add_argument("--writes", type=int, default=1_000)
-    parser.add_argument("--answers", type=int, default=200)
-    parser.add_argument("--copies", type=int, default=200)
-    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=PROMISED["kills"])
+    parser.add_argument("--writes", type=int, default=PROMISED["writes"])
+    parser.add_argument("--answers", type=int, default=PROMISED["answers"])
+    parser.add_argument("--copies", type=int, default=PROMISED["copies"])
+    parser.add_argument("--inputs", type=int, default=PROMISED["inputs"])
     parser.add_argument("--guided", type=int, default=60, help="seconds of inputs guided by coverage, for each reader")
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each command")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

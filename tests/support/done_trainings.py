@@ -9,7 +9,7 @@ from kdtui.bundling.truth import true_bundles
 from kdtui.distill.training_set import bundles_to_name
 from models.sft.job_files import ANSWERS, EXIT_CODE
 from store.jobs import add_job
-from store.records import Session, TrainingSettings
+from store.records import Format, Session, TrainingSettings
 from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support import stand_in
@@ -60,4 +60,6 @@ def trained(
         {"session": each.id, "dataset": dataset, "before": before(each), "after": after(each)} for each in answered
     ]
     (job / "adapter" / ANSWERS).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    add_job(db, name, job, TrainingSettings((dataset,), form, began_from=began_from), name)
+    # The shipped adapter was trained with patterns.
+    knowledge: tuple[Format, ...] = ("pattern",) if began_from == "shipped" else ()
+    add_job(db, name, job, TrainingSettings((dataset,), form, knowledge, began_from=began_from), name)

@@ -4,12 +4,14 @@ Lists and pairs are scored by pair F1, intents by the token F1 of the intents wr
 nothing but the intents differs.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from kdtui.bundling.intent_metrics import token_f1
 from kdtui.bundling.metrics import pair_f1
@@ -45,14 +47,32 @@ class BeforeAndAfter:
     losses: tuple[float, float] | None
 
 
+class _Answer(msgspec.Struct):
+    """An answer as `models.sft.answers` describes it."""
+
+    loss: float | None = None
+    pairs: list[tuple[int, int, float]] | None = None
+    bundles: list[list[int]] | None = None
+    written: list[str] | None = None
+
+
+class _Line(msgspec.Struct):
+    """A line of the file of answers."""
+
+    session: str
+    before: _Answer
+    after: _Answer
+    dataset: str | None = None
+
+
 def score_answers(db: Database, training: Training, answers: Path) -> list[BeforeAndAfter]:
     """Score the answers to sessions that are still stored, the sessions of a dataset together."""
-    answered: list[tuple[str, Session, dict[str, Any], dict[str, Any]]] = []
+    answered: list[tuple[str, Session, _Answer, _Answer]] = []
     datasets = training.job.settings.datasets
     for line in _lines(answers):
-        dataset = line.get("dataset") or (datasets[0] if len(datasets) == 1 else "")
+        dataset = line.dataset or (datasets[0] if len(datasets) == 1 else "")
         try:
-            answered.append((dataset, get_session(db, dataset, line["session"]), line["before"], line["after"]))
+            answered.append((dataset, get_session(db, dataset, line.session), line.before, line.after))
         except NotFound:
             # It was deleted, or replaced by an import.
             continue
@@ -74,34 +94,24 @@ def score_answers(db: Database, training: Training, answers: Path) -> list[Befor
     ]
 
 
-def _losses(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[float, float] | None:
-    old, new = before.get("loss"), after.get("loss")
-    if not isinstance(old, float) or not isinstance(new, float) or not isfinite(old) or not isfinite(new):
-        return None
-    return old, new
+def _losses(before: _Answer, after: _Answer) -> tuple[float, float] | None:
+    return None if before.loss is None or after.loss is None else (before.loss, after.loss)
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the answers that the trainer stored. Skip damaged lines: files get edited and cut off."""
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if not isinstance(line, dict) or not isinstance(line.get("session"), str):
-            continue
-        if isinstance(line.get("before"), dict) and isinstance(line.get("after"), dict):
-            yield line
+def _lines(path: Path) -> Iterator[_Line]:
+    """Yield the answers that the trainer stored. Skip damaged lines, which hosts send and which edits leave."""
+    for text in path.read_bytes().splitlines():
+        with suppress(msgspec.MsgspecError, RecursionError):
+            yield msgspec.json.decode(text, type=_Line)
 
 
-def _intent_f1(session: Session, answer: Mapping[str, Any]) -> float | None:
+def _intent_f1(session: Session, answer: _Answer) -> float | None:
     """Return the mean token F1 over the true bundles of a session; None if the answers are for other bundles."""
     bundles = bundles_to_name(session)
-    written = answer.get("written")
-    if not isinstance(written, list) or not bundles or len(written) != len(bundles):
+    if answer.written is None or not bundles or len(answer.written) != len(bundles):
         return None
     return mean_intent_f1(
-        session, {frozenset(each.positions): str(text) for each, text in zip(bundles, written, strict=True)}
+        session, {frozenset(each.positions): text for each, text in zip(bundles, answer.written, strict=True)}
     )
 
 
@@ -114,7 +124,7 @@ def mean_intent_f1(session: Session, intents: Mapping[frozenset[int], str]) -> f
     return total / len(intents)
 
 
-def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) -> Values:
+def _pair_f1(sessions: Sequence[Session], answers: Sequence[_Answer]) -> Values:
     """Return the pair F1 of each session; nan if its answer is unusable.
 
     Pairs count from a threshold on. The threshold of a session is the best one for all other sessions: one chosen on
@@ -123,11 +133,9 @@ def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) 
     truths = [true_bundles(session) for session in sessions]
     values: Values = []
     for truth, answer in zip(truths, answers, strict=True):
-        listed = answer.get("bundles")
-        values.append(
-            pair_f1(truth, [frozenset(each) for each in listed]) if isinstance(listed, list) else float("nan")
-        )
-    asked = [at for at, answer in enumerate(answers) if isinstance(answer.get("pairs"), list)]
+        listed = answer.bundles
+        values.append(float("nan") if listed is None else pair_f1(truth, [frozenset(each) for each in listed]))
+    asked = [at for at, answer in enumerate(answers) if answer.pairs is not None]
     if asked:
         # Imported here: a tenth of a second.
         import numpy as np
@@ -136,7 +144,9 @@ def _pair_f1(sessions: Sequence[Session], answers: Sequence[Mapping[str, Any]]) 
         table = np.array(
             [
                 [
-                    pair_f1(truths[at], [frozenset((a, b)) for a, b, score in answers[at]["pairs"] if score >= bound])
+                    pair_f1(
+                        truths[at], [frozenset((a, b)) for a, b, score in answers[at].pairs or () if score >= bound]
+                    )
                     for bound in least.tolist()
                 ]
                 for at in asked

@@ -26,6 +26,7 @@ from kdtui.workflows.runs.intent_floors import CATEGORY, NEAREST, nearest_intent
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.training.answer_scores import BeforeAndAfter, Values, mean_intent_f1, score_answers
 from kdtui.workflows.training.outcome import MeasuredAgainst, Outcome, known_outcome
+from kdtui.workflows.training.source_adapters import find_source
 from models.embedded import SHIPPED
 from models.errors import ModelError
 from models.sft.job_files import ADAPTER, ANSWERS
@@ -87,18 +88,35 @@ def _compared(db: Database, training: Training, judged: Sequence[BeforeAndAfter]
         source,
         tuple(floors_by_value),
         datasets,
-        loss=_loss_against_source(training, judged),
+        loss=_loss_against_source(db, training, judged),
     )
 
 
-def _loss_against_source(training: Training, judged: Sequence[BeforeAndAfter]) -> MeasuredAgainst | None:
-    """Compare the losses of the true answers; None if the training began from the base alone, or a loss is missing."""
+def _loss_against_source(db: Database, training: Training, judged: Sequence[BeforeAndAfter]) -> MeasuredAgainst | None:
+    """Compare the losses of the true answers; None if they say little (see `Outcome`), or one is missing."""
     losses = [each.losses for each in judged if each.losses is not None]
-    if training.job.settings.began_from is None or len(losses) < len(judged):
+    if not _has_learned_the_form(db, training) or len(losses) < len(judged):
         return None
     before = {_source_name(training): [old for old, _ in losses]}
     [compared] = _against([new for _, new in losses], before)
     return msgspec.structs.replace(compared, is_loss=True)
+
+
+def _has_learned_the_form(db: Database, training: Training) -> bool:
+    """Tell whether the source of a training writes answers like those that the training teaches."""
+    settings = training.job.settings
+    if settings.began_from is None or settings.form == "pairs":
+        return False
+    try:
+        source = find_source(db, settings.began_from).trained
+    except (KdtuiError, ModelError):
+        # It has been deleted.
+        return False
+    return source is not None and (source.form, source.knowledge, source.target) == (
+        settings.form,
+        settings.knowledge,
+        settings.target,
+    )
 
 
 def _source_name(training: Training) -> str:

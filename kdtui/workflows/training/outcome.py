@@ -91,8 +91,9 @@ class Outcome(msgspec.Struct, frozen=True):
         kept_default: the unchanged default of its other datasets, by dataset.
         loss: the loss of the true answers in nats per token, compared with that of the adapter that the training began
             from. It varies far less between sessions than the measure of the answers, so a few sessions can show a
-            difference. None if the training began from the base alone: the loss of that falls with the form of an
-            answer, before a training has taught anything about bundles.
+            difference. None if the source was trained for answers of another form, with other knowledge, or not at all:
+            such a loss falls with the form of an answer, before a training has taught anything about bundles. None also
+            for answers about pairs, whose loss is mostly that of the intents.
     """
 
     measure: str
@@ -109,8 +110,7 @@ class Outcome(msgspec.Struct, frozen=True):
     def verdict(self) -> Verdict:
         """Whether the training helped, as far as these sessions can show.
 
-        The measure of the answers decides. Where it shows no difference, the loss decides, unless the answers point the
-        other way.
+        The measure of the answers decides. Where it shows no difference, the loss decides.
         """
         if self.deciding.is_better:
             return "helped"
@@ -121,11 +121,7 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def deciding(self) -> MeasuredAgainst:
         """The comparison with the source that the verdict is from."""
-        loss, answers = self.loss, self.source
-        if loss is None or answers.is_clear or not loss.is_clear:
-            return answers
-        contradicts = answers.difference < 0 if loss.is_better else answers.difference > 0
-        return answers if contradicts else loss
+        return self.loss if self.loss is not None and self.loss.is_clear and not self.source.is_clear else self.source
 
     @property
     def in_words(self) -> list[str]:

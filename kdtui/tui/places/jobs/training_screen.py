@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
+_ROOM_FOR_BOTH = 30
+"""Lines of a screen that shows the plots, and in words what the training was worth."""
+
+
 class TrainingScreen(TrainingActions):
     """A training, followed while its screen is open.
 
@@ -50,6 +54,7 @@ class TrainingScreen(TrainingActions):
         self._following: HostActivity | None = None
         self._problem = ""
         self._with_plots = True
+        self._is_judged = False
 
     def compose(self) -> ComposeResult:
         yield TopBar("jobs")
@@ -173,6 +178,10 @@ class TrainingScreen(TrainingActions):
             self._watch.want(event.parts)
 
     def _show(self) -> None:
+        if self._training.worth and not self._is_judged:
+            self._is_judged = True
+            # On a small screen, what the training was worth needs the lines of the plots.
+            self._with_plots = self.app.size.height >= _ROOM_FOR_BOTH
         text = Text().append(f"{one_line(self._training.name, 60)} ", style="bold")
         text.append_text(training_details(self._training))
         if self._problem:
