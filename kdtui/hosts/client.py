@@ -189,7 +189,10 @@ class HostClient:
                 if head is None:
                     if (line := self._next_line(lines, b"")) is None:
                         break
-                    head = self._checked(PieceHead, self._content(line).get("piece"))
+                    content = self._content(line)
+                    if "error" in content:
+                        raise self._error(str(content["error"]))
+                    head = self._checked(PieceHead, content.get("piece"))
                     if head.offset < 0 or not 0 <= head.size <= MOST_PIECE:
                         raise self._error("it sends an impossible part of a log")
                 if len(lines.incomplete) < head.size:

@@ -122,8 +122,9 @@ def _answer(content: Mapping[str, Any], data: io.BufferedReader) -> None:
     if isinstance(request, SendRequest):
         files.send_file(workdir, request, sys.stdout.buffer, _line({"ok": None}))
     elif isinstance(request, FollowRequest):
+        pieces = jobs.follow_log(workdir, request, _is_left)
         _write({"ok": None})
-        for piece in jobs.follow_log(workdir, request, _is_left):
+        for piece in pieces:
             sys.stdout.buffer.write(_line({"piece": asdict(PieceHead(piece.offset, len(piece.text)))}) + piece.text)
             sys.stdout.buffer.flush()
     elif isinstance(request, CancelRequest):

@@ -119,17 +119,23 @@ def cancel_training(workdir: Path, request: CancelRequest, report: Callable[[Sto
 
 
 def follow_log(workdir: Path, request: FollowRequest, is_left: Callable[[], bool]) -> Iterator[LogPiece]:
-    """Yield a log after a position, and what is appended to it.
+    """Check whose log it is now, and return an iterator over it after a position, with what is appended to it.
 
     Args:
         is_left: waits a moment, and tells whether the client has hung up.
+
+    Raises:
+        ModelError: the directory is another training's.
     """
     job = job_folder(workdir, request.job)
     if training_key(job) not in (None, request.id):
         raise ModelError(f"{job}: this directory is another training's")
-    position = LogPosition(request.offset, request.end.encode("latin-1"))
+    return _growing_log(job / LOG, LogPosition(request.offset, request.end.encode("latin-1")), is_left)
+
+
+def _growing_log(log: Path, position: LogPosition, is_left: Callable[[], bool]) -> Iterator[LogPiece]:
     while True:
-        for piece in new_pieces(job / LOG, position):
+        for piece in new_pieces(log, position):
             yield piece
             position = position.after(piece)
         if is_left():

@@ -72,6 +72,14 @@ def test_an_impossible_piece_of_a_log_is_refused(head: object) -> None:
         heard("follow", said.encode())
 
 
+def test_a_host_says_itself_why_it_cannot_go_on_with_a_log() -> None:
+    _, _, followed, _ = honest_answers()[-4:]
+    refusal = json.dumps({"protocol": 1, "error": "/w/jobs/one/log: Permission denied"}).encode() + b"\n"
+    for before in (followed, b'{"protocol": 1, "ok": null}\n'):
+        with pytest.raises(KdtuiError, match=r"^host far: /w/jobs/one/log: Permission denied$"):
+            heard("follow", before + refusal)
+
+
 @pytest.mark.parametrize("name", ["cancel", "send", "follow"])
 def test_a_line_that_never_ends_is_not_collected(name: str) -> None:
     with pytest.raises(KdtuiError, match="host far: its answer is too long"):

@@ -17,6 +17,7 @@ from models.sft.protocol import (
     FilesAnswer,
     FindAnswer,
     FindRequest,
+    FollowRequest,
     InventoryAnswer,
     InventoryRequest,
     StatusRequest,
@@ -104,3 +105,12 @@ def test_a_host_answers_a_wrong_request_with_one_sentence(code: Path, line: str)
     answer = answer_of_host(code, line)
     assert "request" in answer["error"]
     assert "Traceback" not in answer["error"]
+
+
+def test_the_log_of_another_training_is_refused_at_once(code: Path, tmp_path: Path) -> None:
+    job = tmp_path / "jobs" / "one"
+    job.mkdir(parents=True)
+    (job / "id").write_text("another's")
+    # The only line is the refusal; nothing is promised before it.
+    answer = answer_of_host(code, request_line(FollowRequest("one", "key", 0, ""), str(tmp_path)).decode())
+    assert answer == {"protocol": PROTOCOL, "error": f"{job}: this directory is another training's"}
