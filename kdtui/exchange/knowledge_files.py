@@ -42,7 +42,7 @@ _NAME = "knowledge"
 _SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought": Thought}
 
 
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE = 1024
 """Rows of a Parquet file in memory, besides the pieces that they become."""
 
 _MOST_REPEATED = 100
@@ -224,28 +224,60 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
     number = size = 0
     try:
         most = LONGEST_LINE + _MOST_REPEATED * path.stat().st_size
-        # A file can hold a text once, and the text can be that of all its rows.
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(_ROWS_AT_ONCE):
+        repeats = BadFile(path, f"its rows have more than {most / 1e6:,.0f} MB; it repeats them")
+        metadata = parquet.read_metadata(path)
+        if _stated_size(metadata) > most:
+            raise repeats
+        # A file can hold a text once, and the text can be that of all its rows. As a dictionary, memory holds it once
+        # too, until the size of the rows is known.
+        columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
+        texts = [column.path for column in columns if column.physical_type == "BYTE_ARRAY"]
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            for batch in _batches(file):
+                size += sum(map(_size, batch.columns))
+                if size > most:
+                    raise repeats
                 for row in batch.to_pylist():
                     number += 1
-                    size += sum(map(_size, row.values()))
-                    if size > most:
-                        raise BadFile(path, f"its rows have more than {most / 1e6:,.0f} MB; it repeats them", number)
                     yield number, row
     # A text can be something other than UTF-8, and a number or a date something that Python does not have.
     except (OSError, ValueError, OverflowError, TypeError, pyarrow.ArrowException) as error:
         raise BadFile(path, f"this is not a readable Parquet file ({one_line(str(error), 120)})") from error
 
 
-def _size(value: object) -> int:
-    """Return the approximate number of bytes of a value, in a list or not."""
-    match value:
-        case str() | bytes():
-            return len(value)
-        case list():
-            return 8 + sum(map(_size, value))
-    return 8
+def _batches(file: Any) -> Iterator[Any]:
+    # Arrow cannot join lists of two groups of rows, whose dictionaries differ.
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=[group])
+
+
+def _stated_size(metadata: Any) -> int:
+    """Return the bytes that the columns of a Parquet file take by its own words, with each repeated text once."""
+    size = 0
+    for group in range(metadata.num_row_groups):
+        for index in range(metadata.num_columns):
+            column = metadata.row_group(group).column(index)
+            # A run of equal numbers takes no place in the file.
+            width = max(8, metadata.schema.column(index).length or 0)
+            size += max(column.total_uncompressed_size, column.num_values * width)
+    return size
+
+
+def _size(array: Any) -> int:
+    """Return the approximate number of bytes of the values of an Arrow array, outside Arrow, where texts repeat."""
+    from pyarrow import ExtensionArray, compute, types
+
+    if isinstance(array, ExtensionArray):
+        return _size(array.storage)
+    kind = array.type
+    size = 8 * len(array)
+    if types.is_dictionary(kind):
+        lengths = compute.take(compute.binary_length(array.dictionary), array.indices)
+        return size + int(compute.sum(lengths).as_py() or 0)
+    if types.is_nested(kind):
+        parts = array.flatten()
+        return size + sum(map(_size, parts if isinstance(parts, list) else [parts]))
+    return max(size, int(array.nbytes))
 
 
 def _parquet(lines: Sequence[KnowledgeLine]) -> bytes:

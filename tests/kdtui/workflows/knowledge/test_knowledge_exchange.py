@@ -2,6 +2,10 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -316,14 +320,70 @@ def test_a_text_in_parquet_that_is_not_utf_8_is_reported(tmp_path: Path) -> None
         read_knowledge(path)
 
 
-def test_a_small_parquet_file_does_not_fill_the_memory(tmp_path: Path) -> None:
-    count, text = 20_000, "x" * 10_000
-    repeated = {name: pyarrow.array([value] * count) for name, value in GOOD.items()}
-    statement = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count), [text])
-    path = write_parquet(tmp_path / "bomb.parquet", **{**repeated, "statement": statement})
-    assert path.stat().st_size < 100_000
-    with pytest.raises(BadFile, match=r"bomb.parquet, line .*: its rows have more than .* MB; it repeats them"):
-        read_knowledge(path)
+def repeated(count: int, **columns: Any) -> pyarrow.Table:
+    """Return rows that are all alike, which Parquet stores in next to no space."""
+    values = {name: pyarrow.array([value] * count) for name, value in GOOD.items()}
+    return pyarrow.table(values | columns)
+
+
+def one_text(count: int, length: int) -> pyarrow.Array:
+    return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count), ["x" * length])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
+@pytest.mark.parametrize(
+    ("table", "stores_schema"),
+    [
+        (lambda: repeated(20_000, statement=one_text(20_000, 10_000)), True),
+        (lambda: repeated(256, statement=one_text(256, 1_000_000)), True),
+        (lambda: repeated(256, statement=one_text(256, 1_000_000)), False),
+        (lambda: repeated(1, sessions=pyarrow.ListArray.from_arrays([0, 256], one_text(256, 1_000_000))), True),
+        (lambda: repeated(1, parents=pyarrow.array([[7] * 20_000_000])), True),
+        (lambda: repeated(100, statement=pyarrow.array([bytes(1_000_000)] * 100, pyarrow.binary(1_000_000))), True),
+        (lambda: repeated(1, statement=pyarrow.array(["x" * 200_000_000])), True),
+    ],
+    ids=["many rows", "large rows", "plain texts", "a list of texts", "a list of numbers", "fixed lengths", "one text"],
+)
+def test_a_small_parquet_file_does_not_fill_the_memory(
+    tmp_path: Path, table: Callable[[], pyarrow.Table], stores_schema: bool
+) -> None:
+    path = tmp_path / "bomb.parquet"
+    parquet.write_table(table(), path, compression="zstd", store_schema=stores_schema)
+    assert path.stat().st_size < 200_000
+    # A process of its own has a peak of its own, and Arrow's memory counts.
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "import pyarrow.compute, pyarrow.parquet\n"
+        "from kdtui.errors import BadFile\n"
+        "from kdtui.exchange.knowledge_files import read_knowledge\n"
+        "def peak():\n"
+        "    return int(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0]) * 1024\n"
+        "before = peak()\n"
+        "try:\n"
+        "    read_knowledge(Path(sys.argv[1]))\n"
+        "except BadFile as error:\n"
+        "    print(error)\n"
+        "print(peak() - before)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    message, grown = done.stdout.splitlines()
+    # Python and Arrow take some memory beside the values.
+    assert int(grown) < 1.5 * LONGEST_LINE + 100 * path.stat().st_size
+    assert re.search(r"bomb.parquet.*: its rows have more than .* MB; it repeats them$", message)
+
+
+@pytest.mark.parametrize("stores_schema", [True, False])
+def test_a_parquet_file_of_several_groups_and_batches_is_read_in_order(tmp_path: Path, stores_schema: bool) -> None:
+    path = tmp_path / "large.parquet"
+    count = 3000
+    texts = pyarrow.array([f"statement {number}" for number in range(count)])
+    sessions = pyarrow.array([["s1", "s2"][: number % 3] for number in range(count)])
+    table = repeated(count, statement=texts, sessions=sessions)
+    parquet.write_table(table, path, row_group_size=1700, store_schema=stores_schema)
+    lines = read_knowledge(path)
+    assert [line.statement for line in lines] == [f"statement {number}" for number in range(count)]
+    assert [len(line.sessions) for line in lines] == [number % 3 for number in range(count)]
 
 
 def test_a_thought_of_a_file_can_be_used(known: Database, tmp_path: Path) -> None:
