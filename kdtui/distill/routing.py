@@ -6,7 +6,7 @@ means "always the best one". The penalty is chosen by cross-validation: with a h
 heaviest is often the best.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import log
 
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from kdtui.errors import KdtuiError
+from kdtui.text import one_line
+from models.embedded import ENCODER_DIMENSIONS
 from models.pairs.clustering import Matrix, average_link
 from models.pairs.logistic import Vector
 from models.unit_vectors import Vectors
@@ -34,6 +36,17 @@ _MAJORITY = float(np.nextafter(0.5, 1))
 
 _LIKE = "like "
 """Begins the names of features that say which dataset a session is of, or is most like: 1 for that one, else 0."""
+
+FEATURES = (
+    "ln(products)",
+    "share without a category",
+    "categories a product",
+    "top categories a product",
+    "mean pair probability",
+    "spread of pair probabilities",
+    "share of unsure pairs",
+)
+"""Names of the features of a session, besides those of datasets; see `session_features`."""
 
 _UNSURE = (0.25, 0.75)
 """Pair probabilities between these say little."""
@@ -166,18 +179,47 @@ def session_features(
     bare = sum(not item.categories for item in session.items)
     tops = {item.categories[0][0] for item in session.items if item.categories}
     narrow = {item.categories[0] for item in session.items if item.categories}
-    features = {
-        "ln(products)": log(max(size, 1)),
-        "share without a category": bare / max(size, 1),
-        "categories a product": len(narrow) / max(size, 1),
-        "top categories a product": len(tops) / max(size, 1),
-        "mean pair probability": float(pairs.mean()),
-        "spread of pair probabilities": float(pairs.std()),
-        "share of unsure pairs": float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
-    }
+    values = (
+        log(max(size, 1)),
+        bare / max(size, 1),
+        len(narrow) / max(size, 1),
+        len(tops) / max(size, 1),
+        float(pairs.mean()),
+        float(pairs.std()),
+        float(((pairs > _UNSURE[0]) & (pairs < _UNSURE[1])).mean()),
+    )
+    features = dict(zip(FEATURES, values, strict=True))
     like = dataset if dataset in centres else _nearest(vector, centres)
     features |= {f"{_LIKE}{name}": float(name == like) for name in centres}
     return features
+
+
+def features_problem(
+    mean: Mapping[str, float],
+    spread: Mapping[str, float],
+    weights: Iterable[Mapping[str, float]],
+    centres: Mapping[str, Sequence[float]],
+) -> str | None:
+    """Return why a router with these numbers cannot choose for a session; None if it can.
+
+    Args:
+        mean, spread, centres: see `Router`.
+        weights: of each route; see `Route`.
+    """
+    if {*mean} != {*spread} or any(not {*each} <= {*mean} for each in weights):
+        return "its mean, spread and weights are of different features"
+    if not mean:
+        return "it has no features"
+    names = {*FEATURES, *(f"{_LIKE}{dataset}" for dataset in centres)}
+    if (unknown := next((name for name in mean if name not in names), None)) is not None:
+        return f"a session has no feature {one_line(unknown, 80)!r}"
+    if any(value <= 0 for value in spread.values()):
+        return "the spread of a feature must be above 0"
+    for dataset, centre in centres.items():
+        if len(centre) != ENCODER_DIMENSIONS:
+            name = one_line(dataset, 80)
+            return f"its centre of {name!r} has {len(centre)} dimensions, and must have {ENCODER_DIMENSIONS}"
+    return None
 
 
 def _nearest(vector: Vectors | None, centres: Mapping[str, Sequence[float]]) -> str | None:

@@ -35,6 +35,7 @@ from models.adapters.deltas import read_safetensors
 from models.adapters.foreign import check_config, read_described
 from models.chat_template import render_chat_template
 from models.completion import read_completion
+from models.embedded import ENCODER_DIMENSIONS
 from models.endpoint.json_answer import parse_answer
 from models.endpoint.json_in_text import without_thoughts
 from models.errors import ModelError
@@ -223,11 +224,12 @@ _PIECE = {
 _ROUTER = {
     "kind": "router",
     "routes": [
-        {"name": name, "folder": f"1-{name}", "score": 0.5, "bias": 0.1, "weights": {"size": 1.0}} for name in "ab"
+        {"name": name, "folder": f"1-{name}", "score": 0.5, "bias": 0.1, "weights": {"ln(products)": 1.0}}
+        for name in "ab"
     ],
-    "mean": {"size": 3.0},
-    "spread": {"size": 1.5},
-    "centres": {"outdoor": [0.5, 0.5]},
+    "mean": {"ln(products)": 3.0, "like outdoor": 0.5},
+    "spread": {"ln(products)": 1.5, "like outdoor": 0.5},
+    "centres": {"outdoor": [0.05] * ENCODER_DIMENSIONS},
     "datasets": ["outdoor"],
     "sessions": 12,
     "penalty": None,

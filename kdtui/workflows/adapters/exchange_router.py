@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from kdtui.distill.routing import Route, Router
+from kdtui.distill.routing import Route, Router, features_problem
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
@@ -230,13 +230,8 @@ def _problem(router: SharedRouter) -> str | None:
     numbers = [*router.mean.values(), *router.spread.values(), *_numbers(router)]
     if not all(map(isfinite, numbers)):
         return "it has numbers that are infinite"
-    if {*router.mean} != {*router.spread} or any(not {*route.weights} <= {*router.mean} for route in router.routes):
-        return "its mean, spread and weights are of different features"
-    if any(value <= 0 for value in router.spread.values()):
-        return "the spread of a feature must be above 0"
-    if len({len(centre) for centre in router.centres.values()}) > 1:
-        return "its centres have different numbers of dimensions"
-    return None
+    weights = [route.weights for route in router.routes]
+    return features_problem(router.mean, router.spread, weights, router.centres)
 
 
 def _numbers(router: SharedRouter) -> Iterator[float]:

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from kdtui.distill.applicable import Applicable
 from kdtui.distill.pattern_student import PatternStudent
-from kdtui.distill.routing import AdapterChoice, Router, session_features
+from kdtui.distill.routing import AdapterChoice, Router, features_problem, session_features
 from kdtui.errors import KdtuiError
 from kdtui.workflows.model_names import absolute_name, located_model, router_in
 from kdtui.workflows.student.adapters import adapter_file, trained_with
@@ -38,15 +38,20 @@ def load_router(db: Database, name: str) -> Router:
 
     Raises:
         NotFound: there is none.
-        KdtuiError: it was made by an incompatible version.
+        KdtuiError: it was made by an incompatible version, or its numbers cannot be used.
     """
     stored = get_router(db, name)
     try:
-        return msgspec.json.decode(stored.content, type=Router)
+        router = msgspec.json.decode(stored.content, type=Router)
+        weights = [route.weights for route in router.routes]
+        problem = features_problem(router.mean, router.spread, weights, router.centres)
     except msgspec.MsgspecError as error:
+        problem = str(error)
+    if problem is not None:
         raise KdtuiError(
-            f"router {name!r} cannot be used ({error}); delete it with: kdtui router rm {name}, and train it again"
-        ) from error
+            f"router {name!r} cannot be used ({problem}); delete it with: kdtui router rm {name}, and train it again"
+        )
+    return router
 
 
 def base_of_router(db: Database, name: str, asked: str | None) -> str:

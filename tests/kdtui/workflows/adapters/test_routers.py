@@ -314,3 +314,26 @@ def test_an_unreadable_router_says_what_to_do(kdtui: Kdtui, db: Database) -> Non
     result = kdtui("router", "show", "broken")
     assert result.code == 1
     assert "delete it with: kdtui router rm broken" in result.err
+
+
+@pytest.mark.usefixtures("routed")
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"mean": {"size": 1.0}, "spread": {"size": 1.0}}, "its mean, spread and weights are of different features"),
+        ({"mean": {"ln(products)": 1.0, "size": 1.0}, "spread": {"ln(products)": 1.0, "size": 1.0}}, "feature 'size'"),
+        ({"spread": {"ln(products)": 0.0}}, "the spread of a feature must be above 0"),
+        ({"centres": {"outdoor": [1.0, 0.0]}}, "its centre of 'outdoor' has 2 dimensions, and must have 384"),
+    ],
+)
+def test_a_router_that_cannot_choose_says_what_to_do(
+    kdtui: Kdtui, db: Database, values: dict[str, object], problem: str
+) -> None:
+    from store.routers import get_router, save_router
+
+    content = json.loads(get_router(db, "both").content) | values
+    save_router(db, "both", json.dumps(content), replace=True)
+    result = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both")
+    assert result.code == 1
+    assert "router 'both' cannot be used (" in result.err
+    assert f"{problem}); delete it with: kdtui router rm both, and train it again" in result.err

@@ -111,7 +111,7 @@ def with_folder(folder: Path, name: str) -> None:
         (lambda folder: change(folder, routes=[]), "two to 100 routes"),
         (lambda folder: change(folder, mean={}), "of different features"),
         (lambda folder: change(folder, spread={"ln(products)": 0}), "must be above 0"),
-        (lambda folder: change(folder, centres={"a": [1], "b": [1, 2]}), "different numbers of dimensions"),
+        (lambda folder: change(folder, centres={"a": [1.0] * 384, "b": [1, 2]}), "its centre of 'b' has 2 dimensions"),
         (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),
@@ -131,6 +131,23 @@ def test_a_damaged_or_hostile_folder_is_refused_and_leaves_nothing(
     assert message in result.err
     assert [row["name"] for row in kdtui("model", "ls", "--json").rows] == before
     assert [row["name"] for row in kdtui("router", "ls", "--json").rows] == ["both"]
+
+
+@pytest.mark.parametrize("name", ["size", "like nowhere"])
+def test_a_router_with_a_feature_that_no_session_has_is_refused(folder: Path, kdtui: Kdtui, name: str) -> None:
+    routes = json.loads((folder / "router.json").read_text())["routes"]
+    change(folder, mean={name: 3}, spread={name: 1}, routes=[route | {"weights": {name: 1}} for route in routes])
+    result = kdtui("model", "add", folder, "--name", "given")
+    assert result.code == 1
+    assert f"router.json: a session has no feature {name!r}" in result.err
+
+
+@pytest.mark.parametrize("width", [2, 385])
+def test_a_router_with_centres_of_another_encoder_is_refused(folder: Path, kdtui: Kdtui, width: int) -> None:
+    change(folder, centres={"a": [0.5] * width, "b": [0.5] * width})
+    result = kdtui("model", "add", folder, "--name", "given")
+    assert result.code == 1
+    assert f"router.json: its centre of 'a' has {width} dimensions, and must have 384" in result.err
 
 
 def test_a_linked_folder_is_not_an_adapter(folder: Path, kdtui: Kdtui) -> None:
