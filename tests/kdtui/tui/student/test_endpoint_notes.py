@@ -7,6 +7,7 @@ from store.records import RunSettings
 from tests.support.acting import act
 from tests.support.fake_chat_server import GOOD, Fake, Serve
 from tests.support.screens import Settle, Until
+from tests.support.session_place import heading
 
 
 async def test_what_a_server_refuses_of_a_request_is_said_once(
@@ -29,6 +30,7 @@ async def test_what_a_server_refuses_of_a_request_is_said_once(
         for asked in (2, 3):
             await act(pilot, "session.generate")
             await until(pilot, lambda asked=asked: len(fake.asked) == asked)  # type: ignore[misc]
-            await settle(pilot)
+            # Until then, the next one is not begun.
+            await until(pilot, lambda: "done in" in heading(app))
         said = [note.message for note in app._notifications if "it is asked without a temperature" in note.message]
         assert len(said) == 1
