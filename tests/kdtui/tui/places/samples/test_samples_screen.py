@@ -178,6 +178,8 @@ async def test_a_form_draws_a_sample_and_shows_the_command(known_store: Path, se
         await until(pilot, lambda: "sample mine has" in " ".join(toasts(app)))
         await settle(pilot)
         assert sample_names(known_store) == ["mine"]
+        # The notice comes before the rows.
+        await until(pilot, lambda: table(app).row_at(0) is not None)
         assert cells(app, 0)[5] == f"0.5 of {DATASET} by diversity, seed 0: rules"
 
 
