@@ -42,11 +42,13 @@ def log_line(line: bytes) -> str:
 
 def escape_in_json(text: str) -> str:
     """Return JSON whose control and format characters are escapes, so that no terminal obeys them."""
-    if not _MAYBE_UNFIT.search(text):
-        return text
-    return "".join(
-        json.dumps(each)[1:-1] if category(each) in _UNFIT and each not in _JOINERS else each for each in text
-    )
+
+    def escaped(found: re.Match[str]) -> str:
+        character = found[0]
+        is_unfit = category(character) in _UNFIT and character not in _JOINERS
+        return json.dumps(character)[1:-1] if is_unfit else character
+
+    return _MAYBE_UNFIT.sub(escaped, text)
 
 
 def _fit(text: str) -> str:

@@ -108,10 +108,8 @@ def test_a_training_on_a_host_continues_without_its_client_and_is_fetched(
     assert kdtui("sft", "ls", "--json").rows == []
 
 
-@needs_sshd
-def test_a_followed_log_continues_after_a_lost_connection(
-    db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def running_job(db: Database, workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a training that runs on the host and has a log of two lines, and have it looked at often."""
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
     monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
     job = workdir / "jobs" / "long"
@@ -120,6 +118,14 @@ def test_a_followed_log_continues_after_a_lost_connection(
     (job / LAUNCH).write_text(json.dumps(identity(os.getpid())))
     (job / "log").write_text("one\ntwo\n")
     add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
+    return job
+
+
+@needs_sshd
+def test_a_followed_log_continues_after_a_lost_connection(
+    db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = running_job(db, workdir, monkeypatch)
     found, states, losses = b"", [], 0
     for event in follow_on_host(db, get_job(db, "long")):
         if isinstance(event, StatusSeen):
@@ -149,14 +155,7 @@ def test_a_followed_log_continues_after_a_lost_connection(
 def test_a_followed_log_that_restarts_is_shown_from_its_start(
     db: Database, workdir: Path, server: sshd.Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kdtui.workflows.training.follow_on_host.PAUSES", (0.2,))
-    monkeypatch.setattr("kdtui.workflows.training.follow_on_host._LOOK", 0.5)
-    job = workdir / "jobs" / "long"
-    job.mkdir(parents=True)
-    (job / "id").write_text("key")
-    (job / LAUNCH).write_text(json.dumps(identity(os.getpid())))
-    (job / "log").write_text("one\ntwo\n")
-    add_job(db, "long", workdir / "home", TrainingSettings(("outdoor",)), "key", host="far")
+    job = running_job(db, workdir, monkeypatch)
     found, restarts = "", 0
     for event in follow_on_host(db, get_job(db, "long")):
         if not isinstance(event, LogGrew):
