@@ -62,11 +62,11 @@ class FollowUp:
 
     Attributes:
         changes: new values by field name.
-        note: a sentence about the change; empty for none.
+        remark: a sentence about the change; empty for none.
     """
 
     changes: Mapping[str, str]
-    note: str = ""
+    remark: str = ""
 
 
 class Form(ABC, Generic[Parsed]):
@@ -166,7 +166,7 @@ class FormDialog(Dialog[Parsed]):
                     yield self._hint(field)
             yield Static(id="dialog-command", markup=False)
             yield Static(id="form-description", markup=False)
-            yield Static(id="form-note", markup=False)
+            yield Static(id="form-remark", markup=False)
             yield Static(id="form-problem", markup=False)
             with Horizontal(classes="buttons"):
                 yield Button(self.labelled(form.verb, "form.done"), id="done", variant="primary", compact=True)
@@ -274,7 +274,7 @@ class FormDialog(Dialog[Parsed]):
         values = self.values
         follow_up = self.form.follow(self._values_before, values)
         if follow_up is not None:
-            self._follow_up_remark = follow_up.note
+            self._follow_up_remark = follow_up.remark
             for field in self._fields:
                 if field.name in follow_up.changes:
                     widget: Any = self.query_one(f"#field-{field.name}")
@@ -297,14 +297,14 @@ class FormDialog(Dialog[Parsed]):
     @on(Select.Changed)
     @on(Checkbox.Changed)
     def show(self) -> None:
-        """Show the command, the notes and the problems of the current values."""
+        """Show the command, the remarks and the problems of the current values."""
         values = self._values_after_follow_up()
         self._enable_fields(values)
         parsed, problem = self._read(values)
         text = self.remark_on(values, parsed)
-        note = self.query_one("#form-note", Static)
-        note.update(Text(one_line(text, 300)))
-        note.display = bool(text)
+        remark = self.query_one("#form-remark", Static)
+        remark.update(Text(one_line(text, 300)))
+        remark.display = bool(text)
         warning = problem or self.warning_on(values)
         self.query_one("#form-problem", Static).update(Text(one_line(warning, 300)))
         self.query_one("#done", Button).disabled = problem is not None

@@ -144,7 +144,7 @@ async def test_a_dataset_is_imported_and_shown(
         await act(pilot, "path.complete")
         assert field(app, "path").value == "my data/trail.jsonl"
         assert app.focused is field(app, "path")
-        await until(pilot, lambda: "JSON Lines; it names the splits of its sessions" in shown(app, "#form-note"))
+        await until(pilot, lambda: "JSON Lines; it names the splits of its sessions" in shown(app, "#form-remark"))
         # The name follows the path.
         assert shown(app, "#dialog-command") == "$ kdtui data import 'my data/trail.jsonl' --dataset trail"
         # With nothing to complete, the next field gets the focus.
@@ -170,7 +170,7 @@ async def test_a_bundlerec_directory_is_recognized_by_its_files(
     async with app.run_test() as pilot:
         await settle(pilot)
         await filled_in(pilot, until, real_dataset)
-        await until(pilot, lambda: "BundleRec directory; it names the splits" in shown(app, "#form-note"))
+        await until(pilot, lambda: "BundleRec directory; it names the splits" in shown(app, "#form-remark"))
         assert field(app, "name").value == real_dataset.name
 
 
@@ -253,7 +253,7 @@ async def test_a_wrong_file_gives_a_message_before_and_after_the_import(
     async with app.run_test(size=(200, 50)) as pilot:
         await settle(pilot)
         await filled_in(pilot, until, path)
-        await until(pilot, lambda: reason in shown(app, "#form-note"))
+        await until(pilot, lambda: reason in shown(app, "#form-remark"))
         await act(pilot, "form.done")
         await until(pilot, lambda: reason in shown(app, "#form-problem"))
     assert names(demo_store) == ["demo-outdoor"]
@@ -271,9 +271,9 @@ async def test_the_contents_of_the_replaced_dataset_are_shown_before(
         await settle(pilot)
         await filled_in(pilot, until, OUTDOOR, name="demo-outdoor")
         counts = f"36 sessions, {pieces} pieces of knowledge, 1 run"
-        await until(pilot, lambda: f"demo-outdoor has {counts}" in shown(app, "#form-note"))
+        await until(pilot, lambda: f"demo-outdoor has {counts}" in shown(app, "#form-remark"))
         app.screen.query_one("#field-replace", Checkbox).value = True
-        await until(pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-note"))
+        await until(pilot, lambda: f"It replaces demo-outdoor, which has {counts}" in shown(app, "#form-remark"))
         command = f"$ kdtui data import --replace {OUTDOOR} --dataset demo-outdoor"
         assert shown(app, "#dialog-command") == command
         await act(pilot, "form.done")
@@ -293,7 +293,7 @@ async def test_an_import_continues_after_its_form_closes(
         await settle(pilot)
         await filled_in(pilot, until, OUTDOOR, name="trail")
         await act(pilot, "form.done")
-        await until(pilot, lambda: "importing trail: 20 sessions so far" in shown(app, "#form-note"))
+        await until(pilot, lambda: "importing trail: 20 sessions so far" in shown(app, "#form-remark"))
         assert field(app, "name").disabled
         await act(pilot, "form.done")
         assert "the task is already running" in messages(app)
@@ -306,7 +306,7 @@ async def test_an_import_continues_after_its_form_closes(
         await act(pilot, "screen.import_dataset")
         await until(pilot, lambda: isinstance(app.screen, ImportDialog))
         assert field(app, "name").value == "trail"
-        assert "importing trail" in shown(app, "#form-note")
+        assert "importing trail" in shown(app, "#form-remark")
         await act(pilot, "form.close")
         slow_import.released.set()
         await until(pilot, lambda: "imported 36 sessions" in messages(app))
@@ -326,14 +326,14 @@ async def test_a_stopped_import_leaves_nothing(
         await settle(pilot)
         await filled_in(pilot, until, OUTDOOR, name="trail")
         await act(pilot, "form.done")
-        await until(pilot, lambda: "20 sessions so far" in shown(app, "#form-note"))
+        await until(pilot, lambda: "20 sessions so far" in shown(app, "#form-remark"))
         if by == "a key":
             await act(pilot, "task.stop")
         else:
             await pilot.click("#stop")
-        await until(pilot, lambda: "importing trail: stopping" in shown(app, "#form-note"))
+        await until(pilot, lambda: "importing trail: stopping" in shown(app, "#form-remark"))
         slow_import.released.set()
-        await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-note"))
+        await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-remark"))
         assert not field(app, "name").disabled
         assert field(app, "name").value == "trail"
     assert names(demo_store) == ["demo-outdoor"]

@@ -201,7 +201,7 @@ async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
     async with app.run_test(size=(160, 50)) as pilot:
         await form_of(pilot, until, settle)
         await act(pilot, "form.done")
-        await until(pilot, lambda: "⏳ calibrating tiny on judged" in shown(app, "#form-note"))
+        await until(pilot, lambda: "⏳ calibrating tiny on judged" in shown(app, "#form-remark"))
         await act(pilot, "form.close")
         await act(pilot, "app.samples")
         await settle(pilot)
@@ -211,7 +211,7 @@ async def test_a_calibration_continues_after_its_form_closes_and_can_be_stopped(
         assert app.screen.query_one("#field-limit", Input).disabled
         await act(pilot, "task.stop")
         goes_on.set()
-        await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-note"))
+        await until(pilot, lambda: "was stopped; nothing has changed" in shown(app, "#form-remark"))
         assert "⏳" not in str(app.screen_stack[0].query_one(TopBar).render())
     db = open_database(to_judge)
     assert not calibrations(db, "judged", RunSettings("tiny"))

@@ -68,7 +68,7 @@ async def test_named_models_and_adapters_are_students(demo_store: Path, settle: 
         await rest(pilot)
         # The file of the adapter is missing: any student that takes adapters is kept.
         assert app.screen.query_one("#field-student", Select).value == "smollm2"
-        assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-note", Static).content)
+        assert "what [b]mine was trained with is unknown" in str(app.screen.query_one("#form-remark", Static).content)
         app.screen.query_one("#field-student", Select).value = "large"
         app.screen.query_one("#field-scale", Input).value = "0.5"
         await rest(pilot)
@@ -116,11 +116,11 @@ async def test_an_adapter_sets_the_form_as_it_was_trained_until_the_user_changes
     async with opened(app, settle) as pilot:
         await pilot.press("s")
         await settle(pilot)
-        assert not app.screen.query_one("#form-note").display
+        assert not app.screen.query_one("#form-remark").display
         await fill(pilot, strategy="drafts", rule="yes")
         await fill(pilot, adapter="camping")
         assert dialog_command(app).endswith("--student smollm2 --adapter camping --knowledge pattern --budget 50")
-        note = app.screen.query_one("#form-note", Static)
+        note = app.screen.query_one("#form-remark", Static)
         assert str(note.content) == "student, knowledge and strategy are set as camping was trained"
         box = app.screen.query_one("#field-pattern", Checkbox)
         assert box.render().plain.strip() == "[x] yes"
@@ -150,7 +150,7 @@ async def test_choosing_a_student_without_adapters_removes_the_adapter(
         await settle(pilot)
         await fill(pilot, **{"other" if "/" in other else "student": other})
         assert app.screen.query_one("#field-adapter", Select).value == ""
-        note = str(app.screen.query_one("#form-note", Static).content)
+        note = str(app.screen.query_one("#form-remark", Static).content)
         assert note == f"{other} takes no adapter of yours: adapter camping is removed"
         await pilot.press("ctrl+s")
         await settle(pilot)
@@ -188,7 +188,7 @@ async def test_choosing_the_shipped_student_removes_several_adapters(demo_store:
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student="shipped")
-        assert "the adapters are removed" in str(app.screen.query_one("#form-note", Static).content)
+        assert "the adapters are removed" in str(app.screen.query_one("#form-remark", Static).content)
         await fill(pilot, adapter="=")
         assert "has an adapter of its own" in str(app.screen.query_one("#form-problem", Static).content)
 

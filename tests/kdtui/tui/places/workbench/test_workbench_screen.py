@@ -290,7 +290,7 @@ async def test_several_sessions_are_pasted_with_empty_lines_between(demo_store: 
         await settle(pilot)
         app.screen.query_one(TextArea).text = "Tent\nPegs\n\nKettle\nMug\n\n\nLamp\n"
         await rest(pilot)
-        assert str(app.screen.query_one("#form-note", Static).content) == "3 sessions"
+        assert str(app.screen.query_one("#form-remark", Static).content) == "3 sessions"
         shown = str(app.screen.query_one("#dialog-command", Static).content)
         assert shown.startswith("$ printf '%s\\n' ")
         assert "Lamp" in shown
