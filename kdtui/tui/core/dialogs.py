@@ -86,7 +86,8 @@ class TextDialog(Dialog[None]):
 
     def __init__(self, title: str, content: str | RenderableType, *, copies: str | None = None) -> None:
         super().__init__()
-        self._title, self._content = title, content
+        self._title = title
+        self._text = Readable(Text(content) if isinstance(content, str) else content, markup=False)
         self._copies = copies if copies is not None else (content if isinstance(content, str) else "")
 
     def compose(self) -> ComposeResult:
@@ -94,8 +95,7 @@ class TextDialog(Dialog[None]):
         with Vertical(classes="box -large"):
             yield Static(Text(one_line(self._title, 300)), classes="heading", markup=False)
             with VerticalScroll():
-                content = Text(self._content) if isinstance(self._content, str) else self._content
-                yield Readable(content, markup=False)
+                yield self._text
             yield Footer()
 
     def on_mount(self) -> None:

@@ -1,7 +1,6 @@
 """The dialog with the details of a host."""
 
 from rich.text import Text
-from textual.widgets import Static
 
 from kdtui.tui.core.dialogs import TextDialog
 
@@ -14,6 +13,6 @@ class HostDialog(TextDialog):
         self.host = host
 
     def show(self, content: Text) -> None:
-        """Show new content."""
+        """Show new content, also before the dialog is on the screen."""
         self._copies = content.plain
-        self.query_one("VerticalScroll Static", Static).update(content)
+        self._text.update(content)
