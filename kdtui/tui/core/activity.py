@@ -1,12 +1,13 @@
 """Activities: work in a thread of its own, independent of the screen, that can be stopped between two steps."""
 
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, cast
 
 from textual.message import Message
+from textual.types import NoActiveAppError
 
 from kdtui.tui.core.store_worker import Unwanted, sentence_of, waiting_callback
 from models.errors import Cancelled
@@ -56,7 +57,7 @@ class Activity:
         stop: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self._database, self._work, self._post, self._stop = database, work, post, stop
+        self._database, self._work, self._reader, self._stop = database, work, post, stop
         self._cancellation = Cancellation()
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -92,6 +93,11 @@ class Activity:
         """
         self._post(Happened(self, event))
         self._check()
+
+    def _post(self, message: Message) -> None:
+        # Nobody reads it once the app has ended, which can be at any moment.
+        with suppress(NoActiveAppError):
+            self._reader(message)
 
     def _check(self) -> None:
         if self.is_cancelled and self._stop is None:
