@@ -12,7 +12,7 @@ from kdtui.tui.places.distill.distillation_work import (
     FormatResult,
     SessionLost,
 )
-from kdtui.tui.places.distill.request import DistillationRequest
+from kdtui.tui.places.distill.request import DistillationRequest, EndpointTeacher, Mining, StudentTeacher
 from kdtui.workflows.calls.costs import cost_text
 from kdtui.workflows.pause_gate import PauseGate
 
@@ -51,7 +51,7 @@ class Distillation:
         self.reasons: list[str] = []
         self.lost = 0
         self.problem = ""
-        self._state: State = "estimating" if request.teacher == "endpoint" or request.replaces else "running"
+        self._state: State = "estimating" if request.is_paid or request.replaces else "running"
         self._seconds, self._since = 0.0, monotonic()
 
     @property
@@ -92,7 +92,7 @@ class Distillation:
     @property
     def is_free(self) -> bool:
         """Whether it costs nothing. This is not claimed of a failed one, whose teacher may not exist."""
-        return self.request.teacher != "endpoint" and self._state != "failed"
+        return not self.request.is_paid and self._state != "failed"
 
     @property
     def why_not_paused(self) -> str | None:
@@ -100,7 +100,7 @@ class Distillation:
         if self._state != "running":
             return "nothing is running"
         # The other teachers have no steps to pause between.
-        has_steps = self.request.teacher in ("endpoint", "student")
+        has_steps = isinstance(self.request.teacher, EndpointTeacher | StudentTeacher)
         return None if has_steps else "this takes only a moment, and cannot be paused"
 
     @property
@@ -111,7 +111,7 @@ class Distillation:
     @property
     def why_not_stopped(self) -> str | None:
         """Why it cannot be stopped; None if it can."""
-        return "mining is a single step, which takes a moment" if self.request.teacher == "patterns" else None
+        return "mining is a single step, which takes a moment" if isinstance(self.request.teacher, Mining) else None
 
     @property
     def expected(self) -> "Tally | None":
@@ -133,7 +133,8 @@ class Distillation:
 
     def _price(self, tally: "Tally") -> str:
         """Return the expected cost and its limits, in sentences."""
-        request = self.request
+        teacher = self.request.teacher
+        assert isinstance(teacher, EndpointTeacher)
         sentences = [
             f"{counted(tally.paid, 'call is', 'calls are')} to be paid, and {counted(tally.hits, 'was', 'were')} "
             f"answered before. That takes about {counted(tally.prompt_tokens, 'token')} of prompts and "
@@ -142,10 +143,10 @@ class Distillation:
             if tally.cost is None
             else f"and costs about {cost_text(tally.cost)}, at most about {cost_text(tally.most_cost)}.",
         ]
-        if request.budget:
-            sentences.append(f"It stops before it exceeds {request.budget}.")
-        if not request.has_key:
-            sentences.append(f"The variable {request.values['key']} is not set: the server is asked without a key.")
+        if teacher.budget:
+            sentences.append(f"It stops before it exceeds {teacher.budget}.")
+        if not teacher.has_key:
+            sentences.append(f"The variable {teacher.key} is not set: the server is asked without a key.")
         return " ".join(sentences)
 
     @property

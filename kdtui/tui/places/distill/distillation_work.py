@@ -1,18 +1,23 @@
 """The work of a distillation in a thread: estimate its cost and its losses, and run it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypedDict, cast
 
-from kdtui.tui.places.distill.request import DistillationRequest, request_from
+from kdtui.tui.places.distill.request import (
+    USUAL_LEVELS,
+    Annotations,
+    DistillationRequest,
+    EndpointTeacher,
+    Mining,
+    StudentTeacher,
+)
 from kdtui.workflows.pause_gate import PauseGate
-from store.records import FORMATS
 
 if TYPE_CHECKING:
     from kdtui.workflows.calls.tally import Tally
     from kdtui.workflows.knowledge.findings import Distilled, LostPieces
-    from store.records import Format
     from store.sqlite import Database
 
 
@@ -98,7 +103,7 @@ class EndedEarly:
 class _MiningOptions(TypedDict):
     """The options of pattern mining."""
 
-    levels: list[int] | None
+    levels: Sequence[int] | None
     min_support: float
     max_size: int
 
@@ -119,10 +124,10 @@ class DistillationWork:
     def estimate(self, db: "Database") -> Iterator[DistillationEstimate]:
         """Estimate the cost and the loss."""
         tally = None
-        if self._request.teacher == "endpoint":
+        if isinstance(self._request.teacher, EndpointTeacher):
             from kdtui.workflows.knowledge.estimate_distillation import estimate_with_progress
 
-            for event in estimate_with_progress(db, self._request.to_plan()):
+            for event in estimate_with_progress(db, self._request.plan(self._request.teacher)):
                 tally = event.tally
                 self.step = DistillationStep(
                     "sessions looked up", event.sessions, event.of, event.sessions / event.of, tally
@@ -135,39 +140,45 @@ class DistillationWork:
         """Return what would be deleted, or can be if that depends on the answers."""
         from kdtui.workflows.knowledge.findings import LostPieces, loss_by, possible_loss
 
-        if not self._request.replaces:
+        request = self._request
+        if not request.replaces:
             return LostPieces()
-        dataset = self._request.dataset
-        match self._request.teacher:
-            case "patterns":
+        match request.teacher:
+            case Mining() as mining:
                 from kdtui.workflows.knowledge.mine_patterns import find_patterns
 
-                return loss_by(db, find_patterns(db, dataset, **self._mining_options))
-            case "annotations":
+                return loss_by(db, find_patterns(db, request.dataset, **_options(mining)))
+            case Annotations():
                 from kdtui.workflows.knowledge.distill import compose_findings
 
-                return loss_by(db, compose_findings(db, dataset, self._formats, self._request.limit))
-            case "student":
+                return loss_by(db, compose_findings(db, request.dataset, request.formats, request.limit))
+            case StudentTeacher(student):
                 from kdtui.workflows.knowledge.distill_with_student import student_as_teacher
 
-                teacher = student_as_teacher(db, dataset, self._request.values["student"])
-                return possible_loss(db, dataset, self._formats, teacher)
-        from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
+                return possible_loss(
+                    db, request.dataset, request.formats, student_as_teacher(db, request.dataset, student)
+                )
+            case EndpointTeacher() as endpoint:
+                from kdtui.workflows.knowledge.distillation_plan import model_as_teacher
 
-        rules: list[Format] = [format for format in self._formats if format == "rule"]
-        return possible_loss(db, dataset, rules, model_as_teacher(self._request.to_plan())) if rules else LostPieces()
+                # Its thoughts stay.
+                if "rule" not in request.formats:
+                    return LostPieces()
+                return possible_loss(db, request.dataset, ["rule"], model_as_teacher(request.plan(endpoint)))
 
     def run(self, db: "Database") -> Iterator[object]:
         """Distil. The work ends by itself when the gate is closed."""
-        work = {
-            "endpoint": self._ask_model,
-            "student": self._ask_student,
-            "annotations": self._read_annotations,
-            "patterns": self._mine,
-        }
-        return work[self._request.teacher](db)
+        match self._request.teacher:
+            case Mining() as mining:
+                return self._mine(db, mining)
+            case Annotations():
+                return self._read_annotations(db)
+            case StudentTeacher(student):
+                return self._ask_student(db, student)
+            case EndpointTeacher() as endpoint:
+                return self._ask_model(db, endpoint)
 
-    def _ask_model(self, db: "Database") -> Iterator[object]:
+    def _ask_model(self, db: "Database", teacher: EndpointTeacher) -> Iterator[object]:
         from kdtui.workflows.knowledge.distill_with_model import (
             DistillProgress,
             DistillStopped,
@@ -177,7 +188,7 @@ class DistillationWork:
         from kdtui.workflows.knowledge.findings import Distilled
         from models.student_protocol import Noted
 
-        plan = self._request.to_plan()
+        plan = self._request.plan(teacher)
         for event in distill_with_model(db, plan, self.gate):
             match event:
                 case DistillProgress(format, sessions, of, tally, pending):
@@ -195,7 +206,7 @@ class DistillationWork:
                 case Distilled():
                     yield FormatResult.of(event)
 
-    def _ask_student(self, db: "Database") -> Iterator[object]:
+    def _ask_student(self, db: "Database", student: str) -> Iterator[object]:
         """Ask a student one step at a time, so that it stops while the gate is held."""
         from kdtui.workflows.knowledge.distill_with_student import Begun, distill_with_student
         from kdtui.workflows.knowledge.findings import Distilled
@@ -207,8 +218,8 @@ class DistillationWork:
         events = distill_with_student(
             db,
             request.dataset,
-            self._formats,
-            request.values["student"],
+            request.formats,
+            student,
             request.limit,
             request.seed,
             replace=request.replaces,
@@ -234,37 +245,23 @@ class DistillationWork:
     def _read_annotations(self, db: "Database") -> Iterator[object]:
         from kdtui.workflows.knowledge.distill import distill_annotations
 
-        for format in self._formats:
+        request = self._request
+        for format in request.formats:
             if self.gate.closed:
                 return
             for each in distill_annotations(
-                db,
-                self._request.dataset,
-                [format],
-                self._request.limit,
-                self._request.seed,
-                replace=self._request.replaces,
+                db, request.dataset, [format], request.limit, request.seed, replace=request.replaces
             ):
                 yield FormatResult.of(each)
 
-    def _mine(self, db: "Database") -> Iterator[object]:
+    def _mine(self, db: "Database", mining: Mining) -> Iterator[object]:
         from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 
         request = self._request
-        yield FormatResult.of(mine_patterns(db, request.dataset, **self._mining_options, replace=request.replaces))
+        yield FormatResult.of(mine_patterns(db, request.dataset, **_options(mining), replace=request.replaces))
 
-    @property
-    def _mining_options(self) -> "_MiningOptions":
-        values = self._request.values
-        default_levels = request_from({}).values["levels"]
-        # The default levels are mined as far as the products have them; other levels have to exist.
-        levels = None if values["levels"] == default_levels else [int(each) for each in values["levels"].split(",")]
-        return {
-            "levels": levels,
-            "min_support": float(values["min_support"]),
-            "max_size": int(values["max_size"]),
-        }
 
-    @property
-    def _formats(self) -> "list[Format]":
-        return [format for format in FORMATS if format in self._request.formats]
+def _options(mining: Mining) -> "_MiningOptions":
+    # Other levels than the usual ones must exist.
+    levels = None if mining.levels == USUAL_LEVELS else mining.levels
+    return {"levels": levels, "min_support": mining.min_support, "max_size": mining.max_size}

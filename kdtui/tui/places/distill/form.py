@@ -1,17 +1,13 @@
 """The forms for a distillation: first its dataset and teacher, then the options of that teacher."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from kdtui.text import counted
 from kdtui.tui.core.forms import Field, Form
-from kdtui.tui.places.distill.request import (
-    DistillationRequest,
-    check_values,
-    common_fields,
-    replacement_note,
-    request_from,
-    teacher_fields,
-)
+from kdtui.tui.places.distill.fields import common_fields, read_request, read_teacher, teacher_fields
+from kdtui.tui.places.distill.request import Annotations, DistillationRequest, EndpointTeacher, Mining, StudentTeacher
 
 
 def remembered_values(before: object, dataset: str) -> dict[str, str]:
@@ -26,7 +22,7 @@ def remembered_values(before: object, dataset: str) -> dict[str, str]:
 
 
 class DistillationForm(Form[DistillationRequest]):
-    """Asks what to distil, and from whom. The request has all other values from `before`.
+    """Asks what to distil, and from whom. The options of the teacher are those of `before`.
 
     Args:
         datasets: names of all datasets.
@@ -60,8 +56,7 @@ class DistillationForm(Form[DistillationRequest]):
         Raises:
             KdtuiError: a value cannot be read.
         """
-        check_values(values)
-        return request_from(self._before, values)
+        return read_request(values, self._before)
 
     def problem(self, parsed: DistillationRequest) -> str | None:
         return self._clash(parsed)
@@ -70,7 +65,7 @@ class DistillationForm(Form[DistillationRequest]):
         return parsed.command(self._named_database)
 
     def remark(self, parsed: DistillationRequest) -> str:
-        return replacement_note(parsed, self._replaceable)
+        return _replacement_remark(parsed, self._replaceable)
 
 
 class TeacherForm(Form[DistillationRequest]):
@@ -78,18 +73,21 @@ class TeacherForm(Form[DistillationRequest]):
 
     Args:
         request: the request from the first form.
-        before: the values that it begins with.
     """
 
-    def __init__(self, request: DistillationRequest, before: Mapping[str, str], named_database: Path | None) -> None:
-        self._request, self._before, self._named_database = request, before, named_database
-        self.title = request.teacher_heading
-        self.verb = "See the cost" if request.teacher == "endpoint" else "Begin"
+    def __init__(self, request: DistillationRequest, named_database: Path | None) -> None:
+        self._request, self._named_database = request, named_database
+        self.title = {
+            Mining: "How patterns are mined",
+            StudentTeacher: "The student to ask",
+            EndpointTeacher: "The model to ask, and its price",
+        }.get(type(request.teacher), "")
+        self.verb = "See the cost" if request.is_paid else "Begin"
 
     @property
     def fields(self) -> Sequence[Field]:
         """The options of the teacher; none for teachers without options."""
-        return teacher_fields(self._before, self._request)
+        return teacher_fields(self._request.teacher)
 
     def parse(self, values: Mapping[str, str]) -> DistillationRequest:
         """Return the whole request.
@@ -97,8 +95,23 @@ class TeacherForm(Form[DistillationRequest]):
         Raises:
             KdtuiError: a value cannot be read.
         """
-        check_values(values)
-        return request_from(self._request.values, values)
+        return replace(self._request, teacher=read_teacher(values, self._request.teacher))
 
     def command(self, parsed: DistillationRequest) -> str:
         return parsed.command(self._named_database)
+
+
+def _replacement_remark(request: DistillationRequest, replaceable: Mapping[tuple[str, str], int]) -> str:
+    """Return what happens to earlier knowledge, as far as it is known before the estimate; empty if there is none.
+
+    Args:
+        replaceable: number of pieces from the annotations that can be replaced, by dataset and format.
+    """
+    if not isinstance(request.teacher, Mining | Annotations):
+        return ""
+    counts = [(replaceable.get((request.dataset, format), 0), format) for format in request.formats]
+    pieces = " and ".join(counted(count, format) for count, format in counts if count)
+    if not pieces:
+        return ""
+    fate = "is deleted once you have agreed" if request.replaces else "stays"
+    return f"{request.dataset} has {pieces} of this teacher; what is not found again {fate}."

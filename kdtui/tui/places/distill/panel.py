@@ -114,8 +114,7 @@ def _lines(distillation: Distillation) -> list[str]:
 def _expected(distillation: Distillation) -> list[str]:
     tally = distillation.step.tally if distillation.step is not None else None
     if tally is None:
-        is_paid = distillation.request.teacher == "endpoint"
-        return [f"looking up what was {'answered' if is_paid else 'found'} before"]
+        return [f"looking up what was {'answered' if distillation.request.is_paid else 'found'} before"]
     return [
         f"calls: {tally.hits:,} answered before · {tally.paid:,} to be paid",
         f"about {tally.prompt_tokens:,} + {tally.completion_tokens:,} tokens · cost {_expected_cost(tally)}",

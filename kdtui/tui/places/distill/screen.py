@@ -15,6 +15,7 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.distill.call_ledger import CallLedger
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.distillation_work import TeacherNote
+from kdtui.tui.places.distill.fields import values_of
 from kdtui.tui.places.distill.form import DistillationForm, TeacherForm, remembered_values
 from kdtui.tui.places.distill.history import Distillations
 from kdtui.tui.places.distill.ledger_screen import LedgerScreen
@@ -79,13 +80,13 @@ class DistillScreen(LedgerScreen):
         def begin(request: DistillationRequest | None) -> None:
             if request is not None:
                 # The user chooses each time whether to delete.
-                memory["form"] = {**request.values, "replace": ""}
+                memory["form"] = {**before, **values_of(request), "replace": ""}
                 self._begin(request)
 
         def ask_for_options(request: DistillationRequest | None) -> None:
             if request is None:
                 return
-            form = TeacherForm(request, before, named)
+            form = TeacherForm(request, named)
             if form.fields:
                 self.app.push_screen(FormDialog(form), begin)
             else:

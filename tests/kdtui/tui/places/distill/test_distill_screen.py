@@ -1,6 +1,7 @@
 """The place Distill: the cost of a distillation, its progress, and the list of calls."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,15 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
-from kdtui.tui.places.distill.request import check_values, request_from
+from kdtui.tui.places.distill.fields import common_fields, read_request, read_teacher, teacher_fields, values_of
+from kdtui.tui.places.distill.request import (
+    Annotations,
+    DistillationRequest,
+    EndpointTeacher,
+    Mining,
+    StudentTeacher,
+    Teacher,
+)
 from kdtui.tui.places.distill.screen import DistillScreen
 from store.database import open_database
 from store.knowledge import Knowledge, find_knowledge
@@ -211,35 +220,68 @@ async def test_closing_a_form_does_nothing(demo_store: Path, serve: Serve, settl
     ],
 )
 def test_the_form_shows_what_is_wrong(values: dict[str, str], problem: str) -> None:
-    if "url" in values:
-        usual = request_from().values
-        names = ("model", "key", "prompt_price", "answer_price", "max_calls", "max_cost", "concurrency", "timeout")
-        values = {**{name: usual[name] for name in names}, **values}
+    teachers: dict[str, Teacher] = {"levels": Mining(), "student": StudentTeacher(), "url": EndpointTeacher()}
+    teacher = next((teacher for name, teacher in teachers.items() if name in values), Annotations())
+    request = DistillationRequest(DATASET, ("rule",), teacher)
     with pytest.raises(KdtuiError, match=re.escape(problem)):
-        check_values(values)
+        read_forms({**values_of(request), **values}, teacher)
 
 
-def test_the_command_of_a_plan_has_all_options_that_are_not_default(kdtui: Kdtui) -> None:
-    request = request_from(
-        {"dataset": "--odd", "formats": "rule", "teacher": "endpoint", "url": "http://h/v1", "model": "a b"},
-        {"key": "MY_KEY", "concurrency": "4", "tokens_per_minute": "9", "max_cost": "2", "limit": "5", "timeout": "9"},
-        {"prompt_price": "0", "retry_failed": "yes", "answer_tokens": "4096", "seed": "3"},
-    )
-    assert request.command(Path("x.db")) == (
+def read_forms(values: Mapping[str, str], teacher: Teacher) -> None:
+    read_request({"teacher": "annotations", **values}, {})
+    read_teacher(values, teacher)
+
+
+REQUESTS = [
+    DistillationRequest(
+        "--odd",
+        ("rule",),
+        EndpointTeacher(
+            "http://h/v1",
+            "a b",
+            "MY_KEY",
+            prompt_price=0.0,
+            max_cost=2.5,
+            concurrency=4,
+            tokens_per_minute=9,
+            timeout=9.0,
+            answer_tokens=4096,
+            retry_failed=True,
+        ),
+        limit=5,
+        seed=3,
+    ),
+    DistillationRequest("mine", ("pattern",), Mining((1, 2), 1.0, 2)),
+    DistillationRequest("mine", ("rule", "thought"), StudentTeacher("my model"), replaces=True),
+    DistillationRequest("mine", ("thought",), limit=7),
+]
+
+
+def test_the_command_of_a_request_has_all_options_that_are_not_default(kdtui: Kdtui) -> None:
+    paid, patterns, student, annotations = (request.command(Path("x.db")) for request in REQUESTS)
+    assert paid == (
         "kdtui knowledge distill --retry-failed --dataset=--odd --format rule --teacher 'http://h/v1#a b' --limit 5 "
-        "--seed 3 --key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2 "
+        "--seed 3 --key MY_KEY --concurrency 4 --tokens-per-minute 9 --timeout 9 --prompt-price 0 --max-cost 2.5 "
         "--answer-tokens 4096 --db x.db"
     )
+    assert patterns == "kdtui knowledge mine --dataset mine --level 1 --level 2 --min-support 1 --max-size 2 --db x.db"
+    assert student == "kdtui knowledge distill --replace --dataset mine --teacher 'my model' --db x.db"
+    assert annotations == "kdtui knowledge distill --dataset mine --format thought --limit 7 --db x.db"
     known = kdtui("knowledge", "distill", "--help").out + kdtui("knowledge", "mine", "--help").out
-    patterns = request_from({"formats": "pattern", "levels": "1,2", "min_support": "1", "max_size": "2"})
-    student = request_from({"teacher": "student", "student": "my model"})
-    for command in (request.command(None), patterns.command(None), student.command(None)):
+    for command in (paid, patterns, student, annotations):
         for word in command.split():
-            assert not word.startswith("--") or word.partition("=")[0] in known
+            assert not word.startswith("--") or word == "--db" or word.partition("=")[0] in known
 
 
-def test_the_command_of_a_plan_with_a_mistake_shows_the_typed_text() -> None:
-    assert "--limit many --seed f" in request_from({"limit": "many", "seed": "f"}).command(None)
+@pytest.mark.parametrize("request_before", REQUESTS, ids=lambda request: request.title)
+def test_forms_that_begin_with_the_values_of_a_request_give_the_same_request(
+    request_before: DistillationRequest,
+) -> None:
+    values = {field.name: field.value for field in common_fields({}, [])} | values_of(request_before)
+    assert read_request(values, values) == request_before
+    assert [field.value for field in teacher_fields(request_before.teacher)] == [
+        values[field.name] for field in teacher_fields(request_before.teacher)
+    ]
 
 
 async def test_a_broken_store_is_reported_in_one_sentence(demo_store: Path, settle: Settle) -> None:

@@ -10,7 +10,7 @@ from textual.widgets import Select
 
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.places.distill.distillation import Distillation
-from kdtui.tui.places.distill.request import request_from
+from kdtui.tui.places.distill.request import DistillationRequest, StudentTeacher
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.workflows.knowledge import distill_with_model, estimate_distillation
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
@@ -405,7 +405,7 @@ async def test_a_student_is_a_teacher_too(demo_store: Path, settle: Settle, unti
 
 
 def test_a_paused_student_stops_answering_and_a_cancelled_one_ends(demo_store: Path) -> None:
-    request = request_from({"dataset": DATASET, "teacher": "student", "student": "patterns", "formats": "rule"})
+    request = DistillationRequest(DATASET, ("rule",), StudentTeacher("patterns"))
     distillation = Distillation(request)
     distillation.gate.hold()
     events: list[object] = []
