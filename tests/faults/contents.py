@@ -44,8 +44,9 @@ _MEASURED = {"id", "seconds", "seconds_per_session", "begun_at", "ended_at", "at
 VERSION = "_sqlite_migrations"
 """The table of the changes of the schema."""
 
-_CACHES = {"floors", "pattern_students", "run_scores", "text_vectors"}
-"""Tables of what is computed again where it is missing. A command that cannot write them does its work all the same."""
+_CACHES = {"encoders", "floors", "pattern_students", "run_scores", "text_vectors"}
+"""Tables of what is computed again where it is missing. A command that cannot write them does its work all the same.
+Encoders are the models of text vectors."""
 
 _LEFT_OUT = ("sqlite_", "run_stretches", "training_paces", "knowledge_search", "run_measures")
 """Tables of SQLite, of searches, and of times. Measures of runs contain times; their scores are compared."""

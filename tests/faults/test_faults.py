@@ -149,6 +149,20 @@ def test_rows_that_are_lost_or_doubled_are_found(make_bench: Callable[[str], Ben
     assert "a row of bundle_items refers to no row of items" in damage(site.store)
 
 
+def test_what_is_computed_again_may_be_missing(make_bench: Callable[[str], Bench]) -> None:
+    bench = make_bench("evaluate")
+    site = bench.copy()
+    bench.run(site, bench.command.arguments(site))
+    before = contents(site.store)
+    caches = [table for table in ("floors", "text_vectors", "encoders") if before[table]]
+    with closing(sqlite3.connect(site.store)) as connection:
+        for table in caches:
+            connection.execute(f"DELETE FROM {table}")
+        connection.commit()
+    assert caches
+    assert differences(contents(site.store), before) == []
+
+
 def test_a_missing_row_of_an_index_is_found(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("mine")
     site = bench.copy()

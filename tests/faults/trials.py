@@ -272,10 +272,12 @@ def _finish(bench: Bench, site: Site, clock: int = 0) -> list[str]:
     if ended.code != 0 and not (command.refusal and command.refusal in ended.err):
         return [f"it does not finish after the fault: {ended.err.strip()[-500:]}"]
     result, expected = command.result(site, ended), bench.undisturbed.result
-    losses = [*damage(site.store), *lost(before, contents(site.store)), *_repeated(done, site)]
-    if result != expected:
-        losses += _explained(result, expected)
-    return losses
+    return [
+        *damage(site.store),
+        *lost(before, contents(site.store)),
+        *_repeated(done, site),
+        *_differences(result, expected),
+    ]
 
 
 def _repeated(done: set[tuple[Any, ...]], site: Site) -> list[str]:
@@ -284,10 +286,12 @@ def _repeated(done: set[tuple[Any, ...]], site: Site) -> list[str]:
     return [f"{len(gone)} answers and calls were made again: {next(iter(gone))!r}"] if gone else []
 
 
-def _explained(result: Any, expected: Any) -> list[str]:
-    """Return how two results differ, in words if they are contents of stores."""
+def _differences(result: Any, expected: Any) -> list[str]:
+    """Return how two results differ: row by row if they are contents of stores, of which caches may be missing."""
     is_of_store = isinstance(result, dict) and all(isinstance(rows, Counter) for rows in result.values())
-    return differences(result, expected) if is_of_store else ["the result is another one"]
+    if is_of_store:
+        return differences(result, expected)
+    return [] if result == expected else ["the result is another one"]
 
 
 def _wrong_success(bench: Bench, site: Site, ended: Ended) -> list[str]:
@@ -295,7 +299,8 @@ def _wrong_success(bench: Bench, site: Site, ended: Ended) -> list[str]:
     if ended.code != 0:
         return []
     result, expected = bench.command.result(site, ended), bench.undisturbed.result
-    return [] if result == expected else ["it says that it succeeded", *_explained(result, expected)]
+    missing = _differences(result, expected)
+    return ["it says that it succeeded", *missing] if missing else []
 
 
 def _wrong_end(command: DisturbedCommand, ended: Ended, number: signal.Signals) -> list[str]:
