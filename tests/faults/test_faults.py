@@ -226,7 +226,7 @@ def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> No
 def test_a_write_trial_says_whether_its_call_has_failed(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("import")
     assert write_trial(bench, SEED).fault in ERRORS
-    bench.undisturbed = replace(bench.undisturbed, calls=10**9)
+    bench.undisturbed = replace(bench.undisturbed, calls=1_000_000)
     assert write_trial(bench, SEED).fault == "no call failed"
 
 

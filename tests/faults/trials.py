@@ -160,10 +160,13 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
 
 
 def write_trial(bench: Bench, seed: int) -> Trial:
-    """Let one call to the file system fail, or all from one on, and then let the command finish without faults."""
+    """Let one call to the file system fail, or all from one on, and then let the command finish without faults.
+
+    Seeds that follow each other choose different calls, until each call of the command has failed.
+    """
     chance = random.Random(f"{bench.command.name} {seed}")
-    site = bench.copy()
-    name, number = chance.choice(list(ERRORS)), chance.randint(1, bench.undisturbed.calls)
+    site, calls = bench.copy(), bench.undisturbed.calls
+    name, number = chance.choice(list(ERRORS)), _shuffled(bench.command.name, calls)[seed % calls]
     counted = site.folder.with_name("calls")
     counted.unlink(missing_ok=True)
     fails = FailingCall(str(site.folder), number, ERRORS[name], lasts=chance.random() < 0.3, counts_to=str(counted))
@@ -175,6 +178,10 @@ def write_trial(bench: Bench, seed: int) -> Trial:
     losses = [*_wrong_failure(ended), *_wrong_success(bench, site, ended)]
     losses += [*damage(site.store), *lost(before, contents(site.store))]
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
+
+
+def _shuffled(name: str, calls: int) -> list[int]:
+    return random.Random(name).sample(range(1, calls + 1), calls)
 
 
 def copy_trial(bench: Bench, seed: int) -> Trial:
