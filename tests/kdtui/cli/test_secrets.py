@@ -14,14 +14,12 @@ from models.sft.job_files import EXIT_CODE
 from store.sqlite import Database
 from tests.support import sshd, stand_in
 from tests.support.commands import Kdtui
-from tests.support.fake_chat_server import GOOD, Fake, Serve
+from tests.support.fake_chat_server import Serve
 from tests.support.fake_hub import add_from_hub, serving_hub
-from tests.support.fake_teacher import good
 from tests.support.needs import needs_sshd
+from tests.support.secrets import KEY, TOKEN, files_with_secrets, refusing_first
 from tests.support.tiny import make_model
 from tests.support.waiting import until
-
-KEY, TOKEN = "sk-marked-9b7d1c", "hf_marked_4e20aa"
 
 pytestmark = pytest.mark.usefixtures("imported")
 
@@ -35,12 +33,6 @@ def marked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def files_with_secrets(folder: Path) -> list[str]:
-    secrets = (KEY.encode(), TOKEN.encode())
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return [str(path) for path in files if any(secret in path.read_bytes() for secret in secrets)]
-
-
 def logged(script: Path, command: str) -> Path:
     """Make a script that runs a command as it was called; return a file with the arguments and variables of each call.
 
@@ -50,16 +42,6 @@ def logged(script: Path, command: str) -> Path:
     script.write_text(f'#!/bin/sh\n{{ printf "%s\\n" "$*"; env; }} >>{shlex.quote(str(log))}\nexec {command} "$@"\n')
     script.chmod(0o755)
     return log
-
-
-def refusing_first(fake: Fake, number: int) -> None:
-    """Refuse the first request and repeat its key, as some servers do; then be a good teacher, student and judge."""
-    if number == 0:
-        fake.send({"error": {"message": f"Incorrect API key provided: {KEY}"}}, 401)
-    elif "state the rules" in str(fake.body) or "why" in str(fake.body):
-        good(fake, number)
-    else:
-        fake.complete(GOOD)
 
 
 def test_a_key_is_in_no_file_and_no_output(db: Database, kdtui: Kdtui, serve: Serve, tmp_path: Path) -> None:
