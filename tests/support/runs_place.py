@@ -36,16 +36,22 @@ def add_run(path: Path, split: str = "test", name: str | None = None, keep: int 
     db.close()
 
 
-STATE = [column.label for column in COLUMNS].index("State")
-"""The index of the state in a row."""
+def run_rows(app: KdtuiApp) -> list[dict[str, str]]:
+    """Return the cells of each row by the labels of their columns."""
+    labels = [column.label for column in COLUMNS]
+    return [dict(zip(labels, row, strict=True)) for row in rows(app)]
+
+
+def row_of(app: KdtuiApp, number: int) -> dict[str, str]:
+    return next(row for row in run_rows(app) if row["Run"] == str(number))
+
+
+def cells_of(row: dict[str, str], *labels: str) -> list[str]:
+    return [row[label] for label in labels]
 
 
 def numbers(app: KdtuiApp) -> list[str]:
-    return [row[0] for row in rows(app) if row[0] != "–"]
-
-
-def row_of(app: KdtuiApp, number: int) -> list[str]:
-    return next(row for row in rows(app) if row[0] == str(number))
+    return [row["Run"] for row in run_rows(app) if row["Run"] != "–"]
 
 
 async def open_runs(pilot: Pilot[None], settle: Settle) -> None:

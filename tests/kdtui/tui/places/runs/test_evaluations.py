@@ -22,7 +22,7 @@ from store.database import open_database
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, numbers, open_runs, row_of, wait_until_computed
+from tests.support.runs_place import cells_of, numbers, open_runs, row_of, run_rows, wait_until_computed
 from tests.support.screens import (
     Settle,
     Until,
@@ -31,7 +31,6 @@ from tests.support.screens import (
     dialog_command,
     notice,
     printed,
-    rows,
     table,
     toasts,
 )
@@ -99,8 +98,13 @@ async def test_an_evaluation_starts_and_shows_its_scores(demo_store: Path, settl
         await act(pilot, "form.done")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
         await wait_until_computed(pilot, settle)
-        assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "5"]
-        assert row_of(app, 1)[7] != "–"
+        assert cells_of(row_of(app, 1), "Name", "Dataset", "Split", "Sess.") == [
+            "patterns",
+            "demo-outdoor",
+            "test",
+            "5",
+        ]
+        assert row_of(app, 1)["F1"] != "–"
         await act(pilot, "runs.new")
         await settle(pilot)
         assert (
@@ -119,7 +123,7 @@ async def begin(pilot: Pilot[None], settle: Settle, until: Until) -> None:
     await act(pilot, "runs.new")
     await settle(pilot)
     await act(pilot, "form.done")
-    await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)[4] == "2/7")
+    await until(pilot, lambda: bool(numbers(app)) and row_of(app, 1)["Sess."] == "2/7")
 
 
 async def test_an_evaluation_is_stopped_and_resumed(
@@ -128,7 +132,7 @@ async def test_an_evaluation_is_stopped_and_resumed(
     app = KdtuiApp(demo_store)
     async with app.run_test(size=(120, 50)) as pilot:
         await begin(pilot, settle, until)
-        assert row_of(app, 1)[STATE] == "running"
+        assert row_of(app, 1)["State"] == "running"
         await act(pilot, "runs.new")
         await act(pilot, "runs.delete")
         await act(pilot, "runs.resume")
@@ -140,8 +144,8 @@ async def test_an_evaluation_is_stopped_and_resumed(
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
         await wait_until_computed(pilot, settle)
         assert stubborn.closed.is_set()
-        assert row_of(app, 1)[4] == "2/7"
-        assert row_of(app, 1)[STATE] == "R resumes"
+        assert row_of(app, 1)["Sess."] == "2/7"
+        assert row_of(app, 1)["State"] == "R resumes"
         await act(pilot, "runs.cancel")
         await rest(pilot)
         assert "no evaluation is running" in toasts(app)
@@ -157,7 +161,7 @@ async def test_an_evaluation_is_stopped_and_resumed(
         await act(pilot, "runs.resume")
         await until(pilot, lambda: "run 1 is finished" in toasts(app))
         await wait_until_computed(pilot, settle)
-        assert row_of(app, 1)[4] == "7"
+        assert row_of(app, 1)["Sess."] == "7"
         await act(pilot, "runs.resume")
         await rest(pilot)
         assert "the run is finished" in toasts(app)
@@ -178,7 +182,7 @@ async def test_a_student_that_learns_shows_its_progress_before_it_answers(
         await until(pilot, lambda: "learning… 30%" in table(app).render_line(1).text)
         assert "titles are [b]not[/b] read" in toasts(app)
         stubborn.may_answer.set()
-        await until(pilot, lambda: ("1", "running") in [(row[0], row[STATE]) for row in rows(app)])
+        await until(pilot, lambda: ("1", "running") in [(row["Run"], row["State"]) for row in run_rows(app)])
         await act(pilot, "runs.cancel")
         await until(pilot, lambda: any("run 1 has been stopped" in toast for toast in toasts(app)))
 

@@ -15,7 +15,7 @@ from store.database import open_database
 from store.records import RunSettings
 from store.runs import get_run, list_runs
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, numbers, open_runs, row_of, wait_until_computed
+from tests.support.runs_place import numbers, open_runs, row_of, run_rows, wait_until_computed
 from tests.support.screens import (
     Settle,
     Until,
@@ -25,7 +25,6 @@ from tests.support.screens import (
     fill,
     notice,
     printed,
-    rows,
     toasts,
 )
 
@@ -49,14 +48,14 @@ async def test_each_subset_has_one_row_of_floors_that_names_it(subsets: Path, se
     app = KdtuiApp(subsets)
     async with app.run_test(size=(200, 40)) as pilot:
         await open_runs(pilot, settle)
-        blocks = [row for row in rows(app) if row[STATE] == "floors"]
-        assert [(row[4], row[-2]) for row in blocks] == [
+        blocks = [row for row in run_rows(app) if row["State"] == "floors"]
+        assert [(row["Sess."], row["Of"]) for row in blocks] == [
             ("3", "7, the first"),
             ("3", "7, seed 1"),
             ("3", "7, seed 0"),
             ("7", "all"),
         ]
-        assert (row_of(app, 4)[4], row_of(app, 4)[-2]) == ("3", "7, seed 1")
+        assert (row_of(app, 4)["Sess."], row_of(app, 4)["Of"]) == ("3", "7, seed 1")
         await pilot.press("end")
         commands = []
         for _ in blocks:
@@ -105,14 +104,14 @@ async def test_a_row_says_that_floors_are_being_computed(
             await settle(pilot)
             await pilot.press("6")
             await until(pilot, begun.is_set)
-            await until(pilot, lambda: [row[STATE] for row in rows(app)].count("computing…") == 4)
+            await until(pilot, lambda: [row["State"] for row in run_rows(app)].count("computing…") == 4)
             await pilot.press("end", "enter")
             await rest(pilot)
             assert "these floors are still being computed" in toasts(app)
         finally:
             may_go_on.set()
         await wait_until_computed(pilot, settle)
-        assert [row[STATE] for row in rows(app)].count("floors") == 4
+        assert [row["State"] for row in run_rows(app)].count("floors") == 4
 
 
 @pytest.mark.slow
@@ -137,7 +136,7 @@ async def test_a_run_gets_tags_and_a_note_and_the_filter_finds_them(
             await act(pilot, "form.done")
             await until(pilot, lambda: "tags and note of run 5 are saved" in toasts(app))
             await wait_until_computed(pilot, settle)
-        assert row_of(app, 5)[-1] == "two"
+        assert row_of(app, 5)["Tags"] == "two"
         for text in ("two", "it's new"):
             await act(pilot, "runs.search")
             app.screen.query_one("#filter", Input).value = text

@@ -23,8 +23,8 @@ from store.records import Bundle, Item, RunSettings, Session
 from store.runs import Run, delete_run, finish_run, start_run
 from store.sqlite import Database
 from tests.support.acting import act, rest
-from tests.support.runs_place import STATE, add_run, numbers, open_runs, row_of, wait_until_computed
-from tests.support.screens import MakeStore, Settle, Until, command, notice, printed, rows, table, toasts
+from tests.support.runs_place import add_run, cells_of, numbers, open_runs, row_of, run_rows, wait_until_computed
+from tests.support.screens import MakeStore, Settle, Until, command, notice, printed, table, toasts
 
 INTENT_HEADINGS = ["matched", "token", "F1", "ROUGE-L", "cosine"]
 
@@ -36,17 +36,28 @@ async def test_runs_and_floors_are_listed_with_their_scores(store: Path, settle:
     async with app.run_test() as pilot:
         await open_runs(pilot, settle)
         assert numbers(app) == ["3", "2", "1"]
-        assert row_of(app, 1)[1:5] == ["patterns", "demo-outdoor", "test", "7"]
-        assert row_of(app, 1)[STATE] == "finished"
-        assert row_of(app, 2)[1:8] == ["quick + rule", "demo-outdoor", "test", "3/7", ".000", ".000", ".000"]
-        assert row_of(app, 2)[9] == "2.00"
-        assert row_of(app, 2)[STATE] == "R resumes, 1 failed"
-        floors = [row for row in rows(app) if row[STATE] == "floors"]
-        assert [row[1:4] for row in floors] == [
+        assert cells_of(row_of(app, 1), "Name", "Dataset", "Split", "Sess.") == [
+            "patterns",
+            "demo-outdoor",
+            "test",
+            "7",
+        ]
+        assert row_of(app, 1)["State"] == "finished"
+        assert cells_of(row_of(app, 2), "Name", "Split", "Sess.", "P", "R") == [
+            "quick + rule",
+            "test",
+            "3/7",
+            ".000",
+            ".000",
+        ]
+        assert row_of(app, 2)["Sec."] == "2.00"
+        assert row_of(app, 2)["State"] == "R resumes, 1 failed"
+        floors = [row for row in run_rows(app) if row["State"] == "floors"]
+        assert [cells_of(row, "Name", "Dataset", "Split") for row in floors] == [
             ["floors: best is category 3", "demo-outdoor", "valid"],
             ["floors: best is category 3", "demo-outdoor", "test"],
         ]
-        assert floors[1][7] == ".807"
+        assert floors[1]["F1"] == ".807"
 
 
 async def test_known_scores_are_not_computed_again(
@@ -90,14 +101,16 @@ async def test_a_key_sorts_by_the_next_column_and_another_reverses_the_order(sto
         await open_runs(pilot, settle)
         await act(pilot, "runs.sort")
         await rest(pilot)
-        assert [row[1] for row in rows(app)] == sorted((row[1] for row in rows(app)), key=str.casefold)
+        names = [row["Name"] for row in run_rows(app)]
+        assert names == sorted(names, key=str.casefold)
         await act(pilot, "runs.reverse")
         await rest(pilot)
-        assert [row[1] for row in rows(app)] == sorted((row[1] for row in rows(app)), key=str.casefold, reverse=True)
+        names = [row["Name"] for row in run_rows(app)]
+        assert names == sorted(names, key=str.casefold, reverse=True)
         for _ in range(6):
             await act(pilot, "runs.sort")
         await rest(pilot)
-        qualities = [row[7] for row in rows(app)]
+        qualities = [row["F1"] for row in run_rows(app)]
         assert qualities == sorted(qualities, key=float, reverse=True)
 
 
@@ -106,7 +119,7 @@ async def test_unknown_values_come_last_in_both_directions(store: Path, settle: 
     async with app.run_test() as pilot:
         await open_runs(pilot, settle)
         for expected in (["3", "2", "1"], ["1", "2", "3"]):
-            assert [row[0] for row in rows(app)][:3] == expected
+            assert [row["Run"] for row in run_rows(app)][:3] == expected
             await act(pilot, "runs.reverse")
             await rest(pilot)
 
@@ -134,7 +147,7 @@ async def test_the_filter_matches_words_of_names_datasets_and_splits(store: Path
         assert "No run matches “RULE testzzz”" in notice(app)
         app.screen.query_one(Input).value = "floor valid"
         await wait_until_computed(pilot, settle)
-        assert {row[3] for row in rows(app)} == {"valid"}
+        assert {row["Split"] for row in run_rows(app)} == {"valid"}
         assert not numbers(app)
         app.screen.query_one(Input).clear()
         await act(pilot, "search.leave_search")
@@ -172,10 +185,10 @@ async def test_floors_can_be_hidden(store: Path, settle: Settle) -> None:
         await open_runs(pilot, settle)
         await act(pilot, "runs.floors")
         await rest(pilot)
-        assert len(rows(app)) == 3
+        assert len(run_rows(app)) == 3
         await act(pilot, "runs.floors")
         await rest(pilot)
-        assert len(rows(app)) > 3
+        assert len(run_rows(app)) > 3
 
 
 async def test_choices_are_remembered_and_invalid_ones_ignored(store: Path, settle: Settle, tmp_path: Path) -> None:
@@ -185,13 +198,13 @@ async def test_choices_are_remembered_and_invalid_ones_ignored(store: Path, sett
         for action in ("runs.sort", "runs.reverse", "runs.floors", "runs.plot"):
             await act(pilot, action)
         await wait_until_computed(pilot, settle)
-        before = rows(app)
+        before = run_rows(app)
     memory = Memory(tmp_path / "tui.json", store)
     app = KdtuiApp(store, memory=memory)
     async with app.run_test() as pilot:
         await wait_until_computed(pilot, settle)
         assert isinstance(app.screen, RunsScreen)
-        assert rows(app) == before
+        assert run_rows(app) == before
         assert app.screen.query(QualityPlot)
         memory.of("runs").update(sort=3, descending="x", floors=None, plot=["y"], filter=4, form={"settings": 7})
     app = KdtuiApp(store, memory=memory)
@@ -245,7 +258,7 @@ async def test_a_wide_screen_shows_a_plot_next_to_the_table(store: Path, settle:
         plot = app.screen.query_one("#plot")
         assert plot.region.x == table(app).region.right
         assert plot.region.height == table(app).region.height
-        assert row_of(app, 1)[11] == "0"
+        assert row_of(app, 1)["Tokens"] == "0"
         await pilot.resize_terminal(80, 24)
         await wait_until_computed(pilot, settle)
         assert plot.region.y == table(app).region.bottom
@@ -337,7 +350,7 @@ async def test_a_run_is_resumed_from_its_own_screen(store: Path, settle: Settle,
         await act(pilot, "run.resume")
         await until(pilot, lambda: "run 2 is finished" in toasts(app))
         await wait_until_computed(pilot, settle)
-        assert row_of(app, 2)[4] == "7"
+        assert row_of(app, 2)["Sess."] == "7"
 
 
 async def test_floors_are_shown_with_all_metrics(store: Path, settle: Settle) -> None:
