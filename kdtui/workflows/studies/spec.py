@@ -105,12 +105,13 @@ class TrainingOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         learning_rate: None for the usual one, which is lower for a training that begins from an adapter.
+        batch_tokens: None for the usual number, which is lower for few training sessions.
         sessions: training sessions of each dataset, drawn by chance; None for all.
     """
 
     epochs: int = 2
     learning_rate: float | None = None
-    batch_tokens: int = 2048
+    batch_tokens: int | None = None
     longest: int = 2048
     sessions: int | None = None
 

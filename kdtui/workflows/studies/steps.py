@@ -54,6 +54,7 @@ class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_d
 
     Attributes:
         rank: of the adapter; 0 for that of the adapter that it begins from.
+        batch_tokens: None for the usual number.
         sessions: training sessions of each dataset, drawn by chance; None for all.
         start: the adapter that it begins from; None for the base without one.
     """
@@ -66,7 +67,7 @@ class TrainingStep(Struct, frozen=True, tag="training", tag_field="kind", omit_d
     rank: int
     epochs: int
     learning_rate: float
-    batch_tokens: int
+    batch_tokens: int | None
     longest: int
     sessions: int | None
     seed: int

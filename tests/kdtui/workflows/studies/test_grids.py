@@ -24,7 +24,9 @@ from kdtui.workflows.studies.steps import (
     step_key,
     step_kind,
 )
+from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE
+from store.records import TrainingSettings
 
 VALIDATION = {"a": 90, "b": 90}
 
@@ -109,6 +111,18 @@ def test_a_source_adapter_determines_the_rank_and_lowers_the_learning_rate() -> 
         "smollm2 sft from earlier",
         "smollm2 sft rank 8",
     }
+
+
+def test_adapters_of_a_study_are_trained_with_the_defaults_of_a_launch() -> None:
+    [found] = grids(Spec("s", (question(utilization=("sft",), formats=("none",)),)), VALIDATION)
+    [training] = [step for step in steps([found]) if isinstance(step, TrainingStep)]
+    launch = TrainingPlan("mine", TrainingSettings(("a",), "list"))
+    assert (training.epochs, training.batch_tokens, training.longest, training.sessions) == (
+        launch.settings.epochs,
+        launch.batch_tokens,
+        launch.longest,
+        launch.settings.limit,
+    )
 
 
 def test_training_sessions_is_an_axis_that_defaults_to_the_number_of_the_study() -> None:
