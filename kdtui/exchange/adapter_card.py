@@ -48,7 +48,7 @@ def adapter_card(about: AdapterFacts) -> str:
     """Return the card as Markdown."""
     return "\n\n".join(
         [
-            "\n".join(_front_matter(about)),
+            "\n".join(_front_matter(about.base, about.licence)),
             f"# {_plain(about.name)}",
             f"A LoRA adapter of rank {about.rank} for {_code(about.base)}, made with kdtui. With it, the model "
             f"{_TASKS.get(str(about.manifest.get('form')), _UNKNOWN_TASK)}.",
@@ -56,20 +56,24 @@ def adapter_card(about: AdapterFacts) -> str:
             *_training_section(about.manifest),
             *_scores_section(about.manifest),
             *_usage_section(about),
-            f"## Licence\n\n{_plain(about.licence or _NO_LICENCE)}.",
+            _licence_section(about.licence),
             f"## Files\n\n{_code(SUMS)} has the SHA-256 of each file: `sha256sum -c {SUMS}` checks them.\n",
         ]
     )
 
 
-def _front_matter(about: AdapterFacts) -> Iterator[str]:
+def _licence_section(licence: str | None) -> str:
+    return f"## Licence\n\n{_plain(licence or _NO_LICENCE)}."
+
+
+def _front_matter(base: str, licence: str | None) -> Iterator[str]:
     yield "---"
     # A text in double quotes is the same in YAML and JSON.
-    yield f"base_model: {_quoted(about.base)}"
+    yield f"base_model: {_quoted(base)}"
     yield "library_name: peft"
     yield "pipeline_tag: text-generation"
-    if about.licence is not None:
-        yield f"license: {_quoted(about.licence)}"
+    if licence is not None:
+        yield f"license: {_quoted(licence)}"
     yield "tags:\n- lora\n- product-bundles\n- knowledge-distillation\n- kdtui"
     yield "---"
 
@@ -243,9 +247,13 @@ class RouterFacts:
         routes: the name of each route, the folder of its adapter, and its mean pair F1.
         datasets, sessions: the datasets whose validation sessions it was fitted to, and their number.
         chooses: whether it can choose another route than the best one.
+        base: of its adapters: its id on a hub, or its name.
+        licence: None if nobody has stated one.
     """
 
     name: str
+    base: str
+    licence: str | None
     routes: tuple[tuple[str, str, float], ...]
     datasets: tuple[str, ...]
     sessions: int
@@ -261,13 +269,15 @@ def router_card(about: RouterFacts) -> str:
     datasets = ", ".join(map(_code, about.datasets))
     return "\n\n".join(
         [
+            "\n".join(_front_matter(about.base, about.licence)),
             f"# {_code(about.name)}",
             f"A router of kdtui: several LoRA adapters of one base, of which one answers each session. {how}",
             f"| adapter | folder | mean pair F1 |\n|---|---|---|\n{rows}",
             f"The scores are of {about.sessions:,} validation sessions of {datasets}, which the router was fitted to. "
-            "`router.json` has its weights. Each folder holds one adapter, with a card of its own, and PEFT, llama.cpp "
-            "and vLLM load it as it is.",
+            "`router.json` has its weights. Each folder holds one adapter, and PEFT, llama.cpp and vLLM load it as it is. "
+            "Its card has its training data, and its scores with their intervals.",
             "kdtui imports everything in this folder:",
-            "```console\n$ kdtui model add FOLDER\n```\n",
+            "```console\n$ kdtui model add FOLDER\n```",
+            _licence_section(about.licence) + "\n",
         ]
     )

@@ -111,6 +111,7 @@ def export_router(
                 inside = f"{number}-{slug(route.name)}"
                 [(adapter, _)] = route.settings.adapters
                 made = export_adapter(db, adapter, part / inside, licence=licence, base=base)
+                public = made.base
                 if made.note is not None:
                     notes[made.note] = None
                 routes.append(SharedRoute(route.name, inside, route.score, route.bias, route.weights))
@@ -126,7 +127,7 @@ def export_router(
             )
             content = json.dumps(msgspec.to_builtins(shared), ensure_ascii=False, indent=1)
             write_whole(part / ROUTER, content + "\n")
-            write_whole(part / CARD, router_card(_about(name, router, routes)))
+            write_whole(part / CARD, router_card(_about(name, router, routes, public, licence)))
             write_whole(part / SUMS, "".join(f"{file_sha256(part / each)}  {each}\n" for each in (CARD, ROUTER)))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
@@ -184,9 +185,11 @@ def import_router(db: "Database", folder: Path, name: str | None, models: Path) 
     )
 
 
-def _about(name: str, router: Router, routes: list[SharedRoute]) -> RouterFacts:
+def _about(name: str, router: Router, routes: list[SharedRoute], base: str, licence: str | None) -> RouterFacts:
     return RouterFacts(
         name,
+        base,
+        licence,
         tuple((route.name, route.folder, route.score) for route in routes),
         router.datasets,
         router.sessions,

@@ -58,7 +58,11 @@ def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) 
     for path in folder.rglob("*"):
         if path.is_file():
             assert str(before).encode() not in path.read_bytes(), path
-    assert "| `one` | `1-one` |" in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nbase_model: ")
+    assert 'license: "apache-2.0"' in card
+    assert "| `one` | `1-one` |" in card
+    assert "## Licence\n\napache-2.0." in card
 
 
 @pytest.mark.slow
