@@ -78,16 +78,18 @@ _INTERRUPT: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
 
 def iterate(events: AsyncGenerator[Event]) -> Iterator[Event]:
     """Yield events as they come, in an event loop that ends with the iterator."""
+    waiting: Coroutine[Any, Any, Event] | None = None
     with new_runner() as runner:
         try:
             while True:
+                waiting = _guarded(_next(events))
                 try:
-                    event = runner.run(_guarded(_next(events)))
+                    event = runner.run(waiting)
                 except StopAsyncIteration:
                     return
                 yield event
         finally:
-            runner.run(_close(events))
+            runner.run(_close(events, waiting))
 
 
 def run_async(work: Coroutine[Any, Any, Answer]) -> Answer:
@@ -114,5 +116,13 @@ async def _next(events: AsyncGenerator[Event]) -> Event:
     return await anext(events)
 
 
-async def _close(events: AsyncGenerator[object]) -> None:
+async def _close(events: AsyncGenerator[object], waiting: Coroutine[Any, Any, object] | None) -> None:
+    """Close a generator, after the end of what waits for its next event.
+
+    An interrupt in the moment before the first step of that task leaves the task behind, and it begins now.
+    """
+    for task in asyncio.all_tasks():
+        if task.get_coro() is waiting:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
     await events.aclose()

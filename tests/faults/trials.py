@@ -323,7 +323,7 @@ def _wrong_failure(ended: Ended) -> list[str]:
     wrong = [] if ended.code in (0, 1) else [f"it ended with {ended.code} on a failed call: {ended.err[-500:]}"]
     *_, last = ["", *ended.err.splitlines()]
     # The sentences of `doctor` are its findings.
-    if ended.code == 1 and not last.startswith("kdtui: ") and '"state": "missing"' not in ended.out:
+    if ended.code == 1 and not last.startswith(("kdtui: ", "models.sft: ")) and '"state": "missing"' not in ended.out:
         wrong.append(f"it failed without a sentence at the end: {ended.err[-500:]}")
     return [*wrong, *_traces(ended)]
 
