@@ -273,8 +273,8 @@ def router_card(about: RouterFacts) -> str:
             f"# {_code(about.name)}",
             f"A router of kdtui: several LoRA adapters of one base, of which one answers each session. {how}",
             f"| adapter | folder | mean pair F1 |\n|---|---|---|\n{rows}",
-            f"The scores are of {about.sessions:,} validation sessions of {datasets}, which the router was fitted to. "
-            "`router.json` has its weights. Each folder holds one adapter, and PEFT, llama.cpp and vLLM load it as it is. "
+            f"The scores are of {about.sessions:,} validation sessions of {datasets}, to which the router was fitted. "
+            "`router.json` has its weights. Each folder holds one adapter: PEFT, llama.cpp and vLLM load it as it is. "
             "Its card has its training data, and its scores with their intervals.",
             "kdtui imports everything in this folder:",
             "```console\n$ kdtui model add FOLDER\n```",

@@ -29,7 +29,9 @@ from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.lines import LONGEST_LINE, bounded_lines
 from kdtui.text import one_line
+from models.errors import ModelError
 from models.files.text_files import NotText, without_mark
+from models.subprocess_call import run_in_process
 from store.records import CategoryPath, Format
 
 FileKind: TypeAlias = Literal["jsonl", "parquet"]
@@ -41,6 +43,11 @@ _NO_LICENCE = "not stated. The titles and intents in it belong to the source; as
 _NAME = "knowledge"
 _SHAPES: dict[Format, type[Any]] = {"pattern": Pattern, "rule": Rule, "thought": Thought}
 
+
+_PATIENCE = 60.0
+"""Seconds that reading the sizes in a Parquet file can take."""
+
+_REPEATS = "it repeats its rows"
 
 _ROWS_AT_ONCE = 1024
 """Rows of a Parquet file in memory, besides the pieces that they become."""
@@ -225,9 +232,12 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Any]]:
     try:
         most = LONGEST_LINE + _MOST_REPEATED * path.stat().st_size
         repeats = BadFile(path, f"its rows have more than {most / 1e6:,.0f} MB; it repeats them")
+        try:
+            # Arrow ends the process on some damaged sizes.
+            run_in_process(check_stated_size, str(path), most, patience=_PATIENCE)
+        except ModelError as error:
+            raise repeats if str(error) == _REPEATS else ValueError(str(error)) from error
         metadata = parquet.read_metadata(path)
-        if _stated_size(metadata) > most:
-            raise repeats
         # A file can hold a text once, and the text can be that of all its rows. As a dictionary, memory holds it once
         # too, until the size of the rows is known.
         columns = [metadata.schema.column(index) for index in range(metadata.num_columns)]
@@ -251,16 +261,23 @@ def _batches(file: Any) -> Iterator[Any]:
         yield from file.iter_batches(_ROWS_AT_ONCE, row_groups=[group])
 
 
-def _stated_size(metadata: Any) -> int:
-    """Return the bytes that the columns of a Parquet file take by its own words, with each repeated text once."""
-    size = 0
+def check_stated_size(path: str, most: int) -> None:
+    """Refuse a Parquet file whose columns, by its own words, take too many bytes; each repeated text counts once.
+
+    Raises:
+        OverflowError: they do.
+        pyarrow.ArrowException: it is not such a file.
+    """
+    _, parquet = _pyarrow()
+    metadata, size = parquet.read_metadata(path), 0
     for group in range(metadata.num_row_groups):
         for index in range(metadata.num_columns):
             column = metadata.row_group(group).column(index)
             # A run of equal numbers takes no place in the file.
             width = max(8, metadata.schema.column(index).length or 0)
             size += max(column.total_uncompressed_size, column.num_values * width)
-    return size
+    if size > most:
+        raise OverflowError(_REPEATS)
 
 
 def _size(array: Any) -> int:

@@ -9,6 +9,9 @@ SMALL = 1 << 20
 _BATCH_BYTES = 1 << 25
 """Bytes of small files that travel at once."""
 
+_BATCH_FILES = 1000
+"""Small files that travel at once: each has headers, too."""
+
 FileT = TypeVar("FileT", bound=tuple[object, ...])
 
 
@@ -17,7 +20,7 @@ def file_batches(files: Sequence[tuple[FileT, int]]) -> Iterator[list[FileT]]:
     batch: list[FileT] = []
     total = 0
     for file, size in files:
-        if batch and total + size > _BATCH_BYTES:
+        if batch and (total + size > _BATCH_BYTES or len(batch) == _BATCH_FILES):
             yield batch
             batch, total = [], 0
         batch.append(file)

@@ -4,7 +4,7 @@ import fcntl
 import io
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,11 +25,20 @@ _GROWING = (LOG, METRICS)
 _TAR_EXTRA = 1 << 14
 """Bytes for the headers of a file in a tar, and for its end."""
 
+_MOST_FILES = 10_000
+"""Files of a training on its host; a host that lists more of them lies."""
+
+_RESERVE = 10**9
+"""Bytes that a download leaves free on the disk, unless that is more than a hundredth of it."""
+
 _LARGEST = 1 << 60
 """Bytes of a file; larger numbers are lies."""
 
 _MOST_REST = 1 << 10
 """Bytes after a large file: its hash."""
+
+
+_PART = ".part"
 
 
 class _RemoteFile(NamedTuple):
@@ -64,6 +73,7 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
             if path.is_file()
         }
         remote = await _list_files(client, job, key, names, sorted(had))
+        _delete_others(partial, {each.name for each in remote})
         needed = [each for each in remote if not _has_hash(target / each.name, each.sha256)]
         units = {_unit(each.name) for each in needed}
         for name, _, digest in remote:
@@ -112,11 +122,20 @@ async def _list_files(
     client: HostClient, job: str, key: str, names: Sequence[str], had: Sequence[str]
 ) -> list[_RemoteFile]:
     answer = await client.ask(FilesRequest(job, key, tuple(names), SMALL, tuple(had)), timeout=READ_TIMEOUT)
+    if len(answer.files) > _MOST_FILES:
+        raise host_error(client.host.name, f"it lists {len(answer.files):,} files, and no training has that many")
     for name, size, _ in answer.files:
         # Anybody can run a host: nothing that it sends may lead out of the folder, or replace other files in it.
         if not _is_below(name, names) or not 0 <= size <= _LARGEST:
             raise host_error(client.host.name, f"it names a file {one_line(name, 100)!r}, which was not asked for")
     return [_RemoteFile(*each) for each in answer.files]
+
+
+def _delete_others(partial: Path, names: Set[str]) -> None:
+    """Delete incomplete files that the host no longer lists: it could name new ones each time."""
+    for path in partial.rglob("*"):
+        if path.is_file() and path.relative_to(partial).as_posix().removesuffix(_PART) not in names:
+            path.unlink()
 
 
 def _is_below(name: str, names: Sequence[str]) -> bool:
@@ -128,7 +147,7 @@ def _is_below(name: str, names: Sequence[str]) -> bool:
 
 def _part(path: Path) -> Path:
     """Return the name of a large file until it is complete."""
-    return path.with_name(f"{path.name}.part")
+    return path.with_name(f"{path.name}{_PART}")
 
 
 def _size_of(path: Path) -> int:
@@ -140,11 +159,11 @@ def _travels_in_tar(each: _RemoteFile) -> bool:
 
 
 def _check_room(client: HostClient, size: int, target: Path) -> None:
-    free = shutil.disk_usage(target).free
-    if size > free:
+    disk = shutil.disk_usage(target)
+    if size > 0 and size > disk.free - min(_RESERVE, disk.total // 100):
         raise KdtuiError(
-            f"host {client.host.name}: its files take {size / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB are free at "
-            f"{target}; make room, and try again"
+            f"host {client.host.name}: its files take {size / 1e9:,.1f} GB, but only {disk.free / 1e9:,.1f} GB are "
+            f"free at {target}; make room, and try again"
         )
 
 

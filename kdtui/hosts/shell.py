@@ -116,6 +116,7 @@ class MarkedOutput:
         self.has_begun = False
         self.code: int | None = None
         self._opening, self._closing = f"{mark}\n".encode(), f"{mark}:".encode()
+        self._ending = re.compile(re.escape(self._closing) + rb"(\d{1,10})\n")
         self._held = b""
 
     def take(self, chunk: bytes) -> bytes:
@@ -139,15 +140,19 @@ class MarkedOutput:
                 return b""
             self.before.add(before)
             self.has_begun, held = True, rest
-        body, mark, after = held.partition(self._closing)
-        if mark:
-            code = re.match(rb"(\d+)\n", after)
-            self.code = None if code is None else int(code[1])
-            self._held = b"" if code else held[len(body) :]
-            return body
-        may_be = max((n for n in range(1, len(self._closing)) if held.endswith(self._closing[:n])), default=0)
-        self._held = held[len(held) - may_be :]
-        return held[: len(held) - may_be]
+        if ending := self._ending.search(held):
+            self.code, self._held = int(ending[1]), b""
+            return held[: ending.start()]
+        # The mark with its code can arrive in parts. A mark that no code follows is output like any other.
+        last = held.rfind(self._closing[:1])
+        ready = last if last >= 0 and self._may_be_ending(held[last:]) else len(held)
+        self._held = held[ready:]
+        return held[:ready]
+
+    def _may_be_ending(self, end: bytes) -> bool:
+        """Return whether the last bytes so far can be a part of the closing mark and its code."""
+        code = end.removeprefix(self._closing)
+        return self._closing.startswith(end) or (end.startswith(self._closing) and len(code) <= 10 and code.isdigit())
 
     def rest(self) -> bytes:
         """Return what was held back in case it was part of a mark, at the end of the output."""

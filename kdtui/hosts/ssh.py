@@ -277,10 +277,11 @@ def connect_command(alias: str, hours: int) -> list[str]:
     return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
 
 
-def checks_keys(alias: str) -> bool:
-    """Tell whether ssh refuses a machine with an unknown key; the user's configuration can allow it."""
-    configured = _configured(alias)
-    return configured is not None and configured.get("stricthostkeychecking") not in ("false", "no", "off")
+def key_checking(alias: str) -> str:
+    """Return how ssh treats keys of machines: "off" if it connects whatever the key is, "accept-new" if it believes a
+    machine that it meets for the first time, or else "on". The user's configuration decides."""
+    configured = (_configured(alias) or {}).get("stricthostkeychecking", "off")
+    return {"false": "off", "no": "off", "off": "off", "accept-new": "accept-new"}.get(configured, "on")
 
 
 def _ciphers(alias: str) -> dict[str, str]:

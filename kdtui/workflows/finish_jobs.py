@@ -64,6 +64,7 @@ def name_adapter(db: Database, training: Training) -> None:
     if training.status.state != "done" or not (job.folder / ADAPTER).is_dir() or _is_named(db, job.name):
         return
     from models.adapters.conversion import convert
+    from models.adapters.foreign import check_folder
 
     # Several threads of the app and other processes can do this at the same time.
     with (job.folder / "settle.lock").open("a", encoding="utf-8") as lock:
@@ -71,6 +72,7 @@ def name_adapter(db: Database, training: Training) -> None:
         if not _acquired(lock) or _is_named(db, job.name):
             return
         settings = read_job(job.folder / JOB)
+        check_folder(job.folder / ADAPTER)
         target = job.folder / f"{job.name}.gguf"
         convert(job.folder / ADAPTER, job.folder / ADAPTER, target)
         # The file is deleted with the folder of the training, not with the name.

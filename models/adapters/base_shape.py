@@ -73,8 +73,8 @@ def configured_shape(config: Mapping[str, Any], base: str) -> BaseShape:
     kind = str(config.get("model_type"))
     if kind not in _ARCHITECTURES:
         raise ModelError(f"{base}: adapters for {kind} cannot be converted; for {_known()} they can")
-    config = {**config, **(config.get("text_config") or {})}
     try:
+        config = {**config, **(config.get("text_config") or {})}
         heads = int(config["num_attention_heads"])
         keys = int(config.get("num_key_value_heads") or heads)
         layers = int(config["num_hidden_layers"])

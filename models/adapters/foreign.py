@@ -88,6 +88,23 @@ def copy_files(folder: Path, into: Path, gguf: str | None = None) -> str | None:
     return chosen
 
 
+def check_folder(folder: Path) -> None:
+    """Check a folder with an adapter for PEFT that can come from a host, where it is.
+
+    Raises:
+        ModelError: a file is missing, a link, too large, or does not describe a plain LoRA adapter.
+    """
+    for name in (WEIGHTS, CONFIG, MANIFEST, BASE_CONFIG):
+        if name in (MANIFEST, BASE_CONFIG) and not os.path.lexists(folder / name):
+            continue
+        most = _LARGEST if name == WEIGHTS else _LARGEST_SMALL
+        with _opened(folder / name) as file:
+            if os.fstat(file.fileno()).st_size > most:
+                raise ModelError(f"{folder / name}: it has more than {most:,} bytes, which is the maximum")
+    _check_header(folder / WEIGHTS)
+    check_config(read_described(folder / CONFIG))
+
+
 def read_described(path: Path) -> dict[str, Any]:
     """Read the object in a file that describes an adapter; return an empty one if there is no such file.
 

@@ -5,8 +5,9 @@ They hold tensors as safetensors and the rest as JSON; nothing is pickled.
 
 import errno
 import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,14 +41,14 @@ class TrainingProgress:
     Attributes:
         step: number of steps done.
         tokens: read so far, without padding.
-        best: the value of the best evaluation, and its step.
-        since_best: number of evaluations after the best one.
+        best: the value, the loss and the step of the best evaluation.
+        since_best: number of evaluations after the first with that value.
         is_unjudged: whether the evaluation of this step is still to be done.
     """
 
     step: int = 0
     tokens: int = 0
-    best: tuple[float, int] | None = None
+    best: tuple[float, float, int] | None = None
     since_best: int = 0
     is_unjudged: bool = False
 
@@ -81,7 +82,7 @@ def save_checkpoint(
         raise OSError(errno.EIO, " ".join(str(error).split())) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    best = checkpoint_of(folder, progress.best[1]) if progress.best else None
+    best = checkpoint_of(folder, progress.best[-1]) if progress.best else None
     for old in whole_checkpoints(folder)[:-_KEPT]:
         if old != best:
             shutil.rmtree(old, ignore_errors=True)
@@ -123,10 +124,16 @@ def _progress_of(checkpoint: Path) -> TrainingProgress:
     return TrainingProgress(
         int(content["step"]),
         int(content["tokens"]),
-        None if content["best"] is None else (float(content["best"][0]), int(content["best"][1])),
+        None if content["best"] is None else _best_of(content["best"]),
         int(content["since_best"]),
         bool(content.get("is_unjudged")),
     )
+
+
+def _best_of(values: Sequence[float]) -> tuple[float, float, int]:
+    # Older checkpoints have no loss there.
+    value, *losses, step = values
+    return float(value), float(losses[0]) if losses else math.inf, int(step)
 
 
 def checkpoint_of(folder: Path, step: int) -> Path | None:

@@ -36,7 +36,7 @@ class ValidationScores:
 
     @property
     def value(self) -> float:
-        """The criterion of the best checkpoint; larger is better."""
+        """The criterion of the best checkpoint; larger is better, and of equal ones the one with the lower loss."""
         return -self.loss if self.pair_f1 is None else self.pair_f1
 
 

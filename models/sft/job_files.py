@@ -81,7 +81,7 @@ def _is_held(job: Path) -> bool:
     """Tell whether the trainer that wrote its identity still runs."""
     try:
         return is_alive(json.loads((job / PID).read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return False
 
 
@@ -158,7 +158,7 @@ def forget_metrics(job: Path, step: int, *, judges_anew: bool = False) -> None:
             values = json.loads(line)
             if values["step"] < step or (values["step"] == step and not (judges_anew and "valid_loss" in values)):
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            # A partial line, written when the trainer was killed.
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # A partial line, written when the trainer was killed, or what a host has sent.
             continue
     write_whole(path, "".join(kept))

@@ -151,9 +151,9 @@ def metrics(folder: Path) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             content = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        # Users edit files, and a full disk truncates them.
+        # Users edit files, a full disk truncates them, and a host can send anything.
         if isinstance(content, dict) and type(step := content.get("step")) is int and _is_number(step):
             yield content
 
@@ -254,7 +254,7 @@ def launch_of(folder: Path) -> dict[str, Any]:
     """Return how the training in a directory was started; empty if it was not, or if that cannot be read."""
     try:
         content = json.loads((folder / LAUNCH).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -269,7 +269,7 @@ def _alive(path: Path) -> int | None:
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
         pid = int(recorded["pid"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return pid if is_alive(recorded) else None
 

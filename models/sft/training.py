@@ -191,7 +191,7 @@ class Trainer:
                     raise Stopped(f"stopped at step {progress.step:,}; {resume_point(self._folder)}")
                 if is_exhausted:
                     self._say(
-                        f"stopping early: no evaluation was better than that of step {(progress.best or (0, 0))[1]:,}"
+                        f"stopping early: no evaluation was better than that of step {(progress.best or (0,))[-1]:,}"
                     )
                     return
             first += length
@@ -302,11 +302,12 @@ class Trainer:
         seconds = monotonic() - began
         self._clock.add_evaluation(seconds)
         progress.is_unjudged = False
-        improved = progress.best is None or scores.value > progress.best[0]
-        if improved:
-            progress.best, progress.since_best = (scores.value, progress.step), 0
-        else:
-            progress.since_best += 1
+        value, loss, _ = progress.best or (-math.inf, math.inf, 0)
+        # Patience ends with the value: the loss can fall for ever by less than matters.
+        progress.since_best = 0 if scores.value > value else progress.since_best + 1
+        is_best = (scores.value, -scores.loss) > (value, -loss)
+        if is_best:
+            progress.best = (scores.value, scores.loss, progress.step)
         if self._is_main:
             line: dict[str, Any] = {
                 "step": progress.step,
@@ -318,7 +319,7 @@ class Trainer:
                 line["pair_f1"] = scores.pair_f1
             self._log(line)
             self._say(_evaluation_line(progress.step, scores))
-        return False, improved
+        return False, is_best
 
     def _between(self) -> None:
         """Write a heartbeat and check for a stop, between two parts of an evaluation."""
@@ -353,7 +354,7 @@ class Trainer:
     def _finish(self, checkpoints: Path) -> None:
         """Write the adapter of the best evaluation, or of the last step if there was none, with its manifest."""
         self._save()
-        best = checkpoint_of(checkpoints, self._progress.best[1]) if self._progress.best else None
+        best = checkpoint_of(checkpoints, self._progress.best[-1]) if self._progress.best else None
         source = best or next(reversed(whole_checkpoints(checkpoints)), None)
         if source is None:
             raise ModelError(f"{checkpoints}: no checkpoint could be written; is the disk full?")

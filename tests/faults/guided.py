@@ -49,7 +49,8 @@ def _fuzz(options: argparse.Namespace) -> None:
     import atheris
 
     with atheris.instrument_imports(include=_PACKAGES):
-        from tests.faults.readers import REFUSALS, readers
+        from tests.faults.reader import REFUSALS
+        from tests.faults.readers import readers
     [reader] = [each for each in readers() if each.name == options.reader]
     corpus: Path = options.corpus
     corpus.mkdir(parents=True, exist_ok=True)

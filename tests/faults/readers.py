@@ -4,8 +4,8 @@ import io
 import json
 import os
 import struct
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,16 +17,17 @@ import numpy as np
 from safetensors.numpy import save
 
 from kdtui.distill.prompt_files import own_prompt_file, prompt_text
-from kdtui.errors import KdtuiError
 from kdtui.exchange.bundlerec import read_directory
 from kdtui.exchange.jsonl import read_sessions
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.exchange.lines import bounded_lines
 from kdtui.exchange.pasted_text import read_stream, read_typed
-from kdtui.hosts.ssh import check_alias
 from kdtui.text import log_line, one_line
 from kdtui.tui.config import THEMES, read_config
 from kdtui.workflows.adapters.exchange_router import _read as read_router
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.knowledge.pieces import numbers_of
 from kdtui.workflows.knowledge.query import parse_query
 from kdtui.workflows.number_ranges import parse_numbers
 from kdtui.workflows.studies.spec_files import parsed_spec
@@ -38,70 +39,21 @@ from models.completion import read_completion
 from models.embedded import ENCODER_DIMENSIONS
 from models.endpoint.json_answer import parse_answer
 from models.endpoint.json_in_text import without_thoughts
-from models.errors import ModelError
 from models.files.gguf_vectors import check_layout, gguf_layout, gguf_sizes, gguf_vectors
-from models.sft.job import read_job
-from store.errors import StoreError
+from store.database import open_database
+from store.sqlite import Database
+from tests.faults.host_readers import host_readers
 from tests.faults.opener import Opener
-from tests.support.lying_host import CONVERSATIONS, all_heard, honest_answers
+from tests.faults.reader import JSON, Reader, as_text, in_file
 from tests.support.tiny import make_adapter, make_model
 
 _UNFIT = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Categories of characters that move the cursor, hide text, or end a line."""
 
-REFUSALS = (KdtuiError, ModelError, StoreError)
-"""The errors whose message is a sentence for the user."""
-
-
-CORPUS = Path(__file__).parent / "corpus"
-"""A folder for each reader with the inputs that are kept."""
-
 _OPENER = Opener()
 
 _WEIGHTS = 600_000
 """Bytes of weights, all zero, of a model whose input is only its header."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A reader of something from outside.
-
-    Attributes:
-        read: reads it, or raises one of `REFUSALS`; checks what it returns.
-        examples: inputs that it accepts, to be changed.
-        words: parts of inputs that mean something to it.
-        weight: its share of the inputs, which is smaller for a slow reader.
-        quick: number of inputs that the tests try; `make soak` tries more.
-        elsewhere: whether it reads in another process, where coverage guides no inputs.
-    """
-
-    name: str
-    read: Callable[[bytes], object]
-    examples: Sequence[bytes]
-    words: Sequence[bytes] = ()
-    weight: float = 1.0
-    quick: int = 100
-    elsewhere: bool = False
-
-    @property
-    def corpus(self) -> Sequence[Path]:
-        """Files with inputs that are kept: each was once a problem, or reaches code that the examples do not."""
-        return sorted((CORPUS / self.name.replace(" ", "-")).glob("*"))
-
-
-def _text(data: bytes) -> str:
-    """Decode as Python decodes arguments and file names: what is not UTF-8 becomes lone surrogates."""
-    return data.decode("utf-8", "surrogateescape")
-
-
-def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
-    def read_bytes(data: bytes) -> object:
-        with TemporaryDirectory() as folder:
-            path = Path(folder) / name
-            path.write_bytes(data)
-            return read(path)
-
-    return read_bytes
 
 
 def _in_directory(data: bytes) -> object:
@@ -123,7 +75,7 @@ def _stream(data: bytes) -> object:
 
 
 def _answer(data: bytes) -> object:
-    text = _text(data)
+    text = as_text(data)
     without_thoughts(text)
     bundles = parse_answer(text, 6, 0.5)
     for bundle in bundles:
@@ -138,7 +90,7 @@ def _completion(data: bytes) -> object:
 
 
 def _display(data: bytes) -> object:
-    for line in (one_line(_text(data)), log_line(data)):
+    for line in (one_line(as_text(data)), log_line(data)):
         assert all(category(character) not in _UNFIT or character in "\u200c\u200d" for character in line), line
     return None
 
@@ -178,38 +130,28 @@ def _adapter(path: Path) -> object:
     return config
 
 
-def _host(data: bytes) -> object:
-    """Let a host say this to everything that it is asked; the last refusal counts if no answer is accepted."""
-    outcomes = all_heard(CONVERSATIONS, data)
-    refusals = [each for each in outcomes if isinstance(each, KdtuiError)]
-    assert not [each for each in refusals if "\n" in str(each)]
-    if len(refusals) == len(outcomes):
-        raise refusals[-1]
-    return outcomes
+@cache
+def _store() -> tuple[Database, "TemporaryDirectory[str]"]:
+    """Return a store with some knowledge, and its folder, which is deleted at the end."""
+    folder = TemporaryDirectory()
+    db = open_database(Path(folder.name) / "kdtui.db")
+    list(import_dataset(db, Path(str(files("kdtui") / "demo_data" / "outdoor.jsonl")), "outdoor"))
+    mine_patterns(db, "outdoor")
+    return db, folder
+
+
+def _search(data: bytes) -> object:
+    return numbers_of(_store()[0], parse_query(as_text(data)))
 
 
 def _template(data: bytes) -> object:
     messages = [{"role": "user", "content": "Hello"}]
-    return render_chat_template(_text(data), {"messages": messages, "add_generation_prompt": True, "eos_token": "</s>"})
+    return render_chat_template(
+        as_text(data), {"messages": messages, "add_generation_prompt": True, "eos_token": "</s>"}
+    )
 
 
 _DEMO = (files("kdtui") / "demo_data" / "outdoor.jsonl").read_bytes().splitlines(keepends=True)
-
-_JSON = (
-    b"{}",
-    b"[]",
-    b'""',
-    b"null",
-    b"true",
-    b"-1",
-    b"1e999",
-    b"NaN",
-    b'"\\ud800"',
-    b'"\\u0000"',
-    b"[" * 2000,
-    b"\xff",
-    b"\x00",
-)
 
 _PIECE = {
     "id": 1,
@@ -311,23 +253,26 @@ def readers() -> Sequence[Reader]:
     halves = tuple(struct.pack("<I", number) for number in (0, 1, 2, 9, 2**31, 2**32 - 1, 0x7FC00000))
     gguf = _tiny_gguf()
     return (
-        Reader("sessions as JSON Lines", _sessions, [b"".join(_DEMO[:3])], _JSON),
-        Reader("sessions on stdin", _stream, [b"Tent\nMat\n\nPhone\n", _DEMO[0]], (*_JSON, b"\n\n", b"\xef\xbb\xbf")),
+        Reader("sessions as JSON Lines", _sessions, [b"".join(_DEMO[:3])], JSON),
+        Reader("sessions on stdin", _stream, [b"Tent\nMat\n\nPhone\n", _DEMO[0]], (*JSON, b"\n\n", b"\xef\xbb\xbf")),
         Reader(
             "typed products",
-            lambda data: read_typed(_text(data)),
+            lambda data: read_typed(as_text(data)),
             [b"Tent | Mat\nPhone"],
             (b"|", b"\n\n", b"\xe2\x80\xa8"),
         ),
         Reader("a BundleRec directory", _in_directory, [_DIRECTORY], (b'"', b"['", b"\n=== ", b"\x00", b"&#x110000;")),
-        Reader("knowledge", _in_file("knowledge.jsonl", read_knowledge), [json.dumps(_PIECE).encode()], _JSON),
+        Reader("knowledge", in_file("knowledge.jsonl", read_knowledge), [json.dumps(_PIECE).encode()], JSON),
         Reader(
             "a folder of knowledge in Parquet",
-            _in_file("knowledge.parquet", lambda path: read_knowledge(path.parent)),
+            in_file("knowledge.parquet", lambda path: read_knowledge(path.parent)),
             [_parquet()],
             (b"PAR1", *numbers),
+            weight=0.1,
+            quick=10,
+            elsewhere=True,
         ),
-        Reader("a router", _in_file("router.json", read_router), [json.dumps(_ROUTER).encode()], (*_JSON, b'"../x"')),
+        Reader("a router", in_file("router.json", read_router), [json.dumps(_ROUTER).encode()], (*JSON, b'"../x"')),
         Reader(
             "a prompt for teachers",
             _prompt,
@@ -338,13 +283,13 @@ def readers() -> Sequence[Reader]:
             "an answer of a model",
             _answer,
             [b'{"bundles": [{"products": [1, 2], "intent": "camping"}]}'],
-            (*_JSON, b"<think>", b"</think>", b"```json"),
+            (*JSON, b"<think>", b"</think>", b"```json"),
         ),
         Reader(
             "the body of an answer",
             _completion,
             [json.dumps(_COMPLETION).encode()],
-            (*_JSON, b'"error"', b'"refusal"', b'"tool_calls"'),
+            (*JSON, b'"error"', b'"refusal"', b'"tool_calls"'),
         ),
         Reader(
             "the display of titles and logs",
@@ -361,10 +306,10 @@ def readers() -> Sequence[Reader]:
                 b"\xed\xa0\x80",
             ),
         ),
-        Reader("the header of a GGUF file", _in_file("model.gguf", _gguf), [gguf], numbers),
+        Reader("the header of a GGUF file", in_file("model.gguf", _gguf), [gguf], numbers),
         Reader(
             "a model in llama.cpp",
-            _in_file("model.gguf", _model),
+            in_file("model.gguf", _model),
             [_header(gguf)],
             (*numbers, *halves),
             weight=0.05,
@@ -373,7 +318,7 @@ def readers() -> Sequence[Reader]:
         ),
         Reader(
             "an adapter in llama.cpp",
-            _in_file("adapter.gguf", _lora),
+            in_file("adapter.gguf", _lora),
             [_tiny_adapter()],
             (*numbers, *halves),
             weight=0.2,
@@ -382,15 +327,15 @@ def readers() -> Sequence[Reader]:
         ),
         Reader(
             "the weights of an adapter",
-            _in_file("adapter_model.safetensors", lambda path: list(read_safetensors(path))),
+            in_file("adapter_model.safetensors", lambda path: list(read_safetensors(path))),
             [_safetensors()],
-            (*_JSON, *numbers, b'"F8_E4M3"', b'"BF16"', b'"data_offsets"'),
+            (*JSON, *numbers, b'"F8_E4M3"', b'"BF16"', b'"data_offsets"'),
         ),
         Reader(
             "the configuration of a base",
-            _in_file("config.json", lambda path: base_shape(path.parent)),
+            in_file("config.json", lambda path: base_shape(path.parent)),
             [b'{"model_type": "llama", "num_attention_heads": 4, "num_hidden_layers": 2, "text_config": {}}'],
-            _JSON,
+            JSON,
         ),
         Reader(
             "a chat template",
@@ -401,50 +346,33 @@ def readers() -> Sequence[Reader]:
         ),
         Reader(
             "the configuration of an adapter",
-            _in_file("adapter_config.json", _adapter),
+            in_file("adapter_config.json", _adapter),
             [b'{"peft_type": "LORA", "r": 8, "lora_alpha": 16, "target_modules": ["q_proj"]}'],
-            (*_JSON, b"(a+)+$", b'"alpha_pattern"'),
-        ),
-        Reader(
-            "a job of a training",
-            _in_file("job.json", read_job),
-            [b'{"base": "x", "epochs": 2, "lora": {"rank": 4}}'],
-            _JSON,
-        ),
-        Reader(
-            "an answer of a host",
-            _host,
-            honest_answers(),
-            (*_JSON, b"../", b"/etc/passwd", b"\n", b"9" * 5000, b'"protocol": 1', b'"error": ', b'"stopping": ', b"-"),
-        ),
-        Reader(
-            "an alias for ssh",
-            lambda data: check_alias(_text(data)),
-            [b"gpu", b"me@gpu.example"],
-            (b"-oProxyCommand=", b" ", b"'", b"$(", b"`", b"\n"),
+            (*JSON, b"(a+)+$", b'"alpha_pattern"'),
         ),
         Reader(
             "a search for knowledge",
-            lambda data: parse_query(_text(data)),
-            [b"tents format:rule support>0.1 -mats"],
+            _search,
+            [b"tents format:rule support>0.1 -mats", b"tent* level:2", b'"camping tents"'],
             (b'"', b"NEAR(", b"*", b":", b">", b"OR ", b"'; DROP TABLE knowledge; --"),
         ),
         Reader(
             "numbers of pieces",
-            lambda data: parse_numbers(_text(data)),
+            lambda data: parse_numbers(as_text(data)),
             [b"3,17,40-52"],
             (b"-", b"9" * 30, "\u0663".encode()),
         ),
         Reader(
             "the specification of a study",
-            lambda data: parsed_spec(_text(data), "input"),
+            lambda data: parsed_spec(as_text(data), "input"),
             [_STUDY],
             (b"nan", b"inf", b"1e400", b"[[", b"]]", b'"""', b"9" * 5000),
         ),
         Reader(
             "the configuration of the app",
-            _in_file("config.toml", _config),
+            in_file("config.toml", _config),
             [b'theme = "nord"\n[keys]\n"app.help" = "f1"\n'],
             (b"[keys", b"]", b"nan", b'"""', b"9" * 5000),
         ),
+        *host_readers(),
     )

@@ -28,7 +28,8 @@ from tests.faults.failing_calls import CAN_FAIL, build_shim
 from tests.faults.forks import Forks
 from tests.faults.guided import CAN_GUIDE, guide
 from tests.faults.mutations import mutated
-from tests.faults.readers import REFUSALS, readers
+from tests.faults.reader import REFUSALS
+from tests.faults.readers import readers
 from tests.faults.trials import Bench, Trial, copy_trial, kill_trial, server_trial, write_trial
 from tests.support.fake_chat_server import serving
 from tests.support.repository import ROOT

@@ -27,7 +27,8 @@ from tests.faults.failing_calls import CAN_FAIL, ERRORS, STOP, FailingCall, buil
 from tests.faults.forks import Forks
 from tests.faults.moody_server import PATIENCE, MoodyServer
 from tests.faults.mutations import mutated
-from tests.faults.readers import CORPUS, REFUSALS, Reader, readers
+from tests.faults.reader import CORPUS, REFUSALS, Reader
+from tests.faults.readers import readers
 from tests.faults.trials import (
     Bench,
     Trial,

@@ -15,7 +15,7 @@ from store.sqlite import Database
 from tests.support import stand_in
 
 Answer = dict[str, Any]
-Answered = Callable[[Session], Answer]
+AnswerOf = Callable[[Session], Answer]
 
 
 def right(session: Session) -> Answer:
@@ -38,8 +38,8 @@ def trained(
     db: Database,
     folder: Path,
     name: str,
-    before: Answered,
-    after: Answered,
+    before: AnswerOf,
+    after: AnswerOf,
     *,
     dataset: str = "outdoor",
     form: Literal["list", "pairs", "intents"] = "list",

@@ -13,7 +13,7 @@ from kdtui.hosts.client import HostClient, reach
 from kdtui.hosts.transport import TransportError
 from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
-from kdtui.workflows.training.base_files import find_base
+from kdtui.workflows.training.base_files import check_named_base, find_base
 from kdtui.workflows.training.host_status import remember_status_of
 from models.sft.job_files import ID, JOB
 from models.sft.protocol import DescribeRequest, StatusRequest, TrainingsRequest
@@ -33,7 +33,7 @@ def adopt_training(db: Database, host: Host, name: str, folder: Path) -> StoredJ
 
     Raises:
         TransportError: the host cannot be reached.
-        KdtuiError: there is no such training, or one of this name is known.
+        KdtuiError: there is no such training, one of this name is known, or its base cannot be one.
     """
 
     async def ask() -> StoredJob:
@@ -95,6 +95,7 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
         known = get_job(db, name).name
         raise KdtuiError(f"there is a training {known!r} already; kdtui sft rm {known} deletes it with its files")
     described = await client.ask(DescribeRequest(name))
+    check_named_base(described.job.get("base"), f"training {name!r} of host {client.host.name}")
     target = folder / name
     if target.exists():
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kdtui.errors import KdtuiError
 from kdtui.hosts.package import Tree
+from kdtui.workflows.manage_models import is_repository
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.files.json_files import read_object
@@ -18,6 +19,10 @@ from store.sqlite import Database
 
 _OF_A_HOST = re.compile(r"/blobs/(?P<key>[0-9a-f]{32})(?:/(?P<file>[^/]+))?")
 """The end of the path of a base on a host: below its hash, see `models.sft.host`."""
+
+_CONFIG = "config.json"
+_LONGEST = 4096
+"""Characters of a path at most."""
 
 
 def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
@@ -36,7 +41,7 @@ def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
     content = read_object(job.folder / JOB)
     base = str(content.get("base"))
     blob = _OF_A_HOST.search(base)
-    if blob is None or blob.end() != len(base) or Path(base).exists():
+    if blob is None or not _is_blob(base) or Path(base).exists():
         return
     candidates = _known(db, is_file=blob["file"] is not None) if named is None else iter([named])
     # Try files with the same name first: most keep their name.
@@ -46,6 +51,43 @@ def find_base(db: Database, job: StoredJob, named: Path | None = None) -> None:
             return
     if named is not None:
         raise KdtuiError(f"{named}: training {job.name!r} does not begin from this; the hash of its base differs")
+
+
+def check_named_base(base: object, where: str) -> None:
+    """Refuse the base of a training that a host describes, unless it is a hub model or a path on that host.
+
+    A launch uploads the base of a training from its path on this machine, so a host could ask for any file.
+
+    Args:
+        base: as the host names it.
+        where: the training and its host, for the message.
+
+    Raises:
+        KdtuiError: it is neither.
+    """
+    if isinstance(base, str) and base.isprintable() and len(base) <= _LONGEST:
+        if is_repository(base):
+            return
+        path = Path(base)
+        if path.is_absolute() and (_is_blob(base) or not path.exists()):
+            return
+    raise KdtuiError(f"{where}: its base is neither the id of a hub model nor a path on that host; it was not adopted")
+
+
+def check_is_base(base: Path) -> None:
+    """Refuse to upload a file or folder that is no model.
+
+    Raises:
+        KdtuiError: it is neither a GGUF file nor a folder with a configuration.
+    """
+    is_model = base.suffix == ".gguf" if base.is_file() else (base / _CONFIG).is_file()
+    if not is_model:
+        raise KdtuiError(f"{base}: this is neither a GGUF file nor a folder with {_CONFIG}; it is not sent")
+
+
+def _is_blob(base: str) -> bool:
+    found = _OF_A_HOST.search(base)
+    return found is not None and found.end() == len(base)
 
 
 def check_base_is_here(job: StoredJob, workdir: str | None = None) -> None:

@@ -15,7 +15,7 @@ from kdtui.hosts import package
 from kdtui.hosts.client import WorkdirError, connected, reach
 from kdtui.hosts.package import TRAINER_PACKAGES
 from kdtui.hosts.shell import START_UP_ADVICE
-from kdtui.hosts.ssh import check_alias, checks_keys
+from kdtui.hosts.ssh import check_alias, key_checking
 from kdtui.hosts.transport import TransportError, error_line, run_command
 from kdtui.hosts.uploads import upload
 from kdtui.workflows.async_events import iterate, run_async
@@ -144,8 +144,12 @@ def check_host_for(db: Database, name: str, base: str) -> Iterator[HostFinding]:
 def _way_to(host: Host) -> str:
     if host.ssh is None:
         return "this machine"
-    key_state = "its key is known" if checks_keys(host.ssh) else "its key is not checked: StrictHostKeyChecking is off"
-    return f"ssh {host.ssh}; {key_state}"
+    key_states = {
+        "on": "its key is known",
+        "accept-new": "its key was believed when it was new: StrictHostKeyChecking is accept-new",
+        "off": "its key is not checked: StrictHostKeyChecking is off",
+    }
+    return f"ssh {host.ssh}; {key_states[key_checking(host.ssh)]}"
 
 
 async def _check(host: Host, base: Path | None) -> AsyncGenerator[HostFinding]:

@@ -13,7 +13,7 @@ from kdtui.hosts.package import TRAINER_PACKAGES
 from kdtui.hosts.slurm_script import slurm_script
 from kdtui.hosts.uploads import upload
 from kdtui.workflows.async_events import iterate
-from kdtui.workflows.training.base_files import check_base_is_here
+from kdtui.workflows.training.base_files import check_base_is_here, check_is_base
 from kdtui.workflows.training.host_status import look_up_status
 from models.files.json_files import read_object
 from models.sft.job_files import ADAPTER, CHECKPOINTS, ID, JOB, METRICS, START, TRAIN, VALID
@@ -60,8 +60,10 @@ def launch_on_host(db: Database, job: StoredJob) -> Iterator[SendingFiles | Subm
 
 async def _launch(db: Database, job: StoredJob, host: Host) -> AsyncGenerator[SendingFiles | Submitting | Launched]:
     content = read_object(job.folder / JOB)
-    base = Path(content["base"])
-    tree = await asyncio.to_thread(package.Tree.of, base) if base.exists() else None
+    base, tree = Path(str(content.get("base"))), None
+    if base.exists():
+        check_is_base(base)
+        tree = await asyncio.to_thread(package.Tree.of, base)
     async with reach(host) as client:
         # Commands that run before the training can select another Python.
         packages = () if host.settings.commands else (*TRAINER_PACKAGES, *(("gguf",) if base.suffix == ".gguf" else ()))

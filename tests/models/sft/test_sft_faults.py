@@ -25,6 +25,7 @@ import models.sft
 from models.errors import ModelError
 from models.sft.base import load_base, load_vocabulary
 from models.sft.checkpoints import save_checkpoint, whole_checkpoints
+from models.sft.evaluation import ValidationScores
 from models.sft.job_files import locked_job
 from models.sft.state import job_status
 from tests.support.tiny import make_model
@@ -217,12 +218,14 @@ def test_the_manifest_names_the_step_of_the_adapter(job: Path, monkeypatch: pyte
     from models.sft.training import Trainer
 
     def nearly(folder: Path, progress: Any, *rest: Any) -> Path:
-        if progress.best and progress.best[1] == progress.step:
+        if progress.best and progress.best[-1] == progress.step:
             raise OSError(28, "No space left on device")
         return save_checkpoint(folder, progress, *rest)
 
     # The first evaluation is the best, and there is no room for its checkpoint.
-    write_job(job, epochs=1, evaluations=2, optimizer={"learning_rate": 1e-12})
+    write_job(job, epochs=1, evaluations=2)
+    evaluations = [ValidationScores(1.0, 0.5), ValidationScores(2.0, 0.5)]
+    monkeypatch.setattr("models.sft.training.evaluate_model", lambda *_, **__: evaluations.pop(0))
     monkeypatch.setattr("models.sft.training.save_checkpoint", nearly)
     handler = signal.getsignal(signal.SIGTERM)
     with locked_job(job):

@@ -142,9 +142,21 @@ def test_the_adapter_comes_from_the_best_evaluation(job: Path) -> None:
     assert train(job).returncode == 0
     manifest = json.loads((job / "adapter" / "manifest.json").read_text())
     evaluations = [each for each in metrics(job) if "pair_f1" in each]
-    best = max(evaluations, key=lambda each: (each["pair_f1"], -each["step"]))
+    best = max(evaluations, key=lambda each: (each["pair_f1"], -each["valid_loss"]))
     assert manifest["step"] == best["step"]
     assert manifest["versions"]["torch"]
+
+
+def test_a_checkpoint_of_an_older_version_is_read(job: Path) -> None:
+    write_job(job, epochs=1)
+    assert train(job).returncode == 0
+    state = whole_checkpoints(job / "checkpoints")[-1] / "state.json"
+    content = json.loads(state.read_text())
+    value, _, step = content["best"]
+    state.write_text(json.dumps({**content, "best": [value, step]}))
+    shutil.rmtree(job / "adapter")
+    assert train(job).returncode == 0
+    assert json.loads((job / "adapter" / "manifest.json").read_text())["step"] == step
 
 
 def test_examples_that_are_too_long_are_skipped_and_counted(job: Path) -> None:

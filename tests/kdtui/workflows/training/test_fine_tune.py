@@ -231,7 +231,21 @@ def test_an_adapter_that_cannot_be_converted_does_not_hide_other_trainings(
 ) -> None:
     assert launch("bad", "--epochs", 1).code == 0
     assert launch("good", "--epochs", 1).code == 0
-    (folder(db, "bad") / "adapter" / "adapter_model.safetensors").write_bytes(b"broken")
+    adapter = folder(db, "bad") / "adapter"
+    # A host can have written any of these.
+    for name, change in (
+        ("adapter_config.json", {"lora_alpha": "x"}),
+        ("adapter_config.json", {"target_modules": 5}),
+        ("adapter_config.json", {"alpha_pattern": ["x"]}),
+        ("adapter_config.json", {"alpha_pattern": {"(a+)+": 1}}),
+        ("base_config.json", {"text_config": 5}),
+    ):
+        whole = (adapter / name).read_text()
+        (adapter / name).write_text(json.dumps(json.loads(whole) | change))
+        good, bad = finish_jobs(db)
+        assert (good.status.state, bad.status.state) == ("done", "failed"), change
+        (adapter / name).write_text(whole)
+    (adapter / "adapter_model.safetensors").write_bytes(b"broken")
     assert [row["state"] for row in kdtui("sft", "ls", "--json").rows] == ["done", "done"]
     good, bad = finish_jobs(db)
     assert (good.status.state, bad.status.state) == ("done", "failed")

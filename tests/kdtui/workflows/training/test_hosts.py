@@ -79,7 +79,14 @@ def test_missing_packages_are_named_with_advice(kdtui: Kdtui, tmp_path: Path) ->
     assert "cannot train yet: packages" in result.err
 
 
-@pytest.mark.parametrize(("checks", "message"), [("yes", "its key is known"), ("no", "its key is not checked")])
+@pytest.mark.parametrize(
+    ("checks", "message"),
+    [
+        ("yes", "its key is known"),
+        ("accept-new", "its key was believed when it was new"),
+        ("no", "its key is not checked"),
+    ],
+)
 def test_a_check_says_whether_keys_are_checked(
     server: Sshd, host: Host, db: Database, kdtui: Kdtui, quick: Path, checks: str, message: str
 ) -> None:

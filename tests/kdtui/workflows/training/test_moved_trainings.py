@@ -107,6 +107,30 @@ def test_a_training_from_a_folder_is_adopted_with_the_folder_named(
 
 
 @pytest.mark.slow
+def test_a_host_cannot_have_files_of_this_machine_sent_as_the_base_of_a_training(
+    kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, another_machine: Callable[[], None]
+) -> None:
+    job = stopped(kdtui, base, far)
+    another_machine()
+    described, secret = read_object(job / JOB), tmp_path / "secret"
+    secret.mkdir()
+    (secret / "id_ed25519").write_text("a key")
+    for named in (".", "..", str(secret), str(secret / "id_ed25519"), 7, None, "", "a\x00b", "/" + "x" * 5000):
+        (job / JOB).write_text(json.dumps({**described, "base": named}))
+        result = kdtui("sft", "adopt", "far:one")
+        assert (result.code, "training 'one' of host far: its base is neither" in result.err) == (1, True), result.err
+    assert kdtui("sft", "ls", "--json").rows == []
+    # The path can exist later.
+    later = tmp_path / "later"
+    (job / JOB).write_text(json.dumps({**described, "base": str(later)}))
+    assert kdtui("sft", "adopt", "far:one").code == 0
+    secret.rename(later)
+    result = kdtui("sft", "resume", "one", "--host", "second")
+    assert (result.code, "this is neither a GGUF file nor a folder with config.json" in result.err) == (1, True)
+    assert not [path for path in (tmp_path / "second").rglob("*") if path.name == "id_ed25519"]
+
+
+@pytest.mark.slow
 def test_a_moved_training_is_not_started_on_its_old_host(
     kdtui: Kdtui,
     base: Path,

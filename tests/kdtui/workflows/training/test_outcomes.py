@@ -18,7 +18,7 @@ from store.jobs import get_job
 from store.records import RunSettings, Session
 from store.sqlite import Database
 from tests.support.commands import Kdtui
-from tests.support.done_trainings import Answer, Answered, named, right, trained, unnamed, wrong
+from tests.support.done_trainings import Answer, AnswerOf, named, right, trained, unnamed, wrong
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_training_that_answers_worse_made_it_worse_and_the_default_stays(
 
 
 def test_what_chance_explains_is_no_difference(outdoor_store: Database, tmp_path: Path) -> None:
-    def now_and_then(odd: int) -> Answered:
+    def now_and_then(odd: int) -> AnswerOf:
         return lambda session: (right if int(session.id[1:]) % 2 == odd else wrong)(session)
 
     trained(outdoor_store, tmp_path, "same", now_and_then(0), now_and_then(1))
@@ -90,7 +90,7 @@ def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
     assert default_adapters(outdoor_store) == {"outdoor": "names"}
 
 
-def with_loss(answer: Answered, loss: Callable[[Session], float]) -> Answered:
+def with_loss(answer: AnswerOf, loss: Callable[[Session], float]) -> AnswerOf:
     return lambda session: {**answer(session), "loss": loss(session)}
 
 
