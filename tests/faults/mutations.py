@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 _VALUES: Sequence[Any] = (
@@ -108,8 +109,8 @@ def _change_value(chance: random.Random, content: Any) -> None:
         case 0:
             del container[key]
         case 1 if isinstance(container, dict):
-            container[f"{key}x"] = container[key]
+            container[f"{key}x"] = deepcopy(container[key])
         case 1:
-            container.append(container[key])
+            container.append(deepcopy(container[key]))
         case _:
-            container[key] = chance.choice(_VALUES)
+            container[key] = deepcopy(chance.choice(_VALUES))
