@@ -147,7 +147,7 @@ def distill(
     the reason: kdtui knowledge ls --rejected.
 
     New pieces are added to the earlier ones. Earlier pieces that are not found again stay, unless you let kdtui delete
-    them, from samples too. Imported pieces and thoughts from an endpoint always stay. If nothing was found, or some
+    them, from samples too. Imported pieces, and thoughts from an endpoint, always stay. If nothing was found, or some
     sessions have no answer, nothing is deleted.
     """
     from kdtui.errors import KdtuiError

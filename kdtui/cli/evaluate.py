@@ -95,7 +95,7 @@ def evaluate(
             "--judge",
             help="Let this model rate each intent from 1 to 5: an endpoint (URL#MODEL), a name from kdtui model ls, or "
             "a GGUF file.",
-            metavar="TEACHER",
+            metavar="JUDGE",
             autocompletion=completion.names("bases", "smollm2"),
         ),
     ] = None,

@@ -42,7 +42,7 @@ PythonOption = Annotated[
 ProcessesOption = Annotated[int | None, typer.Option(help="Processes of a training, one for each GPU (1).", min=1)]
 PartitionOption = Annotated[str | None, typer.Option(help="Slurm partition.", metavar="NAME")]
 TimeOption = Annotated[
-    str | None, typer.Option(help="Slurm time limit; a new job continues the training after it.", metavar="TIME")
+    str | None, typer.Option(help="Slurm time limit; after it, the job is requeued and resumes.", metavar="TIME")
 ]
 GpusOption = Annotated[int | None, typer.Option(help="GPUs of each Slurm node.", min=1)]
 NodesOption = Annotated[int | None, typer.Option(help="Number of Slurm nodes (1).", min=1)]

@@ -100,7 +100,7 @@ AskedStudentOption = Annotated[
         "--student",
         "-s",
         help="shipped, smollm2 (untrained), patterns (no language model), a name from kdtui model ls, a GGUF file, or "
-        "URL#MODEL; by default smollm2 with the dataset's default adapter (kdtui sft default), or shipped.",
+        "URL#MODEL; by default the dataset's default adapter (kdtui sft default) on its own base, or shipped.",
         metavar="STUDENT",
         autocompletion=completion.names("bases", *completion.STUDENTS),
     ),

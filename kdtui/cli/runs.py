@@ -231,7 +231,7 @@ def compare(
     as_json: JsonOption = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Compare two runs session by session; sessions in which the second run is worst come first.
+    """Compare two runs session by session, beginning with the sessions in which the second run loses most.
 
     Then come all scores over these sessions, with the costs of a session; JSON and CSV have only the sessions.
     """

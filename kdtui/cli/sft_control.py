@@ -79,7 +79,7 @@ def fetch(
     evaluate: EvaluateOption = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Copy the adapter of a training from its host. With --evaluate, here or at kdtui sft launch, also evaluate it.
+    """Copy the adapter of a training from its host. If --evaluate was given here or at launch, evaluate it, too.
 
     Files that are already complete on this machine are not copied again.
     """

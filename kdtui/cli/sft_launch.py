@@ -153,7 +153,7 @@ def launch(
     seed: SeedOption = 0,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter (16).", min=1)] = None,
     alpha: Annotated[
-        float | None, typer.Option(help="Alpha of the adapter, which is scaled by alpha / rank (twice the rank).")
+        float | None, typer.Option(help="Alpha (by default twice the rank); the adapter is scaled by alpha / rank.")
     ] = None,
     dropout: Annotated[float, typer.Option(help="Dropout rate of the adapter's inputs.")] = 0.0,
     learning_rate: Annotated[
@@ -200,8 +200,9 @@ def launch(
 ) -> None:
     """Start a training on this machine or on a host.
 
-    It continues when the terminal is closed. First an estimate of its time and memory is printed, based on earlier
-    trainings there.
+    The training continues when the terminal is closed. First, kdtui prints an estimate of its time and memory, based
+    on earlier trainings there. With --sample, a training uses only the sessions that the rules and thoughts of the
+    sample come from.
     """
     from kdtui.workflows.training.estimate import estimate_training
     from kdtui.workflows.training.plan import TrainingPlan, check_training_plan, jobs_folder, prepare_training

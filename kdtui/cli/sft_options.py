@@ -38,7 +38,9 @@ LaunchedUsageOption = Annotated[
     Literal["context", "target"] | None, typer.Option("--as", help=f"{_USAGES}; by default context.")
 ]
 EpochsOption = Annotated[int, typer.Option(help="Number of epochs; products are shuffled in each.", min=1)]
-SeedOption = Annotated[int, typer.Option(help="Seed of the training; the same seed gives the same adapter.", min=0)]
+SeedOption = Annotated[
+    int, typer.Option(help="Seed of the training; on a processor, the same seed gives the same adapter.", min=0)
+]
 LongestOption = Annotated[
     int, typer.Option(help="Skip examples with more than this number of tokens.", min=1, metavar="TOKENS")
 ]

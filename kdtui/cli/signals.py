@@ -54,8 +54,8 @@ def signals_as_interrupts() -> Iterator[None]:
 def _repeated_if_ignored(received: Sequence[int]) -> Iterator[None]:
     """Send an interrupt again that Python ignored, a moment later.
 
-    Python handles signals wherever it is. Where that is a callback, of a weak reference for example, it ignores what is
-    raised, and prints that it did.
+    Python can run the handler of a signal anywhere. In a callback, such as one of a weak reference, Python ignores the
+    exception that the handler raises, and only prints it.
 
     Args:
         received: the signals that have been handled; without any it was ctrl+c.

@@ -228,7 +228,8 @@ class PatternStudent:
 
 def _too_large(session: Session) -> KdtuiError:
     return KdtuiError(
-        f"session {session.id!r} has {len(session.items):,} products, and patterns judge {MOST_PRODUCTS:,} at most; "
+        f"session {session.id!r} has {len(session.items):,} products, and the pattern student takes "
+        f"at most {MOST_PRODUCTS:,}; "
         "split it into smaller ones"
     )
 

@@ -123,8 +123,8 @@ async def run_command(
         most: bytes that it can print.
 
     Raises:
-        TransportError: the connection was lost before the program had ended, which may still run. Or the shell on the
-            machine does not run it.
+        TransportError: the connection was lost before the program ended, and the program may still run; or the shell
+            on the machine does not run it.
         KdtuiError: the program prints more.
     """
     command = ShellCommand(arguments)

@@ -187,7 +187,7 @@ def _keep_sum(path: Path, expected: str | None) -> None:
 
 
 def changed_since_fetched(model: NamedModel) -> bool | None:
-    """Tell whether the file of a fetched model is not the one that was fetched; None if nothing tells.
+    """Tell whether the file of a fetched model has changed since; None if there is no SHA-256 to compare it with.
 
     Raises:
         OSError: the file cannot be read.

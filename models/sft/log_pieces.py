@@ -24,7 +24,7 @@ class LogPosition:
     """A position up to which a log was read.
 
     Attributes:
-        end: the last bytes before it. A log that has others there is another one.
+        end: the last bytes before the position. If a log has other bytes there, it is another log.
     """
 
     offset: int = 0

@@ -25,7 +25,7 @@ class CalibrationTask(Task):
     """A student judges the validation sessions of a dataset with several strategies.
 
     Args:
-        limit: the number of sessions, sampled at random; None for all.
+        limit: the number of sessions, drawn at random; None for all.
         seed: the random seed of the sample.
     """
 

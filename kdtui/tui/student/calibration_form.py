@@ -63,7 +63,7 @@ class CalibrationRequest:
     """A calibration that the user has asked for.
 
     Attributes:
-        limit: sessions to judge, sampled at random; None for all.
+        limit: sessions to judge, drawn at random; None for all.
         seed: the random seed of the sample.
     """
 
@@ -96,8 +96,8 @@ class CalibrationForm(TaskForm[CalibrationRequest]):
             Field("dataset", "Dataset", "choice", self._dataset, options=names),
             *(each for each in self._student.fields if each.name != "strategy"),
             *(Field(f"try-{name}", f"Try {name}", "switch", "yes") for name in STRATEGIES),
-            Field("limit", "Sessions", help="of the validation split, sampled at random; all by default"),
-            Field("seed", "Seed", help="of the random sample; 0 by default"),
+            Field("limit", "Sessions", help="of the validation split, drawn at random; all by default"),
+            Field("seed", "Seed", help="of the random draw; 0 by default"),
         ]
 
     def parse(self, values: Mapping[str, str]) -> CalibrationRequest:
@@ -117,7 +117,7 @@ class CalibrationForm(TaskForm[CalibrationRequest]):
             raise KdtuiError("choose a strategy to try")
         limit, seed = whole_number(values["limit"], "sessions", 1), whole_number(values["seed"], "seed", 0)
         if limit is None and seed is not None:
-            raise KdtuiError("the seed samples sessions; say how many")
+            raise KdtuiError("the seed draws sessions; say how many")
         return CalibrationRequest(dataset, settings, strategies, limit, seed or 0)
 
     def command(self, parsed: CalibrationRequest) -> str:

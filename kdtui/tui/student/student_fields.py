@@ -36,7 +36,7 @@ _KNOWLEDGE = (*FORMATS, "sample", "domains", "neighbours", "near", "budget")
 """The fields that say which knowledge a student gets."""
 
 _TRAINED = ("student", "other", *_KNOWLEDGE, "strategy")
-"""The fields that follow the training of an adapter. The strategy becomes empty: the one that it was trained for."""
+"""The fields that take the values of an adapter's training. An empty strategy is the one that it was trained for."""
 
 
 class StudentFields:

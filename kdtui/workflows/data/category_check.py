@@ -1,6 +1,6 @@
 """Find datasets whose category names were cut in two by an earlier import.
 
-Until 2026-12 the reader of BundleRec directories took every comma as a separator of two levels, so "Clothing, Shoes &
+Version 0.1.0 took every comma in a BundleRec directory as a separator of two levels, so "Clothing, Shoes &
 Jewelry" became "Clothing" > "Shoes & Jewelry". The reader of a stored dataset is not recorded, so this searches for the
 cut forms of the names with commas in the published datasets.
 """

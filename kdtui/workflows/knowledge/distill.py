@@ -112,7 +112,7 @@ def _rejection(each: ConsolidatedRule, trial: RuleTrial, least_sessions: int) ->
     if len(each.sessions) < least_sessions:
         return f"found in one session, and {least_sessions} are needed"
     if not each.rule.categories:
-        # A model can repeat orders that stand in a title. Other sessions get only what their categories test.
+        # A model can repeat instructions from a product title. Other sessions get only what their categories test.
         return "names fewer than two categories of its session, so other sessions cannot test it"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
         return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"

@@ -62,7 +62,7 @@ def distill_with_student(
 
     Args:
         limit, seed: as in `training_sessions`.
-        replace: delete earlier pieces that are not rules again, if the student has answered all sessions.
+        replace: delete earlier pieces that are not found again, if the student has answered all sessions.
 
     Raises:
         NotFound: there is no such dataset.

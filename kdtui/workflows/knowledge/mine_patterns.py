@@ -52,7 +52,7 @@ def find_patterns(
 
     Raises:
         NotFound: there is no such dataset.
-        KdtuiError: it has no training session with bundles, its categories are not deep enough, or nothing is patterns.
+        KdtuiError: it has no training session with bundles, its categories are not deep enough, or it has no pattern.
     """
     sessions = list(iter_sessions(db, dataset, split="train"))
     if not sessions:

@@ -286,7 +286,7 @@ def why_incomparable(one: Run, other: Run) -> str | None:
 
 
 def compare_runs(db: Database, one: Run, other: Run, *, check: Callable[[], None] = no_check) -> RunComparison:
-    """Compare two runs on the sessions that both have answered, sorted so that the second run's worst come first.
+    """Compare two runs on the sessions that both have answered; those in which the second loses most come first.
 
     `check` as for `score_runs`.
 

@@ -78,7 +78,7 @@ def explain_model(
             ]
             how = "The prompt is read once. After it, each question is asked separately, and yes is weighed against no."
             if evidence is not None:
-                how += " The share in a question is how often such products are bundled in the other sessions."
+                how += " The percentage in a question is how likely the two belong together, by the pair model."
             how += " Products that belong together make the bundles, and the student writes an intent for each."
         case "drafts":
             how = (

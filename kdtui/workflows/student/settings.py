@@ -198,7 +198,7 @@ def uses_evidence(settings: RunSettings) -> bool:
 def add_trained_knowledge(settings: RunSettings, trained: TrainingSettings) -> RunSettings:
     """Return the settings with the knowledge that the prompts of a training showed.
 
-    Trainings for intents show none: bundles are found from the patterns that they name.
+    Trainings for intents show none: their bundles come from the pair model.
     """
     if trained.target or trained.form == "intents" or not trained.knowledge:
         return settings

@@ -1,4 +1,4 @@
-"""Make what the samples and mixtures of a study are: samples, merged adapters and routers."""
+"""Make the samples of a study, and its mixtures: merged adapters and routers."""
 
 from collections.abc import Callable, Sequence
 

@@ -224,7 +224,9 @@ def check_models(db: Database, spec: Spec) -> None:
                     'utilization = ["zero-shot", "icl"], and the form "list"'
                 )
         elif why_uncalibrated(student) is not None:
-            raise KdtuiError(f"{student} is shown no knowledge and cannot be trained; name a base model, as smollm2")
+            raise KdtuiError(
+                f"{student} is shown no knowledge and cannot be trained; name a base model, such as smollm2"
+            )
         elif not (path := located_model(db, student)).is_file():
             raise KdtuiError(f"{path}: there is no such file")
 

@@ -63,8 +63,8 @@ def check_training_settings(settings: TrainingSettings) -> None:
         raise KdtuiError("what a student can learn to write is a thought; use --knowledge thought with --as target")
     if settings.form == "intents" and (settings.target or settings.knowledge != ("pattern",)):
         raise KdtuiError(
-            "a student that writes only intents takes the bundles from patterns and is shown no other knowledge; use "
-            "--knowledge pattern with --form intents"
+            "a student that writes only intents names the bundles of the pair model, for which --knowledge pattern "
+            "stands, and is shown no other knowledge; use --knowledge pattern with --form intents"
         )
     if settings.target and settings.form != "list":
         raise KdtuiError("a thought is written before the list of bundles; use --form list with --as target")

@@ -19,7 +19,7 @@ WIDE = 30
 
 
 _LEAST = 6
-"""Sessions: with fewer, all of them agree by chance once in twenty times."""
+"""Minimum number of sessions: with fewer, the chance that all of them agree is above one in twenty."""
 
 
 _LEVEL = 0.05

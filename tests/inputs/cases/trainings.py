@@ -80,7 +80,7 @@ CASES = [
     Case(
         "a training of intents with other knowledge than its adapter",
         (*_LAUNCH, "x", "--from", "shipped", "--knowledge", "rule"),
-        "a student that writes only intents takes the bundles from patterns",
+        "a student that writes only intents names the bundles of the pair model",
         before=(DEMO,),
     ),
     Case(

@@ -27,7 +27,7 @@ _ANNOTATIONS = "annotations"
 """The teacher of mined patterns, and of knowledge composed from annotations."""
 
 _SHOWN = 30_000
-"""Most characters of a call that are shown; wrapping more takes a terminal long."""
+"""Maximum number of characters of a call that are shown; to wrap more would take long."""
 
 
 @dataclass(frozen=True, slots=True)

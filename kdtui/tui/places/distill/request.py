@@ -59,11 +59,11 @@ class EndpointTeacher:
         key: the environment variable that has the API key.
         prompt_price: price of a million tokens of prompts; None if unknown.
         answer_price: the same for answers.
-        max_calls: most calls to pay for; None for no limit.
-        max_cost: highest cost at these prices; None for no limit.
-        concurrency: most calls at a time.
-        per_minute: most calls a minute; None for no limit.
-        tokens_per_minute: most tokens a minute, by an estimate; None for no limit.
+        max_calls: maximum number of calls to pay for; None for no limit.
+        max_cost: maximum cost at these prices; None for no limit.
+        concurrency: maximum number of calls at a time.
+        per_minute: maximum number of calls a minute; None for no limit.
+        tokens_per_minute: maximum number of tokens a minute, by an estimate; None for no limit.
         timeout: seconds for a call.
         answer_tokens: most tokens of an answer; None for the default.
         retry_failed: whether to pay again for calls whose answer was useless.

@@ -85,7 +85,7 @@ class TrainingForm(Form[TrainingRequest]):
                 "as",
                 "Knowledge is",
                 "choice",
-                options=[("shown in the prompt", "context"), ("learned to be written (thoughts only)", "target")],
+                options=[("shown in the prompt", "context"), ("written by the student (thoughts only)", "target")],
             ),
             Field(
                 "sample",
@@ -166,7 +166,7 @@ class TrainingForm(Form[TrainingRequest]):
         if parsed.target and parsed.form != "list":
             return "a thought is written before the list of bundles: choose that form"
         if parsed.form == "intents" and (parsed.target or parsed.knowledge != ("pattern",)):
-            return "a student for intents takes the bundles from patterns: switch on patterns, and nothing else"
+            return "a student for intents names the bundles of the pair model: switch on patterns, and nothing else"
         source = self._source(parsed)
         if source is not None and parsed.form != source.form:
             return f"{source.name} was trained to be {_FORMS[source.form]}: choose that form"

@@ -261,7 +261,7 @@ class TrainingActions(StoreScreen[None]):
         if training.is_away:
             return f"the adapter is still on {training.where}; {key('training.fetch')} fetches it"
         if training.is_active:
-            reason = f"the training is {state}{at}, and writes it at its end"
+            reason = f"the training is {state}{at}, and writes its adapter at the end"
         elif state == "created":
             reason = f"the training was not started; {key('training.resume')} starts it"
         elif state != "done":

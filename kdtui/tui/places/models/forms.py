@@ -92,7 +92,7 @@ class QuantizeForm(Form[QuantizeRequest]):
     verb = "Write it"
 
     def __init__(self, source: str, bits: BitOptions, named_database: Path | None) -> None:
-        self.title = f"Write {source} in another number of bits"
+        self.title = f"Quantize {source}"
         self._source, self._bits, self._named_database = source, bits, named_database
 
     @property

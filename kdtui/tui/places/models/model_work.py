@@ -136,7 +136,7 @@ def add_model_file(path: Path, name: str | None, db: "Database") -> str:
 
 
 def file_added(name: str) -> ModelsChanged:
-    return ModelsChanged(f"{name} is added; it answers by that name", name)
+    return ModelsChanged(f"{name} is added; choose it by that name", name)
 
 
 def import_adapter(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[ModelsChanged]:

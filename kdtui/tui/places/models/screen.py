@@ -408,7 +408,7 @@ class ModelsScreen(ModelWorkScreen):
             case "merge" | "export" if model is not None and model.kind != "adapter":
                 return f"{model.name} is not an adapter"
             case "quantize" | "merge" | "export" | "add" if self.model_work is not None:
-                return f"it is {self.model_work.activity.name}; one at a time"
+                return f"kdtui is {self.model_work.activity.name}; one at a time"
             case "remove" if model is not None and model.is_shipped:
                 return f"{model.name} comes with kdtui"
             case "stop" if self.model_work is None:

@@ -223,7 +223,7 @@ def _intents(rows: "list[ScoreRow]", highlighted: str | None) -> Iterator[Render
         yield Text()
         yield Text(f"Intents, over those of {counted(count, 'true bundle')} that a predicted one overlaps", style="dim")
         if any(row.intent_floors for row in named):
-            yield Text("Below a run, its own bundles with other names", style="dim")
+            yield Text("Below a run, its own bundles with other intents", style="dim")
         yield _metrics_table(named, INTENTS, highlighted, with_intent_floors=True)
 
 

@@ -21,7 +21,7 @@ _STRATEGIES = {
     "length": "short and long sessions in proportion",
     "longest": "the longest sessions first",
     "diversity": "always the session least like those before",
-    "difficulty": "the sessions first that the student answers worst",
+    "difficulty": "first the sessions that the student answers worst",
 }
 
 

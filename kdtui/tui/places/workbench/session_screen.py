@@ -265,7 +265,7 @@ class SessionScreen(AnsweringSessionView):
             case "why" if self._explaining is not None:
                 return "the prompt is already being looked up"
             case "toggle_patterns" if settings is not None and settings.student == PATTERNS:
-                return "the pattern student always uses patterns"
+                return "the pattern student learns from the training sessions and is shown no knowledge"
             case "toggle_patterns" if settings is not None and settings.student == SHIPPED:
                 return "the shipped student is shown no knowledge"
             case "toggle_patterns" if "pattern" not in self._options.formats:

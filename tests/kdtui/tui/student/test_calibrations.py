@@ -112,7 +112,7 @@ async def test_the_student_of_a_session_is_calibrated(to_judge: Path, settle: Se
             ({"student": "shipped"}, "the shipped student names the bundles of the pattern student"),
             ({"other": "http://host/v1#m"}, "an endpoint answers in its own way"),
             ({"other": "", "student": "tiny", "limit": "x"}, "sessions: a whole number"),
-            ({"limit": "", "seed": "3"}, "the seed samples sessions; say how many"),
+            ({"limit": "", "seed": "3"}, "the seed draws sessions; say how many"),
             ({"limit": "20", "seed": "x"}, "seed: a whole number"),
             ({"limit": "", "seed": "", "try-list": "", "try-drafts": "", "try-pairs": ""}, "choose a strategy to try"),
         ):

@@ -43,7 +43,7 @@ def test_a_session_of_too_many_products_does_not_block_others(kdtui: Kdtui, monk
     result = kdtui("generate", "o01", "o05", "--json")
     assert result.code == 1
     assert [row["session"] for row in result.rows] == ["o05"]
-    assert "session 'o01' has 6 products, and patterns judge 4 at most" in result.err
+    assert "session 'o01' has 6 products, and the pattern student takes at most 4" in result.err
 
 
 @pytest.mark.usefixtures("imported")

@@ -235,9 +235,9 @@ BUSY, BEGUN = "somebody is at work", {METRICS: metrics(10)}
     [
         (
             {PID: BUSY, **BEGUN},
-            "no adapter yet: the training is running, at step 10 of 40, and writes it at its end",
+            "no adapter yet: the training is running, at step 10 of 40, and writes its adapter at the end",
         ),
-        ({PID: BUSY}, "no adapter yet: the training is running, and writes it at its end"),
+        ({PID: BUSY}, "no adapter yet: the training is running, and writes its adapter at the end"),
         ({EXIT_CODE: "143", **BEGUN}, "no adapter yet: the training has stopped, at step 10 of 40; R resumes it"),
         ({EXIT_CODE: "1"}, "no adapter yet: the training has failed; R resumes it"),
         ({EXIT_CODE: "0"}, "No such file or directory"),

@@ -45,7 +45,7 @@ async def test_the_next_student_and_patterns_are_a_key_away_and_remembered(
         assert screen(again).command == command_line
         await pilot.press("a", "p")
         assert screen(again).command == "kdtui generate o02 --dataset demo-outdoor --student patterns"
-        assert any("always uses patterns" in toast for toast in toasts(again))
+        assert any("learns from the training sessions and is shown no knowledge" in toast for toast in toasts(again))
 
 
 async def test_named_models_and_adapters_are_students(demo_store: Path, settle: Settle) -> None:
