@@ -59,7 +59,8 @@ class ManySessions:
     """What a command needed to answer many sessions.
 
     Attributes:
-        memory: its most resident megabytes until a tenth of the answers, and until the end.
+        p50, p99, longest: seconds from one answer to the next; they come in groups.
+        memory: its most resident megabytes until half of the answers, and until the end.
         errors: what went wrong, a sentence each.
     """
 
@@ -67,6 +68,9 @@ class ManySessions:
     sessions: int
     answers: int
     seconds: float
+    p50: float
+    p99: float
+    longest: float
     memory: tuple[float, float]
     errors: Sequence[str]
 
@@ -76,7 +80,8 @@ class Load:
     """What a load has shown.
 
     Attributes:
-        memory: resident megabytes of each process, after a tenth of the time and at the end.
+        seconds: how long the process worked that worked for the shortest time.
+        memory: resident megabytes of each process, after half of the time and at the end.
         damage: what SQLite finds wrong with the store afterwards; "" for nothing.
     """
 
@@ -113,22 +118,29 @@ def load(path: Path, seconds: float, readers: int = READERS) -> Load:
         worker.start()
     times: dict[str, list[float]] = defaultdict(list)
     errors: dict[str, list[str]] = defaultdict(list)
-    memory = {}
+    memory, worked = {}, []
     for _ in workers:
-        name, its_times, its_errors, memory[name] = _next_result(results, workers)
+        name, its_seconds, its_times, its_errors, memory[name] = _next_result(results, workers)
+        worked.append(its_seconds)
         for step, values in its_times.items():
             times[step] += values
         for step, sentences in its_errors.items():
             errors[step] += sentences
     for worker in workers:
         worker.join()
-    latencies = []
-    for step in times.keys() | errors.keys():
-        p50, p99, longest = (float(each) for each in np.quantile(times[step] or [0.0], (0.5, 0.99, 1.0)))
-        latencies.append(Latencies(step, len(times[step]), p50, p99, longest, errors[step]))
+    latencies = [
+        Latencies(step, len(times[step]), *_quantiles(times[step]), errors[step])
+        for step in times.keys() | errors.keys()
+    ]
     with closing(open_database(path)) as db:
         damage = first_damage(db)
-    return Load(seconds, latencies, memory, damage or "")
+    return Load(min(worked), latencies, memory, damage or "")
+
+
+def _quantiles(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the 99th percentile and the largest of some times."""
+    p50, p99, longest = (float(each) for each in np.quantile(seconds or [0.0], (0.5, 0.99, 1.0)))
+    return p50, p99, longest
 
 
 def _next_result(results: Any, workers: Sequence[Any]) -> Any:
@@ -161,7 +173,7 @@ def answer_many(count: int = SESSIONS) -> list[ManySessions]:
 
 def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySessions:
     command = [sys.executable, "-m", "kdtui", "generate", *ids, "--student", student, "--json", "--db", str(store)]
-    began, answers, early, late = time.monotonic(), 0, 0.0, 0.0
+    began, times, half, late = time.monotonic(), [], 0.0, 0.0
     # A file: a pipe that nobody reads would fill up.
     with (
         TemporaryFile("w+") as err,
@@ -170,16 +182,19 @@ def _answer(name: str, student: str, ids: Sequence[str], store: Path) -> ManySes
         assert process.stdout is not None
         watched = psutil.Process(process.pid)
         for _ in process.stdout:
-            answers += 1
+            times.append(time.monotonic() - began)
             # After the last answer, the process may have ended already.
             with suppress(psutil.Error):
                 late = max(late, watched.memory_info().rss / 1e6)
-            if answers == len(ids) // 10:
-                early = late
+            if len(times) == len(ids) // 2:
+                half = late
         failed = process.wait()
         err.seek(0)
         errors = err.read().splitlines() if failed else []
-    return ManySessions(name, len(ids), answers, time.monotonic() - began, (early, late), errors)
+    gaps = np.diff([0.0, *times]).tolist()
+    return ManySessions(
+        name, len(ids), len(times), time.monotonic() - began, *_quantiles(gaps), memory=(half, late), errors=errors
+    )
 
 
 def is_done(output: Path) -> bool:
@@ -198,13 +213,15 @@ def main() -> None:
     if options.output is not None and is_done(options.output):
         print(f"{options.output} has the results of this version", file=sys.stderr)
         return
+    began = time.monotonic()
     many = answer_many(options.sessions)
     options.folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=options.folder) as folder:
         store = Path(folder) / "kdtui.db"
         make(store)
         found = replace(load(store, options.seconds), many_sessions=many)
-    text = json.dumps({**asdict(found), "version": version(), "processors": os.cpu_count()}, indent=1)
+    facts = {"version": version(), "processors": os.cpu_count(), "in_all": time.monotonic() - began}
+    text = json.dumps({**asdict(found), **facts}, indent=1)
     print(text)
     if options.output is not None:
         options.output.write_text(text + "\n", encoding="utf-8")

@@ -57,19 +57,24 @@ _QUERIES = (
 
 _DATASET = "electronic"
 
+_FOLLOWING = "follow a log: from a line to its arrival"
+_OPENING, _KEY = "app: open a place until it is painted", "app: a key until it is painted"
+_SEARCHING, _WAITING = "app: search until the rows are painted", "app: a key waits for the event loop"
+
 
 class Record:
     """How long each kind of work of one process takes, what goes wrong, and how much memory it has.
 
     Attributes:
         times: seconds of each kind of work.
-        memory: resident megabytes after a tenth of the time, and now.
+        memory: resident megabytes after half of the time, and now.
+        seconds: how long it has worked.
     """
 
     def __init__(self, seconds: float) -> None:
         self.times: dict[str, list[float]] = defaultdict(list)
         self.errors: dict[str, list[str]] = defaultdict(list)
-        self._seconds, self._early = seconds, 0.0
+        self._wanted, self._half = seconds, 0.0
         self._began: float | None = None
 
     @property
@@ -77,14 +82,17 @@ class Record:
         """Whether there is time left, which begins with the first look: an app takes a while to start."""
         if self._began is None:
             self._began = time.monotonic()
-        passed = time.monotonic() - self._began
-        if not self._early and passed > self._seconds / 10:
-            self._early = resident_memory_mb()
-        return passed < self._seconds
+        if not self._half and self.seconds > self._wanted / 2:
+            self._half = resident_memory_mb()
+        return self.seconds < self._wanted
+
+    @property
+    def seconds(self) -> float:
+        return 0.0 if self._began is None else time.monotonic() - self._began
 
     @property
     def memory(self) -> tuple[float, float]:
-        return self._early, resident_memory_mb()
+        return self._half, resident_memory_mb()
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
@@ -170,6 +178,10 @@ WRITES: Mapping[str, Callable[[Database, random.Random], object]] = {
 }
 
 
+STEPS = (*READS, *WRITES, _OPENING, _KEY, _SEARCHING, _WAITING, _FOLLOWING)
+"""The kinds of work in a load."""
+
+
 def read(path: Path, record: Record, chance: random.Random) -> None:
     """Read in all ways, in random order."""
     while record.goes_on:
@@ -201,14 +213,14 @@ async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
         watching = asyncio.ensure_future(_watch_loop(record))
         while record.goes_on:
             place = chance.choice(("knowledge", "samples", "runs", "jobs", "distill", "models", "studies"))
-            with record.step("app: open a place until it is painted"):
+            with record.step(_OPENING):
                 await act(pilot, f"app.{place}")
             for _ in range(chance.randint(1, 5)):
-                with record.step("app: a key until it is painted"):
+                with record.step(_KEY):
                     await pilot.press(chance.choice(("down", "up", "pagedown", "home")))
                     await rest(pilot)
             if isinstance(app.screen, KnowledgeScreen):
-                with record.step("app: search until the rows are painted"):
+                with record.step(_SEARCHING):
                     await pilot.press("slash", *chance.choice(("tent", "lamp", "coffee")), "enter")
                     while not all(worker.is_finished for worker in app.workers):
                         await asyncio.sleep(0.005)
@@ -216,14 +228,14 @@ async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
                 await pilot.press("escape")
             for notice in app._notifications:
                 if notice.severity == "error":
-                    record.errors["app: open a place until it is painted"].append(notice.message)
+                    record.errors[_OPENING].append(notice.message)
             app.clear_notifications()
         watching.cancel()
 
 
 async def _watch_loop(record: Record) -> None:
     """Measure how long keys would have waited for the event loop that came every hundredth of a second."""
-    waits = record.times["app: a key waits for the event loop"]
+    waits = record.times[_WAITING]
     while True:
         began = time.monotonic()
         await asyncio.sleep(_KEYS)
@@ -232,8 +244,6 @@ async def _watch_loop(record: Record) -> None:
 
 
 # Logs that grow and are followed.
-
-_FOLLOWING = "follow a log: from a line to its arrival"
 
 
 def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
@@ -296,4 +306,4 @@ def work(kind: str, name: str, path: str, seconds: float, seed: int, results: An
     with record.step(f"{kind}: end in order"):
         WORKERS[kind](Path(path), record, random.Random(seed))
     del record.times[f"{kind}: end in order"]
-    results.put((name, dict(record.times), dict(record.errors), record.memory))
+    results.put((name, record.seconds, dict(record.times), dict(record.errors), record.memory))

@@ -1,29 +1,16 @@
 """Writes docs/reliability.md from the results of `make soak`: python -m tests.faults.page FOLDER."""
 
-import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kdtui.text import counted
-from tests.faults.soak import (
-    LOAD,
-    LOAD_SECONDS,
-    PROMISED,
-    SESSIONS,
-    commit,
-    planned_parts,
-    planned_rows,
-    version,
-)
+from tests.faults.shortfalls import found_load, shortfalls
+from tests.faults.soak import commit, planned_rows
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
-
-_GROWTH, _SLACK = 1.2, 30.0
-"""Memory is flat if it grows by at most this factor, plus some megabytes, between a tenth of the time and the end."""
 
 _HEAD = """# Reliability
 
@@ -43,15 +30,22 @@ _KILLS = """## Commands that are killed
 A command gets a signal at a random moment, up to three times in a row. After each, SQLite checks the database. Then
 the command runs to its end, in half of the cases with a clock that was set back by a minute or by four hundred days,
 and its result is compared with that of an undisturbed run: the rows of all tables, or the files that it wrote, byte by
-byte. A loss is any difference, any row that was in the database before and is
-missing at the end, and any traceback.
+byte. A loss is any difference, any row that was in the database before and is missing at the end, any question that a
+teacher is asked again although its answer is stored, any answer of a student that is made again, and any traceback. (A
+question that was on its way when the command was killed is asked again, with the same idempotency key, by which servers
+that know such keys do not charge twice.)
+
+The columns are signals that arrived before the end of the command; one trial can have several. A trainer gets no SIGINT
+and no SIGHUP: it runs in a session of its own.
 """
 
 _WRITES = """## Commands that cannot write
 
-One call to the file system fails, chosen at random among all that the command makes (writing, creating, renaming,
-synchronizing), or all calls from that one on. The checks are the same. The command must fail in one sentence, or
-succeed with the whole result.
+One call to the file system fails among all that the command makes (writing, creating, renaming, synchronizing), or all
+calls from that one on. The trials of a command take its calls in a shuffled order, each once before any comes twice. With
+as many trials as calls, each has failed. The checks are the same. The command must fail in one sentence, or succeed with
+the whole result; what is computed again where it is missing, such as the vectors of texts, need not be stored. Calls of
+processes that a command starts, to quantize a model or on a host, do not fail.
 """
 
 _ANSWERS = """## Models that fail
@@ -75,7 +69,8 @@ COPY"`.)
 _INPUTS = """## Hostile input
 
 Valid examples are changed in up to eight places: bits, parts that are deleted, repeated or exchanged, and words that
-mean something to the reader. A crash is any error that is not a sentence for the user.
+mean something to the reader. Half of those in JSON get other values and stay JSON. A crash is any error that is not a
+sentence for the user.
 """
 
 _GUIDED = """Beside these, libFuzzer keeps inputs that reach new code, and changes them further, {seconds} seconds for
@@ -95,6 +90,7 @@ read every half a second.
 _MANY = """## Many sessions
 
 One command `kdtui generate` answers ten thousand sessions, with a student without a language model and with a tiny one.
+The times are those from one answer to the next; answers come in groups.
 """
 
 
@@ -103,15 +99,15 @@ def page(folder: Path) -> str:
     rows = planned_rows(folder)
     kinds = ("kills", "writes", "answers", "copies", "inputs", "guided")
     by_kind = {kind: [row for row in rows if row["kind"] == kind] for kind in kinds}
-    load = _load(folder / LOAD)
+    load = found_load(folder)
     processes = max((row["processes"] for row in rows), default=1)
-    seconds = sum(row["seconds"] for row in rows) / processes + load.get("seconds", 0)
+    seconds = sum(row["seconds"] for row in rows) / processes + load.get("in_all", 0)
     parts = [
         _HEAD.format(commit=commit(), hours=seconds / 3600, processes=processes),
         _KILLS,
         _fault_table(by_kind["kills"]),
         _WRITES,
-        _fault_table(by_kind["writes"]),
+        _fault_table(by_kind["writes"], with_calls=True),
         _ANSWERS,
         _fault_table(by_kind["answers"]),
         _COPIES,
@@ -133,56 +129,9 @@ def page(folder: Path) -> str:
     return "\n".join(parts)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Return what a load of this version has shown; nothing if there was none."""
-    found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return found if found.get("version") == version() else {}
-
-
-def shortfalls(folder: Path, promised: Mapping[str, int] = PROMISED, sessions: int = SESSIONS) -> list[str]:
-    """Return why the results in a folder do not show what the page promises, a sentence each.
-
-    Args:
-        promised: how often each kind of fault and of input is tried.
-        sessions: that one command answers.
-    """
-    rows = planned_rows(folder)
-    tried = Counter[str]()
-    for row in rows:
-        tried[row["kind"]] += row["count"]
-    found = [
-        f"{kind}: {tried[kind]:,} of {count:,} are tried" for kind, count in promised.items() if tried[kind] < count
-    ]
-    if undone := len(planned_parts(folder)) - len(rows):
-        found.append(f"{counted(undone, 'part')} of the plan to do")
-    if losses := sum(len(row["losses"]) for row in rows):
-        found.append(f"{counted(losses, 'trial')} with a loss")
-    load = _load(folder / LOAD)
-    if not load:
-        return [*found, "there was no load"]
-    if load["seconds"] < LOAD_SECONDS:
-        found.append(f"the load lasted {load['seconds']:.0f} seconds")
-    measured = [*load["latencies"], *load["many_sessions"]]
-    if errors := sum(len(each["errors"]) for each in measured):
-        found.append(f"{counted(errors, 'error')} under load")
-    if load["damage"]:
-        found.append(f"damage after the load: {load['damage']}")
-    found += [
-        f"{run['student']} answered {run['answers']:,} of {sessions:,} sessions"
-        for run in load["many_sessions"]
-        if run["answers"] < sessions
-    ]
-    memory = [*load["memory"].items(), *((run["student"], run["memory"]) for run in load["many_sessions"])]
-    found += [
-        f"the memory of {name} grew from {early:,.0f} to {late:,.0f} MB"
-        for name, (early, late) in memory
-        if late > _GROWTH * early + _SLACK
-    ]
-    return found
-
-
-def _fault_table(rows: Sequence[Mapping[str, Any]]) -> str:
+def _fault_table(rows: Sequence[Mapping[str, Any]], *, with_calls: bool = False) -> str:
     runs: Counter[str] = Counter()
+    calls = {row["name"]: max(each["calls"] for each in rows if each["name"] == row["name"]) for row in rows}
     losses: Counter[str] = Counter()
     faults: dict[str, Counter[str]] = defaultdict(Counter)
     for row in rows:
@@ -192,13 +141,16 @@ def _fault_table(rows: Sequence[Mapping[str, Any]]) -> str:
             for each in fault.split("+"):
                 faults[row["name"]][each] += count
     kinds = sorted({kind for counts in faults.values() for kind in counts})
-    lines = [
-        [name, *(f"{faults[name][kind]:,}" for kind in kinds), f"{runs[name]:,}", f"{losses[name]:,}"] for name in runs
-    ]
+    lines = []
+    for name in sorted(runs):
+        its_calls = [f"{calls[name]:,}"] if with_calls else []
+        its_faults = [f"{faults[name][kind]:,}" for kind in kinds]
+        lines.append([name, *its_calls, *its_faults, f"{runs[name]:,}", f"{losses[name]:,}"])
     totals = [f"{sum(faults[name][kind] for name in runs):,}" for kind in kinds]
+    before = [""] if with_calls else []
     return _table(
-        ["command", *kinds, "runs", "losses"],
-        [*sorted(lines), ["**all**", *totals, f"{runs.total():,}", f"{losses.total():,}"]],
+        ["command", *(["calls"] if with_calls else []), *kinds, "runs", "losses"],
+        [*lines, ["**all**", *before, *totals, f"{runs.total():,}", f"{losses.total():,}"]],
     )
 
 
@@ -240,12 +192,13 @@ def _load_table(latencies: Iterable[Mapping[str, Any]]) -> str:
 
 def _many_table(runs: Iterable[Mapping[str, Any]]) -> str:
     return _table(
-        ["student", "answers", "seconds", "MB after a tenth", "MB at the end", "errors"],
+        ["student", "answers", "seconds", "p50", "p99", "longest", "MB at half time", "MB at the end", "errors"],
         [
             [
                 run["student"],
                 f"{run['answers']:,}",
                 f"{run['seconds']:,.0f}",
+                *(f"{1000 * run[name]:,.0f} ms" for name in ("p50", "p99", "longest")),
                 *(f"{each:,.0f}" for each in run["memory"]),
                 f"{len(run['errors']):,}",
             ]
@@ -255,10 +208,8 @@ def _many_table(runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _memory(memory: Mapping[str, Sequence[float]]) -> str:
-    grown = {
-        name: f"{name.partition(' ')[0]}: {early:,.0f} to {late:,.0f} MB" for name, (early, late) in memory.items()
-    }
-    return f"Memory after a tenth of the time and at the end: {'; '.join(grown[each] for each in sorted(grown))}.\n"
+    grown = {name: f"{name.partition(' ')[0]}: {half:,.0f} to {late:,.0f} MB" for name, (half, late) in memory.items()}
+    return f"Memory after half of the time and at the end: {'; '.join(grown[each] for each in sorted(grown))}.\n"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

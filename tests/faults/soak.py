@@ -37,6 +37,9 @@ from tests.support.repository import ROOT
 PROMISED = {"kills": 1_000, "writes": 1_000, "answers": 200, "copies": 200, "inputs": 100_000}
 """How often each kind of fault and of input is tried at least."""
 
+_MORE = {"writes": 1.1, "copies": 1.25}
+"""How many more trials are planned than promised: in some of them, the command ends before the fault."""
+
 LOAD_SECONDS, SESSIONS = 600.0, 10_000
 """How long the load lasts, and the sessions that one command answers."""
 
@@ -46,7 +49,7 @@ PLAN, RESULTS, LOAD, CORPUS = "plan.json", "results.jsonl", "load.json", "corpus
 _TRIED = ("kdtui", "models", "store", "tests/faults", "tests/support", "benchmarks/large_store.py", "requirements.lock")
 """What the results depend on."""
 
-_PAGE = ":!tests/faults/page.py"
+_PAGES = (":!tests/faults/page.py", ":!tests/faults/shortfalls.py")
 
 _TRIALS: dict[str, Callable[[Bench, int], Trial]] = {
     "kills": kill_trial,
@@ -139,6 +142,7 @@ def _disturb(part: Part) -> dict[str, Any]:
             trials = [_TRIALS[part.kind](bench, part.first + number) for number in range(part.count)]
     return {
         "faults": Counter(trial.fault for trial in trials),
+        "calls": bench.undisturbed.calls,
         "losses": [asdict(trial) for trial in trials if trial.losses],
     }
 
@@ -181,14 +185,19 @@ def rows_of(results: Path) -> list[dict[str, Any]]:
 @cache
 def version() -> str:
     """Return a hash of the code that is tried, and of these trials: other changes leave results valid."""
-    listed = _git("ls-files", "--stage", *_TRIED, _PAGE)
-    changes = _git("diff", "HEAD", "--", *_TRIED, _PAGE)
+    listed = _git("ls-files", "--stage", *_TRIED, *_PAGES)
+    changes = _git("diff", "HEAD", "--", *_TRIED, *_PAGES)
     return sha256(f"{listed}\n{changes}".encode()).hexdigest()[:12]
 
 
 def commit() -> str:
     """Return the commit of this repository."""
     return _git("rev-parse", "--short", "HEAD")
+
+
+def has_changes() -> bool:
+    """Return whether the code that is tried differs from the commit."""
+    return bool(_git("diff", "HEAD", "--", *_TRIED, *_PAGES))
 
 
 def _git(*arguments: str) -> str:
@@ -252,10 +261,8 @@ def main() -> int:
     """Run the command line. Return the exit code: 1 if a repeated trial lost anything; the page counts those of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("soak"), help="for the results")
-    parser.add_argument("--kills", type=int, default=PROMISED["kills"])
-    parser.add_argument("--writes", type=int, default=PROMISED["writes"])
-    parser.add_argument("--answers", type=int, default=PROMISED["answers"])
-    parser.add_argument("--copies", type=int, default=PROMISED["copies"])
+    for kind in _TRIALS:
+        parser.add_argument(f"--{kind}", type=int, default=round(_MORE.get(kind, 1) * PROMISED[kind]))
     parser.add_argument("--inputs", type=int, default=PROMISED["inputs"])
     parser.add_argument("--guided", type=int, default=60, help="seconds of inputs guided by coverage, for each reader")
     parser.add_argument("--seed", type=int, default=0, help="of the first trial of each command")

@@ -10,7 +10,8 @@ import pytest
 from tests.faults.failing_calls import CAN_FAIL
 from tests.faults.load import Load, answer_many, load, make
 from tests.faults.load_workers import READS, WRITES
-from tests.faults.page import page, shortfalls
+from tests.faults.page import page
+from tests.faults.shortfalls import LEAST_STEPS, shortfalls
 from tests.faults.soak import LOAD, PLAN, PROMISED, RESULTS, Part, plan, version
 
 
@@ -28,23 +29,32 @@ def test_the_plan_has_at_least_the_promised_numbers() -> None:
 SMALL = {"kills": 2, "inputs": 5}
 """What the parts below show."""
 
+STEPS = ["list runs"]
+
 PARTS = [Part("kills", "mine", 0, 2), Part("inputs", "TOML", 0, 5)]
+
+
+@pytest.fixture(autouse=True)
+def unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count the code as committed, which is not so while it is written."""
+    monkeypatch.setattr("tests.faults.shortfalls.has_changes", lambda: False)
 
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Path:
     """A folder with results of a run without losses."""
     (tmp_path / PLAN).write_text(json.dumps([asdict(part) for part in PARTS]))
-    common = {"losses": [], "version": version(), "processes": 2, "seconds": 1.0, "slowest": 0.1}
+    common = {"losses": [], "version": version(), "processes": 2, "seconds": 1.0, "slowest": 0.1, "calls": 7}
     rows = [
-        {**asdict(PARTS[0]), "faults": {"SIGKILL": 1, "SIGTERM+SIGINT": 1}, **common},
+        {**asdict(PARTS[0]), "faults": {"SIGKILL": 1, "SIGTERM+after its end": 1}, **common},
         {**asdict(PARTS[1]), "faults": {"read": 2, "refused": 3}, **common},
     ]
     (tmp_path / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    many = {"student": "patterns", "sessions": 9, "answers": 9, "seconds": 1.0, "memory": [100, 110], "errors": []}
-    latency = {"work": "list runs", "count": 3, "p50": 0.1, "p99": 0.2, "longest": 0.3, "errors": []}
+    times = {"p50": 0.1, "p99": 0.2, "longest": 0.3}
+    many = {"student": "patterns", "answers": 9, "seconds": 1.0, "memory": [100, 110], "errors": [], **times}
+    latency = {"work": "list runs", "count": LEAST_STEPS, "errors": [], **times}
     found = Load(600, [], {"reader 0": (80.0, 90.0)}, "")
-    put(tmp_path, {**asdict(found), "latencies": [latency], "many_sessions": [many], "processors": 2})
+    put(tmp_path, {**asdict(found), "latencies": [latency], "many_sessions": [many], "processors": 2, "in_all": 9})
     return tmp_path
 
 
@@ -57,7 +67,7 @@ def loaded(folder: Path) -> dict[str, object]:
 
 
 def test_a_run_without_losses_is_shown(shown: Path) -> None:
-    assert shortfalls(shown, SMALL, 9) == []
+    assert shortfalls(shown, SMALL, 9, STEPS) == []
     text = page(shown)
     assert "| mine | 1 | 1 | 1 | 2 | 0 |" in text
     assert "| TOML | 5 | 2 | 3 | 0 | 0.10 s |" in text
@@ -71,18 +81,35 @@ def test_an_empty_folder_shows_nothing(tmp_path: Path) -> None:
 def test_results_of_other_code_and_missing_ones_do_not_count(shown: Path) -> None:
     text = (shown / RESULTS).read_text()
     (shown / RESULTS).write_text(text.replace(version(), "other", 1))
-    assert shortfalls(shown, SMALL, 9) == ["kills: 0 of 2 are tried", "1 part of the plan to do"]
+    assert shortfalls(shown, SMALL, 9, STEPS) == ["kills: 0 of 2 are tried", "1 part of the plan to do"]
     (shown / LOAD).write_text((shown / LOAD).read_text().replace(version(), "other"))
-    assert shortfalls(shown, SMALL, 9)[2] == "there was no load"
+    assert shortfalls(shown, SMALL, 9, STEPS)[2] == "there was no load"
 
 
 def test_a_smaller_run_than_promised_does_not_count(shown: Path) -> None:
     put(shown, {**loaded(shown), "seconds": 4})
-    assert shortfalls(shown, {**SMALL, "copies": 1}, 10) == [
+    assert shortfalls(shown, {**SMALL, "copies": 1}, 10, STEPS) == [
         "copies: 0 of 1 are tried",
         "the load lasted 4 seconds",
         "patterns answered 9 of 10 sessions",
     ]
+
+
+def test_faults_that_came_too_late_and_work_that_was_not_done_do_not_count(shown: Path) -> None:
+    text = (shown / RESULTS).read_text()
+    (shown / RESULTS).write_text(text.replace("SIGKILL", "after its end", 1))
+    [latency] = json.loads((shown / LOAD).read_text())["latencies"]
+    put(shown, {**loaded(shown), "latencies": [{**latency, "count": 3}]})
+    assert shortfalls(shown, SMALL, 9, [*STEPS, "list calls"]) == [
+        "kills: 1 of 2 are tried",
+        "list runs: done 3 times under load",
+        "list calls: done 0 times under load",
+    ]
+
+
+def test_a_run_that_takes_longer_than_promised_is_told(shown: Path) -> None:
+    put(shown, {**loaded(shown), "in_all": 8000})
+    assert shortfalls(shown, SMALL, 9, STEPS) == ["it took 4.4 hours of a processor, and 4 are promised"]
 
 
 def test_losses_errors_and_growing_memory_are_found(shown: Path) -> None:
@@ -91,7 +118,7 @@ def test_losses_errors_and_growing_memory_are_found(shown: Path) -> None:
     [many] = json.loads((shown / LOAD).read_text())["many_sessions"]
     changed = {"memory": {"app 1": (100.0, 200.0)}, "damage": "page 3", "many_sessions": [{**many, "answers": 8}]}
     put(shown, {**loaded(shown), **changed})
-    assert shortfalls(shown, SMALL, 9) == [
+    assert shortfalls(shown, SMALL, 9, STEPS) == [
         "1 trial with a loss",
         "damage after the load: page 3",
         "patterns answered 8 of 9 sessions",

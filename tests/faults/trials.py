@@ -39,6 +39,9 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _LOOKS = (("data", "ls", "--json"), ("knowledge", "ls"), ("run", "ls"), ("doctor", "--json"))
 """Commands that read a database."""
 
+AFTER_END, NO_CALL, NO_COPY, CLOCK = "after its end", "no call failed", "nothing to copy yet", "clock set back"
+"""What a trial says where the command ended before the fault; and that its clock was moved, too."""
+
 _OF_TRAINERS = SIGNALS[:2]
 """A trainer has a session of its own, so that no terminal interrupts it."""
 
@@ -144,7 +147,7 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
         forked = bench.forks.start(arguments, site.folder.parent, site.environment)
         # A later run has less to do.
         time.sleep(bench.undisturbed.seconds * chance.random() ** (1 + attempt))
-        told.append("after its end" if forked.state == psutil.STATUS_ZOMBIE else number.name)
+        told.append(AFTER_END if forked.state == psutil.STATUS_ZOMBIE else number.name)
         forked.send(number)
         ended = forked.wait()
         losses += [*_wrong_end(bench.command, ended, number), *_wrong_success(bench, site, ended)]
@@ -154,7 +157,7 @@ def kill_trial(bench: Bench, seed: int) -> Trial:
     paid = paid_for(bench, site)
     clock = chance.choice((0, 0, -60, -400 * 86_400)) if bench.forks.can_fail else 0
     if clock:
-        told.append("clock set back")
+        told.append(CLOCK)
     losses += [*_finish(bench, site, clock), *paid_twice(bench, paid)]
     return Trial(bench.command.name, "+".join(told), seed, losses)
 
@@ -174,7 +177,7 @@ def write_trial(bench: Bench, seed: int) -> Trial:
     ended = bench.run(site, bench.command.arguments(site), fails)
     if int(counted.read_text()) < number:
         # Threads can share the work so that there are fewer calls than in the undisturbed run.
-        name = "no call failed"
+        name = NO_CALL
     losses = [*_wrong_failure(ended), *_wrong_success(bench, site, ended)]
     losses += [*damage(site.store), *lost(before, contents(site.store))]
     return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
@@ -200,7 +203,7 @@ def copy_trial(bench: Bench, seed: int) -> Trial:
     ended = forked.wait()
     losses = [] if ended.code == 0 else [f"it ended with {ended.code}: {ended.err[-500:]}"]
     if not copy.exists():
-        return Trial(bench.command.name, "nothing to copy yet", seed, losses)
+        return Trial(bench.command.name, NO_COPY, seed, losses)
     kind, wrong = look_at_copy(bench, site, copy)
     return Trial(bench.command.name, kind, seed, [*losses, *wrong])
 
