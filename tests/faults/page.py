@@ -42,10 +42,10 @@ and no SIGHUP: it runs in a session of its own.
 _WRITES = """## Commands that cannot write
 
 One call to the file system fails among all that the command makes (writing, creating, renaming, synchronizing), or all
-calls from that one on. The trials of a command take its calls in a shuffled order, each once before any comes twice. With
-as many trials as calls, each has failed. The checks are the same. The command must fail in one sentence, or succeed with
-the whole result; what is computed again where it is missing, such as the vectors of texts, need not be stored. Calls of
-processes that a command starts, to quantize a model or on a host, do not fail.
+calls from that one on. The trials of a command take its calls in a shuffled order, each once before any comes twice.
+With as many trials as calls, each has failed. The checks are the same. The command must fail in a sentence, or succeed
+with the whole result; what is computed again where it is missing, such as the vectors of texts, need not be stored.
+Calls of processes that a command starts, to quantize a model or on a host, do not fail.
 """
 
 _ANSWERS = """## Models that fail
@@ -76,6 +76,82 @@ sentence for the user.
 _GUIDED = """Beside these, libFuzzer keeps inputs that reach new code, and changes them further, {seconds} seconds for
 each reader (with [atheris](https://github.com/google/atheris), where it installs). An input that takes more than ten
 seconds is also a crash.
+"""
+
+SINGLE_TESTS: Sequence[tuple[str, str, str]] = (
+    (
+        "a database that another process locks for more than 30 seconds",
+        "tests/store/test_locks.py",
+        "test_a_database_that_is_locked_for_more_than_half_a_minute_is_waited_for",
+    ),
+    ("a file system without locks", "tests/store/test_locks.py", "test_a_file_system_without_locks_is_reported"),
+    (
+        "a file system without shared memory",
+        "tests/faults/test_faults.py",
+        "test_a_file_system_that_no_database_can_use_is_named",
+    ),
+    (
+        "a database that can only be read",
+        "tests/kdtui/workflows/data/test_text_vectors.py",
+        "test_a_read_only_store_does_not_prevent_answers",
+    ),
+    (
+        "a real disk without space",
+        "tests/faults/test_small_disks.py",
+        "test_a_full_disk_is_named_and_the_import_works_when_there_is_space",
+    ),
+    (
+        "a real disk without inodes",
+        "tests/faults/test_small_disks.py",
+        "test_a_disk_without_inodes_is_named_and_the_import_works_when_there_are_some",
+    ),
+    ("two processes that import", "tests/store/test_locks.py", "test_two_concurrent_imports_both_succeed"),
+    (
+        "a checkpoint whose newest file is cut",
+        "tests/models/sft/test_sft_faults.py",
+        "test_a_training_resumes_from_the_checkpoint_before_a_damaged_one",
+    ),
+    (
+        "a host that disappears while its log is followed",
+        "tests/kdtui/workflows/training/test_remote_trainings.py",
+        "test_a_followed_log_continues_after_a_lost_connection",
+    ),
+    (
+        "a network that stalls",
+        "tests/kdtui/workflows/training/test_remote_trainings.py",
+        "test_a_followed_log_continues_after_a_frozen_network",
+    ),
+    (
+        "a log that begins anew while it is followed",
+        "tests/kdtui/workflows/training/test_remote_trainings.py",
+        "test_a_followed_log_that_restarts_is_shown_from_its_start",
+    ),
+    (
+        "an upload that ends early",
+        "tests/kdtui/hosts/test_uploads.py",
+        "test_an_upload_resumes_where_a_killed_client_stopped",
+    ),
+    (
+        "a fetch that ends early",
+        "tests/kdtui/workflows/training/test_homecoming.py",
+        "test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter",
+    ),
+    (
+        "a machine with another key",
+        "tests/kdtui/hosts/test_unreachable_hosts.py",
+        "test_the_advised_command_shows_a_changed_key",
+    ),
+    (
+        "an upgrade of the database that fails",
+        "tests/store/test_upgrade.py",
+        "test_a_failing_upgrade_leaves_the_file_as_it_was",
+    ),
+)
+"""Faults that have a test of their own, which every run of the tests makes."""
+
+_SINGLE = """## Other faults
+
+Each of these has a test of its own, which `make test-all` runs.
 """
 
 _LOAD = """## Load
@@ -112,6 +188,8 @@ def page(folder: Path) -> str:
         _fault_table(by_kind["answers"]),
         _COPIES,
         _fault_table(by_kind["copies"]),
+        _SINGLE,
+        _single_table(),
         _INPUTS,
         _input_table(by_kind["inputs"]),
     ]
@@ -152,6 +230,10 @@ def _fault_table(rows: Sequence[Mapping[str, Any]], *, with_calls: bool = False)
         ["command", *(["calls"] if with_calls else []), *kinds, "runs", "losses"],
         [*lines, ["**all**", *before, *totals, f"{runs.total():,}", f"{losses.total():,}"]],
     )
+
+
+def _single_table() -> str:
+    return _table(["fault", "test"], [[fault, f"[`{name}`](../{path})"] for fault, path, name in SINGLE_TESTS])
 
 
 def _input_table(rows: Sequence[Mapping[str, Any]]) -> str:

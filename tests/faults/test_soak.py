@@ -10,9 +10,10 @@ import pytest
 from tests.faults.failing_calls import CAN_FAIL
 from tests.faults.load import Load, answer_many, load, make
 from tests.faults.load_workers import READS, WRITES
-from tests.faults.page import page
+from tests.faults.page import SINGLE_TESTS, page
 from tests.faults.shortfalls import LEAST_STEPS, shortfalls
 from tests.faults.soak import LOAD, PLAN, PROMISED, RESULTS, Part, plan, version
+from tests.support.repository import ROOT
 
 
 def test_the_plan_has_at_least_the_promised_numbers() -> None:
@@ -93,6 +94,11 @@ def test_a_smaller_run_than_promised_does_not_count(shown: Path) -> None:
         "the load lasted 4 seconds",
         "patterns answered 9 of 10 sessions",
     ]
+
+
+@pytest.mark.parametrize(("path", "name"), [(path, name) for _, path, name in SINGLE_TESTS])
+def test_a_fault_with_a_test_of_its_own_has_it(path: str, name: str) -> None:
+    assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
 def test_faults_that_came_too_late_and_work_that_was_not_done_do_not_count(shown: Path) -> None:
