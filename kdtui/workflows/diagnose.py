@@ -93,25 +93,28 @@ def _database(path: Path) -> Iterator[Finding]:
             "its runs; save what a teacher taught with kdtui knowledge export)"
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
-    yield from _fetched_models(named_models(db))
+    yield from _stored_models(named_models(db))
     db.close()
 
 
-def _fetched_models(models: "Iterable[NamedModel]") -> Iterator[Finding]:
-    """Check the files of models that were fetched against the SHA-256 that was kept then."""
-    from kdtui.workflows.manage_models import changed_since_fetched
+def _stored_models(models: "Iterable[NamedModel]") -> Iterator[Finding]:
+    """Check the files of models and adapters against the SHA-256 that was kept when they were fetched or made."""
+    from kdtui.workflows.kept_sums import has_changed
 
+    unchanged = 0
     for model in models:
         try:
-            changed = changed_since_fetched(model)
+            changed = has_changed(model.path)
         except OSError as error:
             yield Finding(f"model {model.name}", "missing", f"{model.path}: {error.strerror}")
             continue
         if changed:
-            advice = f"delete it with kdtui model rm {model.name}, and fetch {model.source} again"
-            yield Finding(f"model {model.name}", "missing", f"{model.path} is not what was fetched; {advice}")
+            advice = f"delete it with kdtui model rm {model.name}, and make or fetch it again ({model.source})"
+            yield Finding(f"model {model.name}", "missing", f"{model.path} is not what was stored; {advice}")
         elif changed is not None:
-            yield Finding(f"model {model.name}", "ok", f"{model.path} is as it was fetched")
+            unchanged += 1
+    if unchanged:
+        yield Finding("models", "ok", f"{counted(unchanged, 'file')} with the SHA-256 that was kept")
 
 
 def _unmade(path: Path) -> Finding:

@@ -8,6 +8,7 @@ from time import monotonic, sleep
 from typing import IO
 
 from kdtui.workflows.job_state import Training, known_status
+from kdtui.workflows.kept_sums import keep_sum
 from models.errors import ModelError
 from models.sft.job import read_job
 from models.sft.job_files import ADAPTER, JOB
@@ -75,6 +76,10 @@ def name_adapter(db: Database, training: Training) -> None:
         check_folder(job.folder / ADAPTER)
         target = job.folder / f"{job.name}.gguf"
         convert(job.folder / ADAPTER, job.folder / ADAPTER, target)
+        try:
+            keep_sum(target)
+        except OSError as error:
+            raise ModelError(f"{target}: {error.strerror}") from error
         # The file is deleted with the folder of the training, not with the name.
         add_model(
             db,

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.kept_sums import keep_sum, sum_of
 from kdtui.workflows.model_names import RESERVED, located_model
 from models import embedded
 from models.errors import ModelError
-from models.files.hashing import file_sha256
-from models.files.whole_files import write_whole
 from store.default_adapters import default_adapters
 from store.errors import NotFound
 from store.jobs import get_job
@@ -159,44 +158,10 @@ def add_from_hub(db: "Database", repository: str, file: str | None, name: str | 
         )
     with _hub_errors(repository):
         path = Path(hf_hub_download(repository, chosen[0], local_dir=folder / name))
-    _keep_sum(path, expected[chosen[0]])
+    keep_sum(path, expected[chosen[0]])
     model = NamedModel(name, path, f"{repository}/{chosen[0]}", made=True)
     add_model(db, model)
     return model
-
-
-def sum_of(path: Path) -> Path:
-    """Return the file that keeps the SHA-256 of a fetched model, as `sha256sum` writes it."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def _keep_sum(path: Path, expected: str | None) -> None:
-    """Keep the SHA-256 of a fetched model.
-
-    Args:
-        expected: its SHA-256 according to the hub; None if the hub does not say.
-
-    Raises:
-        KdtuiError: it has another one; the file is deleted.
-    """
-    actual = file_sha256(path)
-    if expected not in (None, actual):
-        path.unlink()
-        raise KdtuiError(f"{path}: its SHA-256 is not the one that the hub states; fetch it again")
-    write_whole(sum_of(path), f"{actual}  {path.name}\n")
-
-
-def changed_since_fetched(model: NamedModel) -> bool | None:
-    """Tell whether the file of a fetched model has changed since; None if there is no SHA-256 to compare it with.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    try:
-        kept = sum_of(model.path).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return None if not model.made else kept.partition(" ")[0] != file_sha256(model.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,10 +208,12 @@ def quantize_model(
             yield Writing(written)
     model = NamedModel(name, target, f"{student} as {quantization}", made=True)
     try:
+        keep_sum(target)
         add_model(db, model)
     except BaseException:
-        # Nothing else knows the file, and it would block the next attempt.
-        target.unlink(missing_ok=True)
+        # Nothing else knows the files, and they would block the next attempt.
+        for path in (target, sum_of(target)):
+            path.unlink(missing_ok=True)
         raise
     yield Quantized(model, source.stat().st_size, target.stat().st_size)
 

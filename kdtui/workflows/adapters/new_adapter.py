@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.kept_sums import keep_sum
 from kdtui.workflows.manage_models import checked_free_name
 from models.files.whole_files import new_folder
 from store.models import NamedModel, add_model
@@ -54,6 +55,7 @@ def new_adapter(db: "Database", name: str, folder: Path, source: str) -> Iterato
     try:
         with new_folder(target, mode=0o700) as part:
             yield part
+            keep_sum(part / f"{name}.gguf")
     except OSError as error:
         raise KdtuiError(f"{target}: {error.strerror}; nothing was kept") from error
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from kdtui.workflows.diagnose import diagnose
-from kdtui.workflows.manage_models import sum_of
+from kdtui.workflows.kept_sums import sum_of
 from store.database import open_database
 from store.models import named_model, named_models
 from tests.support.commands import Kdtui
@@ -88,11 +88,11 @@ def test_doctor_finds_a_fetched_model_that_has_changed(
         path = named_model(db, "tiny").path
     assert sum_of(path).read_text() == f"{digest}  tiny.gguf\n"
     found = {each.name: each for each in diagnose(database_of_the_test)}
-    assert (found["model tiny"].state, found["model tiny"].found) == ("ok", f"{path} is as it was fetched")
+    assert (found["models"].state, found["models"].found) == ("ok", "1 file with the SHA-256 that was kept")
     path.write_bytes(content[:-1] + b"\x01")
     found = {each.name: each for each in diagnose(database_of_the_test)}
     assert found["model tiny"].state == "missing"
-    assert "is not what was fetched; delete it with kdtui model rm tiny" in found["model tiny"].found
+    assert "is not what was stored; delete it with kdtui model rm tiny" in found["model tiny"].found
     assert kdtui("model", "rm", "tiny", "--yes").code == 0
     assert not sum_of(path).exists()
 
