@@ -73,7 +73,7 @@ lock: $(VENV)-tools/.installed
 	$(VENV)-tools/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 		-c constraints.txt --no-annotate --custom-compile-command 'make lock' -o requirements.lock
 
-# An environment of its own: what these tools need is not what the program needs.
+# These tools have an environment of their own, because kdtui does not need their packages.
 $(VENV)-tools/.installed:
 	$(PYTHON) -m venv $(VENV)-tools
 	$(VENV)-tools/bin/pip install --disable-pip-version-check pip-audit uv

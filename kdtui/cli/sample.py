@@ -172,7 +172,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, database: Datab
     """List samples and how they were drawn."""
     import msgspec
 
-    from kdtui.workflows.knowledge.sample_summary import how_drawn
+    from kdtui.workflows.knowledge.sample_summary import draws_in_words
     from store.samples import list_samples
 
     printed_as = chosen_output(output, as_json)
@@ -180,7 +180,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, database: Datab
         samples = list_samples(store)
     print_table(
         ["name", "pieces", "drawn"],
-        [(sample.name, sample.pieces, how_drawn(sample)) for sample in samples],
+        [(sample.name, sample.pieces, draws_in_words(sample)) for sample in samples],
         wide=["drawn"],
         output=printed_as,
         records=(
@@ -205,7 +205,7 @@ def show(
 
     from kdtui.bundling.histogram import bar
     from kdtui.workflows.knowledge.sample import sample_shape
-    from kdtui.workflows.knowledge.sample_summary import how_drawn
+    from kdtui.workflows.knowledge.sample_summary import draws_in_words
     from store.samples import get_sample, sample_uses
 
     printed_as = chosen_output(output, as_json)
@@ -245,7 +245,7 @@ def show(
             f"{counted(shape.without_session, 'piece has', 'pieces have')} no session: patterns come from too many "
             "sessions, and imported pieces may come from sessions that this store does not have"
         )
-    drawn = how_drawn(sample)
+    drawn = draws_in_words(sample)
     say(f"sample {name} has {counted(sample.pieces, 'piece')}" + (f": {drawn}" if drawn else ""))
     users = [*(f"run {run}" for run in uses.runs), *(f"training {training}" for training in uses.trainings)]
     if users:

@@ -81,9 +81,9 @@ class SurpriseFeatures:
 
     def features(self, session: Session) -> Matrix:
         """Return the features of a session: (pairs, len(NAMES)), in the order of `pairs_of`."""
-        return np.concatenate(self.features_alike([session]))
+        return np.concatenate(self.stacked_features([session]))
 
-    def features_alike(self, sessions: Sequence[Session]) -> Matrix:
+    def stacked_features(self, sessions: Sequence[Session]) -> Matrix:
         """Return the features of sessions with equally many products: (sessions, pairs, len(NAMES))."""
         rows, columns = np.triu_indices(len(sessions[0].items), 1)
         categories: dict[CategoryPath, int] = {}

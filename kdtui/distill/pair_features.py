@@ -82,10 +82,10 @@ def features(session: Session, kind: SessionKind, vectors: TextVectors | None) -
     A pair is described by itself and in relation to its session: two products that are similar to all others are
     bundled less often than two that are similar only to each other.
     """
-    return np.concatenate(features_alike([session], kind, vectors))
+    return np.concatenate(stacked_features([session], kind, vectors))
 
 
-def features_alike(sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None) -> Matrix:
+def stacked_features(sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None) -> Matrix:
     """Compute the features of sessions with equally many products: (sessions, pairs, features).
 
     The features of a session do not depend on the other sessions.

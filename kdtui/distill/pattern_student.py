@@ -23,10 +23,10 @@ from kdtui.distill.pair_features import (
     TextVectors,
     feature_names,
     features,
-    features_alike,
     pairs_of,
     read_text_vectors,
     session_kind,
+    stacked_features,
 )
 from kdtui.distill.pair_model import KindModel, PairModel
 from kdtui.errors import KdtuiError
@@ -213,7 +213,9 @@ class PatternStudent:
         """Return the pair probabilities of sessions of one size and kind: (sessions, products, products)."""
         size = len(sessions[0].items)
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
-        table = np.concatenate([features_alike(sessions, kind, vectors), surprises.features_alike(sessions)], axis=2)
+        table = np.concatenate(
+            [stacked_features(sessions, kind, vectors), surprises.stacked_features(sessions)], axis=2
+        )
         matrix = np.zeros((len(sessions), size, size))
         rows, columns = np.triu_indices(size, 1)
         matrix[:, rows, columns] = sigmoid(regression.log_odds(table))

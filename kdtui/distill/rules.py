@@ -135,7 +135,7 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[ConsolidatedRule]:
             by_categories.setdefault((rule.together, rule.categories), []).append((rule, session))
             continue
         words = frozenset(words_in(rule.text))
-        group = next((group for others, group in in_words if _alike(words, others)), None)
+        group = next((group for others, group in in_words if _are_similar(words, others)), None)
         if group is None:
             in_words.append((words, [(rule, session)]))
         else:
@@ -144,7 +144,7 @@ def consolidate(found: Iterable[tuple[Rule, str]]) -> list[ConsolidatedRule]:
     return sorted(merged, key=lambda each: -len(each.sessions))
 
 
-def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
+def _are_similar(one: frozenset[str], other: frozenset[str]) -> bool:
     # Sets of very different sizes cannot be similar; most pairs have different sizes.
     if min(len(one), len(other)) < _ALIKE * max(len(one), len(other)):
         return False

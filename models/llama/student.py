@@ -198,7 +198,7 @@ class Student(AbstractContextManager["Student"]):
         try:
             while True:
                 if more and self._engine.waiting < self._sessions:
-                    taken, more = _take(source, _LOOKAHEAD)
+                    taken, more = _available_tasks(source, _LOOKAHEAD)
                     self._submit(taken, plan, jobs, events.append)
                 elif self._engine.is_idle:
                     return
@@ -248,7 +248,7 @@ class Student(AbstractContextManager["Student"]):
             raise PromptTooLong.of(needed, self._engine.room)
 
 
-def _take(source: Iterator[SessionTask | None], most: int) -> tuple[list[SessionTask], bool]:
+def _available_tasks(source: Iterator[SessionTask | None], most: int) -> tuple[list[SessionTask], bool]:
     """Return the tasks that are available now, and whether there can be more."""
     taken: list[SessionTask] = []
     while len(taken) < most:

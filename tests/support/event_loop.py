@@ -46,7 +46,7 @@ _WHOLE_SCREENS = (
 step can take, for any screen. Their time is left out; the rest is the time of the program."""
 
 
-class _Apart:
+class _ExcludedTime:
     """Seconds of computing that are left out; nested calls count once."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Apart:
         (self.begin if phase == "start" else self.end)()
 
 
-class _Others:
+class _OtherProcesses:
     """Whether other processes use the processors, which makes steps slower."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ def watched() -> Iterator[list[str]]:
     Computing is measured in thread time, waiting in wall time. The limits are higher while other processes compute.
     """
     slow: list[str] = []
-    apart, others = _Apart(), _Others()
+    apart, others = _ExcludedTime(), _OtherProcesses()
     real_run = asyncio.events.Handle._run
 
     def run(handle: asyncio.Handle) -> None:

@@ -36,13 +36,13 @@ def train_by_chance(model: PreTrainedModel, seed: int = 0, **settings: Any) -> P
     return adapted.eval()
 
 
-def logits_there(model: PreTrainedModel | PeftModel, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+def peft_logits(model: PreTrainedModel | PeftModel, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
     with torch.no_grad():
         found: npt.NDArray[np.float32] = model(input_ids=torch.tensor([tokens])).logits[0].numpy()
     return found
 
 
-def logits_here(base: Path, adapter: Path | None, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
+def llama_logits(base: Path, adapter: Path | None, tokens: Sequence[int]) -> npt.NDArray[np.float32]:
     """Compute in 32 bits; a student keeps its cache in 16 bits."""
     model = llama_cpp.Llama(
         str(base),

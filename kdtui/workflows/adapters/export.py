@@ -17,7 +17,7 @@ from kdtui.workflows.adapters.local_adapters import (
     public_base,
     without_paths,
 )
-from kdtui.workflows.knowledge.sample_summary import how_drawn
+from kdtui.workflows.knowledge.sample_summary import draws_in_words
 from kdtui.workflows.manage_models import is_repository, known_models, slug
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.runs.evaluate import answered_by
@@ -197,7 +197,7 @@ def _training(db: "Database", adapter: str, manifest: Mapping[str, Any], since: 
     }
     if isinstance(sample := manifest.get("sample"), str):
         with suppress(NotFound):
-            facts["sample_drawn"] = how_drawn(get_sample(db, sample))
+            facts["sample_drawn"] = draws_in_words(get_sample(db, sample))
     with suppress(NotFound, ModelError):
         job = read_job(get_job(db, adapter).folder / JOB)
         kept = ("batch_tokens", "longest", "precision")

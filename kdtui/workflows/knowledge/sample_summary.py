@@ -7,7 +7,7 @@ BY_HAND = "hand"
 """The strategy of samples that were picked by hand."""
 
 
-def how_drawn(sample: Sample) -> str:
+def draws_in_words(sample: Sample) -> str:
     """Say how a sample was drawn. What its parts have in common is said once."""
     ways: dict[str, list[str]] = {}
     # The number of picked pieces is known only if the sample has no other pieces.

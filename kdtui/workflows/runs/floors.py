@@ -153,11 +153,11 @@ def _answered_before(db: Database, selection: SessionSelection, sessions: Collec
             and SessionSelection.of(run, selection.split_size or len(sessions)) == selection
             and count_answers(db, run) >= len(sessions)
         ):
-            return run if _answers_alike(db, selection, run) else None
+            return run if _answers_the_same(db, selection, run) else None
     return None
 
 
-def _answers_alike(db: Database, selection: SessionSelection, run: Run) -> bool:
+def _answers_the_same(db: Database, selection: SessionSelection, run: Run) -> bool:
     """Return whether the pattern student answers some sessions as it did in a run, which can be of another version."""
     sessions = (
         SessionSelection(selection.dataset, selection.split, _COMPARED, 0) if selection.limit is None else selection

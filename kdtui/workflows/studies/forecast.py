@@ -267,7 +267,7 @@ class _Sizes:
                 return 1.0
 
 
-def _alike(step: Step) -> list[tuple[object, ...]]:
+def _conditions(step: Step) -> list[tuple[object, ...]]:
     """Return what the time per session of a step depends on, the closest likeness first."""
     match step:
         case TrainingStep():
@@ -303,7 +303,7 @@ def _paces(db: Database, kind: Kind, sizes: _Sizes, host: str | None = None) -> 
         if step is None or stored.seconds is None or (host is not None and hosts.get(stored.made) != host):
             continue
         if work := sizes.work(step):
-            for likeness in _alike(step):
+            for likeness in _conditions(step):
                 paces[likeness].append(stored.seconds / work)
     return paces
 
@@ -325,7 +325,7 @@ def _all_by(paces: _Paces, steps: Sequence[PlannedStep], sizes: _Sizes) -> float
 
 def _expected(planned: PlannedStep, paces: _Paces, sizes: _Sizes) -> float | None:
     work = sizes.work(planned.step) if planned.status != "done" else planned.unanswered
-    for likeness in _alike(planned.step):
+    for likeness in _conditions(planned.step):
         if paces.get(likeness):
             return median(paces[likeness]) * work
     return None

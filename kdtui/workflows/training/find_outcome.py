@@ -74,7 +74,7 @@ def _compared(db: Database, training: Training, judged: Sequence[BeforeAndAfter]
     after = [each.after for each in judged]
     before = {_source_name(training): [each.before for each in judged]}
     others = before | _floors(db, training, judged)
-    source, *rest = _against(after, others)
+    source, *rest = _compared_with(after, others)
     datasets = {each.dataset: 0.0 for each in judged}
     for name in datasets:
         gains = [each.after - each.before for each in judged if each.dataset == name]
@@ -98,7 +98,7 @@ def _loss_against_source(db: Database, training: Training, judged: Sequence[Befo
     if not _has_learned_the_form(db, training) or len(losses) < len(judged):
         return None
     before = {_source_name(training): [old for old, _ in losses]}
-    [compared] = _against([new for _, new in losses], before)
+    [compared] = _compared_with([new for _, new in losses], before)
     return msgspec.structs.replace(compared, is_loss=True)
 
 
@@ -131,7 +131,7 @@ def _source_name(training: Training) -> str:
     return "the untrained base" if base is None else f"{Path(base).name} untrained"
 
 
-def _against(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgainst]:
+def _compared_with(after: Values, others: Mapping[str, Values]) -> list[MeasuredAgainst]:
     # Imported here: scipy takes a third of a second.
     from kdtui.statistics.estimates import CellPair, compare_cells
     from kdtui.statistics.sessions import CellValues
@@ -242,4 +242,4 @@ def _against_present(
     if any((each.dataset, each.session.id) not in values for each in judged):
         return None
     wanted = [values[each.dataset, each.session.id] for each in judged]
-    return _against([each.after for each in judged], {present: wanted})[0]
+    return _compared_with([each.after for each in judged], {present: wanted})[0]

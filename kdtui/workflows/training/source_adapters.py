@@ -251,7 +251,7 @@ def check_fits(db: Database, source: SourceAdapter, base: str) -> None:
         check_adapter(Path(source.name), manifest, vocabulary, Path(path), user_cache_path("kdtui") / "norms")
 
 
-def sources_here(db: Database) -> list[SourceAdapter]:
+def local_sources(db: Database) -> list[SourceAdapter]:
     """Return the adapters on this machine that a training can continue.
 
     The shipped one comes first, then those of finished trainings, the newest first.
@@ -275,7 +275,7 @@ def proposed_source(db: Database, settings: TrainingSettings, form: Form | None,
     """
     if count_training_sessions(db, settings) > FEW:
         return None
-    for source in sources_here(db):
+    for source in local_sources(db):
         trained = source.trained
         if trained is None or form not in (None, trained.form) or base not in (None, source.base):
             continue

@@ -23,7 +23,7 @@ from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_train
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama.quantization import quantize_file
-from tests.support.logits import LINEAR, full_precision, logits_here, logits_there, some_tokens, train_by_chance
+from tests.support.logits import LINEAR, full_precision, llama_logits, peft_logits, some_tokens, train_by_chance
 from tests.support.tiny import make_model
 
 
@@ -41,15 +41,15 @@ def test_a_converted_adapter_has_the_same_logits_in_llama_cpp(tmp_path: Path, ar
         for layer in model.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
     tokens = some_tokens(model.config.vocab_size)
-    plain = logits_here(base, None, tokens)
+    plain = llama_logits(base, None, tokens)
     # llama.cpp looks up GELU, which only gemma3 has, in a table of 16-bit numbers.
     tolerance = 3e-3 if architecture == "gemma3" else 1e-3
-    assert np.abs(logits_there(model, tokens) - plain).max() < tolerance
+    assert np.abs(peft_logits(model, tokens) - plain).max() < tolerance
     adapted = train_by_chance(model)
     adapted.save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
-    changed = logits_here(base, tmp_path / "adapter.gguf", tokens)
-    assert np.abs(logits_there(adapted, tokens) - changed).max() < tolerance
+    changed = llama_logits(base, tmp_path / "adapter.gguf", tokens)
+    assert np.abs(peft_logits(adapted, tokens) - changed).max() < tolerance
     assert np.abs(changed - plain).max() > 0.1, "the adapter does something"
 
 
@@ -71,8 +71,8 @@ def test_every_scaling_and_choice_of_weights_is_kept(tmp_path: Path, settings: d
     adapted.save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", base, tmp_path / "adapter.gguf")
     tokens = some_tokens(adapted.config.vocab_size)
-    changed = logits_here(base, tmp_path / "adapter.gguf", tokens)
-    assert np.abs(logits_there(adapted, tokens) - changed).max() < 1e-3
+    changed = llama_logits(base, tmp_path / "adapter.gguf", tokens)
+    assert np.abs(peft_logits(adapted, tokens) - changed).max() < 1e-3
 
 
 def test_16_bit_weights_stay_16_bit(tmp_path: Path) -> None:
@@ -103,9 +103,9 @@ def test_the_embedded_student_has_the_same_logits_with_a_converted_adapter(
     adapted.save_pretrained(tmp_path / "adapter")
     convert(tmp_path / "adapter", embedded_student(), tmp_path / "adapter.gguf")
     tokens = some_tokens(adapted.config.vocab_size)
-    there = logits_there(adapted, tokens)
-    assert np.abs(there - logits_here(base, tmp_path / "adapter.gguf", tokens)).max() < 1e-3
-    assert np.abs(there - logits_here(base, None, tokens)).max() > 0.1
+    there = peft_logits(adapted, tokens)
+    assert np.abs(there - llama_logits(base, tmp_path / "adapter.gguf", tokens)).max() < 1e-3
+    assert np.abs(there - llama_logits(base, None, tokens)).max() > 0.1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from models.adapters.deltas import Delta, gguf_deltas, peft_deltas
 from models.adapters.folder import write_adapter
 from models.adapters.merging import reduce_rank, weighted_sum
 from models.errors import ModelError
-from tests.support.logits import LINEAR, full_precision, logits_here, logits_there, some_tokens, train_by_chance
+from tests.support.logits import LINEAR, full_precision, llama_logits, peft_logits, some_tokens, train_by_chance
 from tests.support.tiny import make_model
 
 Logits = npt.NDArray[np.float32]
@@ -51,19 +51,19 @@ class Trained:
 
     @property
     def expected(self) -> Logits:
-        return logits_there(self.weights, self.tokens)
+        return peft_logits(self.weights, self.tokens)
 
-    def said_by(self, deltas: dict[str, Delta]) -> Logits:
+    def logits_with(self, deltas: dict[str, Delta]) -> Logits:
         """Return PEFT's logits with these deltas as an adapter."""
         folder = self.folder / "merged"
         folder.mkdir(exist_ok=True)
         write_adapter(folder, deltas, self.shape, "base")
-        return logits_there(PeftModel.from_pretrained(full_precision(self.base), str(folder)).eval(), self.tokens)
+        return peft_logits(PeftModel.from_pretrained(full_precision(self.base), str(folder)).eval(), self.tokens)
 
-    def said_here(self) -> Logits:
+    def llama_logits_of_merged(self) -> Logits:
         """Return llama.cpp's logits with the same adapter."""
         convert(self.folder / "merged", self.base, self.folder / "merged.gguf")
-        return logits_here(self.base, self.folder / "merged.gguf", self.tokens)
+        return llama_logits(self.base, self.folder / "merged.gguf", self.tokens)
 
 
 @pytest.mark.parametrize(
@@ -82,31 +82,31 @@ def test_the_merged_adapter_adds_the_sum_of_its_parts(
 ) -> None:
     trained = Trained(tmp_path)
     adapters = [trained.adapter(f"a{seed}", weight, seed, **how) for seed, (how, weight) in enumerate(parts)]
-    plain = logits_there(full_precision(trained.base), trained.tokens)
-    there = trained.said_by(weighted_sum(adapters))
+    plain = peft_logits(full_precision(trained.base), trained.tokens)
+    there = trained.logits_with(weighted_sum(adapters))
     assert np.abs(there - trained.expected).max() < 1e-3
     assert np.abs(there - plain).max() > 0.1, "the adapters do something"
-    assert np.abs(there - trained.said_here()).max() < 1e-3
+    assert np.abs(there - trained.llama_logits_of_merged()).max() < 1e-3
 
 
 def test_a_single_rank_stabilized_adapter_is_unchanged(tmp_path: Path) -> None:
     trained = Trained(tmp_path)
     adapter = trained.adapter("a", 1.0, 3, **RANK_STABILIZED)
     own = PeftModel.from_pretrained(full_precision(trained.base), str(tmp_path / "a")).eval()
-    merged = trained.said_by(weighted_sum([adapter]))
-    assert np.abs(merged - logits_there(own, trained.tokens)).max() < 1e-3
+    merged = trained.logits_with(weighted_sum([adapter]))
+    assert np.abs(merged - peft_logits(own, trained.tokens)).max() < 1e-3
 
 
 @pytest.mark.parametrize("architecture", ["qwen2", "gemma3"])
 def test_adapters_of_other_architectures_are_merged_too(tmp_path: Path, architecture: str) -> None:
     trained = Trained(tmp_path, architecture)
     adapters = [trained.adapter("a", 0.5, 1, **PLAIN), trained.adapter("b", 2.0, 2, **ATTENTION)]
-    assert np.abs(trained.said_by(weighted_sum(adapters)) - trained.expected).max() < 1e-3
+    assert np.abs(trained.logits_with(weighted_sum(adapters)) - trained.expected).max() < 1e-3
     if architecture == "gemma3":
         # llama.cpp's default; see the tests of the conversion.
         for layer in trained.weights.model.layers:
             layer.self_attn.scaling = layer.self_attn.head_dim**-0.5
-    assert np.abs(trained.expected - trained.said_here()).max() < 3e-3
+    assert np.abs(trained.expected - trained.llama_logits_of_merged()).max() < 3e-3
 
 
 def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_reports(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_full_rank_loses_nothing_and_a_smaller_one_what_it_reports(tmp_path: P
     whole = weighted_sum(adapters)
     same, kept = reduce_rank(whole, 13)
     assert kept == pytest.approx(1, abs=1e-12)
-    assert np.abs(trained.said_by(same) - trained.expected).max() < 1e-3
+    assert np.abs(trained.logits_with(same) - trained.expected).max() < 1e-3
     fewer, kept = reduce_rank(whole, 6)
     assert {delta.rank for delta in fewer.values()} == {6}
     dense = {module: delta.b @ delta.a for module, delta in whole.items()}

@@ -62,7 +62,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
     """Read the choices for a new training from the store; for worker threads."""
     from kdtui.workflows.job_state import known_trainings
     from kdtui.workflows.training.prepare import check_trainer
-    from kdtui.workflows.training.source_adapters import sources_here
+    from kdtui.workflows.training.source_adapters import local_sources
     from store.datasets import dataset_names
     from store.hosts import list_hosts
     from store.models import named_models
@@ -87,7 +87,7 @@ def training_choices(db: "Database", database: Path) -> TrainingChoices:
         named_database(database),
         tuple(
             SourceChoice(each.name, trained.form, trained.knowledge, trained.target, each.base or NAME)
-            for each in sources_here(db)
+            for each in local_sources(db)
             if (trained := each.trained) is not None
         ),
     )

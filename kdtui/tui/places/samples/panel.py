@@ -11,7 +11,7 @@ from kdtui.text import counted, one_line
 from kdtui.tui.places.samples.overlap import overlap_chart
 from kdtui.tui.places.samples.rows import minute_of, uses_text
 from kdtui.tui.widgets.bars import Bars, side_by_side
-from kdtui.workflows.knowledge.sample_summary import how_drawn
+from kdtui.workflows.knowledge.sample_summary import draws_in_words
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.sample import Overlap, SampleShape
@@ -59,7 +59,7 @@ def _about(sample: "Sample", shape: "SampleShape | None", uses: "SampleUses | No
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(ratio=1)
     grid.add_row("sample", Text(one_line(sample.name, 1000), style="bold"))
-    grid.add_row("drawn", Text(f"{one_line(how_drawn(sample), 1000)}, at {minute_of(sample.created_at)} UTC"))
+    grid.add_row("drawn", Text(f"{one_line(draws_in_words(sample), 1000)}, at {minute_of(sample.created_at)} UTC"))
     if uses is not None:
         grid.add_row("used by", Text(one_line(uses_text(uses) or "no run and no training yet", 1000)))
     grid.add_row("tokens", Text("are estimated, as one for three characters"))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from kdtui.tui.widgets.rows import Column, Row
-from kdtui.workflows.knowledge.sample_summary import how_drawn
+from kdtui.workflows.knowledge.sample_summary import draws_in_words
 from store.records import FORMATS
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def sample_row(sample: "Sample", formats: Mapping[str, int] | None) -> Row:
             sample.name,
             f"{sample.pieces:,}",
             *("…" if formats is None else f"{formats.get(format, 0):,}" for format in FORMATS),
-            how_drawn(sample),
+            draws_in_words(sample),
             minute_of(sample.created_at),
         ),
     )

@@ -21,7 +21,7 @@ from store.models import named_model
 from store.sqlite import Database
 from tests.support.adapters import peft_folder, trained_adapter
 from tests.support.commands import Kdtui
-from tests.support.logits import full_precision, logits_here, logits_there, some_tokens
+from tests.support.logits import full_precision, llama_logits, peft_logits, some_tokens
 from tests.support.tiny import make_adapter, make_model
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -48,7 +48,7 @@ def plain(kdtui: Kdtui, base: Path, tmp_path: Path) -> Path:
 
 def says(base: Path, folder: Path) -> Any:
     model = full_precision(base)
-    return logits_there(PeftModel.from_pretrained(model, str(folder)).eval(), some_tokens(model.config.vocab_size))
+    return peft_logits(PeftModel.from_pretrained(model, str(folder)).eval(), some_tokens(model.config.vocab_size))
 
 
 def kept(db: Database, name: str) -> Path:
@@ -64,7 +64,7 @@ def test_an_exported_folder_is_copied_and_used_without_it(kdtui: Kdtui, db: Data
     shutil.rmtree(given)
     path = kept(db, "camping")
     assert np.array_equal(says(base, path.parent), own)
-    assert np.abs(logits_here(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
+    assert np.abs(llama_logits(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
     [shown] = kdtui("model", "show", "camping", "--json").rows
     assert shown["kind"] == "adapter"
     assert {"base": "base", "problem": None, "certain": True} in shown["fits"]
@@ -95,7 +95,7 @@ def test_a_plain_peft_folder_is_imported_with_a_note(kdtui: Kdtui, db: Database,
     path = kept(db, "plain")
     assert {each.name for each in path.parent.iterdir()} == {CONFIG, WEIGHTS, BASE_CONFIG, MANIFEST, "plain.gguf"}
     own = says(base, plain)
-    assert np.abs(logits_here(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
+    assert np.abs(llama_logits(base, path, some_tokens(own.shape[1])) - own).max() < 1e-3
 
 
 def test_a_folder_with_only_a_gguf_adapter_is_imported(
@@ -349,5 +349,5 @@ def test_a_training_folder_of_kdtui_is_imported_without_its_base(
     convert(folder, folder, tmp_path / "same.gguf")
     tokens = some_tokens(full_precision(base).config.vocab_size)
     assert np.array_equal(
-        logits_here(base, kept(db, "moved"), tokens), logits_here(base, tmp_path / "same.gguf", tokens)
+        llama_logits(base, kept(db, "moved"), tokens), llama_logits(base, tmp_path / "same.gguf", tokens)
     )

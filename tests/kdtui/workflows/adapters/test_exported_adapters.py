@@ -26,7 +26,7 @@ from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support.adapters import TRAINED, trained_adapter
 from tests.support.commands import Kdtui
-from tests.support.logits import full_precision, logits_here, logits_there, some_tokens
+from tests.support.logits import full_precision, llama_logits, peft_logits, some_tokens
 from tests.support.tiny import make_adapter, make_model
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -64,7 +64,7 @@ def card(folder: Path) -> tuple[dict[str, Any], str]:
 
 def peft_says(base: Path, folder: Path) -> Any:
     model = full_precision(base)
-    return logits_there(PeftModel.from_pretrained(model, str(folder)).eval(), some_tokens(model.config.vocab_size))
+    return peft_logits(PeftModel.from_pretrained(model, str(folder)).eval(), some_tokens(model.config.vocab_size))
 
 
 def test_peft_and_llama_cpp_load_it_as_it_is(exported: Path, camping: Path, base: Path) -> None:
@@ -72,7 +72,7 @@ def test_peft_and_llama_cpp_load_it_as_it_is(exported: Path, camping: Path, base
     own = peft_says(base, camping / "adapter")
     assert np.array_equal(peft_says(base, exported), own)
     tokens = some_tokens(own.shape[1])
-    assert np.abs(logits_here(base, exported / "camping.gguf", tokens) - own).max() < 1e-3
+    assert np.abs(llama_logits(base, exported / "camping.gguf", tokens) - own).max() < 1e-3
 
 
 def test_a_hub_reads_its_card(exported: Path) -> None:
@@ -171,7 +171,7 @@ def test_an_adapter_that_is_a_gguf_file_alone_is_written_for_peft_too(kdtui: Kdt
     kdtui("model", "add", base, "--name", "base")
     assert kdtui("model", "export", foreign, "-o", tmp_path / "out").code == 0
     there = peft_says(base, tmp_path / "out")
-    assert np.abs(there - logits_here(base, foreign, some_tokens(there.shape[1]))).max() < 1e-3
+    assert np.abs(there - llama_logits(base, foreign, some_tokens(there.shape[1]))).max() < 1e-3
 
 
 def test_the_shipped_adapter_names_its_base_as_hubs_do(kdtui: Kdtui, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from store.models import named_model
 from store.sqlite import Database
 from tests.support.adapters import TRAINED, trained_adapter
 from tests.support.commands import Kdtui
-from tests.support.logits import full_precision, logits_here, logits_there, some_tokens
+from tests.support.logits import full_precision, llama_logits, peft_logits, some_tokens
 from tests.support.tiny import TEMPLATE, make_adapter, make_model
 
 pytestmark = pytest.mark.usefixtures("imported")
@@ -39,7 +39,7 @@ def folder_of(db: Database, name: str) -> Path:
 def logits(base: Path, folder: Path) -> Any:
     model = full_precision(base)
     tokens = some_tokens(model.config.vocab_size)
-    return logits_there(PeftModel.from_pretrained(model, str(folder)).eval(), tokens)
+    return peft_logits(PeftModel.from_pretrained(model, str(folder)).eval(), tokens)
 
 
 def test_a_merged_adapter_is_listed_and_says_what_it_was_made_of(kdtui: Kdtui, two: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_it_gives_the_same_logits_in_peft_and_llama_cpp_and_generates(kdtui: Kdt
     assert kdtui("model", "merge", "camping=0.7", "kitchen=0.5", "--name", "both").code == 0
     path = named_model(db, "both").path
     there = logits(two, path.parent)
-    assert np.abs(there - logits_here(two, path, some_tokens(there.shape[1]))).max() < 1e-3
+    assert np.abs(there - llama_logits(two, path, some_tokens(there.shape[1]))).max() < 1e-3
     answer = kdtui("generate", "o34", "--student", two, "--adapter", "both=0.5", "--strategy", "list", "--json")
     assert answer.rows[0]["bundles"]
     # Without options for the base and the form, it is asked as its parts were trained.
