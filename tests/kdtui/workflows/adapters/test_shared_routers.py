@@ -32,8 +32,10 @@ def before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Pat
     add_model(db, NamedModel("tiny", study_base, "a test", made=False))
     for seed, name in enumerate(("one", "two"), start=1):
         trained_adapter(db, made, name, study_base, seed, LISTS)
-    sizes = np.linspace(-1, 1, 40)[:, np.newaxis]
-    fitted = fit_router(sizes, np.hstack([0.5 + sizes / 2, 0.5 - sizes / 2]))
+    # The logarithms of 5 to 10 products.
+    sizes = np.linspace(1.6, 2.3, 40)[:, np.newaxis]
+    large = sizes - sizes.mean()
+    fitted = fit_router(sizes, np.hstack([0.5 - large / 2, 0.5 + large / 2]))
     router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 40)
     save_router(db, "both", msgspec.json.encode(router).decode())
     export_router(db, "both", made / "out", licence="apache-2.0")
@@ -72,11 +74,17 @@ def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: K
     assert "use it with: --adapter routed:given" in added.err
     names = {row["name"] for row in kdtui("model", "ls", "--json").rows}
     assert {"given-one", "given-two"} <= names
-    for session in ("o01", "o09"):
+    reasons = {}
+    # Sessions of six and of nine products.
+    for session in ("o02", "o13"):
         asked = ("generate", session, "--dataset", "outdoor", "--json", "--adapter")
         [sent], [received] = kdtui(*asked, "routed:both").rows, kdtui(*asked, "routed:given").rows
         assert received["bundles"] == sent["bundles"]
-        assert received["adapter"]["name"] == sent["adapter"]["name"]
+        assert received["adapter"] == sent["adapter"]
+        reasons[sent["adapter"]["name"]] = sent["adapter"]["because"]
+    # One of them is the best on average, which needs no reason.
+    assert reasons.keys() == {"one", "two"}
+    assert sum("ln(products)" in (reason or "") for reason in reasons.values()) == 1
 
 
 def test_an_export_is_replaced_only_on_request_and_nothing_else_is_lost(folder: Path, kdtui: Kdtui) -> None:
