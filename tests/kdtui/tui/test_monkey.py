@@ -14,7 +14,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.memory import Memory
 from tests.support.screens import Settle
 
-STEPS = 2500
+STEPS = 5000
 PARTS = 4
 """The number of monkeys that share the steps, each with a different seed."""
 

@@ -60,6 +60,19 @@ def test_the_keys_in_a_picture_with_a_student_are_up_to_date() -> None:
     assert len(shown) > 4, footer
 
 
+def test_the_tour_ends_with_a_training_that_helped_and_the_documentation_has_its_numbers() -> None:
+    words = words_of((FOLDER / "tour-helped.svg").read_text(encoding="utf-8"))
+    assert "the training helped on 8 validation sessions" in words
+    loss = re.search(r"validation loss ([\d.]+), shipped ([\d.]+): -0(\.\d+) \[-0(\.\d+), -0(\.\d+)\]", words)
+    answers = re.search(r"token F1 of intents 0(\.\d+), shipped 0(\.\d+)", words)
+    assert loss is not None
+    assert answers is not None
+    after, before, *gain = loss.groups()
+    student = (FOLDER / "student.md").read_text(encoding="utf-8")
+    assert f"| {after} | -{gain[0]} [-{gain[1]}, -{gain[2]}] | {answers[1]} |" in student
+    assert f"before the training it is {before}" in student
+
+
 def test_every_picture_is_used_and_every_used_picture_exists() -> None:
     shown = {
         (page.parent / name).resolve()
