@@ -45,6 +45,11 @@ def signals_as_interrupts() -> Iterator[None]:
         if not received:
             raise
         sys.exit(128 + received[0])
+    except RuntimeError as error:
+        # Up to Python 3.11, what is raised while a class is made comes wrapped, for example during an import.
+        if not isinstance(error.__cause__, KeyboardInterrupt):
+            raise
+        sys.exit(128 + (received[0] if received else signal.SIGINT))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

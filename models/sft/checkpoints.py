@@ -52,6 +52,18 @@ class TrainingProgress:
     since_best: int = 0
     is_unjudged: bool = False
 
+    def add_evaluation(self, value: float, loss: float) -> bool:
+        """Note the evaluation of this step; return whether it is the best so far. Of equal values, the lower loss is.
+
+        Only a higher value renews the patience: the loss can fall for ever by less than matters.
+        """
+        best_value, best_loss, _ = self.best or (-math.inf, math.inf, 0)
+        self.since_best = 0 if value > best_value else self.since_best + 1
+        is_best = (value, -loss) > (best_value, -best_loss)
+        if is_best:
+            self.best = (value, loss, self.step)
+        return is_best
+
 
 def save_checkpoint(
     folder: Path, progress: TrainingProgress, optimizer: torch.optim.Optimizer, save_adapter: Callable[[Path], None]

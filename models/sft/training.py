@@ -302,12 +302,7 @@ class Trainer:
         seconds = monotonic() - began
         self._clock.add_evaluation(seconds)
         progress.is_unjudged = False
-        value, loss, _ = progress.best or (-math.inf, math.inf, 0)
-        # Patience ends with the value: the loss can fall for ever by less than matters.
-        progress.since_best = 0 if scores.value > value else progress.since_best + 1
-        is_best = (scores.value, -scores.loss) > (value, -loss)
-        if is_best:
-            progress.best = (scores.value, scores.loss, progress.step)
+        is_best = progress.add_evaluation(scores.value, scores.loss)
         if self._is_main:
             line: dict[str, Any] = {
                 "step": progress.step,

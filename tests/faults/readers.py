@@ -353,7 +353,7 @@ def readers() -> Sequence[Reader]:
         Reader(
             "a search for knowledge",
             _search,
-            [b"tents format:rule support>0.1 -mats", b"tent* level:2", b'"camping tents"'],
+            [b"tents format:rule support>0.1 -mats", b"tent* dataset:outdoor", b'"camping tents"'],
             (b'"', b"NEAR(", b"*", b":", b">", b"OR ", b"'; DROP TABLE knowledge; --"),
         ),
         Reader(

@@ -49,8 +49,10 @@ def parse_query(text: str) -> KnowledgeQuery:
     """Parse a query.
 
     Raises:
-        BadQuery: there is no such filter, or its value is invalid.
+        BadQuery: there is no such filter, its value is invalid, or the query is not text.
     """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadQuery("the search has half a character, which no text has")
     parsed = _Found()
     for part in _parts(text):
         if part.name is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kdtui.cli.signals import signals_as_interrupts
 from kdtui.workflows.data.import_dataset import import_dataset
 from models.embedded import embedded_student
 from store.sqlite import Database
@@ -223,3 +224,14 @@ def test_an_interrupt_within_a_callback_of_python_is_not_lost(number: int, code:
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (ended.returncode, ended.stderr) == (code, "")
+
+
+@ends
+def test_an_interrupt_while_a_class_is_made_ends_a_command(number: int, code: int) -> None:
+    class Interrupted:
+        def __set_name__(self, owner: type, name: str) -> None:
+            signal.raise_signal(number)
+
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as stopped, signals_as_interrupts():
+        type("Made", (), {"field": Interrupted()})
+    assert getattr(stopped.value, "code", 130) == code

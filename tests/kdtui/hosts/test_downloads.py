@@ -311,5 +311,7 @@ def test_what_arrived_before_needs_no_room(host: Host, tmp_path: Path, monkeypat
     coming.mkdir(parents=True)
     (coming / "large.part").write_bytes((adapter / "large").read_bytes()[:2_000_000])
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("kdtui.hosts.downloads.shutil.disk_usage", lambda _: usage._replace(free=1_500_000))
+    monkeypatch.setattr(
+        "kdtui.hosts.downloads.shutil.disk_usage", lambda _: usage._replace(total=100_000_000, free=2_500_000)
+    )
     assert asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home")) == 1

@@ -167,7 +167,7 @@ async def test_choosing_a_student_without_knowledge_removes_the_knowledge(
         await pilot.press("s")
         await settle(pilot)
         await fill(pilot, student=student)
-        assert form_text(app, "note") == f"{student} is shown no knowledge: it is removed"
+        assert form_text(app, "remark") == f"{student} is shown no knowledge: it is removed"
         assert form_text(app, "problem") == ""
         await fill(pilot, pattern="yes")
         refused = f"the {student} student is shown no knowledge; choose smollm2, or leave knowledge out"
