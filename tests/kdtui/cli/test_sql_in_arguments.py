@@ -2,6 +2,7 @@
 
 import typing
 from collections.abc import Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,15 @@ from tests.faults.contents import contents, damage, lost
 from tests.support.commands import Kdtui
 from tests.support.help_pages import PAGES
 
-HOSTILE = "x'\"); DROP TABLE knowledge; DELETE FROM sessions; --"
+HOSTILE = (
+    "x'\"); DROP TABLE knowledge; DELETE FROM sessions; --",
+    "' OR 1=1; DELETE FROM datasets; --",
+    '" UNION SELECT * FROM sqlite_schema; --',
+    "outdoor'; UPDATE sessions SET split = 'x",
+)
+
+EXISTING = {"--dataset": "outdoor", "session": "o01", "sessions": "o01", "name": "outdoor"}
+"""What other required parameters name, so that a command gets to its queries."""
 
 WORKS_LONG = {"kdtui demo", "kdtui data embed"}
 """Commands whose texts do not name anything in the database, and which would work for minutes."""
@@ -29,7 +38,8 @@ def texts(parameter: Any) -> bool:
 
 
 def command_lines() -> Iterator[tuple[str, Sequence[str]]]:
-    """Yield a command line for each text parameter of each command, with SQL in this one, and in all required ones."""
+    """Yield a command line for each text parameter of each command, with SQL in it, and names in the other ones."""
+    hostile = cycle(HOSTILE)
     for path, command in PAGES.items():
         if isinstance(command, TyperGroup) or path in WORKS_LONG:
             continue
@@ -38,7 +48,8 @@ def command_lines() -> Iterator[tuple[str, Sequence[str]]]:
             words: list[str] = []
             for each in dict.fromkeys([*needed, parameter]):
                 option = [name for name in each.opts if name.startswith("--")][:1]
-                words += [*option, HOSTILE if texts(each) else "1"]
+                text = next(hostile) if each is parameter else EXISTING.get((option or [each.name])[0], "x")
+                words += [*option, text if texts(each) else "1"]
             yield f"{path} {parameter.opts[-1]}", (*path.split()[1:], *words)
 
 
