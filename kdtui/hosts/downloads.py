@@ -37,8 +37,8 @@ _LARGEST = 1 << 60
 _MOST_REST = 1 << 10
 """Bytes after a large file: its hash."""
 
-
 _PART = ".part"
+"""The end of the name of a large file until it is complete."""
 
 
 class _RemoteFile(NamedTuple):
@@ -73,7 +73,7 @@ async def download(client: HostClient, job: str, key: str, names: Sequence[str],
             if path.is_file()
         }
         remote = await _list_files(client, job, key, names, sorted(had))
-        _delete_others(partial, {each.name for each in remote})
+        _delete_unlisted(partial, names, {each.name for each in remote})
         needed = [each for each in remote if not _has_hash(target / each.name, each.sha256)]
         units = {_unit(each.name) for each in needed}
         for name, _, digest in remote:
@@ -131,10 +131,13 @@ async def _list_files(
     return [_RemoteFile(*each) for each in answer.files]
 
 
-def _delete_others(partial: Path, names: Set[str]) -> None:
-    """Delete incomplete files that the host no longer lists: it could name new ones each time."""
+def _delete_unlisted(partial: Path, names: Sequence[str], listed: Set[str]) -> None:
+    """Delete what came of the files that are asked for and that the host lists no longer: it could name new ones each
+    time. Other files can be the beginning of another download.
+    """
     for path in partial.rglob("*"):
-        if path.is_file() and path.relative_to(partial).as_posix().removesuffix(_PART) not in names:
+        name = path.relative_to(partial).as_posix()
+        if path.is_file() and _is_below(name, names) and not {name, name.removesuffix(_PART)} & listed:
             path.unlink()
 
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
+from typing import Literal
 
 from kdtui.errors import KdtuiError
 from kdtui.hosts.shell import (
@@ -277,11 +278,15 @@ def connect_command(alias: str, hours: int) -> list[str]:
     return [*_ssh(), *options, "-N", "-f", "--", check_alias(alias)]
 
 
-def key_checking(alias: str) -> str:
+def key_checking(alias: str) -> Literal["on", "accept-new", "off"]:
     """Return how ssh treats keys of machines: "off" if it connects whatever the key is, "accept-new" if it believes a
     machine that it meets for the first time, or else "on". The user's configuration decides."""
-    configured = (_configured(alias) or {}).get("stricthostkeychecking", "off")
-    return {"false": "off", "no": "off", "off": "off", "accept-new": "accept-new"}.get(configured, "on")
+    match (_configured(alias) or {}).get("stricthostkeychecking", "off"):
+        case "false" | "no" | "off":
+            return "off"
+        case "accept-new":
+            return "accept-new"
+    return "on"
 
 
 def _ciphers(alias: str) -> dict[str, str]:

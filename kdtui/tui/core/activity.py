@@ -57,7 +57,7 @@ class Activity:
         stop: Callable[[], None] | None = None,
     ) -> None:
         self.name = name
-        self._database, self._work, self._reader, self._stop = database, work, post, stop
+        self._database, self._work, self._receive, self._stop = database, work, post, stop
         self._cancellation = Cancellation()
         self._thread = Thread(target=self._run, name=name, daemon=True)
 
@@ -97,7 +97,7 @@ class Activity:
     def _post(self, message: Message) -> None:
         # Nobody reads it once the app has ended, which can be at any moment.
         with suppress(NoActiveAppError):
-            self._reader(message)
+            self._receive(message)
 
     def _check(self) -> None:
         if self.is_cancelled and self._stop is None:

@@ -131,6 +131,20 @@ def lying(monkeypatch: pytest.MonkeyPatch, *files: tuple[str, int, str | None]) 
     monkeypatch.setattr(HostClient, "ask", lie)
 
 
+def endless(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a host send 100 MB for any file; return the sizes of the parts that it has sent."""
+    sent: list[int] = []
+
+    async def send(*_: object, **__: object) -> AsyncIterator[bytes]:
+        yield b'{"ok": null, "protocol": 1}\n'
+        while sum(sent) < 100_000_000:
+            sent.append(1_000_000)
+            yield bytes(1_000_000)
+
+    monkeypatch.setattr("kdtui.hosts.client.stream_command", send)
+    return sent
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -179,10 +193,13 @@ def test_parts_of_files_that_the_host_no_longer_lists_are_deleted(
     coming.mkdir(parents=True)
     for name in ("large.part", "other.part", "small"):
         (coming / name).write_bytes(b"1234")
+    # Of another download, which resumes.
+    (coming.parent / "metrics.jsonl.part").write_bytes(b"1234")
     lying(monkeypatch, ("adapter/large", 10**15, None))
     with pytest.raises(KdtuiError, match="make room"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
     assert [path.name for path in coming.iterdir()] == ["large.part"]
+    assert (coming.parent / "metrics.jsonl.part").exists()
 
 
 def test_a_host_that_sends_a_larger_file_than_it_lists_is_not_read_on(
@@ -200,20 +217,11 @@ def test_a_host_that_sends_a_larger_file_than_it_lists_is_not_read_on(
 def test_a_host_that_never_ends_a_file_is_not_read_on(
     host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent = 0
-
-    async def endless(*_: object, **__: object) -> AsyncIterator[bytes]:
-        nonlocal sent
-        yield b'{"ok": null, "protocol": 1}\n'
-        while sent < 100_000_000:
-            sent += 1_000_000
-            yield bytes(1_000_000)
-
     lying(monkeypatch, ("adapter/large", 3_000_000, None))
-    monkeypatch.setattr("kdtui.hosts.client.stream_command", endless)
+    sent = endless(monkeypatch)
     with pytest.raises(KdtuiError, match="large arrived incomplete or damaged"):
         asked(host, lambda client: download(client, "one", "key", ["adapter"], tmp_path / "home"))
-    assert sent <= 5_000_000
+    assert sum(sent) <= 5_000_000
 
 
 @pytest.mark.parametrize("name", [LOG, METRICS])
@@ -224,23 +232,14 @@ def test_a_host_that_never_ends_a_file_is_not_read_on(
 def test_a_host_cannot_fill_the_disk_with_a_log(
     host: Host, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, listed: int, message: str
 ) -> None:
-    sent = 0
-
-    async def endless(*_: object, **__: object) -> AsyncIterator[bytes]:
-        nonlocal sent
-        yield b'{"ok": null, "protocol": 1}\n'
-        while sent < 100_000_000:
-            sent += 1_000_000
-            yield bytes(1_000_000)
-
     add_host(db, host)
     home = tmp_path / "home"
     add_job(db, "one", home, TrainingSettings(("outdoor",)), "key", host=host.name)
     lying(monkeypatch, (name, listed, None))
-    monkeypatch.setattr("kdtui.hosts.client.stream_command", endless)
+    sent = endless(monkeypatch)
     with pytest.raises(KdtuiError, match=message):
         fetch_from_host(db, get_job(db, "one"))
-    assert sent <= 5_000_000
+    assert sum(sent) <= 5_000_000
     assert sum(path.stat().st_size for path in home.rglob("*") if path.is_file()) <= 3_000_000
 
 
