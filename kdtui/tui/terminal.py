@@ -42,14 +42,28 @@ class Terminal(LinuxDriver):
             # Another signal stopped the process, and the terminal was not restored.
             self._loop.call_soon_threadsafe(self._set_up_again)
 
+    @property
+    def can_suspend(self) -> bool:
+        """Whether a shell can continue the app. The system stops no process group without one (an orphaned group)."""
+        import psutil
+
+        group = os.getpgrp()
+        with suppress(OSError, psutil.Error):
+            for ancestor in psutil.Process().parents():
+                if os.getpgid(ancestor.pid) != group:
+                    return os.getsid(ancestor.pid) == os.getsid(0)
+        return False
+
     def _stop(self) -> None:
         """Restore the terminal and stop, until the shell continues the app in the foreground."""
+        if not self.can_suspend:
+            # Keys that were typed while the terminal is restored and set up again would be lost.
+            return
         self._is_stopping = True
         try:
             self.suspend_application_mode()
             signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-            # The whole process group: the shell also waits for a program that has started this one. Without a shell
-            # that could continue it, the system does not stop it.
+            # The whole process group: the shell also waits for a program that has started this one.
             os.kill(0, signal.SIGTSTP)
             signal.signal(signal.SIGTSTP, self._sigtstp_application)
             self._wait_for_foreground()

@@ -73,8 +73,9 @@ class Terminal:
     @property
     def process(self) -> psutil.Process:
         """The process of the app."""
-        [shell] = self._tmux("display-message", "-p", "#{pane_pid}").split()
-        return next(each for each in psutil.Process(int(shell)).children() if "kdtui" in each.cmdline())
+        [number] = self._tmux("display-message", "-p", "#{pane_pid}").split()
+        window = psutil.Process(int(number))
+        return next(each for each in (window, *window.children()) if "kdtui" in each.cmdline())
 
     @property
     def is_given_back(self) -> bool:

@@ -136,9 +136,13 @@ def test_the_app_sets_up_the_terminal_again_after_an_outside_stop(shell: Termina
 
 
 @needs_tmux
-def test_the_app_is_not_suspended_without_a_shell(demo_store: Path) -> None:
-    with opened(demo_store, 80, 24, shell="") as terminal:
+@pytest.mark.parametrize("shell", ["", "sh -c"], ids=["alone", "in a script"])
+def test_the_app_is_not_suspended_without_a_shell(demo_store: Path, shell: str) -> None:
+    with opened(demo_store, 80, 24, shell=shell) as terminal:
         terminal.press("C-z")
+        terminal.wait_for("there is no shell to go back to")
+        # Nothing happens on a signal either, and no key is lost.
+        terminal.process.send_signal(signal.SIGTSTP)
         terminal.press("?")
         terminal.wait_for("Keys on this screen")
 
