@@ -17,7 +17,7 @@ from kdtui.cli.options import (
     chosen_output,
     open_store,
 )
-from kdtui.cli.output import Output, print_json, print_table, progress_bar, say
+from kdtui.cli.output import Output, print_gap, print_json, print_table, progress_bar, say
 from kdtui.cli.removal import YesOption, confirm_removal
 from kdtui.cli.student_messages import StudentMessages
 from kdtui.text import counted
@@ -149,7 +149,7 @@ def ls(output: OutputOption = None, as_json: JsonOption = False, database: Datab
 def show(
     name: NameArgument, output: OutputOption = None, as_json: JsonOption = False, database: DatabaseOption = None
 ) -> None:
-    """Show a router: its adapters, best on average first, and the weights of its features."""
+    """Show a router: its adapters, best on average first, the weights of its features, and its cross-validation."""
     from kdtui.workflows.student.routed import available_adapters, load_router
 
     printed_as = chosen_output(output, as_json)
@@ -170,6 +170,14 @@ def show(
         right=names,
         output=printed_as,
     )
+    if router.validation:
+        print_gap(printed_as)
+        print_table(
+            (f"on {counted(router.sessions, 'validation session')}", "pair F1", "95 % interval"),
+            [(each.name, f"{each.mean:.3f}", f"{each.low:.3f} to {each.high:.3f}") for each in router.validation],
+            right=("pair F1", "95 % interval"),
+            output=printed_as,
+        )
     _say_if_constant(router)
     for route, why in missing.items():
         say(f"kdtui: {route} is missing, and other adapters answer its sessions: {why}")

@@ -69,6 +69,21 @@ class Route(Struct, frozen=True):
     weights: dict[str, float]
 
 
+class ValidationScore(Struct, frozen=True):
+    """The score of one way to use the adapters of a router, on the sessions that the router was fitted to.
+
+    Attributes:
+        name: of the way: a route, the router, or a simpler method.
+        mean, low, high: pair F1 with its 95 % confidence interval. Whatever is fitted was fitted to other sessions
+            than it is judged on.
+    """
+
+    name: str
+    mean: float
+    low: float
+    high: float
+
+
 class Router(Struct, frozen=True):
     """Chooses a route for each session.
 
@@ -79,6 +94,7 @@ class Router(Struct, frozen=True):
         datasets: datasets whose validation sessions it was fitted to.
         sessions: number of these sessions.
         penalty: penalty of the regression; None for a router that always chooses the best route.
+        validation: scores of the router, of each route, and of simpler methods; empty if an earlier version made it.
     """
 
     routes: tuple[Route, ...]
@@ -88,6 +104,7 @@ class Router(Struct, frozen=True):
     datasets: tuple[str, ...]
     sessions: int
     penalty: float | None
+    validation: tuple[ValidationScore, ...] = ()
 
     def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "AdapterChoice":
         """Choose the route with the best expected score.
@@ -324,12 +341,14 @@ def make_router(
     centres: Mapping[str, Sequence[float]],
     datasets: Sequence[str],
     sessions: int,
+    validation: Sequence[ValidationScore] = (),
 ) -> Router:
     """Build the router of a linear model.
 
     Args:
         routes: name and settings of each route.
         names: names of the features.
+        validation: see `Router`.
     """
     return Router(
         tuple(
@@ -347,6 +366,7 @@ def make_router(
         tuple(datasets),
         sessions,
         None if fitted.penalty == ALWAYS else fitted.penalty,
+        tuple(validation),
     )
 
 

@@ -245,6 +245,7 @@ class RouterFacts:
 
     Attributes:
         routes: the name of each route, the folder of its adapter, and its mean pair F1.
+        validation: each way to use its adapters, with its mean pair F1 and the interval of that; can be empty.
         datasets, sessions: the datasets whose validation sessions it was fitted to, and their number.
         chooses: whether it can choose another route than the best one.
         base: of its adapters: its id on a hub, or its name.
@@ -255,6 +256,7 @@ class RouterFacts:
     base: str
     licence: str | None
     routes: tuple[tuple[str, str, float], ...]
+    validation: tuple[tuple[str, float, float, float], ...]
     datasets: tuple[str, ...]
     sessions: int
     chooses: bool
@@ -267,6 +269,15 @@ def router_card(about: RouterFacts) -> str:
     if about.chooses:
         how = "A ridge regression on features of the session chooses."
     datasets = ", ".join(map(_code, about.datasets))
+    compared = []
+    if about.validation:
+        lines = "\n".join(
+            f"| {_code(name)} | {mean:.3f} | {low:.3f} to {high:.3f} |" for name, mean, low, high in about.validation
+        )
+        compared = [
+            "By cross-validation on the same sessions, the router and simpler ways to use these adapters score:",
+            f"| answered by | mean pair F1 | 95 % interval |\n|---|---|---|\n{lines}",
+        ]
     return "\n\n".join(
         [
             "\n".join(_front_matter(about.base, about.licence)),
@@ -276,6 +287,7 @@ def router_card(about: RouterFacts) -> str:
             f"The scores are of {about.sessions:,} validation sessions of {datasets}, to which the router was fitted. "
             "`router.json` has its weights. Each folder holds one adapter: PEFT, llama.cpp and vLLM load it as it is. "
             "Its card has its training data, and its scores with their intervals.",
+            *compared,
             "kdtui imports everything in this folder:",
             "```console\n$ kdtui model add FOLDER\n```",
             _licence_section(about.licence) + "\n",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
-from kdtui.distill.routing import Route, Router, features_problem
+from kdtui.distill.routing import Route, Router, ValidationScore, features_problem
 from kdtui.errors import BadFile, KdtuiError
 from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
@@ -43,6 +43,9 @@ _LARGEST = 2**22
 
 _MOST_ROUTES = 100
 
+_MOST_SCORES = _MOST_ROUTES + 10
+"""Of each route, of the router, and of the methods that it is compared with."""
+
 
 class SharedRoute(Struct, frozen=True, forbid_unknown_fields=True):
     """A route as it is in a file; see `Route`.
@@ -69,6 +72,7 @@ class SharedRouter(Struct, frozen=True, forbid_unknown_fields=True):
     datasets: list[str]
     sessions: int
     penalty: float | None
+    validation: list[ValidationScore] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ def export_router(
                 list(router.datasets),
                 router.sessions,
                 router.penalty,
+                list(router.validation),
             )
             content = json.dumps(msgspec.to_builtins(shared), ensure_ascii=False, indent=1)
             write_whole(part / ROUTER, content + "\n")
@@ -177,6 +182,7 @@ def import_router(db: "Database", folder: Path, name: str | None, models: Path) 
             tuple(shared.datasets),
             shared.sessions,
             shared.penalty,
+            tuple(shared.validation),
         )
         save_router(db, name, msgspec.json.encode(router).decode())
     adapters = counted(len(imported), "adapter")
@@ -191,6 +197,7 @@ def _about(name: str, router: Router, routes: list[SharedRoute], base: str, lice
         base,
         licence,
         tuple((route.name, route.folder, route.score) for route in routes),
+        tuple((each.name, each.mean, each.low, each.high) for each in router.validation),
         router.datasets,
         router.sessions,
         router.penalty is not None,
@@ -233,6 +240,8 @@ def _problem(router: SharedRouter) -> str | None:
     numbers = [*router.mean.values(), *router.spread.values(), *_numbers(router)]
     if not all(map(isfinite, numbers)):
         return "it has numbers that are infinite"
+    if len(router.validation) > _MOST_SCORES:
+        return f"it has more than {_MOST_SCORES} scores"
     weights = [route.weights for route in router.routes]
     return features_problem(router.mean, router.spread, weights, router.centres)
 
@@ -242,6 +251,8 @@ def _numbers(router: SharedRouter) -> Iterator[float]:
         yield from (route.score, route.bias, *route.weights.values())
     for centre in router.centres.values():
         yield from centre
+    for scored in router.validation:
+        yield from (scored.mean, scored.low, scored.high)
 
 
 @contextmanager

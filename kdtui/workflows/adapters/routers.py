@@ -13,6 +13,7 @@ from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.routing import (
     Router,
+    ValidationScore,
     cross_validate,
     cross_validate_best,
     fit_router,
@@ -197,7 +198,6 @@ def fit_to_runs(
     features = np.array([[*view.values()] for view in views])
     scores = _scores(asked, answers)
     fitted = fit_router(features, scores)
-    router = make_router(fitted, routes, list(views[0]), centres, list(sessions), len(asked))
     took = {route: 0 for route, _ in routes}
     for number in fitted.chosen(features):
         took[routes[number][0]] += 1
@@ -209,6 +209,8 @@ def fit_to_runs(
         _votes(asked, answers),
         took,
     )
+    scored = [ValidationScore(row.name, row.estimate.mean, row.estimate.low, row.estimate.high) for row in report.rows]
+    router = make_router(fitted, routes, list(views[0]), centres, list(sessions), len(asked), scored)
     save_router(db, name, msgspec.json.encode(router).decode(), replace=replace_old)
     return RouterTrained(router, report)
 

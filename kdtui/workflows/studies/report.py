@@ -19,6 +19,7 @@ from kdtui.workflows.studies.plan import StudyPlan
 from kdtui.workflows.studies.provenance import provenance_of
 from kdtui.workflows.studies.report_errors import ERROR_HEADINGS, GROUP_HEADINGS, error_tables
 from kdtui.workflows.studies.report_plots import question_plots
+from kdtui.workflows.studies.report_routers import ROUTER_HEADINGS, ROUTER_NOTE, router_rows
 from kdtui.workflows.studies.report_setup import knowledge_of, setup_of
 from kdtui.workflows.studies.report_tables import (
     COLUMNS,
@@ -49,6 +50,7 @@ class Section:
     tables: list[Table]
     comparisons: list[tuple[str, str, str, str]]
     plots: list[tuple[str, str]]
+    routers: list[tuple[str, ...]]
     costs: list[tuple[str, ...]]
     errors: list[tuple[str, ...]]
     groups: list[tuple[str, ...]]
@@ -129,6 +131,8 @@ def _content(db: Database, results: StudyResults) -> Mapping[str, Any]:
         "cells": len(plan.cells),
         "missing": _summed(missing),
         "sections": [_section(db, results, result, published) for result in results.questions],
+        "router_headings": ROUTER_HEADINGS,
+        "router_note": ROUTER_NOTE,
         "cost_headings": COST_HEADINGS,
         "error_headings": ERROR_HEADINGS,
         "group_headings": GROUP_HEADINGS,
@@ -182,6 +186,7 @@ def _section(
         [results_table_of(results, dataset, rows, published[dataset]) for dataset, rows in by_dataset.items()],
         [_compared(each, names) for each in result.comparisons],
         plots,
+        router_rows(db, results.plan, result.rows, names),
         [cost_row(row, names[row.name]) for row in result.rows if row.estimates],
         errors,
         groups,

@@ -48,12 +48,15 @@ def verdict_of(comparison: Comparison) -> Verdict:
 
 def estimate_in_words(estimate: Estimate) -> str:
     """Format a value with its interval and the spread of its seeds: .722 [.683, .760], ± .012 between 3 seeds."""
-    written = short_number(estimate.mean)
-    if not isnan(estimate.low):
-        written += f" {_interval(estimate.low, estimate.high)}"
+    written = value_in_words(estimate.mean, estimate.low, estimate.high)
     if estimate.seeds > 1:
         written += f", ± {short_number(estimate.between_seeds)} between {estimate.seeds} seeds"
     return written
+
+
+def value_in_words(mean: float, low: float, high: float) -> str:
+    """Format a value with its interval: .722 [.683, .760]; without one if its ends are nan."""
+    return short_number(mean) + ("" if isnan(low) else f" {_interval(low, high)}")
 
 
 def comparison_in_words(comparison: Comparison) -> str:

@@ -145,6 +145,13 @@ def test_a_router_is_trained_and_answers_with_the_chosen_adapters(adapters: list
     assert rows["oracle"]["mean"] >= rows["router"]["mean"] - 1e-9
     assert rows["one"]["chosen_for"] + rows["two"]["chosen_for"] == rows["router"]["sessions"]
     [listed] = kdtui("router", "ls", "--json").rows
+    # It keeps the comparison that was printed after the training.
+    assert [(each["name"], each["mean"], each["low"], each["high"]) for each in listed["validation"]] == [
+        (name, row["mean"], row["low"], row["high"]) for name, row in rows.items()
+    ]
+    shown = kdtui("router", "show", "both")
+    assert "on 2 validation sessions" in shown.out
+    assert "oracle" in shown.out
     best = listed["routes"][0]["name"]
     [answer] = kdtui("generate", "o05", "--dataset", "outdoor", "--adapter", "routed:both", "--json").rows
     assert answer["adapter"]["name"] == best

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from kdtui.distill.routing import fit_router, make_router
+from kdtui.distill.routing import ValidationScore, fit_router, make_router
 from kdtui.workflows.adapters.exchange_router import export_router
 from kdtui.workflows.adapters.routers import routes_of
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -19,6 +19,7 @@ from store.routers import save_router
 from tests.support.adapters import TRAINED, trained_adapter
 from tests.support.commands import Kdtui
 
+SCORE = {"name": "router", "mean": 0.6, "low": 0.5, "high": 0.7}
 LISTS = {**TRAINED, "form": "list"}
 
 
@@ -36,7 +37,8 @@ def before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Pat
     sizes = np.linspace(1.6, 2.3, 40)[:, np.newaxis]
     large = sizes - sizes.mean()
     fitted = fit_router(sizes, np.hstack([0.5 - large / 2, 0.5 + large / 2]))
-    router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 40)
+    scores = [ValidationScore("router", 0.61, 0.52, 0.7), ValidationScore("oracle", 0.7, 0.6, 0.8)]
+    router = make_router(fitted, routes_of(db, ["one", "two"]), ["ln(products)"], {}, ["outdoor"], 40, scores)
     save_router(db, "both", msgspec.json.encode(router).decode())
     export_router(db, "both", made / "out", licence="apache-2.0")
     db.close()
@@ -64,6 +66,7 @@ def test_the_folder_is_readable_and_names_nothing_of_this_machine(before: Path) 
     assert card.startswith("---\nbase_model: ")
     assert 'license: "apache-2.0"' in card
     assert "| `one` | `1-one` |" in card
+    assert "| `oracle` | 0.700 | 0.600 to 0.800 |" in card
     assert "## Licence\n\napache-2.0." in card
 
 
@@ -74,6 +77,8 @@ def test_an_imported_router_answers_like_the_exported_one(folder: Path, kdtui: K
     assert "use it with: --adapter routed:given" in added.err
     names = {row["name"] for row in kdtui("model", "ls", "--json").rows}
     assert {"given-one", "given-two"} <= names
+    sent, received = sorted(kdtui("router", "ls", "--json").rows, key=lambda row: row["name"])
+    assert received["validation"] == sent["validation"] != []
     reasons = {}
     # Sessions of six and of nine products.
     for session in ("o02", "o13"):
@@ -124,6 +129,8 @@ def with_folder(folder: Path, name: str) -> None:
         (lambda folder: change(folder, mean={}), "of different features"),
         (lambda folder: change(folder, spread={"ln(products)": 0}), "must be above 0"),
         (lambda folder: change(folder, centres={"a": [1.0] * 384, "b": [1, 2]}), "its centre of 'b' has 2 dimensions"),
+        (lambda folder: change(folder, validation=[SCORE] * 111), "more than 110 scores"),
+        (lambda folder: change(folder, validation=[SCORE | {"mean": 10**400}]), "this is not a router"),
         (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),

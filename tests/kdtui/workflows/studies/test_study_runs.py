@@ -157,7 +157,7 @@ def test_the_time_of_trainings_is_estimated_for_each_host(finished: Database, st
 
 @pytest.mark.slow
 def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
-    study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path]
+    study: Kdtui, kdtui: Kdtui, db: Database, few: Path, described: Callable[..., Path], tmp_path: Path
 ) -> None:
     # That needs two validation sessions.
     list(import_dataset(db, few, "outdoor"))
@@ -177,6 +177,14 @@ def test_routed_and_merged_adapters_are_cells_next_to_one_adapter_on_everything(
     assert begun(study(spec)) == []
     [router] = kdtui("router", "ls", "--json").rows
     assert {route["name"] for route in router["routes"]} == {"none", "pattern", "thought"}
+    report = tmp_path / "report"
+    assert kdtui("study", "report", "mine", "--output", report).code == 0
+    for name in ("mine.md", "mine.html"):
+        text = (report / name).read_text()
+        section = text[text.index("Routers on validation sessions") : text.index("Costs")]
+        for way in ("none", "pattern", "thought", "best single", "random", "vote by pair", "router", "oracle"):
+            assert way in section, (name, way)
+        assert "no router can be better" in section
     # The steps that a cell needs are done again with it, from existing answers.
     [run] = [row["run"] for row in kdtui("run", "ls", "--json").rows if "routed:study-" in row["name"]]
     for command in (("router", "rm", router["name"]), ("run", "rm", run)):
