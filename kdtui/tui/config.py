@@ -67,7 +67,7 @@ def config_path() -> Path:
     return user_config_path("kdtui") / "config.toml"
 
 
-_DESCRIBED = "docs/app.md describes the file under 'Configuration'"
+_SEE_DOCS = "docs/app.md describes the file under 'Configuration'"
 
 
 def read_config(path: Path, themes: frozenset[str]) -> Config:
@@ -87,9 +87,9 @@ def read_config(path: Path, themes: frozenset[str]) -> Config:
         raise BadFile(path, str(error), error.line) from error
     except (OSError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise BadFile(path, f"{reason}; {_DESCRIBED}") from error
+        raise BadFile(path, f"{reason}; {_SEE_DOCS}") from error
     except (ValueError, RecursionError) as error:
-        raise BadFile(path, f"{EXCESSIVE_TOML}; {_DESCRIBED}") from error
+        raise BadFile(path, f"{EXCESSIVE_TOML}; {_SEE_DOCS}") from error
     unknown = sorted(set(content) - {"theme", "keys", "themes"})
     if unknown:
         raise BadFile(path, f"there is no setting {unknown[0]!r}; there are: theme, and the tables keys and themes")

@@ -1,4 +1,4 @@
-"""The version of a part of the code: values that another version computed may be outdated."""
+"""Hashes of source files, which tell whether other code computed a cached value."""
 
 from collections.abc import Iterable
 from hashlib import sha256

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from models.adapters.base_shape import BaseShape, base_shape, gguf_names, interleaved
 from models.adapters.deltas import Delta, peft_deltas
-from models.adapters.peft_settings import CONFIG, EMBEDDINGS, MANIFEST, check_trainable
+from models.adapters.peft_settings import CONFIG, EMBEDDINGS, MANIFEST, check_fits_gguf
 from models.errors import ModelError
 from models.files.json_files import read_object
 from models.files.whole_files import replacing_path
@@ -35,7 +35,7 @@ def convert(adapter: Path, base: Path, output: Path) -> None:
     from gguf import GGUFWriter
 
     config = read_object(adapter / CONFIG)
-    check_trainable(config)
+    check_fits_gguf(config)
     shape = base_shape(base)
     manifest = adapter / MANIFEST
     alpha = float(config.get("lora_alpha") or 1)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.adapters.base_shape import Array, BaseShape, base_shape, gguf_names, in_halves
-from models.adapters.peft_settings import CONFIG, WEIGHTS, check_trainable
+from models.adapters.peft_settings import CONFIG, WEIGHTS, check_fits_gguf
 from models.errors import ModelError
 from models.files.gguf_vectors import check_layout, gguf_sizes
 from models.files.json_files import read_object
@@ -54,7 +54,7 @@ def peft_deltas(adapter: Path) -> dict[str, Delta]:
         ModelError: a file is missing or damaged, or the adapter is not a plain LoRA.
     """
     config = read_object(adapter / CONFIG)
-    check_trainable(config)
+    check_fits_gguf(config)
     modules: dict[str, dict[str, Array]] = {}
     for key, value in read_safetensors(adapter / WEIGHTS):
         module, _, kind = key.removesuffix(".weight").rpartition(".")

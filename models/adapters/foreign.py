@@ -14,7 +14,7 @@ from stat import S_ISLNK, S_ISREG
 from typing import Any, BinaryIO
 
 from models.adapters.folder import SUMS
-from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.adapters.peft_settings import BASE_CONFIG, CONFIG, MANIFEST, WEIGHTS, check_fits_gguf
 from models.errors import ModelError
 from models.files.json_files import is_deep, read_object
 
@@ -133,7 +133,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         named = config.get(setting) or ()
         if not isinstance(named, str) and not all(isinstance(each, str) for each in named):
             raise ModelError(f"{CONFIG}: {setting} has to be a list of names")
-    check_trainable(config)
+    check_fits_gguf(config)
     for setting in ("alpha_pattern", "rank_pattern"):
         patterns = config.get(setting) or {}
         if len(patterns) > _MAX_PATTERNS:

@@ -31,7 +31,7 @@ _INITS_THAT_KEEP_THE_BASE: tuple[object, ...] = (True, False, "gaussian", "ortho
 EMBEDDINGS = ("embed_tokens", "lm_head")
 
 
-def check_trainable(config: Mapping[str, Any]) -> None:
+def check_fits_gguf(config: Mapping[str, Any]) -> None:
     """Refuse a LoRA configuration (the fields of `adapter_config.json`) that no GGUF adapter can hold.
 
     Raises:

@@ -67,7 +67,7 @@ class NoAnswer(ModelError):
     Attributes:
         attempts: number of tries.
         seconds: of all tries.
-        ends: whether the next question would fail in the same way.
+        is_permanent: whether the next question would fail in the same way.
         empty: the completion without a text, if the server sent one: it was charged, and another try would be too.
         unanswered: tries that got no answer, and may have been charged.
     """
@@ -78,14 +78,14 @@ class NoAnswer(ModelError):
         attempts: int,
         seconds: float,
         *,
-        ends: bool = False,
+        is_permanent: bool = False,
         empty: NoText | None = None,
         unanswered: int = 0,
     ) -> None:
         super().__init__(message)
         self.attempts = attempts
         self.seconds = seconds
-        self.ends = ends
+        self.is_permanent = is_permanent
         self.empty = empty
         self.unanswered = unanswered
 
@@ -158,8 +158,8 @@ class Teacher:
                         raise
         except self._server.errors as error:
             problem = self._server.explained(error)
-            seconds, ends = perf_counter() - started, isinstance(problem, Unreachable)
-            raise NoAnswer(str(problem), attempts, seconds, ends=ends, unanswered=unanswered) from error
+            seconds, is_permanent = perf_counter() - started, isinstance(problem, Unreachable)
+            raise NoAnswer(str(problem), attempts, seconds, is_permanent=is_permanent, unanswered=unanswered) from error
         except ModelError as error:
             seconds, empty = perf_counter() - started, error if isinstance(error, NoText) else None
             raise NoAnswer(str(error), attempts, seconds, empty=empty, unanswered=unanswered) from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from models.adapters.peft_settings import check_trainable
+from models.adapters.peft_settings import check_fits_gguf
 from models.errors import ModelError
 from models.sft.base import Base
 from models.sft.job import Job, Precision
@@ -31,7 +31,7 @@ def lora_config(job: Job, folder: Path) -> LoraConfig:
         if job.start is None
         else start_lora(folder, job.lora.dropout)
     )
-    check_trainable({**lora.to_dict(), "peft_type": "LORA"})
+    check_fits_gguf({**lora.to_dict(), "peft_type": "LORA"})
     return lora
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_fits_gguf
 from models.errors import ModelError
 from models.files.hashing import file_sha256
 from models.files.json_files import read_object
@@ -26,7 +26,7 @@ def start_config(adapter: Path) -> dict[str, Any]:
         if not (adapter / name).is_file():
             raise ModelError(f"{adapter}: {name} is missing, so no training can continue this adapter")
     config = read_object(adapter / CONFIG)
-    check_trainable(config)
+    check_fits_gguf(config)
     if type(config.get("r")) is not int or config["r"] < 1 or not config.get("target_modules"):
         raise ModelError(f"{adapter / CONFIG}: it does not say the rank of the adapter (r), or its target_modules")
     return config

@@ -115,10 +115,10 @@ async def _begin(db: Database, plan: DistillationPlan, sessions: Sequence[Sessio
     except BaseException:
         await teacher.close()
         raise
-    ledger = PaidCalls(
+    paid_calls = PaidCalls(
         db, teacher, model, plan.prices, plan.budget, plan.answer_tokens, plan.retry_failed, gate, notice=notice
     )
-    work = _Work(db, plan, sessions, ledger, events)
+    work = _Work(db, plan, sessions, paid_calls, events)
     work.start()
     return work
 
@@ -130,7 +130,7 @@ class _Work:
     db: Database
     plan: DistillationPlan
     sessions: Sequence[Session]
-    ledger: PaidCalls
+    paid_calls: PaidCalls
     _events: "asyncio.Queue[DistillEvent | None]"
     _running: "asyncio.Task[None] | None" = None
     _watching: "asyncio.Task[None] | None" = None
@@ -163,7 +163,7 @@ class _Work:
 
     async def end(self) -> None:
         """Start no more calls, and wait for the running ones."""
-        self.ledger.gate.close()
+        self.paid_calls.gate.close()
         try:
             if self._running is not None and not self._running.done():
                 await asyncio.wait([self._running], timeout=_PATIENCE)
@@ -172,16 +172,16 @@ class _Work:
             if self._watching is not None:
                 self._watching.cancel()
         finally:
-            await self.ledger.teacher.close()
+            await self.paid_calls.teacher.close()
 
     async def _watch(self) -> None:
         """Limit the wait for running calls after the gate is closed."""
         assert self._running is not None
-        await self.ledger.gate.close_seen()
+        await self.paid_calls.gate.close_seen()
         _, waiting = await asyncio.wait([self._running], timeout=_PATIENCE)
         if waiting:
             given_up = f"running calls did not end in {_PATIENCE:g} seconds and are given up"
-            self._events.put_nowait(DistillStopped(given_up, self.ledger.tally))
+            self._events.put_nowait(DistillStopped(given_up, self.paid_calls.tally))
             self._running.cancel()
 
     async def _run(self) -> None:
@@ -191,43 +191,43 @@ class _Work:
                 if self._stopped is not None:
                     # The questions about the next format use the results of this one: asked now, they would change
                     # later.
-                    self._events.put_nowait(DistillStopped(self._stopped, self.ledger.tally))
+                    self._events.put_nowait(DistillStopped(self._stopped, self.paid_calls.tally))
                     return
         finally:
             self._events.put_nowait(None)
 
     async def _distill(self, format: Format) -> None:
         lessons: list[Lesson] = []
-        converse = conversation_about(self.db, self.plan.dataset, format, self.ledger, partial(self._note, lessons))
+        converse = conversation_about(self.db, self.plan.dataset, format, self.paid_calls, partial(self._note, lessons))
         waiting = iter(self.sessions)
         before = count_pieces(self.db, self.plan.dataset, format)
         done = failed = 0
 
         def tell_progress() -> None:
-            tally = replace(self.ledger.tally)
-            self._events.put_nowait(DistillProgress(format, done, len(self.sessions), tally, self.ledger.asking))
+            tally = replace(self.paid_calls.tally)
+            self._events.put_nowait(DistillProgress(format, done, len(self.sessions), tally, self.paid_calls.asking))
 
-        self.ledger.changed = tell_progress
+        self.paid_calls.changed = tell_progress
 
         async def take_sessions() -> None:
             nonlocal done, failed
             for session in waiting:
-                await self.ledger.gate.passed()
-                if self.ledger.gate.closed:
+                await self.paid_calls.gate.passed()
+                if self.paid_calls.gate.closed:
                     self._stopped = self._stopped or _ENDED
                     return
                 try:
-                    await hold_conversation(converse, session, self.ledger)
+                    await hold_conversation(converse, session, self.paid_calls)
                 except BudgetReached:
-                    reason = _ENDED if self.ledger.gate.closed else "the next call might pass the budget"
+                    reason = _ENDED if self.paid_calls.gate.closed else "the next call might pass the budget"
                     self._stopped = self._stopped or reason
                     return
                 except ModelError as error:
                     failed += 1
                     self._events.put_nowait(SessionFailed(format, session.id, str(error)))
-                    if isinstance(error, NoAnswer) and error.ends:
+                    if isinstance(error, NoAnswer) and error.is_permanent:
                         self._stopped = str(error)
-                        self.ledger.gate.close()
+                        self.paid_calls.gate.close()
                         return
                 done += 1
                 tell_progress()
@@ -241,7 +241,7 @@ class _Work:
             raise problems.exceptions[0] from None
         if format == "rule":
             is_whole = self._stopped is None and not failed
-            findings = Findings(self.plan.dataset, self.ledger.name, {"rule": self._rules(lessons)})
+            findings = Findings(self.plan.dataset, self.paid_calls.name, {"rule": self._rules(lessons)})
             store = partial(store_findings, self.db, findings, replace=self.plan.replace, is_whole=is_whole)
             [distilled] = await when_free(self.db, store)
         else:

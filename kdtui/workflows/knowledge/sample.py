@@ -84,7 +84,7 @@ def create_sample(
     if not 0 < ratio <= 1:
         raise KdtuiError(f"a ratio must be above 0 and at most 1, not {ratio:g}")
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
-    pieces = pieces_of_sample(db, add_to) if add_to is not None else []
+    chosen = pieces_of_sample(db, add_to) if add_to is not None else []
     for dataset in datasets:
         sessions = training_sessions(db, dataset)
         order = _order(db, dataset, sessions, strategy, seed, student)
@@ -99,11 +99,11 @@ def create_sample(
             candidates = _pieces(db, dataset, sessions, format, None if format == "pattern" else teacher)
             if not candidates:
                 raise KdtuiError(explain_missing_knowledge(db, dataset, format, None))
-            pieces += take_from_front(order, candidates, ratio)
+            chosen += take_from_front(order, candidates, ratio)
             draws.append(Draw(dataset, format, strategy, ratio, seed))
-    chosen = sorted(set(pieces))
-    save_sample(db, name, draws, chosen, replace=replace)
-    return len(chosen)
+    distinct = sorted(set(chosen))
+    save_sample(db, name, draws, distinct, replace=replace)
+    return len(distinct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def pick_sample(
         KdtuiError: all of them are rejected, and `rejected` is not set.
     """
     draws = list(get_sample(db, add_to).draws) if add_to is not None else []
-    held = pieces_of_sample(db, add_to) if add_to is not None else []
+    already_in = pieces_of_sample(db, add_to) if add_to is not None else []
     existing_pieces = existing_among(db, pieces)
     if not existing_pieces:
         raise NotFound("there is no knowledge of these numbers; kdtui knowledge ls shows the numbers")
@@ -156,7 +156,7 @@ def pick_sample(
     draws += [
         Draw(share.dataset, share.format, BY_HAND, share.chosen / share.of, 0) for share in count_shares(db, wanted)
     ]
-    save_sample(db, name, draws, sorted({*held, *wanted}), replace=replace)
+    save_sample(db, name, draws, sorted({*already_in, *wanted}), replace=replace)
     return Picked(get_sample(db, name).pieces, len(existing_pieces) - len(wanted))
 
 
@@ -202,18 +202,18 @@ def _pieces(
         origin = sessions_by_knowledge(db, dataset, format)
         return {piece.id: origin.get(piece.id, []) for piece in kept}
     # A pattern comes from all bundles that it was counted in: too many to store.
-    holders: dict[tuple[str, ...], set[int]] = {}
+    sessions_of_category: dict[tuple[str, ...], set[int]] = {}
     for number, session in enumerate(sessions):
         bundled = {position for bundle in true_bundles(session) for position in bundle}
         for position in bundled:
             item = session.items[position - 1]
             path = item.categories[0] if item.categories else ()
             for level in range(1, len(path) + 1):
-                holders.setdefault(path[:level], set()).add(number)
+                sessions_of_category.setdefault(path[:level], set()).add(number)
     sessions_of_piece = {}
     for piece in kept:
         paths = msgspec.json.decode(piece.content, type=Pattern).categories
-        shared = set.intersection(*(holders.get(path, set()) for path in paths))
+        shared = set.intersection(*(sessions_of_category.get(path, set()) for path in paths))
         sessions_of_piece[piece.id] = [sessions[number].id for number in sorted(shared)]
     return sessions_of_piece
 

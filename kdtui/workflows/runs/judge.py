@@ -135,7 +135,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
                     except BudgetReached:
                         stopped, more = BUDGET_REACHED, False
                     except ModelError as error:
-                        if isinstance(error, NoAnswer) and error.ends:
+                        if isinstance(error, NoAnswer) and error.is_permanent:
                             raise Unreachable(str(error)) from error
                         failed += 1
                         done += 1

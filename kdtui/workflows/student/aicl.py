@@ -66,12 +66,12 @@ def answer_by_aicl(
     more = True
     with new_runner() as runner:
         notes: list[str] = []
-        ledger = runner.run(_open(db, endpoint, notes.append))
+        paid_calls = runner.run(_open(db, endpoint, notes.append))
         running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float, _Counting]] = {}
         counted: set[str] = set()
         try:
             while more or running:
-                while more and len(running) < ledger.teacher.limits.concurrency:
+                while more and len(running) < paid_calls.teacher.limits.concurrency:
                     try:
                         session = next(source)
                     except StopIteration:
@@ -79,7 +79,7 @@ def answer_by_aicl(
                         break
                     if session is None:
                         break
-                    asker = _Counting(ledger, counted)
+                    asker = _Counting(paid_calls, counted)
                     task = runner.get_loop().create_task(_bundles(asker, db, dataset, nearest, session))
                     running[task] = session, perf_counter(), asker
                 for task in runner.run(_finished(set(running), IDLE_SECONDS if more else None)):
@@ -88,7 +88,7 @@ def answer_by_aicl(
                         yield Noted(session, notes.pop(0))
                     yield from _events(task, session, perf_counter() - started, asker.usage)
         finally:
-            runner.run(_close(ledger, set(running)))
+            runner.run(_close(paid_calls, set(running)))
 
 
 async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None]) -> PaidCalls:
@@ -112,11 +112,11 @@ async def _finished(
     return done
 
 
-async def _close(ledger: PaidCalls, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
+async def _close(paid_calls: PaidCalls, running: "set[asyncio.Task[list[WrittenBundle]]]") -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
-    await ledger.teacher.close()
+    await paid_calls.teacher.close()
 
 
 @dataclass(slots=True)
@@ -148,7 +148,7 @@ def _events(
     try:
         bundles = task.result()
     except NoAnswer as error:
-        if error.ends:
+        if error.is_permanent:
             raise Unreachable(str(error)) from error
         yield Refused(session, str(error), seconds)
         return

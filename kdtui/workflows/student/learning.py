@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class LearningProgress:
-    """The pattern student reads the texts of the training sessions of a dataset, once.
+    """Progress of the pattern student while it reads the texts of the training sessions of a dataset, once.
 
     Attributes:
         done, total: texts that are read, and all texts.

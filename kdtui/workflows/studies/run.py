@@ -108,9 +108,9 @@ class _Runner:
     _waiting: dict[str, PlannedStep] = field(default_factory=dict)
     _training: dict[str, str] = field(default_factory=dict)
     """The host of each running training, by key."""
-    _made: dict[str, str] = field(default_factory=dict)
+    _results: dict[str, str] = field(default_factory=dict)
     _failed: dict[str, PlannedStep] = field(default_factory=dict)
-    _looked: float = -inf
+    _checked_at: float = -inf
     _is_busy: bool = False
     """Whether a step is running on this machine."""
     _paused: float = 0.0
@@ -120,7 +120,7 @@ class _Runner:
         for step in self.plan.steps.values():
             self._needs[step.key] = tuple(step_key(need) for need in prerequisites(step.step))
             if step.status == "done" and step.stored is not None:
-                self._made[step.key] = step.stored.made
+                self._results[step.key] = step.stored.made
             elif step.status == "failed" and not self.retry_failed:
                 self._failed[step.key] = step
         self._waiting = {step.key: step for step in self.plan.to_do(retry_failed=self.retry_failed)}
@@ -128,9 +128,9 @@ class _Runner:
             self.gate.wait()
             if self.gate.closed:
                 return
-            yield from self._block()
+            yield from self._give_up_blocked()
             yield from self._launch()
-            yield from self._look()
+            yield from self._check_trainings()
             if (ready := self._next()) is not None:
                 del self._waiting[ready.key]
                 self._is_busy = True
@@ -139,7 +139,7 @@ class _Runner:
             elif self._training:
                 sleep(_PAUSE_LOCAL)
 
-    def _block(self) -> Iterator[StepBlocked]:
+    def _give_up_blocked(self) -> Iterator[StepBlocked]:
         """Give up steps that need a failed step."""
         for step in list(self._waiting.values()):
             lost = next((key for key in self._needs[step.key] if key in self._failed), None)
@@ -177,7 +177,7 @@ class _Runner:
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis)
                     for done, of in make_knowledge(self.db, self.plan.spec, step.step, self.gate):
                         yield StepProgress(step, done, of)
-                    self._pass()
+                    self._wait_while_paused()
                     if not StoreContents(self.db).has_knowledge(step.step):
                         raise KdtuiError(f"dataset {step.step.dataset!r} gave no {step.step.format} that is kept")
                 case SampleStep():
@@ -207,7 +207,7 @@ class _Runner:
             add_seconds(self.db, step.key, monotonic() - began - self._paused)
         yield self._finish(step, made)
 
-    def _pass(self) -> None:
+    def _wait_while_paused(self) -> None:
         """Wait in the middle of a step while the study is paused.
 
         Raises:
@@ -222,7 +222,7 @@ class _Runner:
     def _finish(self, step: PlannedStep, made: str) -> StepDone:
         with self.db.waiting(inf):
             finish_step(self.db, step.key, made)
-        self._made[step.key] = made
+        self._results[step.key] = made
         return StepDone(step, made)
 
     def _fail(self, step: PlannedStep, reason: str, log: str | None = None) -> StepFailed:
@@ -234,7 +234,7 @@ class _Runner:
         return StepFailed(step, reason, log)
 
     def _name(self, step: Step) -> str:
-        return self._made[step_key(step)]
+        return self._results[step_key(step)]
 
     def _calibrate(self, step: PlannedStep, settings: CalibrationStep) -> Iterator[StudyEvent]:
         from kdtui.workflows.student.calibrate import (
@@ -251,17 +251,17 @@ class _Runner:
             if isinstance(event, SessionJudged):
                 done += 1
                 yield StepProgress(step, done, len(sessions))
-                self._pass()
+                self._wait_while_paused()
             elif isinstance(event, StrategyLeftOut):
                 raise KdtuiError(event.reason)
 
     def _answerer(self) -> CellAnswerer:
-        return CellAnswerer(self.db, self.tell, self._name, self._pass, self._see_to_trainings)
+        return CellAnswerer(self.db, self.tell, self._name, self._wait_while_paused, self._advance_trainings)
 
-    def _see_to_trainings(self) -> Iterator[StudyEvent]:
+    def _advance_trainings(self) -> Iterator[StudyEvent]:
         """Start trainings that can begin, and check running ones, so that hosts do not wait for a whole evaluation."""
         yield from self._launch()
-        yield from self._look()
+        yield from self._check_trainings()
 
     def _launch(self) -> Iterator[StudyEvent]:
         """Start the trainings that can begin on hosts that have room."""
@@ -339,18 +339,18 @@ class _Runner:
                 status = known_status(get_job(self.db, name))
                 began = status.state == "failed"
                 yield self._fail(step, _why(status.reason) if began else str(problem), _log(name) if began else None)
-        self._looked = -inf
+        self._checked_at = -inf
 
-    def _look(self) -> Iterator[StudyEvent]:
+    def _check_trainings(self) -> Iterator[StudyEvent]:
         """Check the running trainings."""
         from kdtui.workflows.finish_jobs import finish_job
         from kdtui.workflows.training.on_host import TrainingFetched, check_trainings
         from models.sft.state import ACTIVE
 
         hosts = set(self._training.values())
-        if not hosts or monotonic() - self._looked < (_PAUSE_LOCAL if hosts == {LOCAL} else _PAUSE_ON_HOST):
+        if not hosts or monotonic() - self._checked_at < (_PAUSE_LOCAL if hosts == {LOCAL} else _PAUSE_ON_HOST):
             return
-        self._looked = monotonic()
+        self._checked_at = monotonic()
         names = {key: steps_of(self.db, [key])[key].made for key in self._training}
         lost: set[str] = set()
         remote = {names[key] for key, host in self._training.items() if host != LOCAL}

@@ -19,7 +19,7 @@ from transformers import MistralForCausalLM
 from models.adapters.base_shape import base_shape
 from models.adapters.conversion import MANIFEST_KEY, convert
 from models.adapters.deltas import scale_of
-from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_trainable
+from models.adapters.peft_settings import CONFIG, MANIFEST, WEIGHTS, check_fits_gguf
 from models.embedded import embedded_student
 from models.errors import ModelError
 from models.llama.quantization import quantize_file
@@ -135,7 +135,7 @@ def test_settings_that_gguf_cannot_hold_are_refused_by_name_before_training(
     settings: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(ModelError, match=r"GGUF adapter cannot hold|knows only LoRA") as refused:
-        check_trainable({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
+        check_fits_gguf({"peft_type": "LORA", "r": 4, "lora_alpha": 4, **settings})
     assert named in str(refused.value)
 
 
@@ -151,7 +151,7 @@ def test_settings_that_gguf_cannot_hold_are_refused_by_name_before_training(
     ],
 )
 def test_all_settings_of_a_plain_peft_adapter_are_accepted(settings: dict[str, Any]) -> None:
-    check_trainable(LoraConfig(target_modules=LINEAR, **settings).to_dict() | {"peft_type": "LORA"})
+    check_fits_gguf(LoraConfig(target_modules=LINEAR, **settings).to_dict() | {"peft_type": "LORA"})
 
 
 def test_an_invalid_pattern_is_named() -> None:
@@ -160,7 +160,7 @@ def test_an_invalid_pattern_is_named() -> None:
 
 
 def test_a_default_configuration_is_accepted() -> None:
-    check_trainable(LoraConfig(r=4, target_modules=LINEAR).to_dict() | {"peft_type": "LORA"})
+    check_fits_gguf(LoraConfig(r=4, target_modules=LINEAR).to_dict() | {"peft_type": "LORA"})
 
 
 def _without(name: str) -> Callable[[Path], None]:
