@@ -1,8 +1,8 @@
 """Ask a teacher: look a call up before paying for it, store its answer at once, and keep to a budget."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from kdtui.workflows.calls.requests import (
 )
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import PaidCall, delete_unsaved_call, folder_of, set_aside
+from kdtui.workflows.claims import claims_of
 from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.waiting import when_free
 from models.completion import Usage
@@ -31,6 +32,9 @@ from models.errors import ModelError
 from models.messages import Message
 from store.calls import Call, known_call
 from store.sqlite import Database
+
+_LOOK = 0.1
+"""Seconds between two looks for the answer of another process."""
 
 
 class BudgetReached(Exception):
@@ -85,6 +89,7 @@ class PaidCalls:
     _excess: float = 1.0
     """The largest ratio of the cost of a call, by the server, to its estimated upper bound."""
     _has_noticed: bool = False
+    _has_waited: bool = False
     _asked: set[str] = field(default_factory=set)
     _unusable: set[str] = field(default_factory=set)
     _under_way: dict[str, "asyncio.Future[Call]"] = field(default_factory=dict)
@@ -106,11 +111,7 @@ class PaidCalls:
         question = TeacherQuestion(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
         request = request_of(self.model, question)
         key = request_key(request)
-        known = known_call(self.db, key)
-        if known is not None and not self._is_to_be_asked_again(known):
-            self.tally.hits += 1
-            if known.status == "failed":
-                raise FailedBefore(known)
+        if (known := self._known(key)) is not None:
             return known
         if key in self._under_way:
             # Two sessions can be the same: the second waits for the first.
@@ -137,6 +138,20 @@ class PaidCalls:
         self._unusable.add(call.key)
         return False
 
+    def _known(self, key: str) -> Call | None:
+        """Return the stored call that answers a question; None if it is to be asked.
+
+        Raises:
+            FailedBefore: it failed for good, and is not tried again.
+        """
+        known = known_call(self.db, key)
+        if known is None or self._is_to_be_asked_again(known):
+            return None
+        self.tally.hits += 1
+        if known.status == "failed":
+            raise FailedBefore(known)
+        return known
+
     def _is_to_be_asked_again(self, known: Call) -> bool:
         is_useless = known.status == "failed" or known.key in self._unusable
         return is_useless and self.retry_failed and known.key not in self._asked
@@ -151,24 +166,31 @@ class PaidCalls:
         ended = partial(PaidCall, key=key, teacher=self.name, step=step, request=request)
         try:
             await self._turn(estimated_prompt_tokens(question.messages) + USUAL_ANSWER)
-            self.asking += 1
+            async with self._claimed(key):
+                # Another process can have asked it meanwhile.
+                if (known := self._known(key)) is not None:
+                    return known
+                await self._ask_and_keep(key, question, highest, ended)
+        finally:
+            del self._reserved[key]
+            self._released.set()
             self.changed()
-            try:
-                reply = await self.teacher.ask(self.model, question, key=key)
-            finally:
-                self.asking -= 1
-            self._asked.add(key)
-            self._doubtful += reply.unanswered * highest
-            answered = ended(
-                response=reply.text,
-                finish_reason=reply.finish_reason,
-                seconds=reply.seconds,
-                attempts=reply.attempts,
-                replace=key in self._unusable,
-                **self._counted(question, reply.usage, written_tokens(reply), highest),
-            )
-            await self._keep(answered)
-            self.tally.paid += 1
+        call = known_call(self.db, key)
+        assert call is not None
+        return call
+
+    async def _ask_and_keep(
+        self, key: str, question: TeacherQuestion, highest: float, ended: Callable[..., PaidCall]
+    ) -> None:
+        """Ask, and store the answer or the failure.
+
+        Raises:
+            NoAnswer: there is no answer.
+        """
+        self.asking += 1
+        self.changed()
+        try:
+            reply = await self.teacher.ask(self.model, question, key=key)
         except NoAnswer as error:
             self._asked.add(key)
             self._doubtful += error.unanswered * highest
@@ -181,12 +203,42 @@ class PaidCalls:
             self.tally.failed += 1
             raise
         finally:
-            del self._reserved[key]
-            self._released.set()
-            self.changed()
-        call = known_call(self.db, key)
-        assert call is not None
-        return call
+            self.asking -= 1
+        self._asked.add(key)
+        self._doubtful += reply.unanswered * highest
+        answered = ended(
+            response=reply.text,
+            finish_reason=reply.finish_reason,
+            seconds=reply.seconds,
+            attempts=reply.attempts,
+            replace=key in self._unusable,
+            **self._counted(question, reply.usage, written_tokens(reply), highest),
+        )
+        await self._keep(answered)
+        self.tally.paid += 1
+
+    @asynccontextmanager
+    async def _claimed(self, key: str) -> AsyncIterator[None]:
+        """Let only one process ask a question at a time; the others wait for its answer.
+
+        Raises:
+            BudgetReached: no more calls are allowed.
+        """
+        claims = claims_of(self.db)
+        if claims is None:
+            yield
+            return
+        while not claims.take(key):
+            if not self._has_waited:
+                self._has_waited = True
+                self.notice("another kdtui asks the same questions at the moment; its answers are used here, too")
+            await asyncio.sleep(_LOOK)
+            if self.gate.closed:
+                raise BudgetReached
+        try:
+            yield
+        finally:
+            claims.release(key)
 
     async def _keep(self, call: PaidCall) -> None:
         """Store a call, however long another process is writing. Meanwhile it is in a file, in case this process ends.

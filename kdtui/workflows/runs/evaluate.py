@@ -1,6 +1,7 @@
 """Have a student answer a split, and store and score its answers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -12,6 +13,7 @@ from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
+from kdtui.workflows.claims import claimed
 from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, record_costs
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
@@ -133,7 +135,8 @@ def evaluate_split(
         run = start_run(db, dataset, split, student.name, settings, tags)
         yield RunBegun(run, 0, len(sessions))
         try:
-            yield from record_costs(db, run, answer_split(db, run, sessions, student))
+            with _claimed(db, run):
+                yield from record_costs(db, run, answer_split(db, run, sessions, student))
         except ModelError as error:
             if count_answers(db, run):
                 raise
@@ -145,13 +148,26 @@ def evaluate_split(
 def resume_run(
     db: Database, run: Run, sessions: Collection[Session], tell: Tell = tell_nobody
 ) -> Iterator[EvaluateEvent]:
-    """Resume a run; a complete one is left unchanged. Otherwise like `evaluate_split`."""
+    """Resume a run; a complete one is left unchanged. Otherwise like `evaluate_split`.
+
+    Raises:
+        KdtuiError: another process answers it at the moment.
+    """
     answered = count_answers(db, run)
     if run.finished_at is not None and answered >= len(sessions):
         return
-    with open_student(db, run.dataset, run.settings, tell) as student:
-        yield RunBegun(run, answered, len(sessions))
+    with _claimed(db, run), open_student(db, run.dataset, run.settings, tell) as student:
+        yield RunBegun(run, count_answers(db, run), len(sessions))
         yield from record_costs(db, run, answer_split(db, run, sessions, student))
+
+
+def _claimed(db: Database, run: Run) -> AbstractContextManager[None]:
+    """Let only one process answer a run at a time: two would answer, and pay for, the same sessions."""
+    return claimed(
+        db,
+        f"run {run.id}",
+        f"another kdtui answers run {run.id} at the moment; wait until it is done, or stop it: its answers are kept",
+    )
 
 
 def answer_split(

@@ -1,0 +1,143 @@
+"""Two commands at once on one database: no question is paid for twice, and no run is answered twice."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from kdtui.workflows.claims import Claims
+from kdtui.workflows.data.import_dataset import import_dataset
+from store.knowledge import find_knowledge
+from store.runs import list_runs
+from store.sqlite import Database
+from tests.support.commands import Kdtui
+from tests.support.fake_chat_server import Fake, Serve
+from tests.support.fake_teacher import good
+from tests.support.locking import begun, said
+from tests.support.waiting import until
+
+
+@pytest.fixture
+def demo(db: Database, outdoor: Path) -> None:
+    list(import_dataset(db, outdoor, "demo"))
+
+
+class SlowTeacher:
+    """Takes its time for each question, and counts how often it answers it."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.keys: dict[str, set[str | None]] = {}
+
+    def reply(self, fake: Fake, number: int) -> None:
+        question = json.dumps(fake.body["messages"])
+        self.asked[question] += 1
+        self.keys.setdefault(question, set()).add(fake.headers.get("Idempotency-Key"))
+        time.sleep(0.1)
+        good(fake, number)
+
+
+def distil(url: str) -> "subprocess.Popen[str]":
+    return begun("knowledge", "distill", "--teacher", f"{url}#m", "--limit", "4", "--format", "rule")
+
+
+def ended(processes: Sequence["subprocess.Popen[str]"]) -> list[str]:
+    """Wait for commands that succeed, and return what they say."""
+    texts = []
+    for process in processes:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        texts.append(err)
+    return texts
+
+
+def calls_kept(db: Database) -> int:
+    [(count,)] = db.execute("SELECT count(*) FROM calls WHERE status = 'answered'").fetchall()
+    return int(count)
+
+
+@pytest.mark.usefixtures("demo")
+def test_two_distillations_pay_for_each_question_once(db: Database, serve: Serve) -> None:
+    teacher = SlowTeacher()
+    url, _ = serve(teacher.reply)
+    said_of_both = ended([distil(url), distil(url)])
+    assert set(teacher.asked.values()) == {1}
+    assert len(teacher.asked) == calls_kept(db)
+    assert any("another kdtui asks the same questions" in text for text in said_of_both)
+    statements = [piece.statement for piece in find_knowledge(db, dataset="demo", format="rule")]
+    assert len(statements) == len(set(statements)) > 0
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_distillation_takes_over_the_question_of_one_that_is_killed(db: Database, serve: Serve) -> None:
+    answers, teacher = Event(), SlowTeacher()
+
+    def reply(fake: Fake, number: int) -> None:
+        if number < 4:
+            # Of the first command, which is killed.
+            answers.wait(60)
+        teacher.reply(fake, number)
+
+    url, handler = serve(reply)
+    first = distil(url)
+    until(lambda: len(handler.asked) > 0)
+    second = distil(url)
+    said(second, "another kdtui asks the same questions")
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    ended([second])
+    answers.set()
+    assert calls_kept(db) == len(teacher.asked)
+    # Whatever is asked again has the same key.
+    assert all(len(keys) == 1 and None not in keys for keys in teacher.keys.values())
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_run_is_answered_by_one_process_at_a_time(db: Database, kdtui: Kdtui, serve: Serve) -> None:
+    answers, teacher = Event(), SlowTeacher()
+
+    def reply(fake: Fake, number: int) -> None:
+        if number:
+            answers.wait(60)
+        teacher.reply(fake, number)
+
+    url, _ = serve(reply)
+    first = begun("evaluate", "--dataset", "demo", "--split", "test", "--student", f"{url}#m")
+    until(lambda: list_runs(db))
+    refused = kdtui("evaluate", "--resume", list_runs(db)[0].run.id)
+    assert refused.code == 1
+    assert refused.err.count("\n") == 1
+    assert "another kdtui answers run 1 at the moment; wait until it is done" in refused.err
+    answers.set()
+    ended([first])
+    assert set(teacher.asked.values()) == {1}
+    assert kdtui("evaluate", "--resume", 1).code == 0
+
+
+def test_work_is_claimed_once_and_is_free_when_its_process_dies(tmp_path: Path) -> None:
+    path = tmp_path / "claims"
+    claims = Claims(path)
+    assert claims.take("one")
+    assert claims.take("two")
+    assert not claims.take("one"), "not even by the same process"
+    script = (
+        "import sys, time; from pathlib import Path; from kdtui.workflows.claims import Claims\n"
+        "claims = Claims(Path(sys.argv[1]))\n"
+        "print(claims.take('one'), claims.take('three'), flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "False True\n"
+        assert not claims.take("three")
+        os.kill(other.pid, signal.SIGKILL)
+    assert claims.take("three")
+    claims.release("one")
+    assert claims.take("one")
