@@ -15,11 +15,12 @@ from kdtui.workflows.async_events import iterate, run_async
 from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.base_files import check_named_base, find_base
 from kdtui.workflows.training.host_status import remember_status_of
+from kdtui.workflows.training.new_job import is_taken, new_job
 from models.sft.job_files import ID, JOB
 from models.sft.protocol import DescribeRequest, StatusRequest, TrainingsRequest
 from store.errors import NotFound
 from store.hosts import Host
-from store.jobs import StoredJob, add_job, get_job, list_jobs
+from store.jobs import StoredJob, get_job, list_jobs
 from store.records import TrainingSettings
 from store.sqlite import Database
 
@@ -97,18 +98,17 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     described = await client.ask(DescribeRequest(name))
     check_named_base(described.job.get("base"), f"training {name!r} of host {client.host.name}")
     target = folder / name
-    if target.exists():
+    if is_taken(target):
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
     try:
         settings = msgspec.convert(described.job.get("manifest", {}), TrainingSettings)
     except msgspec.ValidationError:
         # It was not made by kdtui. What it was trained on is in its own file.
         settings = TrainingSettings(())
-    target.mkdir(mode=0o700, parents=True)
-    (target / JOB).write_text(json.dumps(described.job, indent=2) + "\n", encoding="utf-8")
     key = described.id or name
-    (target / ID).write_text(key, encoding="utf-8")
-    add_job(db, name, target, settings, key, host=client.host.name)
+    with new_job(db, name, target, settings, key, host=client.host.name) as part:
+        (part / JOB).write_text(json.dumps(described.job, indent=2) + "\n", encoding="utf-8")
+        (part / ID).write_text(key, encoding="utf-8")
     job = get_job(db, name)
     find_base(db, job)
     return job

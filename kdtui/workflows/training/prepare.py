@@ -11,12 +11,12 @@ import msgspec
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.manage_models import checked_name
-from models.files.whole_files import new_folder
+from kdtui.workflows.training.new_job import is_taken, new_job
 from models.sft.job import Job, Start, read_job
 from models.sft.job_files import ID, JOB, TRAIN, VALID
 from store.datasets import dataset_id
 from store.errors import NotFound
-from store.jobs import add_job, get_job, new_key
+from store.jobs import get_job, new_key
 from store.models import named_model
 from store.records import TrainingSettings
 from store.sqlite import Database
@@ -80,7 +80,7 @@ def prepare_job(
     for dataset in settings.datasets:
         dataset_id(db, dataset)
     key = new_key()
-    with new_folder(target, mode=0o700) as part:
+    with new_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate) as part:
         (part / ID).write_text(key, encoding="utf-8")
         if begin_from is not None:
             job = replace(job, start=begin_from(part, job.base))
@@ -93,7 +93,6 @@ def prepare_job(
             (part / VALID).unlink()
         # Last, when all else is right: it reads the base, which takes seconds.
         _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
-    add_job(db, name, target, settings, key, host=host, after=after, evaluate=evaluate)
     return PreparedJob(target, count // settings.epochs, valid)
 
 
@@ -111,7 +110,7 @@ def check_name(db: Database, name: str, folder: Path) -> Path:
             continue
         raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
     target = folder / name
-    if target.exists():
+    if is_taken(target):
         raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
     return target
 

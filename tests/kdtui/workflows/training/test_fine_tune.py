@@ -355,6 +355,33 @@ def test_an_impossible_training_is_one_sentence_and_leaves_nothing(
     assert not list((Path(os.environ["KDTUI_DB"]).parent / "jobs").glob("*"))
 
 
+def test_a_launch_that_cannot_be_stored_leaves_no_folder(
+    db: Database, launch: Kdtui, database_of_the_test: Path
+) -> None:
+    db.execute("CREATE TRIGGER full BEFORE INSERT ON jobs BEGIN SELECT RAISE(ABORT, 'the disk is full'); END")
+    failed = launch("camping")
+    assert failed.code != 0
+    assert not (database_of_the_test.parent / "jobs" / "camping").exists()
+    db.execute("DROP TRIGGER full")
+    assert launch("camping").code == 0
+
+
+def test_the_folder_of_a_launch_that_was_killed_before_it_was_stored_is_replaced(
+    launch: Kdtui, database_of_the_test: Path
+) -> None:
+    folder = database_of_the_test.parent / "jobs" / "camping"
+    folder.mkdir(parents=True)
+    for name in ("id", "job.json", "train.jsonl"):
+        (folder / name).write_text("of the launch that was killed")
+    (folder / "log").write_text("a training began here")
+    refused = launch("camping")
+    assert refused.code == 1
+    assert "there is a folder of this name already" in refused.err
+    (folder / "log").unlink()
+    assert launch("camping").code == 0
+    assert json.loads((folder / "job.json").read_text())["manifest"]["name"] == "camping"
+
+
 def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kdtui.workflows.training.prepare.find_spec", lambda name: None if name == "peft" else name)
     result = launch("x")
