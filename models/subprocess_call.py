@@ -88,6 +88,8 @@ def _child(answer: Connection, work: Callable[..., object], arguments: tuple[obj
     os.environ["GGML_NO_BACKTRACE"] = "1"
     try:
         work(*arguments)
+    except MemoryError:
+        answer.send("there is not enough memory for this model; use a smaller one, or close other programs")
     except Exception as error:
         answer.send(str(error)[:_LONGEST] or type(error).__name__)
     else:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from models.files.whole_files import write_whole
+from models.files.whole_files import PRIVATE, write_whole
 
 
 class Memory:
@@ -50,7 +50,7 @@ class Memory:
             return
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(self._path, json.dumps(self._content, indent=1))
+            write_whole(self._path, json.dumps(self._content, indent=1), PRIVATE)
 
 
 def memory_path() -> Path:

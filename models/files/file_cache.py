@@ -5,7 +5,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from models.files.whole_files import write_whole
+from models.files.whole_files import PRIVATE, write_whole
 
 
 def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | None) -> str:
@@ -31,7 +31,7 @@ def compute_cached(path: Path, compute: Callable[[Path], str], cache: Path | Non
     # A cache that cannot be used only costs time.
     with suppress(OSError):
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(place, f"{_digest(value)} {value}")
+        write_whole(place, f"{_digest(value)} {value}", PRIVATE)
     return value
 
 

@@ -24,11 +24,18 @@ _NEW = 10.0
 """Seconds in which a new file or folder may not be locked yet."""
 
 
+PRIVATE = 0o600
+"""Permissions of a file that only its owner can read, whatever the umask."""
+
+
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     """Open a new file that replaces `path` at the end. After an error everything is as before.
 
     What killed processes have left next to it is deleted.
+
+    Args:
+        mode: its permissions, less those of the umask.
 
     Raises:
         OSError: it cannot be written.
@@ -36,7 +43,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _delete_abandoned(path.parent)
     part = _part_of(path)
     try:
-        part.touch(exist_ok=False)
+        part.touch(mode, exist_ok=False)
         # Locked until it has its name: it may look abandoned after a slow write.
         with _locked(part):
             with part.open("wb") as file:
@@ -48,13 +55,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, mode: int = 0o666) -> None:
     """Write a file (text as UTF-8) in place of an old one; nobody ever sees a partial file.
+
+    Args:
+        mode: its permissions, less those of the umask.
 
     Raises:
         OSError: it cannot be written; an old file is unchanged.
     """
-    with replacing(path) as file:
+    with replacing(path, mode) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 

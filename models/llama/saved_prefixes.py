@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from models.files.whole_files import write_whole
+from models.files.whole_files import PRIVATE, write_whole
 from models.llama.bindings import llama_cpp
 from models.student_protocol import Adapter
 from models.vocabulary import Token
@@ -58,7 +58,7 @@ class SavedPrefixes:
         """Save a state, completely or not at all."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(self._path(tokens, adapters), _DIGEST(state).digest() + state)
+            write_whole(self._path(tokens, adapters), _DIGEST(state).digest() + state, PRIVATE)
             self._drop_oldest()
         except OSError:
             return

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from kdtui.tui.core.store_worker import fault
+from models.files.whole_files import PRIVATE, write_whole
 
 
 def write_crash_report(error: BaseException) -> str:
@@ -15,6 +16,6 @@ def write_crash_report(error: BaseException) -> str:
     path = Path(user_state_path("kdtui")) / f"fault-{datetime.now():%Y%m%d-%H%M%S}.txt"
     with suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_text(details, encoding="utf-8")
+        write_whole(path, details, PRIVATE)
         return f"kdtui ended by {sentence}; the details are in {path}; stored data is safe"
     return f"kdtui ended by {sentence}; stored data is safe"

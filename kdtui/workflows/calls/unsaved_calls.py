@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from models.files.whole_files import write_whole
+from models.files.whole_files import PRIVATE, write_whole
 from store.calls import is_recorded, record_call
 from store.sqlite import Database
 
@@ -56,7 +56,7 @@ def set_aside(database: Path, call: PaidCall) -> Path:
     folder = folder_of(database)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{call.key}.json"
-    write_whole(path, msgspec.json.encode(call))
+    write_whole(path, msgspec.json.encode(call), PRIVATE)
     return path
 
 

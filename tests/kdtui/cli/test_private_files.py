@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kdtui.tui.core.crash_report import write_crash_report
+from kdtui.tui.memory import Memory
+from kdtui.workflows.calls.unsaved_calls import PaidCall, set_aside
+from kdtui.workflows.claims import claims_of
+from models.files.file_cache import compute_cached
 from models.sft.job_files import EXIT_CODE
+from store.database import open_database
 from tests.support import sshd, stand_in
 from tests.support.commands import Kdtui
 from tests.support.launching import launch
@@ -41,6 +47,26 @@ def test_the_store_the_trainings_and_the_caches_are_private(
     files = [path for folder in kept for path in folder.rglob("*") if path.is_file()]
     assert {"kdtui.db", "job.json", "train.jsonl"} <= {path.name for path in files}
     assert [str(path) for path in files if not is_private(path, tmp_path)] == []
+
+
+@pytest.mark.usefixtures("loose_umask")
+def test_what_is_written_to_folders_that_are_open_to_others_is_private(kdtui: Kdtui, few: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state" / "kdtui"
+    state.mkdir(parents=True, mode=0o755)
+    database = tmp_path / "store" / "kdtui.db"
+    database.parent.mkdir(mode=0o755)
+    assert kdtui("data", "import", few, "--dataset", "outdoor").code == 0
+    Memory(state / "tui.json", database).save()
+    assert "the details are in" in write_crash_report(ValueError("a fault"))
+    set_aside(
+        database, PaidCall(key="key", teacher="t", step="rules", request="{}", response="yes", seconds=1.0, attempts=1)
+    )
+    assert compute_cached(few, lambda _: "value", state / "cache") == "value"
+    claims_of(open_database(database))
+    written = [path for folder in (state, database.parent) for path in folder.rglob("*") if path.is_file()]
+    assert {"tui.json", "key.json", "kdtui.db", "kdtui.db.claims"} <= {path.name for path in written}
+    assert any(path.name.startswith("fault-") for path in written)
+    assert [str(path) for path in written if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
 
 
 @pytest.mark.usefixtures("loose_umask")

@@ -5,12 +5,13 @@ import signal
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from models.embedded import embedded_student, shipped_encoder
 from models.errors import Cancelled, ModelError
-from models.llama import first_load
+from models.llama import first_load, trial
 from models.llama.cancellation import Cancellation
 from models.llama.embedding import LocalEmbedder
 from models.llama.model import LlamaModel
@@ -109,6 +110,32 @@ def test_a_model_that_needs_too_much_memory_is_not_called_damaged(
     path = make_model(tmp_path / "tiny.gguf", remember=False)
     monkeypatch.setattr(first_load, "_load", _fill_memory)
     with pytest.raises(ModelError, match=r"tiny.gguf: there is not enough memory for this model"):
+        open_model(path)
+
+
+def _never_end(_path: str, _use: str) -> None:
+    sleep(60)
+
+
+def test_a_model_that_takes_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_model(tmp_path / "tiny.gguf", remember=False)
+    monkeypatch.setattr(first_load, "_load", _never_end)
+    monkeypatch.setattr(first_load, "_PATIENCE", 0.5)
+    with pytest.raises(ModelError, match=r"tiny.gguf: llama.cpp has not loaded this model after 1 seconds"):
+        open_model(path)
+
+
+def _take_memory(path: str, _use: str) -> None:
+    """Use more memory than a model of this size may."""
+    trial._MEMORY = 1 << 30
+    trial._limit(Path(path))
+    bytearray(1 << 31)
+
+
+def test_a_model_that_fills_the_memory_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_model(tmp_path / "tiny.gguf", remember=False)
+    monkeypatch.setattr(first_load, "_load", _take_memory)
+    with pytest.raises(ModelError, match="there is not enough memory for this model"):
         open_model(path)
 
 
