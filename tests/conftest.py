@@ -44,9 +44,9 @@ def pytest_xdist_auto_num_workers() -> int:
     return processors.workers()
 
 
-def pytest_report_header() -> str:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say with which seeds the faults of today are drawn."""
-    return f"first seed of the faults: {seed_of_today()}"
+    terminalreporter.write_line(f"first seed of the faults: {seed_of_today()}")
 
 
 def pytest_collection_finish() -> None:

@@ -4,8 +4,8 @@ import json
 import re
 import shutil
 import sqlite3
-from collections import Counter
-from collections.abc import Iterator, Mapping, Set
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -135,18 +135,40 @@ def work_done(path: Path) -> set[tuple[Any, ...]]:
         return {(table, *row) for table in queries.keys() & tables for row in connection.execute(queries[table])}
 
 
-def questions_answered(path: Path) -> set[str]:
-    """Return the questions whose answers are stored, as `MoodyServer` names them."""
+def questions_answered(path: Path, asked: Iterable[str]) -> set[str]:
+    """Return the questions whose answers are stored, as `MoodyServer` names them.
+
+    Args:
+        asked: all questions that were asked.
+    """
     with _copy_of(path) as connection:
         if connection is None:
             return set()
         if not connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'calls'").fetchone():
             return set()
         requests = connection.execute("SELECT request FROM calls WHERE status = 'answered'").fetchall()
-    return {
+        titles: dict[int, set[str]] = defaultdict(set)
+        is_answered = {}
+        for session, title, bundles in connection.execute(
+            "SELECT sessions.id, items.title, predictions.bundles FROM session_items "
+            "JOIN sessions ON sessions.id = session_items.session_id JOIN items ON items.id = session_items.item_id "
+            "LEFT JOIN predictions ON predictions.session_id = sessions.id"
+        ):
+            titles[session].add(json.dumps(title or "")[1:-1])
+            is_answered[session] = bundles is not None
+    of_calls = {
         json.dumps([{"role": role, "content": content} for role, content in json.loads(request)["messages"]])
         for (request,) in requests
     }
+    # Students ask about all products of a session, and store the answer as a prediction.
+    sessions = {question: _session_of(question, titles) for question in asked if question not in of_calls}
+    return of_calls | {question for question, session in sessions.items() if is_answered.get(session, False)}
+
+
+def _session_of(question: str, titles: Mapping[int, Set[str]]) -> int:
+    """Return the largest session whose products a question names, or 0."""
+    named = [session for session, its in titles.items() if all(title in question for title in its)]
+    return max(named, key=lambda session: len(titles[session]), default=0)
 
 
 def damage(path: Path) -> list[str]:

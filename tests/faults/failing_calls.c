@@ -1,14 +1,16 @@
 /*
- * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder; the
- * n-th one fails with an error of the caller's choice and does nothing, and so do all later ones if it is to last.
+ * Lets one call to the file system fail. Preloaded into a process, it counts the calls that write below a folder, all or
+ * those of one kind; the n-th one fails with an error of the caller's choice and does nothing, and so do all later calls
+ * of any kind if it is to last.
  * With the error 0, the process stops before that call, until it is told to go on. With the error ENOLCK, it counts the
- * calls that lock a file instead, and with ENODEV those that share a file's memory with other processes. It can also
- * move the clock of the process.
+ * calls that lock a file instead, and with ENODEV those that share a file's memory with other processes. It can list
+ * the calls that it counts, and move the clock of the process.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,28 +20,34 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-static char folder[PATH_MAX];
+static char folder[PATH_MAX], kind_of_failing[PATH_MAX];
 static size_t folder_length;
 static long failing;
-static int error_number, lasts;
-static atomic_long calls;
+static int error_number, lasts, list = -1;
+static atomic_long calls, of_the_kind;
 
-/* Begin to count. With `number` 0, nothing fails. */
-void arm(const char *below, long number, int error, int for_good) {
+/* The path that the current call of this thread is about. */
+static __thread char about[PATH_MAX];
+
+/* Begin to count. `pattern` is a glob for the function and the path of a call, or empty. With `number` 0, nothing fails.
+ * `listing` is a file for a line about each call, or -1. */
+void arm(const char *below, const char *pattern, long number, int error, int for_good, int listing) {
+    list = listing;
+    snprintf(kind_of_failing, sizeof kind_of_failing, "%s", pattern);
     folder_length = strlen(below);
     memcpy(folder, below, folder_length + 1);
     failing = number;
     error_number = error;
     lasts = for_good;
     atomic_store(&calls, 0);
+    atomic_store(&of_the_kind, 0);
 }
-
-long counted(void) { return atomic_load(&calls); }
 
 static atomic_long clock_shift;
 
@@ -70,7 +78,9 @@ time_t time(time_t *also) {
 }
 
 static int is_below(const char *path) {
-    return folder_length && path && strncmp(path, folder, folder_length) == 0;
+    if (!folder_length || !path || strncmp(path, folder, folder_length) != 0) return 0;
+    snprintf(about, sizeof about, "%s", path + folder_length);
+    return 1;
 }
 
 static int is_file_below(int file) {
@@ -88,9 +98,18 @@ static int is_file_below(int file) {
 enum kind { WRITES, LOCKS, MAPS };
 
 /* Without locks or shared memory, writing works: only calls that lock or share fail then. */
-static int fails_now(enum kind kind) {
+static int fails_now(enum kind kind, const char *name) {
     if (kind != (error_number == ENOLCK ? LOCKS : error_number == ENODEV ? MAPS : WRITES)) return 0;
-    long call = atomic_fetch_add(&calls, 1) + 1;
+    char line[PATH_MAX + 64];
+    int saved = errno, start = snprintf(line, sizeof line, "%ld ", atomic_fetch_add(&calls, 1) + 1);
+    int length = start + snprintf(line + start, sizeof line - start, "%s %s", name, about);
+    long call = atomic_load(&of_the_kind);
+    if (!*kind_of_failing || fnmatch(kind_of_failing, line + start, FNM_PATHNAME) == 0) call = atomic_fetch_add(&of_the_kind, 1) + 1;
+    else if (!lasts || call < failing) call = -1;
+    line[length] = '\n';
+    /* Not by `write`, which is counted. */
+    if (list >= 0) syscall(SYS_write, list, line, length + 1);
+    errno = saved;
     if (!failing || (lasts ? call < failing : call != failing)) return 0;
     if (!error_number) {
         raise(SIGSTOP);
@@ -108,7 +127,7 @@ int fcntl64(int file, int what, ...) {
     va_end(rest);
     if (!real) real = (int (*)(int, int, ...))dlsym(RTLD_NEXT, "fcntl64");
     int locks = what == F_SETLK || what == F_SETLKW || what == F_OFD_SETLK;
-    if (locks && is_file_below(file) && fails_now(LOCKS)) return -1;
+    if (locks && is_file_below(file) && fails_now(LOCKS, "lock")) return -1;
     return real(file, what, argument);
 }
 
@@ -116,7 +135,7 @@ int fcntl64(int file, int what, ...) {
     void *name(void *at, size_t size, int protection, int flags, int file, offset from) { \
         static void *(*real)(void *, size_t, int, int, int, offset);                       \
         if (!real) *(void **)&real = dlsym(RTLD_NEXT, #name);                              \
-        if ((flags & MAP_SHARED) && file >= 0 && is_file_below(file) && fails_now(MAPS)) return MAP_FAILED; \
+        if ((flags & MAP_SHARED) && file >= 0 && is_file_below(file) && fails_now(MAPS, #name)) return MAP_FAILED; \
         return real(at, size, protection, flags, file, from);                              \
     }
 
@@ -129,7 +148,7 @@ SHARES(mmap64, off64_t)
     type name parameters {                                        \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now(WRITES)) return -1;        \
+        if (is_file_below(file) && fails_now(WRITES, #name)) return -1;        \
         return real arguments;                                    \
     }
 
@@ -146,7 +165,7 @@ ON_FILE(int, ftruncate64, (int file, off64_t size), (file, size))
 ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t size, unsigned flags) {
     static __typeof__(&copy_file_range) real;
     if (!real) real = REAL(copy_file_range);
-    if (is_file_below(file) && fails_now(WRITES)) return -1;
+    if (is_file_below(file) && fails_now(WRITES, "copy_file_range")) return -1;
     return real(from, at, file, to, size, flags);
 }
 
@@ -154,7 +173,7 @@ ssize_t copy_file_range(int from, off64_t *at, int file, off64_t *to, size_t siz
     ssize_t name(int file, int from, offset *at, size_t size) {   \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_file_below(file) && fails_now(WRITES)) return -1;        \
+        if (is_file_below(file) && fails_now(WRITES, #name)) return -1;        \
         return real(file, from, at, size);                        \
     }
 
@@ -174,7 +193,7 @@ COPIES(sendfile64, off64_t)
             mode = va_arg(rest, mode_t);                                          \
             va_end(rest);                                                         \
         }                                                                         \
-        if ((flags & O_CREAT) && is_below(path) && fails_now(WRITES)) return -1;        \
+        if ((flags & O_CREAT) && is_below(path) && fails_now(WRITES, #name)) return -1;        \
         return real(path, flags, mode);                                           \
     }
 
@@ -185,7 +204,7 @@ OPENS(open64)
     int name parameters {                                         \
         static __typeof__(&name) real;                            \
         if (!real) real = REAL(name);                             \
-        if (is_below(path) && fails_now(WRITES)) return -1;             \
+        if (is_below(path) && fails_now(WRITES, #name)) return -1;             \
         return real arguments;                                    \
     }
 

@@ -1,9 +1,9 @@
 """Calls to the file system that fail in a process, and a clock that moves, by a library that is preloaded into it."""
 
-import atexit
 import ctypes
 import errno
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +18,9 @@ CAN_FAIL = sys.platform == "linux" and COMPILER is not None
 
 STOP = 0
 
+_RANDOM = re.compile(r"[0-9a-f]{8,}|(?<=tmp)\w+|(?<=etilqs_)\w+|(?<=^/)\w{8}$|(?<=\.)\w{8}(?=\.part)|\d+")
+"""The parts of the names of files that differ between two runs of the same command."""
+
 ERRORS: Mapping[str, int] = {
     "the disk is full": errno.ENOSPC,
     "the quota is used up": errno.EDQUOT,
@@ -25,23 +28,28 @@ ERRORS: Mapping[str, int] = {
     "the file system is read-only": errno.EROFS,
 }
 
+_SPECIAL = re.compile(r"[\\*?\[]")
+"""Characters that mean something in a glob."""
+
 
 @dataclass(frozen=True)
 class FailingCall:
-    """Which call of a process fails: the one of this number among those that write below a folder.
+    """Which call of a process fails: the one of this number among those of a kind that write below a folder.
 
     Attributes:
         number: 0 to let none fail, and only count.
+        kind: see `listed_calls`; "" for any.
         error: the error number that it fails with; `STOP` to stop the process before the call instead.
         lasts: whether all later calls fail, too, as on a disk that stays full.
-        counts_to: a file that gets the number of calls when the process ends; "" for none.
+        lists_to: a file that gets a line for each call; "" for none.
     """
 
     folder: str
     number: int
     error: int = errno.ENOSPC
     lasts: bool = False
-    counts_to: str = ""
+    lists_to: str = ""
+    kind: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -68,9 +76,28 @@ def shift_clock(seconds: int) -> None:
 
 def arm(fails: FailingCall) -> None:
     """Let a call of this process fail, which has loaded the library."""
-    library = ctypes.CDLL(None)
-    library.counted.restype = ctypes.c_long
-    library.arm(os.fsencode(fails.folder), ctypes.c_long(fails.number), fails.error, int(fails.lasts))
-    if fails.counts_to:
-        # Registered first, so that it runs after the other functions of the exit.
-        atexit.register(lambda: Path(fails.counts_to).write_text(str(library.counted())))
+    listing = os.open(fails.lists_to, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if fails.lists_to else -1
+    pattern = _SPECIAL.sub(r"\\\g<0>", fails.kind).replace("#", "*")
+    ctypes.CDLL(None).arm(
+        os.fsencode(fails.folder),
+        os.fsencode(pattern),
+        ctypes.c_long(fails.number),
+        fails.error,
+        int(fails.lasts),
+        listing,
+    )
+
+
+def listed_calls(listing: Path) -> list[str]:
+    """Return the kind of each call that a process has listed, in their order.
+
+    The kind is the function and the file, without the digits and the random letters in its name.
+    """
+    lines = listing.read_text(errors="replace").splitlines() if listing.exists() else []
+    calls = sorted((int(number), f"{name} {_RANDOM.sub('#', path)}") for number, name, path in map(_parts, lines))
+    return [kind for _, kind in calls]
+
+
+def _parts(line: str) -> tuple[str, str, str]:
+    number, name, *path = line.split(" ", 2)
+    return number, name, "".join(path)

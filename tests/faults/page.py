@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.faults.shortfalls import found_load, shortfalls
+from tests.faults.shortfalls import found_load, kinds_of_failed_calls, shortfalls
 from tests.faults.soak import commit, planned_rows
 from tests.support.repository import ROOT
 
@@ -42,10 +42,11 @@ and no SIGHUP: it runs in a session of its own.
 _WRITES = """## Commands that cannot write
 
 One call to the file system fails among all that the command makes (writing, creating, renaming, synchronizing), or all
-calls from that one on. The trials of a command take its calls in a shuffled order, each once before any comes twice.
-With as many trials as calls, each has failed. The checks are the same. The command must fail in a sentence, or succeed
-with the whole result; what is computed again where it is missing, such as the vectors of texts, need not be stored.
-Calls of processes that a command starts, to quantize a model or on a host, do not fail.
+calls from that one on. Calls are of one kind if they are of the same function and to the same file, such as `fsync` of
+the log of the database. The trials of a command take its calls in an order in which each kind comes before any comes
+twice. The checks are the same. The command must fail in a sentence, or succeed with the whole result; what is computed
+again where it is missing, such as the vectors of texts, need not be stored. Calls of processes that a command starts,
+to quantize a model or on a host, do not fail.
 """
 
 _ANSWERS = """## Models that fail
@@ -84,16 +85,15 @@ SINGLE_TESTS: Sequence[tuple[str, str, str]] = (
         "tests/store/test_locks.py",
         "test_a_database_that_is_locked_for_more_than_half_a_minute_is_waited_for",
     ),
-    ("a file system without locks", "tests/store/test_locks.py", "test_a_file_system_without_locks_is_reported"),
     (
-        "a file system without shared memory",
+        "a file system without locks, or without shared memory",
         "tests/faults/test_faults.py",
         "test_a_file_system_that_no_database_can_use_is_named",
     ),
     (
         "a database that can only be read",
-        "tests/kdtui/workflows/data/test_text_vectors.py",
-        "test_a_read_only_store_does_not_prevent_answers",
+        "tests/store/test_database.py",
+        "test_writing_to_a_read_only_database_is_reported",
     ),
     (
         "a real disk without space",
@@ -106,6 +106,21 @@ SINGLE_TESTS: Sequence[tuple[str, str, str]] = (
         "test_a_disk_without_inodes_is_named_and_the_import_works_when_there_are_some",
     ),
     ("two processes that import", "tests/store/test_locks.py", "test_two_concurrent_imports_both_succeed"),
+    (
+        "two processes that ask a paid teacher the same questions",
+        "tests/kdtui/workflows/calls/test_two_at_once.py",
+        "test_two_distillations_pay_for_each_question_once",
+    ),
+    (
+        "one of them is killed",
+        "tests/kdtui/workflows/calls/test_two_at_once.py",
+        "test_a_distillation_takes_over_the_question_of_one_that_is_killed",
+    ),
+    (
+        "two processes that answer the same run",
+        "tests/kdtui/workflows/calls/test_two_at_once.py",
+        "test_a_run_is_answered_by_one_process_at_a_time",
+    ),
     (
         "a checkpoint whose newest file is cut",
         "tests/models/sft/test_sft_faults.py",
@@ -220,14 +235,15 @@ def _fault_table(rows: Sequence[Mapping[str, Any]], *, with_calls: bool = False)
                 faults[row["name"]][each] += count
     kinds = sorted({kind for counts in faults.values() for kind in counts})
     lines = []
+    kinds_of_calls = kinds_of_failed_calls(rows)
     for name in sorted(runs):
-        its_calls = [f"{calls[name]:,}"] if with_calls else []
+        its_calls = [f"{calls[name]:,}", "{:,} of {:,}".format(*map(len, kinds_of_calls[name]))] if with_calls else []
         its_faults = [f"{faults[name][kind]:,}" for kind in kinds]
         lines.append([name, *its_calls, *its_faults, f"{runs[name]:,}", f"{losses[name]:,}"])
     totals = [f"{sum(faults[name][kind] for name in runs):,}" for kind in kinds]
-    before = [""] if with_calls else []
+    before = ["", ""] if with_calls else []
     return _table(
-        ["command", *(["calls"] if with_calls else []), *kinds, "runs", "losses"],
+        ["command", *(["calls", "kinds that failed"] if with_calls else []), *kinds, "runs", "losses"],
         [*lines, ["**all**", *before, *totals, f"{runs.total():,}", f"{losses.total():,}"]],
     )
 

@@ -66,10 +66,27 @@ def _missing_trials(folder: Path, rows: Sequence[Mapping[str, Any]], promised: M
     for kind, count in promised.items():
         if tried[kind] < count:
             yield f"{kind}: {tried[kind]:,} of {count:,} are tried"
+    yield from _calls_that_never_failed(rows)
     if undone := len(planned_parts(folder)) - len(rows):
         yield f"{counted(undone, 'part')} of the plan to do"
     if losses := sum(len(row["losses"]) for row in rows):
         yield f"{counted(losses, 'trial')} with a loss"
+
+
+def _calls_that_never_failed(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for name, (failed, kinds) in kinds_of_failed_calls(rows).items():
+        if missing := sorted(kinds - failed):
+            yield f"{name}: {counted(len(missing), 'kind')} of call never failed, such as {missing[0]!r}"
+
+
+def kinds_of_failed_calls(rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[set[str], set[str]]]:
+    """Return, by command, the kinds of calls to the file system that failed, and those that each run of it makes."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for row in rows:
+        if row["kind"] == "writes":
+            failed, kinds = found.get(row["name"], (set(), {*row["kinds"]}))
+            found[row["name"]] = failed | {*row["failed"]}, kinds & {*row["kinds"]}
+    return {name: (failed & kinds, kinds) for name, (failed, kinds) in found.items()}
 
 
 def _faults_that_came(row: Mapping[str, Any]) -> int:

@@ -6,15 +6,18 @@ The results are in a folder, and the page docs/reliability.md is written from th
 """
 
 import argparse
+import faulthandler
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from hashlib import sha256
@@ -22,6 +25,8 @@ from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import psutil
 
 from tests.faults.commands import COMMANDS, DisturbedCommand
 from tests.faults.failing_calls import CAN_FAIL, build_shim
@@ -37,7 +42,7 @@ from tests.support.repository import ROOT
 PROMISED = {"kills": 1_000, "writes": 1_000, "answers": 200, "copies": 200, "inputs": 100_000}
 """How often each kind of fault and of input is tried at least."""
 
-_MORE = {"writes": 1.1, "copies": 1.25}
+_MORE = {"copies": 1.25}
 """How many more trials are planned than promised: in some of them, the command ends before the fault."""
 
 LOAD_SECONDS, SESSIONS = 600.0, 10_000
@@ -64,8 +69,14 @@ _CHUNK = 20
 _INPUTS = 2_000
 """Inputs of a reader that one process tries before it reports."""
 
-_SLOW = 5.0
-"""Seconds after which a reader counts as stuck."""
+_SLOW, _HANGS = 5.0, 300.0
+"""Seconds after which a reader counts as slow, and after which it counts as stuck."""
+
+_MEMORY = 2 << 30
+"""Bytes that the readers can take besides what their process has."""
+
+_LEAST_WRITES = 60
+"""Failing writes of each command at least: more than it has kinds of calls."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ def plan(first_seed: int, trials: Mapping[str, int], inputs: int, guided: int) -
     }
     for kind, total in trials.items():
         commands = [each for each in COMMANDS if disturbed[kind](each)]
-        for command, count in zip(commands, _shares(total, [each.weight for each in commands]), strict=True):
+        for command, share in zip(commands, _shares(total, [each.weight for each in commands]), strict=True):
+            count = max(share, min(_LEAST_WRITES, total)) if kind == "writes" else share
             for done in range(0, count, _CHUNK):
                 yield Part(kind, command.name, first_seed + done, min(_CHUNK, count - done))
     every = readers()
@@ -142,7 +154,9 @@ def _disturb(part: Part) -> dict[str, Any]:
             trials = [_TRIALS[part.kind](bench, part.first + number) for number in range(part.count)]
     return {
         "faults": Counter(trial.fault for trial in trials),
-        "calls": bench.undisturbed.calls,
+        "calls": len(bench.undisturbed.calls),
+        "kinds": sorted({*bench.undisturbed.calls}),
+        "failed": sorted({trial.call for trial in trials if trial.call}),
         "losses": [asdict(trial) for trial in trials if trial.losses],
     }
 
@@ -151,23 +165,39 @@ def _try_inputs(part: Part) -> dict[str, Any]:
     [reader] = [each for each in readers() if each.name == part.name]
     counts: Counter[str] = Counter()
     losses, slowest = [], 0.0
-    for number in range(part.count):
-        seed = part.first + number
-        data = mutated(random.Random(seed), reader.examples, reader.words)
-        began = time.monotonic()
-        try:
-            reader.read(data)
-            counts["read"] += 1
-        except REFUSALS as error:
-            counts["refused"] += 1
-            if not str(error) or "\n" in str(error):
-                losses.append({"seed": seed, "losses": [f"no sentence: {error!r}"]})
-        except Exception as error:
-            losses.append({"seed": seed, "losses": [f"{type(error).__name__}: {error}"[:300]]})
-        slowest = max(slowest, time.monotonic() - began)
+    with limited_memory():
+        for number in range(part.count):
+            seed = part.first + number
+            data = mutated(random.Random(seed), reader.examples, reader.words)
+            began = time.monotonic()
+            # An input that hangs ends this process, and with it the run.
+            faulthandler.dump_traceback_later(_HANGS, exit=True)
+            try:
+                reader.read(data)
+                counts["read"] += 1
+            except REFUSALS as error:
+                counts["refused"] += 1
+                if not str(error) or "\n" in str(error):
+                    losses.append({"seed": seed, "losses": [f"no sentence: {error!r}"]})
+            except Exception as error:
+                losses.append({"seed": seed, "losses": [f"{type(error).__name__}: {error}"[:300]]})
+            faulthandler.cancel_dump_traceback_later()
+            slowest = max(slowest, time.monotonic() - began)
     if slowest > _SLOW:
         losses.append({"seed": part.first, "losses": [f"an input took {slowest:.1f} s"]})
     return {"faults": counts, "losses": losses, "slowest": round(slowest, 3)}
+
+
+@contextmanager
+def limited_memory() -> Iterator[None]:
+    """Let this process take only some more memory: an input that fills it is an error."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    most = psutil.Process().memory_info().vms + _MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def _command(name: str) -> DisturbedCommand:

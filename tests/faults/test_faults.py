@@ -35,6 +35,7 @@ from tests.faults.trials import (
     copy_trial,
     kill_trial,
     look_at_copy,
+    order_of_failures,
     paid_for,
     paid_twice,
     server_trial,
@@ -214,7 +215,7 @@ def test_the_clock_of_a_command_can_be_set_back(make_bench: Callable[[str], Benc
 def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("import")
     site = bench.copy()
-    stops = FailingCall(str(site.folder), bench.undisturbed.calls // 2, STOP)
+    stops = FailingCall(str(site.folder), len(bench.undisturbed.calls) // 2, STOP)
     forked = bench.forks.start(bench.command.arguments(site), site.folder.parent, site.environment, stops)
     until(lambda: forked.state == psutil.STATUS_STOPPED)
     assert contents(site.store) != bench.undisturbed.result
@@ -226,16 +227,36 @@ def test_a_command_stops_before_a_call(make_bench: Callable[[str], Bench]) -> No
 @needs_shim
 def test_a_write_trial_says_whether_its_call_has_failed(make_bench: Callable[[str], Bench]) -> None:
     bench = make_bench("import")
-    assert write_trial(bench, SEED).fault in ERRORS
-    bench.undisturbed = replace(bench.undisturbed, calls=1_000_000)
+    failed = write_trial(bench, SEED)
+    assert failed.fault in ERRORS
+    assert failed.call in bench.undisturbed.calls
+    bench.undisturbed = replace(bench.undisturbed, calls=["write /nowhere"] * 1_000_000)
     assert write_trial(bench, SEED).fault == "no call failed"
 
 
-def test_a_question_that_is_paid_for_twice_is_found(make_bench: Callable[[str], Bench]) -> None:
-    bench = make_bench("distill with a teacher")
+@given(calls=st.lists(st.sampled_from(["write /a", "write /b", "fsync /a", "rename /b"]), min_size=1, max_size=60))
+def test_each_kind_of_call_fails_before_any_fails_twice(calls: list[str]) -> None:
+    order = order_of_failures(calls)
+    assert sorted(order) == sorted((kind, calls[: at + 1].count(kind)) for at, kind in enumerate(calls))
+    assert {*order[: len({*calls})]} == {(kind, 1) for kind in calls}
+
+
+@needs_shim
+def test_calls_are_listed_by_their_kind(make_bench: Callable[[str], Bench]) -> None:
+    calls = make_bench("export a dataset").undisturbed.calls
+    # The random part of a name is left out.
+    assert [call for call in calls if call.startswith("rename ")] == ["rename /output"]
+    assert "write /.#.part" in calls
+
+
+@pytest.mark.parametrize("command", ["distill with a teacher", "evaluate an endpoint"])
+def test_a_question_that_is_paid_for_twice_is_found(make_bench: Callable[[str], Bench], command: str) -> None:
+    bench = make_bench(command)
     site = bench.copy()
+    bench.server.forget()
     assert bench.run(site, bench.command.arguments(site)).code == 0
-    stored = questions_answered(site.store)
+    stored = questions_answered(site.store, bench.server.answered)
+    assert stored
     assert stored == set(bench.server.answered)
     paid = paid_for(bench, site)
     assert paid == bench.server.answered

@@ -1,6 +1,8 @@
 """The long run of faults: its plan has the promised numbers, and its page is written only if it has shown them."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +14,9 @@ from tests.faults.load import Load, answer_many, load, make
 from tests.faults.load_workers import READS, WRITES
 from tests.faults.page import SINGLE_TESTS, page
 from tests.faults.shortfalls import LEAST_STEPS, shortfalls
-from tests.faults.soak import LOAD, PLAN, PROMISED, RESULTS, Part, plan, version
+from tests.faults.soak import LOAD, PLAN, PROMISED, RESULTS, Part, limited_memory, plan, version
 from tests.support.repository import ROOT
+from tests.support.seeds import seed_of_today
 
 
 def test_the_plan_has_at_least_the_promised_numbers() -> None:
@@ -111,6 +114,38 @@ def test_faults_that_came_too_late_and_work_that_was_not_done_do_not_count(shown
         "list runs: done 3 times under load",
         "list calls: done 0 times under load",
     ]
+
+
+def test_a_kind_of_call_that_never_failed_is_told(shown: Path) -> None:
+    part = Part("writes", "mine", 0, 2)
+    (shown / PLAN).write_text(json.dumps([asdict(each) for each in (*PARTS, part)]))
+    row = {
+        **asdict(part),
+        "faults": {"the disk is full": 2},
+        "calls": 9,
+        "kinds": ["fsync /a", "write /a"],
+        "failed": ["write /a"],
+        "losses": [],
+        "version": version(),
+        "processes": 2,
+        "seconds": 1.0,
+    }
+    with (shown / RESULTS).open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    assert shortfalls(shown, SMALL, 9, STEPS) == ["mine: 1 kind of call never failed, such as 'fsync /a'"]
+    assert "| mine | 9 | 1 of 2 | 2 | 2 | 0 |" in page(shown)
+
+
+def test_an_input_that_fills_the_memory_is_an_error() -> None:
+    with limited_memory(), pytest.raises(MemoryError):
+        bytearray(3 << 30)
+    bytearray(1 << 30)
+
+
+def test_the_seeds_of_the_day_are_printed() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "tests/support/test_event_loop.py"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert f"first seed of the faults: {seed_of_today()}" in ended.stdout
 
 
 def test_a_run_that_takes_longer_than_promised_is_told(shown: Path) -> None:

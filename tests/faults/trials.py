@@ -28,7 +28,7 @@ from tests.faults.contents import (
     questions_answered,
     work_done,
 )
-from tests.faults.failing_calls import ERRORS, STOP, FailingCall
+from tests.faults.failing_calls import ERRORS, STOP, FailingCall, listed_calls
 from tests.faults.forks import Ended, Forks
 from tests.faults.moody_server import MoodyServer
 from tests.support.fake_chat_server import Serve
@@ -53,14 +53,14 @@ class Undisturbed:
     Attributes:
         pieces: the knowledge in the store afterwards.
         answers: the answers of students in the store afterwards.
-        calls: the number of calls to the file system that can fail.
+        calls: the kinds of the calls to the file system that can fail, in their order; see `listed_calls`.
     """
 
     result: object
     pieces: Contents
     answers: Set[tuple[Any, ...]]
     seconds: float
-    calls: int
+    calls: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,14 @@ class Trial:
 
     Attributes:
         losses: what was lost, doubled or damaged, a sentence each.
+        call: the kind of the call that failed; "" if none did.
     """
 
     command: str
     fault: str
     seed: int
     losses: Sequence[str]
+    call: str = ""
 
 
 class Bench:
@@ -124,13 +126,19 @@ class Bench:
             seconds = min(seconds, time.monotonic() - began)
             assert ended.code == 0, ended.err
         found = self.command.result(site, ended), pieces(site.store), answers(site.store)
-        return Undisturbed(*found, seconds, self._count_calls() if self.forks.can_fail else 0)
+        return Undisturbed(*found, seconds, self._list_calls() if self.forks.can_fail else ())
 
-    def _count_calls(self) -> int:
-        site, counted = self.copy(), self._folder / "calls"
-        ended = self.run(site, self.command.arguments(site), FailingCall(str(site.folder), 0, counts_to=str(counted)))
+    def _list_calls(self) -> Sequence[str]:
+        site, listing = self.copy(), self.new_listing()
+        ended = self.run(site, self.command.arguments(site), FailingCall(str(site.folder), 0, lists_to=str(listing)))
         assert ended.code == 0, ended.err
-        return int(counted.read_text())
+        return listed_calls(listing)
+
+    def new_listing(self) -> Path:
+        """Return the path for a new list of calls."""
+        listing = self._folder / "calls"
+        listing.unlink(missing_ok=True)
+        return listing
 
 
 def kill_trial(bench: Bench, seed: int) -> Trial:
@@ -168,29 +176,38 @@ def write_trial(bench: Bench, seed: int) -> Trial:
     Seeds that follow each other choose different calls, until each call of the command has failed.
     """
     chance = random.Random(f"{bench.command.name} {seed}")
-    site, calls = bench.copy(), bench.undisturbed.calls
-    name, number = chance.choice(list(ERRORS)), _shuffled(bench.command.name, calls)[seed % calls]
-    counted = site.folder.with_name("calls")
-    counted.unlink(missing_ok=True)
-    fails = FailingCall(str(site.folder), number, ERRORS[name], lasts=chance.random() < 0.3, counts_to=str(counted))
+    site, listing, name = bench.copy(), bench.new_listing(), chance.choice(list(ERRORS))
+    calls = order_of_failures(bench.undisturbed.calls)
+    kind, number = calls[seed % len(calls)]
+    fails = FailingCall(
+        str(site.folder), number, ERRORS[name], lasts=chance.random() < 0.3, lists_to=str(listing), kind=kind
+    )
     before = contents(site.store)
     ended = bench.run(site, bench.command.arguments(site), fails)
-    if int(counted.read_text()) < number:
-        # Threads can share the work so that there are fewer calls than in the undisturbed run.
-        name = NO_CALL
+    # Threads can share the work so that there are fewer calls than in the undisturbed run.
+    name, kind = (name, kind) if listed_calls(listing).count(kind) >= number else (NO_CALL, "")
     losses = [*_wrong_failure(ended), *_wrong_success(bench, site, ended)]
     losses += [*damage(site.store), *lost(before, contents(site.store))]
-    return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)])
+    return Trial(bench.command.name, name, seed, [*losses, *_finish(bench, site)], kind)
 
 
-def _shuffled(name: str, calls: int) -> list[int]:
-    return random.Random(name).sample(range(1, calls + 1), calls)
+def order_of_failures(calls: Sequence[str]) -> list[tuple[str, int]]:
+    """Return all calls of a command in the order in which they fail: the kind, and its number among those of the kind.
+
+    The first call of each kind comes first, since it often makes what the others write to; then another one of each
+    kind, by chance, and so on.
+    """
+    chance, of_kind = random.Random(len(calls)), Counter(calls)
+    orders = {kind: [1, *chance.sample(range(2, count + 1), count - 1)] for kind, count in of_kind.items()}
+    kinds = chance.sample(list(orders), len(orders))
+    rounds = range(max(of_kind.values(), default=0))
+    return [(kind, orders[kind][number]) for number in rounds for kind in kinds if number < of_kind[kind]]
 
 
 def copy_trial(bench: Bench, seed: int) -> Trial:
     """Copy the file of a database alone, without its log, while a command writes it, and read the copy."""
     chance = random.Random(f"{bench.command.name} {seed}")
-    site, calls = bench.copy(), bench.undisturbed.calls
+    site, calls = bench.copy(), len(bench.undisturbed.calls)
     copy = site.folder / "copy.db"
     # Most of them near the end, where the log is written back into the file.
     stops = FailingCall(str(site.folder), calls - int(calls * chance.random() ** 3), STOP)
@@ -245,7 +262,7 @@ def server_trial(bench: Bench, seed: int) -> Trial:
 
 def paid_for(bench: Bench, site: Site) -> Counter[str]:
     """Return how often the server has answered each question whose answer is stored."""
-    kept = questions_answered(site.store)
+    kept = questions_answered(site.store, list(bench.server.answered))
     return Counter({question: times for question, times in bench.server.answered.items() if question in kept})
 
 

@@ -25,7 +25,12 @@ class Fake(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a request for a chat completion."""
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(length := int(self.headers["Content-Length"]))
+        if len(content) < length:
+            # The client has died in the middle of its question.
+            self.close_connection = True
+            return
+        body = json.loads(content)
         self.body = body
         kind = type(self)
         with kind.lock:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +12,13 @@ from tests.support import slurm, sshd
 def _unless_all_is_needed(reason: str | None) -> str | None:
     """Return None in CI, which installs everything: a test that lacks its program fails there."""
     return None if os.environ.get("KDTUI_TEST_ALL") else reason
+
+
+def skip_unless_all_is_needed(reason: str) -> NoReturn:
+    """Skip a test that cannot run on this system; in CI it fails."""
+    if os.environ.get("KDTUI_TEST_ALL"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _skip(reason: str | None) -> pytest.MarkDecorator:

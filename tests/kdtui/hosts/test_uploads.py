@@ -28,6 +28,7 @@ from models.sft.protocol import (
 )
 from store.hosts import Host
 from tests.support import sshd
+from tests.support.needs import skip_unless_all_is_needed
 from tests.support.reaching import asked
 from tests.support.sshd import children
 from tests.support.waiting import until
@@ -216,7 +217,7 @@ def test_a_full_disk_says_to_make_room(host: Host, tmp_path: Path) -> None:
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(small)], check=False)
     if mounted.returncode:
-        pytest.skip("a small disk cannot be mounted here")
+        skip_unless_all_is_needed("a small disk cannot be mounted here")
     try:
         path = tmp_path / "base.gguf"
         path.write_bytes(b"x" * 5_000_000)

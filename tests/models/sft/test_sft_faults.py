@@ -28,6 +28,7 @@ from models.sft.checkpoints import save_checkpoint, whole_checkpoints
 from models.sft.evaluation import ValidationScores
 from models.sft.job_files import locked_job
 from models.sft.state import job_status
+from tests.support.needs import skip_unless_all_is_needed
 from tests.support.tiny import make_model
 from tests.support.tiny_job import as_folder, line, metrics, on_two_processes, start, train, weights, write_job
 from tests.support.waiting import until
@@ -114,7 +115,7 @@ def test_a_disk_that_is_full_from_the_beginning_is_reported(job: Path, tmp_path:
     small = tmp_path / "small"
     small.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "none", str(small)], check=False).returncode:
-        pytest.skip("a small disk cannot be mounted here")
+        skip_unless_all_is_needed("a small disk cannot be mounted here")
     try:
         shutil.copytree(job, small / "job")
         write_job(small / "job", epochs=1)
