@@ -35,7 +35,7 @@ def host_error(name: str, words: str) -> KdtuiError:
     return KdtuiError(f"host {name}: {one_line(words, _LONGEST)}")
 
 
-def read_answer(line: bytes) -> dict[str, Any]:
+def read_host_answer(line: bytes) -> dict[str, Any]:
     """Read the JSON object on a line.
 
     A number that is too large for the database is None. What is no character is a question mark.

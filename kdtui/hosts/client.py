@@ -8,7 +8,7 @@ from typing import Any
 
 from kdtui.errors import KdtuiError
 from kdtui.hosts import package
-from kdtui.hosts.answers import MOST_ANSWER, AnswerLines, Malformed, host_error, read_answer, read_count
+from kdtui.hosts.answers import MOST_ANSWER, AnswerLines, Malformed, host_error, read_count, read_host_answer
 from kdtui.hosts.ssh import SshTransport
 from kdtui.hosts.transport import (
     MOST_OUTPUT,
@@ -106,7 +106,7 @@ class HostClient:
             await self.send_code()
             done = await self._run(self._python, line_and_data(), timeout=timeout, most=MOST_ANSWER)
         try:
-            content = read_answer(done.out.rstrip(b"\n").rpartition(b"\n")[2])
+            content = read_host_answer(done.out.rstrip(b"\n").rpartition(b"\n")[2])
         except Malformed as problem:
             if done.code or not done.out:
                 raise self._no_answer(done.code, done.err) from problem
@@ -277,7 +277,7 @@ class HostClient:
 
     def _content(self, line: bytes) -> dict[str, Any]:
         try:
-            return read_answer(line)
+            return read_host_answer(line)
         except Malformed as problem:
             raise self._error(str(problem)) from problem
 

@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 
 from models.errors import ModelError
-from models.files.gguf_vectors import Layout, check_layout, gguf_layout
+from models.files.gguf_vectors import GgufLayout, check_layout, gguf_layout
 
 _TEXT, _FLOAT32 = 8, 6
 
@@ -48,14 +48,14 @@ def check_adapter_file(path: Path, base: Path) -> None:
         raise ModelError(f"{path}: this is no adapter for {base.name} ({problem})")
 
 
-def _kinds_problem(layout: Layout) -> str | None:
+def _kinds_problem(layout: GgufLayout) -> str | None:
     for key, kind in _KINDS.items():
         if layout.kinds.get(key, kind) != kind:
             return f"its {key.decode()} is of another type than in adapters"
     return None
 
 
-def _tensors_problem(layout: Layout, bases: dict[bytes, tuple[tuple[int, ...], int]]) -> str | None:
+def _tensors_problem(layout: GgufLayout, bases: dict[bytes, tuple[tuple[int, ...], int]]) -> str | None:
     pairs: dict[bytes, dict[bytes, tuple[int, ...]]] = {}
     for name, shape, kind, start in layout.tensors:
         weight, _, part = name.rpartition(b".")

@@ -79,7 +79,7 @@ def check_layout(path: Path, what: str) -> None:
         raise ModelError(f"{path}: this {what} cannot be read ({error})") from error
 
 
-def gguf_layout(path: Path, what: str) -> "Layout":
+def gguf_layout(path: Path, what: str) -> "GgufLayout":
     """Return the layout of a file that holds what its header claims.
 
     llama.cpp reserves memory for whatever a header claims.
@@ -98,7 +98,7 @@ def gguf_layout(path: Path, what: str) -> "Layout":
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class GgufLayout:
     """What the header of a GGUF file says.
 
     Attributes:
@@ -121,7 +121,7 @@ def _vectors(data: mmap.mmap) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
             yield name.decode("utf-8"), np.frombuffer(data, "<f4", shape[0], start).copy()
 
 
-def _layout(data: mmap.mmap) -> Layout:
+def _layout(data: mmap.mmap) -> GgufLayout:
     try:
         return _read_layout(data)
     except struct.error as error:
@@ -129,7 +129,7 @@ def _layout(data: mmap.mmap) -> Layout:
         raise ValueError(_ENDS_EARLY) from error
 
 
-def _read_layout(data: mmap.mmap) -> Layout:
+def _read_layout(data: mmap.mmap) -> GgufLayout:
     if data[:4] != b"GGUF":
         raise ValueError("this is not a GGUF file")
     version, tensors, values = struct.unpack_from("<IQQ", data, 4)
@@ -158,7 +158,7 @@ def _read_layout(data: mmap.mmap) -> Layout:
     if at > len(data) or any(start + offset > len(data) for *_, offset in layouts):
         raise ValueError(_ENDS_EARLY)
     placed = [(name, shape, kind, start + offset) for name, shape, kind, offset in layouts]
-    return Layout(placed, at, len(data), kinds)
+    return GgufLayout(placed, at, len(data), kinds)
 
 
 def _text(data: mmap.mmap, at: int) -> tuple[bytes, int]:

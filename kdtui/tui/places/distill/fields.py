@@ -98,7 +98,7 @@ def teacher_fields(teacher: Teacher) -> list[Field]:
     return list(_with_values(_fields_of(teacher), _values_of(teacher)))
 
 
-def values_of(request: DistillationRequest) -> dict[str, str]:
+def fields_of_request(request: DistillationRequest) -> dict[str, str]:
     """Return the texts of the fields of both forms that describe a request."""
     kinds: dict[type[Teacher], str] = {
         Annotations: "annotations",
@@ -117,7 +117,7 @@ def values_of(request: DistillationRequest) -> dict[str, str]:
     }
 
 
-def read_request(values: Mapping[str, str], before: Mapping[str, str]) -> DistillationRequest:
+def request_of_fields(values: Mapping[str, str], before: Mapping[str, str]) -> DistillationRequest:
     """Read the first form.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdtui.text import counted
 from kdtui.tui.core.forms import Field, Form
-from kdtui.tui.places.distill.fields import common_fields, read_request, read_teacher, teacher_fields
+from kdtui.tui.places.distill.fields import common_fields, read_teacher, request_of_fields, teacher_fields
 from kdtui.tui.places.distill.request import Annotations, DistillationRequest, EndpointTeacher, Mining, StudentTeacher
 
 
@@ -56,7 +56,7 @@ class DistillationForm(Form[DistillationRequest]):
         Raises:
             KdtuiError: a value cannot be read.
         """
-        return read_request(values, self._before)
+        return request_of_fields(values, self._before)
 
     def problem(self, parsed: DistillationRequest) -> str | None:
         return self._clash(parsed)

@@ -15,7 +15,7 @@ from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.distill.call_ledger import CallLedger
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.distillation_work import TeacherNote
-from kdtui.tui.places.distill.fields import values_of
+from kdtui.tui.places.distill.fields import fields_of_request
 from kdtui.tui.places.distill.form import DistillationForm, TeacherForm, remembered_values
 from kdtui.tui.places.distill.history import Distillations
 from kdtui.tui.places.distill.ledger_screen import LedgerScreen
@@ -80,7 +80,7 @@ class DistillScreen(LedgerScreen):
         def begin(request: DistillationRequest | None) -> None:
             if request is not None:
                 # The user chooses each time whether to delete.
-                memory["form"] = {**before, **values_of(request), "replace": ""}
+                memory["form"] = {**before, **fields_of_request(request), "replace": ""}
                 self._begin(request)
 
         def ask_for_options(request: DistillationRequest | None) -> None:

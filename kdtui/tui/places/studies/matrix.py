@@ -25,14 +25,14 @@ _PREFERRED_AXES = ("formats", "utilization")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class MatrixLayout:
     """The grid of a question as matrices; `corner` names rows and columns."""
 
     corner: str
     blocks: tuple[Block, ...]
 
 
-def lay_out(grid: "Grid") -> Layout:
+def lay_out(grid: "Grid") -> MatrixLayout:
     """Make the two axes of most values rows and columns, and one matrix for each combination of the others."""
     from kdtui.workflows.studies.results import value_label
     from kdtui.workflows.studies.spec import AXES, as_mapping
@@ -56,7 +56,7 @@ def lay_out(grid: "Grid") -> Layout:
         for at in product(*(values[axis] for axis in others))
     ]
     # Blocks without cells are left out; the notes of the study say why.
-    return Layout(f"{rows} / {columns}", tuple(block for block in blocks if any(map(any, block.keys))))
+    return MatrixLayout(f"{rows} / {columns}", tuple(block for block in blocks if any(map(any, block.keys))))
 
 
 def _rank(axis: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.runs.scoring import MissingNumbers
-from kdtui.tui.places.studies.matrix import Layout, lay_out
+from kdtui.tui.places.studies.matrix import MatrixLayout, lay_out
 
 if TYPE_CHECKING:
     from kdtui.bundling.metrics import Scores
@@ -36,7 +36,7 @@ class StudySnapshot:
     row: "StudyRow"
     plan: "StudyPlan"
     progress: "Mapping[str, CellProgress]"
-    layouts: Sequence[Layout]
+    layouts: Sequence[MatrixLayout]
     labels: Mapping[str, str]
     runs: "Mapping[int, RunSummary]"
     named_database: Path | None

@@ -10,7 +10,13 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
-from kdtui.tui.places.distill.fields import common_fields, read_request, read_teacher, teacher_fields, values_of
+from kdtui.tui.places.distill.fields import (
+    common_fields,
+    fields_of_request,
+    read_teacher,
+    request_of_fields,
+    teacher_fields,
+)
 from kdtui.tui.places.distill.request import (
     Annotations,
     DistillationRequest,
@@ -224,11 +230,11 @@ def test_the_form_shows_what_is_wrong(values: dict[str, str], problem: str) -> N
     teacher = next((teacher for name, teacher in teachers.items() if name in values), Annotations())
     request = DistillationRequest(DATASET, ("rule",), teacher)
     with pytest.raises(KdtuiError, match=re.escape(problem)):
-        read_forms({**values_of(request), **values}, teacher)
+        read_forms({**fields_of_request(request), **values}, teacher)
 
 
 def read_forms(values: Mapping[str, str], teacher: Teacher) -> None:
-    read_request({"teacher": "annotations", **values}, {})
+    request_of_fields({"teacher": "annotations", **values}, {})
     read_teacher(values, teacher)
 
 
@@ -277,8 +283,8 @@ def test_the_command_of_a_request_has_all_options_that_are_not_default(kdtui: Kd
 def test_forms_that_begin_with_the_values_of_a_request_give_the_same_request(
     request_before: DistillationRequest,
 ) -> None:
-    values = {field.name: field.value for field in common_fields({}, [])} | values_of(request_before)
-    assert read_request(values, values) == request_before
+    values = {field.name: field.value for field in common_fields({}, [])} | fields_of_request(request_before)
+    assert request_of_fields(values, values) == request_before
     assert [field.value for field in teacher_fields(request_before.teacher)] == [
         values[field.name] for field in teacher_fields(request_before.teacher)
     ]
