@@ -4,13 +4,22 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kdtui.bundling.histogram import bar, histogram
-from kdtui.distill.sampling import by_length, farthest_first, in_random_order, longest_first, take_from_front
+from kdtui.distill.sampling import (
+    SampleStrategy,
+    by_length,
+    farthest_first,
+    in_random_order,
+    longest_first,
+    take_from_front,
+)
+from kdtui.tui.places.samples.form import DrawForm
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
@@ -69,6 +78,15 @@ def test_longest_first_sorts_by_length_and_farthest_first_by_dissimilarity() -> 
     sessions = sessions_of([["tent"], ["tent"], ["tent"], ["phone case", "pan"], ["mat"]])
     assert longest_first(sessions, 3)[0] == "s3"
     assert set(farthest_first(sessions, 0)[:3]) >= {"s3", "s4"}
+
+
+@pytest.mark.parametrize("strategy", get_args(SampleStrategy))
+def test_the_command_and_the_app_offer_every_strategy(strategy: str, kdtui: Kdtui) -> None:
+    refused = kdtui("sample", "create", "x", "--dataset", "nowhere", "--strategy", strategy)
+    assert "there is no dataset" in refused.err, "the strategy is accepted"
+    assert strategy in kdtui("sample", "create", "--help").out
+    [field] = [each for each in DrawForm({"one": {"rule": 1}}, [], [], None).fields if each.name == "strategy"]
+    assert strategy in [value for _, value in field.options]
 
 
 @given(
