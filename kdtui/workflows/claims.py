@@ -17,11 +17,19 @@ from store.sqlite import Database
 
 
 class Claims:
-    """The claims on the work of one database, of all threads of this process."""
+    """The claims on the work of one database, of all threads of this process.
+
+    Raises:
+        BadFile: the file for the claims cannot be opened.
+    """
 
     def __init__(self, path: Path) -> None:
-        # It stays open until the process ends: to close a descriptor releases all locks of the process on the file.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        try:
+            # It stays open until the process ends: to close a descriptor releases all locks of the process on the file.
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BadFile(path, str(error.strerror)) from error
         self._taken: set[str] = set()
         self._lock = Lock()
 
@@ -29,7 +37,7 @@ class Claims:
         """Claim work, and return whether nobody else has it.
 
         Raises:
-            OSError: the file system has no locks.
+            BadFile: the file system has no locks.
         """
         with self._lock:
             if work in self._taken:
@@ -39,6 +47,8 @@ class Claims:
             except (BlockingIOError, PermissionError):
                 # Systems differ in the error for a locked byte.
                 return False
+            except OSError as error:
+                raise BadFile(self._path, str(error.strerror)) from error
             self._taken.add(work)
             return True
 
@@ -77,12 +87,7 @@ def claimed(db: Database, work: str, refusal: str) -> Iterator[None]:
         claims.release(work)
 
 
-@cache
-def _claims(path: Path) -> Claims:
-    try:
-        return Claims(path)
-    except OSError as error:
-        raise BadFile(path, str(error.strerror)) from error
+_claims = cache(Claims)
 
 
 def _byte_of(work: str) -> int:

@@ -15,11 +15,12 @@ PAGE = ROOT / "docs" / "reliability.md"
 _HEAD = """# Reliability
 
 What kdtui promises about failures, and how often that was tried. `make soak` makes these tables; it resumes if it is
-stopped. At commit {commit}, it took {hours:.1f} hours with {processes} processes. `make test` does a short version,
-with new seeds each day.
+stopped. They are of the code at commit {commit}, and took {hours:.1f} hours with {processes} processes. `make test`
+does a short version, with new seeds each day.
 
 - Whatever ends a command, finished work is kept, nothing is stored twice, and the same command finishes what is left.
   Its result is the one of an undisturbed run.
+- A question whose answer is stored is not paid for again, also if two commands ask at the same time.
 - A full or failing disk gives one sentence, and leaves the database as it was before the command, or between two
   finished steps of it.
 - Any input is read, or refused in one sentence.
