@@ -69,7 +69,7 @@ class Route(Struct, frozen=True):
     weights: dict[str, float]
 
 
-class ValidationScore(Struct, frozen=True):
+class ValidationScore(Struct, frozen=True, forbid_unknown_fields=True):
     """The score of one way to use the adapters of a router, on the sessions that the router was fitted to.
 
     Attributes:

@@ -47,11 +47,13 @@ class Terminal(LinuxDriver):
         """Whether a shell can continue the app. The system stops no process group without one (an orphaned group)."""
         import psutil
 
-        group = os.getpgrp()
+        group, ancestor = os.getpgrp(), psutil.Process()
         with suppress(OSError, psutil.Error):
-            for ancestor in psutil.Process().parents():
-                if os.getpgid(ancestor.pid) != group:
-                    return os.getsid(ancestor.pid) == os.getsid(0)
+            # The nearest ancestor of another group. Farther ones can be hidden.
+            while (parent := ancestor.parent()) is not None:
+                if os.getpgid(parent.pid) != group:
+                    return os.getsid(parent.pid) == os.getsid(0)
+                ancestor = parent
         return False
 
     def _stop(self) -> None:

@@ -3,17 +3,21 @@
 A claim is a lock on one byte of a file next to the database. The system releases the claims of a process that dies.
 """
 
+import errno
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock
+from threading import Lock, RLock
+from time import sleep
 
 from kdtui.errors import BadFile, KdtuiError
 from store.sqlite import Database
+
+_TRIES = 3
+"""Tries of a lock: a file system can be short of locks for a moment."""
 
 
 class Claims:
@@ -31,7 +35,8 @@ class Claims:
         except OSError as error:
             raise BadFile(path, str(error.strerror)) from error
         self._taken: set[str] = set()
-        self._lock = Lock()
+        # The end of an abandoned generator can release a claim at any moment, also while this thread takes one.
+        self._lock = RLock()
 
     def take(self, work: str) -> bool:
         """Claim work, and return whether nobody else has it.
@@ -40,23 +45,35 @@ class Claims:
             BadFile: the file system has no locks.
         """
         with self._lock:
-            if work in self._taken:
+            if work in self._taken or not self._is_locked(work):
                 return False
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte_of(work))
-            except (BlockingIOError, PermissionError):
-                # Systems differ in the error for a locked byte.
-                return False
-            except OSError as error:
-                raise BadFile(self._path, str(error.strerror)) from error
             self._taken.add(work)
             return True
 
     def release(self, work: str) -> None:
         """Give work back that this process has claimed."""
         with self._lock:
+            self._taken.discard(work)
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_of(work))
-            self._taken.remove(work)
+
+    def _is_locked(self, work: str) -> bool:
+        for left in reversed(range(_TRIES)):
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _byte_of(work))
+            except OSError as error:
+                # Systems differ in the error for a byte that is locked.
+                if error.errno in (errno.EAGAIN, errno.EACCES):
+                    return False
+                if not left:
+                    raise BadFile(self._path, str(error.strerror)) from error
+                sleep(0.05)
+            else:
+                break
+        return True
+
+
+_claims: dict[Path, Claims] = {}
+_opening = Lock()
 
 
 def claims_of(db: Database) -> Claims | None:
@@ -65,12 +82,23 @@ def claims_of(db: Database) -> Claims | None:
     Raises:
         BadFile: the file for the claims cannot be opened.
     """
-    return None if db.path is None else _claims(db.path.with_name(f"{db.path.name}.claims").absolute())
+    if db.path is None:
+        return None
+    # One file for all names of the database.
+    database = db.path.resolve()
+    path = database.with_name(f"{database.name}.claims")
+    with _opening:
+        if path not in _claims:
+            _claims[path] = Claims(path)
+        return _claims[path]
 
 
 @contextmanager
-def claimed(db: Database, work: str, refusal: str) -> Iterator[None]:
+def claimed(db: Database, work: str, refusal: str, wait: Callable[[], object] | None = None) -> Iterator[None]:
     """Do work that nobody else does meanwhile.
+
+    Args:
+        wait: called until the work is free, which it waits for; None to refuse at once.
 
     Raises:
         KdtuiError: somebody else does it; the message is the refusal.
@@ -79,15 +107,14 @@ def claimed(db: Database, work: str, refusal: str) -> Iterator[None]:
     if claims is None:
         yield
         return
-    if not claims.take(work):
-        raise KdtuiError(refusal)
+    while not claims.take(work):
+        if wait is None:
+            raise KdtuiError(refusal)
+        wait()
     try:
         yield
     finally:
         claims.release(work)
-
-
-_claims = cache(Claims)
 
 
 def _byte_of(work: str) -> int:

@@ -45,7 +45,7 @@ def replacing(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     try:
         part.touch(mode, exist_ok=False)
         # Locked until it has its name: it may look abandoned after a slow write.
-        with _locked(part):
+        with locked(part):
             with part.open("wb") as file:
                 yield file
                 file.flush()
@@ -89,10 +89,10 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
     part = _part_of(target)
     try:
         part.mkdir(mode)
-        with _locked(part):
+        with locked(part):
             yield part
             if replace and target.exists():
-                with _locked(target) as has_lock:
+                with locked(target) as has_lock:
                     if has_lock is False:
                         raise OSError(errno.EBUSY, "another process is replacing it", str(target))
                     _exchange(part, target, former)
@@ -120,7 +120,7 @@ def _exchange(part: Path, target: Path, former: Path) -> None:
 
 def _restore(former: Path, target: Path) -> None:
     """Undo what a process did that was killed while it replaced a folder."""
-    with suppress(FileNotFoundError), _locked(former) as has_lock:
+    with suppress(FileNotFoundError), locked(former) as has_lock:
         # A process that is replacing the folder now holds the lock.
         if has_lock is not False:
             if target.exists():
@@ -130,7 +130,7 @@ def _restore(former: Path, target: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool | None]:
+def locked(path: Path) -> Iterator[bool | None]:
     """Lock a file or folder, and yield whether that worked.
 
     It does not if another process has it locked. None means that there are no such locks here.
@@ -164,7 +164,7 @@ def _delete_abandoned(parent: Path) -> None:
             is_old = time.time() - found.st_mtime > _NEW
             is_plain = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
             if is_old and is_plain and _PART.fullmatch(part.name):
-                with _locked(part) as is_abandoned:
+                with locked(part) as is_abandoned:
                     if is_abandoned and part.is_dir():
                         shutil.rmtree(part)
                     elif is_abandoned:

@@ -28,6 +28,9 @@ ERRORS: Mapping[str, int] = {
     "the file system is read-only": errno.EROFS,
 }
 
+_FAILED = "!"
+"""Begins the line about a call that failed."""
+
 _SPECIAL = re.compile(r"[\\*?\[]")
 """Characters that mean something in a glob."""
 
@@ -93,11 +96,20 @@ def listed_calls(listing: Path) -> list[str]:
 
     The kind is the function and the file, without the digits and the random letters in its name.
     """
-    lines = listing.read_text(errors="replace").splitlines() if listing.exists() else []
-    calls = sorted((int(number), f"{name} {_RANDOM.sub('#', path)}") for number, name, path in map(_parts, lines))
+    numbered = (line.split(" ", 1) for line in _lines(listing) if not line.startswith(_FAILED))
+    calls = sorted((int(number), _kind(call)) for number, call in numbered)
     return [kind for _, kind in calls]
 
 
-def _parts(line: str) -> tuple[str, str, str]:
-    number, name, *path = line.split(" ", 2)
-    return number, name, "".join(path)
+def failed_call(listing: Path) -> str:
+    """Return the kind of the first call that failed; "" if none did."""
+    return next((_kind(line.removeprefix(_FAILED)) for line in _lines(listing) if line.startswith(_FAILED)), "")
+
+
+def _lines(listing: Path) -> list[str]:
+    return listing.read_text(errors="replace").splitlines() if listing.exists() else []
+
+
+def _kind(call: str) -> str:
+    name, *path = call.split(" ", 1)
+    return f"{name} {_RANDOM.sub('#', ''.join(path))}"

@@ -236,7 +236,7 @@ def test_a_write_trial_says_whether_its_call_has_failed(make_bench: Callable[[st
 
 @given(calls=st.lists(st.sampled_from(["write /a", "write /b", "fsync /a", "rename /b"]), min_size=1, max_size=60))
 def test_each_kind_of_call_fails_before_any_fails_twice(calls: list[str]) -> None:
-    order = order_of_failures(calls)
+    order = order_of_failures("a command", calls)
     assert sorted(order) == sorted((kind, calls[: at + 1].count(kind)) for at, kind in enumerate(calls))
     assert {*order[: len({*calls})]} == {(kind, 1) for kind in calls}
 

@@ -242,6 +242,8 @@ def _problem(router: SharedRouter) -> str | None:
         return "it has numbers that are infinite"
     if len(router.validation) > _MOST_SCORES:
         return f"it has more than {_MOST_SCORES} scores"
+    if not all(0 <= each.low <= each.high <= 1 and 0 <= each.mean <= 1 for each in router.validation):
+        return "a score and its interval are between 0 and 1"
     weights = [route.weights for route in router.routes]
     return features_problem(router.mean, router.spread, weights, router.centres)
 

@@ -22,7 +22,14 @@ from kdtui.workflows.calls.requests import (
     written_tokens,
 )
 from kdtui.workflows.calls.tally import Tally
-from kdtui.workflows.calls.unsaved_calls import PaidCall, delete_unsaved_call, folder_of, set_aside
+from kdtui.workflows.calls.unsaved_calls import (
+    PaidCall,
+    delete_unsaved_call,
+    folder_of,
+    set_aside,
+    store_unsaved_calls,
+    unsaved_call,
+)
 from kdtui.workflows.claims import claims_of
 from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.waiting import when_free
@@ -90,8 +97,11 @@ class PaidCalls:
     """The largest ratio of the cost of a call, by the server, to its estimated upper bound."""
     _has_noticed: bool = False
     _has_waited: bool = False
+    _begun: int = 0
+    """Calls that this process has made."""
     _asked: set[str] = field(default_factory=set)
-    _unusable: set[str] = field(default_factory=set)
+    _unusable: dict[str, Call] = field(default_factory=dict)
+    """Answers that nobody could read, by their key."""
     _under_way: dict[str, "asyncio.Future[Call]"] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -111,7 +121,8 @@ class PaidCalls:
         question = TeacherQuestion(tuple(messages), schema, self.answer_tokens or ANSWER_TOKENS)
         request = request_of(self.model, question)
         key = request_key(request)
-        if (known := self._known(key)) is not None:
+        before = known_call(self.db, key)
+        if (known := self._usable(before)) is not None:
             return known
         if key in self._under_way:
             # Two sessions can be the same: the second waits for the first.
@@ -119,7 +130,7 @@ class PaidCalls:
             return await asyncio.shield(self._under_way[key])
         self._under_way[key] = answer = asyncio.get_running_loop().create_future()
         try:
-            call = await self._pay(step, key, request, question)
+            call = await self._pay(step, key, request, question, before)
         except BaseException as error:
             # If nobody waits for it, mark its error as seen.
             answer.add_done_callback(lambda done: done.exception())
@@ -135,16 +146,15 @@ class PaidCalls:
         """Return whether an unusable answer is final. Otherwise the same question is asked again when it comes up."""
         if not self.retry_failed or call.key in self._asked:
             return True
-        self._unusable.add(call.key)
+        self._unusable[call.key] = call
         return False
 
-    def _known(self, key: str) -> Call | None:
-        """Return the stored call that answers a question; None if it is to be asked.
+    def _usable(self, known: Call | None) -> Call | None:
+        """Return a stored call if it answers its question; None if it is to be asked.
 
         Raises:
             FailedBefore: it failed for good, and is not tried again.
         """
-        known = known_call(self.db, key)
         if known is None or self._is_to_be_asked_again(known):
             return None
         self.tally.hits += 1
@@ -153,23 +163,26 @@ class PaidCalls:
         return known
 
     def _is_to_be_asked_again(self, known: Call) -> bool:
-        is_useless = known.status == "failed" or known.key in self._unusable
+        is_useless = known.status == "failed" or self._unusable.get(known.key) == known
         return is_useless and self.retry_failed and known.key not in self._asked
 
-    async def _pay(self, step: str, key: str, request: str, question: TeacherQuestion) -> Call:
-        # This call is one of the running ones.
-        calls = self.tally.paid + self.tally.failed + len(self._under_way)
-        if self.budget.calls is not None and calls > self.budget.calls:
-            raise BudgetReached
+    async def _pay(self, step: str, key: str, request: str, question: TeacherQuestion, before: Call | None) -> Call:
+        """Ask a question, unless another process does so meanwhile.
+
+        Args:
+            before: the stored call that is to be made again; None if there is none.
+        """
+        self._check_calls()
         highest = self.prices.of(most_prompt_tokens(question.messages), question.most_tokens) or 0.0
         await self._reserve(key, highest)
         ended = partial(PaidCall, key=key, teacher=self.name, step=step, request=request)
         try:
             await self._turn(estimated_prompt_tokens(question.messages) + USUAL_ANSWER)
             async with self._claimed(key):
-                # Another process can have asked it meanwhile.
-                if (known := self._known(key)) is not None:
+                if (known := await self._answer_of_others(key, before)) is not None:
                     return known
+                self._check_calls()
+                self._begun += 1
                 await self._ask_and_keep(key, question, highest, ended)
         finally:
             del self._reserved[key]
@@ -178,6 +191,30 @@ class PaidCalls:
         call = known_call(self.db, key)
         assert call is not None
         return call
+
+    def _check_calls(self) -> None:
+        """Refuse another call if all have been made that the budget allows.
+
+        Raises:
+            BudgetReached: they have.
+        """
+        if self.budget.calls is not None and self._begun >= self.budget.calls:
+            raise BudgetReached
+
+    async def _answer_of_others(self, key: str, before: Call | None) -> Call | None:
+        """Return the answer that another process has got since this one looked; None if there is none.
+
+        Raises:
+            FailedBefore: it got none.
+        """
+        # It can have ended before it could store what it paid for.
+        if self.db.path is not None and unsaved_call(self.db.path, key).exists():
+            await when_free(self.db, partial(store_unsaved_calls, self.db))
+        known = known_call(self.db, key)
+        if known != before:
+            # To ask it once more would be to pay twice for what was to be asked again once.
+            self._asked.add(key)
+        return self._usable(known)
 
     async def _ask_and_keep(
         self, key: str, question: TeacherQuestion, highest: float, ended: Callable[..., PaidCall]
@@ -233,6 +270,7 @@ class PaidCalls:
                 self._has_waited = True
                 self.notice("another kdtui asks the same questions at the moment; its answers are used here, too")
             await asyncio.sleep(_LOOK)
+            await self.gate.passed()
             if self.gate.closed:
                 raise BudgetReached
         try:

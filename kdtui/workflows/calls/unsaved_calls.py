@@ -47,15 +47,19 @@ def folder_of(database: Path) -> Path:
     return database.with_name(database.name + _FOLDER)
 
 
+def unsaved_call(database: Path, key: str) -> Path:
+    """Return the path of the file of a waiting answer."""
+    return folder_of(database) / f"{key}.json"
+
+
 def set_aside(database: Path, call: PaidCall) -> Path:
     """Write a call to a file, and return its path.
 
     Raises:
         OSError: it cannot be written.
     """
-    folder = folder_of(database)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{call.key}.json"
+    path = unsaved_call(database, call.key)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(path, msgspec.json.encode(call), PRIVATE)
     return path
 

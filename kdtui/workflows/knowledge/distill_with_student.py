@@ -16,7 +16,7 @@ from kdtui.distill.rules import Rule, consolidate
 from kdtui.distill.thoughts import rejection_reason
 from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
-from kdtui.workflows.runs.evaluate import answer_split
+from kdtui.workflows.runs.evaluate import answer_split, claimed_run
 from kdtui.workflows.student.generate import GenerateEvent
 from kdtui.workflows.student.open import open_student
 from kdtui.workflows.student.settings import settings_for, student_name
@@ -80,7 +80,10 @@ def distill_with_student(
             if run is None or run.settings != settings:
                 run = start_run(db, dataset, "train", ready.name, settings)
             # In random order, so that an interrupted run has answered a fair sample.
-            yield from answer_split(db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready)
+            with claimed_run(db, run):
+                yield from answer_split(
+                    db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready
+                )
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:

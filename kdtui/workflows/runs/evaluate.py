@@ -1,6 +1,6 @@
 """Have a student answer a split, and store and score its answers."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -13,7 +13,7 @@ from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
-from kdtui.workflows.claims import claimed
+from kdtui.workflows.claims import claimed, claims_of
 from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, record_costs
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
@@ -131,18 +131,20 @@ def evaluate_split(
     check_settings(settings, dataset)
     check_tags(tags)
     settings = with_strategy(db, dataset, settings)
+    # A run that nobody could claim would be left behind empty.
+    claims_of(db)
     with open_student(db, dataset, settings, tell) as student:
         run = start_run(db, dataset, split, student.name, settings, tags)
-        yield RunBegun(run, 0, len(sessions))
-        try:
-            with _claimed(db, run):
+        with claimed_run(db, run):
+            yield RunBegun(run, 0, len(sessions))
+            try:
                 yield from record_costs(db, run, answer_split(db, run, sessions, student))
-        except ModelError as error:
-            if count_answers(db, run):
-                raise
-            # The server cannot be reached, for example: there is nothing to resume.
-            delete_run(db, run.id)
-            raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
+            except ModelError as error:
+                if count_answers(db, run):
+                    raise
+                # The server cannot be reached, for example: there is nothing to resume.
+                delete_run(db, run.id)
+                raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
 def resume_run(
@@ -156,17 +158,25 @@ def resume_run(
     answered = count_answers(db, run)
     if run.finished_at is not None and answered >= len(sessions):
         return
-    with _claimed(db, run), open_student(db, run.dataset, run.settings, tell) as student:
+    with claimed_run(db, run), open_student(db, run.dataset, run.settings, tell) as student:
         yield RunBegun(run, count_answers(db, run), len(sessions))
         yield from record_costs(db, run, answer_split(db, run, sessions, student))
 
 
-def _claimed(db: Database, run: Run) -> AbstractContextManager[None]:
-    """Let only one process answer a run at a time: two would answer, and pay for, the same sessions."""
+def claimed_run(db: Database, run: Run, wait: Callable[[], object] | None = None) -> AbstractContextManager[None]:
+    """Let only one process answer a run at a time: two would answer, and pay for, the same sessions.
+
+    Args:
+        wait: called until nobody else answers it; None to refuse at once.
+
+    Raises:
+        KdtuiError: another process answers it.
+    """
     return claimed(
         db,
         f"run {run.id}",
         f"another kdtui answers run {run.id} at the moment; wait until it is done, or stop it: its answers are kept",
+        wait,
     )
 
 

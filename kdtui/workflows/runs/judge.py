@@ -1,4 +1,4 @@
-"""Have a model behind an endpoint rate the intents of a run. Every call is stored in the ledger, and paid for once."""
+"""Have a model behind an endpoint rate the intents of a run. Every call is stored, and paid for once."""
 
 import asyncio
 from collections.abc import Callable, Collection, Generator, Iterator
@@ -25,6 +25,9 @@ from models.student_protocol import Noted
 from store.records import Item, Session
 from store.runs import Run
 from store.sqlite import Database
+
+_NOTICE_SECONDS = 1.0
+"""Seconds after which notices reach the user while no rating ends."""
 
 _PATIENCE = 60.0
 """Seconds to wait for running calls when the work is stopped: they are paid for."""
@@ -110,7 +113,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
     stopped: str | None = None
     with new_runner() as runner:
         notes: list[str] = []
-        ledger = runner.run(_open(db, judge, notes.append))
+        paid_calls = runner.run(_open(db, judge, notes.append))
         running: dict[asyncio.Task[int], str] = {}
         try:
             more = True
@@ -121,7 +124,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
                         more = False
                         break
                     session, items, intent = following
-                    running[runner.get_loop().create_task(_rating(ledger, items, intent))] = session
+                    running[runner.get_loop().create_task(_rating(paid_calls, items, intent))] = session
                 if not running:
                     break
                 ended, _ = runner.run(_first_of(set(running)))
@@ -140,10 +143,11 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
                         failed += 1
                         done += 1
                         yield NotRated(session, str(error))
-                yield Rated(done, replace(ledger.tally))
+                if ended:
+                    yield Rated(done, replace(paid_calls.tally))
         finally:
-            runner.run(_close(ledger, set(running)))
-        name = ledger.name
+            runner.run(_close(paid_calls, set(running)))
+        name = paid_calls.name
     intents = done if stopped is None else count_intents(db, run, sessions)
     mean = sum(ratings) / len(ratings) if ratings else nan
     yield Ratings(name, mean, len(ratings), failed, intents, stopped)
@@ -157,14 +161,14 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
                 yield session.id, [session.items[position - 1] for position in bundle.positions], bundle.intent
 
 
-async def _rating(ledger: PaidCalls, items: list[Item], intent: str) -> int:
+async def _rating(paid_calls: PaidCalls, items: list[Item], intent: str) -> int:
     """Get one rating. An unusable answer is asked for once more, if requested."""
     while True:
-        call = await ledger.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
+        call = await paid_calls.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
         try:
             return read_answer(call, read_rating)
         except UnusableAnswer as error:
-            if ledger.gives_up(error.call):
+            if paid_calls.gives_up(error.call):
                 raise
 
 
@@ -188,12 +192,13 @@ async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> Pa
 
 
 async def _first_of(running: "set[asyncio.Task[int]]") -> "tuple[set[asyncio.Task[int]], set[asyncio.Task[int]]]":
-    return await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+    """Wait for the first ratings, or for a second: the user gets notices in between."""
+    return await asyncio.wait(running, timeout=_NOTICE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
 
 
-async def _close(ledger: PaidCalls, running: "set[asyncio.Task[int]]") -> None:
+async def _close(paid_calls: PaidCalls, running: "set[asyncio.Task[int]]") -> None:
     """Start no more calls, and wait for the running ones, unless that takes too long or is interrupted again."""
-    ledger.gate.close()
+    paid_calls.gate.close()
     try:
         if running:
             _, late = await asyncio.wait(running, timeout=_PATIENCE)
@@ -201,4 +206,4 @@ async def _close(ledger: PaidCalls, running: "set[asyncio.Task[int]]") -> None:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
     finally:
-        await ledger.teacher.close()
+        await paid_calls.teacher.close()

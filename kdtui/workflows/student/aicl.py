@@ -41,6 +41,9 @@ from store.records import Session
 from store.sessions import get_session
 from store.sqlite import Database
 
+_NOTICE_SECONDS = 1.0
+"""Seconds after which notices reach the user while no call ends."""
+
 _ROUNDS = 4
 """Rounds of feedback at most."""
 
@@ -82,10 +85,13 @@ def answer_by_aicl(
                     asker = _Counting(paid_calls, counted)
                     task = runner.get_loop().create_task(_bundles(asker, db, dataset, nearest, session))
                     running[task] = session, perf_counter(), asker
-                for task in runner.run(_finished(set(running), IDLE_SECONDS if more else None)):
+                # In between, the user gets notices, such as that another process asks the same questions.
+                ended = runner.run(_finished(set(running), IDLE_SECONDS if more else _NOTICE_SECONDS))
+                while notes and running:
+                    session, *_ = next(iter(running.values()))
+                    yield Noted(session, notes.pop(0))
+                for task in ended:
                     session, started, asker = running.pop(task)
-                    while notes:
-                        yield Noted(session, notes.pop(0))
                     yield from _events(task, session, perf_counter() - started, asker.usage)
         finally:
             runner.run(_close(paid_calls, set(running)))
@@ -103,10 +109,10 @@ async def _open(db: Database, endpoint: Endpoint, notice: Callable[[str], None])
 
 
 async def _finished(
-    running: "set[asyncio.Task[list[WrittenBundle]]]", timeout: float | None
+    running: "set[asyncio.Task[list[WrittenBundle]]]", timeout: float
 ) -> "set[asyncio.Task[list[WrittenBundle]]]":
     if not running:
-        await asyncio.sleep(timeout or 0)
+        await asyncio.sleep(timeout)
         return set()
     done, _ = await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     return done

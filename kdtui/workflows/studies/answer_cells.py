@@ -5,10 +5,11 @@ was never interrupted.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from time import monotonic
+from time import monotonic, sleep
 
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
@@ -24,6 +25,9 @@ from store.records import Session
 from store.runs import Run, finish_run, get_run, start_run
 from store.sqlite import Database
 from store.studies import add_seconds, begin_step, steps_of
+
+_LOOK = 0.5
+"""Seconds between two looks whether another process still answers a run."""
 
 GROUP = 16
 """Sessions that a student answers together, and that are stored together."""
@@ -61,11 +65,12 @@ class CellAnswerer:
                 if run is None:
                     run = start_run(self.db, cell.dataset, cell.split, student.name, settings, ["study"])
                 begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
-            done = count_answers(self.db, run)
-            groups = self._unanswered(run, sessions)
-            answers = self._answer_groups(step, cell, student, groups, partial(add_predictions, self.db, run))
-            yield from self._progress(step, run, answers, done, len(sessions))
-            finish_run(self.db, run)
+            with self._claimed(run):
+                done = count_answers(self.db, run)
+                groups = self._unanswered(run, sessions)
+                answers = self._answer_groups(step, cell, student, groups, partial(add_predictions, self.db, run))
+                yield from self._progress(step, run, answers, done, len(sessions))
+                finish_run(self.db, run)
         # Measured now, so that a report over many cells need not.
         run_measures(self.db, run)
         return str(run.id)
@@ -84,10 +89,26 @@ class CellAnswerer:
             replace_failures(self.db, run, [each for each in predictions if each.error is None])
 
         # The same student as before.
-        with open_student(self.db, cell.dataset, run.settings, self.tell) as student:
+        with self._claimed(run), open_student(self.db, cell.dataset, run.settings, self.tell) as student:
             answers = self._answer_groups(step, cell, student, _groups(sessions), keep)
             yield from self._progress(step, run, answers, 0, len(sessions))
         run_measures(self.db, run)
+
+    def _claimed(self, run: Run) -> AbstractContextManager[None]:
+        """Wait until no other process answers the run."""
+        from kdtui.workflows.runs.evaluate import claimed_run
+
+        told = False
+
+        def wait() -> None:
+            nonlocal told
+            if not told:
+                told = True
+                self.tell(f"another kdtui answers run {run.id} at the moment; the study waits for it")
+            self.wait()
+            sleep(_LOOK)
+
+        return claimed_run(self.db, run, wait)
 
     def _progress(
         self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int

@@ -131,6 +131,8 @@ def with_folder(folder: Path, name: str) -> None:
         (lambda folder: change(folder, centres={"a": [1.0] * 384, "b": [1, 2]}), "its centre of 'b' has 2 dimensions"),
         (lambda folder: change(folder, validation=[SCORE] * 111), "more than 110 scores"),
         (lambda folder: change(folder, validation=[SCORE | {"mean": 10**400}]), "this is not a router"),
+        (lambda folder: change(folder, validation=[SCORE | {"mean": 1e308}]), "between 0 and 1"),
+        (lambda folder: change(folder, validation=[SCORE | {"more": 1}]), "unknown field"),
         (lambda folder: with_folder(folder, ".."), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "/etc"), "is not a folder next to it"),
         (lambda folder: with_folder(folder, "a/../.."), "is not a folder next to it"),

@@ -1,5 +1,6 @@
 """Two commands at once on one database: no question is paid for twice, and no run is answered twice."""
 
+import asyncio
 import json
 import os
 import signal
@@ -13,8 +14,18 @@ from threading import Event
 
 import pytest
 
-from kdtui.workflows.claims import Claims
+from kdtui.workflows.calls.asker import PaidCalls
+from kdtui.workflows.calls.costs import Budget, Prices
+from kdtui.workflows.calls.requests import ANSWER_TOKENS, request_key, request_of
+from kdtui.workflows.calls.unsaved_calls import PaidCall, set_aside
+from kdtui.workflows.claims import Claims, claims_of
 from kdtui.workflows.data.import_dataset import import_dataset
+from models.endpoint.chat_server import Endpoint
+from models.endpoint.teacher import RequestLimits, Teacher, TeacherQuestion
+from models.errors import ModelError
+from models.messages import Message
+from store.calls import Call
+from store.database import open_database
 from store.knowledge import find_knowledge
 from store.runs import list_runs
 from store.sqlite import Database
@@ -66,12 +77,21 @@ def calls_kept(db: Database) -> int:
 
 @pytest.mark.usefixtures("demo")
 def test_two_distillations_pay_for_each_question_once(db: Database, serve: Serve) -> None:
-    teacher = SlowTeacher()
-    url, _ = serve(teacher.reply)
-    said_of_both = ended([distil(url), distil(url)])
+    answers, teacher = Event(), SlowTeacher()
+
+    def reply(fake: Fake, number: int) -> None:
+        answers.wait(60)
+        teacher.reply(fake, number)
+
+    url, handler = serve(reply)
+    first = distil(url)
+    until(lambda: len(handler.asked) > 0)
+    second = distil(url)
+    said(second, "another kdtui asks the same questions")
+    answers.set()
+    ended([first, second])
     assert set(teacher.asked.values()) == {1}
     assert len(teacher.asked) == calls_kept(db)
-    assert any("another kdtui asks the same questions" in text for text in said_of_both)
     statements = [piece.statement for piece in find_knowledge(db, dataset="demo", format="rule")]
     assert len(statements) == len(set(statements)) > 0
 
@@ -100,6 +120,95 @@ def test_a_distillation_takes_over_the_question_of_one_that_is_killed(db: Databa
     assert all(len(keys) == 1 and None not in keys for keys in teacher.keys.values())
 
 
+class Paying:
+    """Two processes that ask the same teacher, here in one loop, each with a connection and budget of its own."""
+
+    def __init__(self, database: Path, url: str, *, retry_failed: bool = False) -> None:
+        self.db = open_database(database)
+        self.teacher = Teacher(Endpoint(url), RequestLimits())
+        self.calls = PaidCalls(self.db, self.teacher, "m", Prices(), Budget(calls=1), retry_failed=retry_failed)
+
+    async def ask(self) -> Call:
+        return await self.calls.ask("rules", [Message("user", "What goes with a tent?")], {})
+
+    async def close(self) -> None:
+        await self.teacher.close()
+        self.db.close()
+
+
+@pytest.mark.usefixtures("db")
+@pytest.mark.parametrize("retry_failed", [False, True])
+def test_what_another_process_has_just_asked_is_not_asked_again(
+    database_of_the_test: Path, serve: Serve, retry_failed: bool
+) -> None:
+    # The only answer is empty, and charged; only a retry may pay for another one.
+    url, handler = serve(lambda fake, _: fake.complete(""))
+
+    async def both() -> None:
+        one, other = (Paying(database_of_the_test, url, retry_failed=retry_failed) for _ in range(2))
+        for result in await asyncio.gather(one.ask(), other.ask(), return_exceptions=True):
+            assert isinstance(result, ModelError)
+        await one.close()
+        await other.close()
+
+    asyncio.run(both())
+    assert len(handler.asked) == 1
+
+
+def test_an_answer_that_waits_in_a_file_is_not_paid_for_again(
+    database_of_the_test: Path, db: Database, serve: Serve
+) -> None:
+    url, handler = serve(good)
+
+    async def after_another() -> None:
+        first = Paying(database_of_the_test, url)
+        kept = await first.ask()
+        # As if the first process had ended before it could store the answer.
+        db.execute("DELETE FROM calls")
+        paid = PaidCall(
+            key=kept.key,
+            teacher=kept.teacher,
+            step="rules",
+            request=kept.request,
+            response="mats",
+            seconds=1.0,
+            attempts=1,
+        )
+        set_aside(database_of_the_test, paid)
+        second = Paying(database_of_the_test, url)
+        assert (await second.ask()).response == "mats"
+        await first.close()
+        await second.close()
+
+    asyncio.run(after_another())
+    assert len(handler.asked) == 1
+
+
+@pytest.mark.usefixtures("db")
+def test_a_paused_command_does_not_take_over_a_question(database_of_the_test: Path, serve: Serve) -> None:
+    url, handler = serve(good)
+
+    async def paused() -> None:
+        waiting = Paying(database_of_the_test, url)
+        claims = claims_of(waiting.db)
+        assert claims is not None
+        key = request_key(
+            request_of("m", TeacherQuestion((Message("user", "What goes with a tent?"),), {}, ANSWER_TOKENS))
+        )
+        assert claims.take(key)
+        asking = asyncio.ensure_future(waiting.ask())
+        await asyncio.sleep(0.3)
+        waiting.calls.gate.hold()
+        claims.release(key)
+        await asyncio.sleep(0.5)
+        assert handler.asked == []
+        waiting.calls.gate.release()
+        assert (await asking).status == "answered"
+        await waiting.close()
+
+    asyncio.run(paused())
+
+
 @pytest.mark.usefixtures("demo")
 def test_a_run_is_answered_by_one_process_at_a_time(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     answers, teacher = Event(), SlowTeacher()
@@ -120,6 +229,12 @@ def test_a_run_is_answered_by_one_process_at_a_time(db: Database, kdtui: Kdtui, 
     ended([first])
     assert set(teacher.asked.values()) == {1}
     assert kdtui("evaluate", "--resume", 1).code == 0
+
+
+def test_a_database_has_the_same_claims_under_each_of_its_names(db: Database, database_of_the_test: Path) -> None:
+    link = database_of_the_test.with_name("link.db")
+    link.symlink_to(database_of_the_test)
+    assert claims_of(db) is claims_of(open_database(link))
 
 
 def test_work_is_claimed_once_and_is_free_when_its_process_dies(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from kdtui.workflows.student.learning import tell_nobody
 from kdtui.workflows.student.pair_evidence import open_pattern_student
 from kdtui.workflows.student.settings import add_trained_knowledge
 from models.adapters.conversion import convert
+from models.files.whole_files import locked
 from models.llama.strategies.writing import write_thought
 from models.prompt_format import pair_question
 from models.sft.job import read_job
@@ -372,14 +373,16 @@ def test_the_folder_of_a_launch_that_was_killed_before_it_was_stored_is_replaced
     folder = database_of_the_test.parent / "jobs" / "camping"
     folder.mkdir(parents=True)
     for name in ("id", "job.json", "train.jsonl"):
-        (folder / name).write_text("of the launch that was killed")
-    (folder / "log").write_text("a training began here")
-    refused = launch("camping")
-    assert refused.code == 1
-    assert "there is a folder of this name already" in refused.err
-    (folder / "log").unlink()
+        (folder / name).write_text("of another training")
+    # A training of another database that is queued, or on a host, looks like that.
+    assert "there is a folder of this name already" in launch("camping").err
+    (folder / "unstored").touch()
+    with locked(folder / "unstored"):
+        assert "there is a folder of this name already" in launch("camping").err, "another process makes it"
+    assert (folder / "id").read_text() == "of another training"
     assert launch("camping").code == 0
     assert json.loads((folder / "job.json").read_text())["manifest"]["name"] == "camping"
+    assert not (folder / "unstored").exists()
 
 
 def test_a_missing_package_is_one_sentence(launch: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
