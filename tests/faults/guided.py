@@ -41,8 +41,9 @@ def guide(reader: str, corpus: Path, seconds: int, seed: int) -> dict[str, Any]:
 
 def _crash(ended: "subprocess.CompletedProcess[str]") -> str:
     said = ended.stdout + ended.stderr
-    start = max(said.find("Uncaught Python exception"), said.find("ERROR: libFuzzer"), 0)
-    return said[start:][:1_500]
+    # The exception comes before what libFuzzer says about it.
+    found = [at for sign in ("Uncaught Python exception", "ERROR: libFuzzer") if (at := said.find(sign)) >= 0]
+    return f"exit code {ended.returncode}: {said[min(found, default=0) :][:1_500]}"
 
 
 def _fuzz(options: argparse.Namespace) -> None:

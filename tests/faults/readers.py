@@ -35,10 +35,11 @@ from models.adapters.base_shape import base_shape
 from models.adapters.deltas import read_safetensors
 from models.adapters.foreign import check_config, read_described
 from models.chat_template import render_chat_template
-from models.completion import read_completion
+from models.completion import RefusedInAnswer, read_completion
 from models.embedded import ENCODER_DIMENSIONS
 from models.endpoint.json_answer import parse_answer
 from models.endpoint.json_in_text import without_thoughts
+from models.errors import ModelError
 from models.files.gguf_vectors import check_layout, gguf_layout, gguf_sizes, gguf_vectors
 from store.database import open_database
 from store.sqlite import Database
@@ -86,7 +87,11 @@ def _answer(data: bytes) -> object:
 
 
 def _completion(data: bytes) -> object:
-    return read_completion(data, "the server", "model", lambda value: one_line(str(value), 200))
+    try:
+        return read_completion(data, "the server", "model", lambda value: one_line(str(value), 200))
+    except RefusedInAnswer as error:
+        # The client of a server adds the words of the server, if there are any, to its own.
+        raise ModelError(error.refusal.words or "an error") from error
 
 
 def _display(data: bytes) -> object:
