@@ -31,6 +31,12 @@ _in_use: Counter[_File] = Counter()
 _lock = Lock()
 
 
+def next_to(database: Path, suffix: str) -> Path:
+    """Return the path of a file next to a database. It is the same under each name of the database."""
+    database = database.resolve()
+    return database.with_name(f"{database.name}{suffix}")
+
+
 def default_path() -> Path:
     """Return the path in KDTUI_DB, or `kdtui.db` in the platform's folder for user data."""
     if named := os.environ.get(ENVIRONMENT_VARIABLE):

@@ -243,6 +243,7 @@ def _run(
         StepDone,
         StepFailed,
         StepProgress,
+        StepWaits,
     )
     from kdtui.workflows.studies.labels import label
     from kdtui.workflows.studies.run import run_study
@@ -290,6 +291,8 @@ def _run(
                         case StepBlocked(step, lost):
                             close(step)
                             say(f"kdtui: left out: {label(step.step)}, because this failed: {label(lost.step)}")
+                        case StepWaits(step, reason):
+                            say(f"kdtui: {label(step.step)}: {reason}; waiting for it")
                         case HostLost(host, problem):
                             say(f"kdtui: {host}: {problem}; trying again")
         except KeyboardInterrupt:

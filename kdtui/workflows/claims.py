@@ -6,14 +6,15 @@ A claim is a lock on one byte of a file next to the database. The system release
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from time import sleep
 
 from kdtui.errors import BadFile, KdtuiError
+from store.location import next_to
 from store.sqlite import Database
 
 _TRIES = 3
@@ -52,7 +53,7 @@ class Claims:
 
     def release(self, work: str) -> None:
         """Give work back that this process has claimed."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._taken.discard(work)
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _byte_of(work))
 
@@ -73,7 +74,7 @@ class Claims:
 
 
 _claims: dict[Path, Claims] = {}
-_opening = Lock()
+_opening = RLock()
 
 
 def claims_of(db: Database) -> Claims | None:
@@ -84,9 +85,7 @@ def claims_of(db: Database) -> Claims | None:
     """
     if db.path is None:
         return None
-    # One file for all names of the database.
-    database = db.path.resolve()
-    path = database.with_name(f"{database.name}.claims")
+    path = next_to(db.path, ".claims")
     with _opening:
         if path not in _claims:
             _claims[path] = Claims(path)
@@ -94,27 +93,20 @@ def claims_of(db: Database) -> Claims | None:
 
 
 @contextmanager
-def claimed(db: Database, work: str, refusal: str, wait: Callable[[], object] | None = None) -> Iterator[None]:
+def claimed(db: Database, work: str, refusal: str) -> Iterator[None]:
     """Do work that nobody else does meanwhile.
-
-    Args:
-        wait: called until the work is free, which it waits for; None to refuse at once.
 
     Raises:
         KdtuiError: somebody else does it; the message is the refusal.
     """
     claims = claims_of(db)
-    if claims is None:
-        yield
-        return
-    while not claims.take(work):
-        if wait is None:
-            raise KdtuiError(refusal)
-        wait()
+    if claims is not None and not claims.take(work):
+        raise KdtuiError(refusal)
     try:
         yield
     finally:
-        claims.release(work)
+        if claims is not None:
+            claims.release(work)
 
 
 def _byte_of(work: str) -> int:

@@ -102,6 +102,17 @@ def new_folder(target: Path, *, replace: bool = False, mode: int = 0o777) -> Ite
         shutil.rmtree(part, ignore_errors=True)
 
 
+def delete_whole(folder: Path) -> None:
+    """Delete a folder. If this process is killed, no part of it is left under its name.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    part = _part_of(folder)
+    folder.rename(part)
+    shutil.rmtree(part, ignore_errors=True)
+
+
 def _part_of(target: Path) -> Path:
     # A short name with a random part: the name of the target can be as long as a name can be.
     return target.with_name(f".{_HOST}{secrets.token_hex(6)}.part")

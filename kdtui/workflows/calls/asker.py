@@ -27,8 +27,7 @@ from kdtui.workflows.calls.unsaved_calls import (
     delete_unsaved_call,
     folder_of,
     set_aside,
-    store_unsaved_calls,
-    unsaved_call,
+    store_unsaved_call,
 )
 from kdtui.workflows.claims import claims_of
 from kdtui.workflows.pause_gate import PauseGate
@@ -99,6 +98,8 @@ class PaidCalls:
     _has_waited: bool = False
     _begun: int = 0
     """Calls that this process has made."""
+    _planned: set[str] = field(default_factory=set)
+    """The keys of calls that wait for their turn."""
     _asked: set[str] = field(default_factory=set)
     _unusable: dict[str, Call] = field(default_factory=dict)
     """Answers that nobody could read, by their key."""
@@ -172,7 +173,6 @@ class PaidCalls:
         Args:
             before: the stored call that is to be made again; None if there is none.
         """
-        self._check_calls()
         highest = self.prices.of(most_prompt_tokens(question.messages), question.most_tokens) or 0.0
         await self._reserve(key, highest)
         ended = partial(PaidCall, key=key, teacher=self.name, step=step, request=request)
@@ -181,25 +181,17 @@ class PaidCalls:
             async with self._claimed(key):
                 if (known := await self._answer_of_others(key, before)) is not None:
                     return known
-                self._check_calls()
+                self._planned.remove(key)
                 self._begun += 1
                 await self._ask_and_keep(key, question, highest, ended)
         finally:
+            self._planned.discard(key)
             del self._reserved[key]
             self._released.set()
             self.changed()
         call = known_call(self.db, key)
         assert call is not None
         return call
-
-    def _check_calls(self) -> None:
-        """Refuse another call if all have been made that the budget allows.
-
-        Raises:
-            BudgetReached: they have.
-        """
-        if self.budget.calls is not None and self._begun >= self.budget.calls:
-            raise BudgetReached
 
     async def _answer_of_others(self, key: str, before: Call | None) -> Call | None:
         """Return the answer that another process has got since this one looked; None if there is none.
@@ -208,10 +200,9 @@ class PaidCalls:
             FailedBefore: it got none.
         """
         # It can have ended before it could store what it paid for.
-        if self.db.path is not None and unsaved_call(self.db.path, key).exists():
-            await when_free(self.db, partial(store_unsaved_calls, self.db))
+        await when_free(self.db, partial(store_unsaved_call, self.db, key))
         known = known_call(self.db, key)
-        if known != before:
+        if known is not None and (known.status == "answered" or _tokens(known) != _tokens(before)) and known != before:
             # To ask it once more would be to pay twice for what was to be asked again once.
             self._asked.add(key)
         return self._usable(known)
@@ -311,22 +302,42 @@ class PaidCalls:
             delete_unsaved_call(aside)
 
     async def _reserve(self, key: str, highest: float) -> None:
-        """Reserve the upper bound of the cost of a call. If running calls may use up the budget, wait for them.
+        """Reserve a call and the upper bound of its cost. If running calls may use up the budget, wait for them.
 
         Raises:
             BudgetReached: the budget is too small.
         """
-        limit = self.budget.cost
-        while limit is not None:
-            spent = (self.tally.cost or 0.0) + self._doubtful
-            wanted = highest * self._excess
-            if spent + wanted > limit:
-                raise BudgetReached
-            if spent + sum(self._reserved.values()) + wanted <= limit:
-                break
+        while self._waits_for_calls() or self._waits_for_cost(highest):
             self._released.clear()
             await self._released.wait()
+        self._planned.add(key)
         self._reserved[key] = highest * self._excess
+
+    def _waits_for_calls(self) -> bool:
+        """Return whether the calls that are planned may be all that the budget allows. Others can answer some of them.
+
+        Raises:
+            BudgetReached: as many calls have been made.
+        """
+        limit = self.budget.calls
+        if limit is not None and self._begun >= limit:
+            raise BudgetReached
+        return limit is not None and self._begun + len(self._planned) >= limit
+
+    def _waits_for_cost(self, highest: float) -> bool:
+        """Return whether running calls may use up the budget.
+
+        Raises:
+            BudgetReached: the budget is too small for this call.
+        """
+        limit = self.budget.cost
+        if limit is None:
+            return False
+        spent = (self.tally.cost or 0.0) + self._doubtful
+        wanted = highest * self._excess
+        if spent + wanted > limit:
+            raise BudgetReached
+        return spent + sum(self._reserved.values()) + wanted > limit
 
     def _counted(self, question: TeacherQuestion, usage: Usage, written: int, highest: float) -> dict[str, Any]:
         """Count what a call took, as the server reports or else estimated, and return the same for its row."""
@@ -356,3 +367,8 @@ class PaidCalls:
         await self.gate.passed()
         if self.gate.closed:
             raise BudgetReached
+
+
+def _tokens(call: Call | None) -> tuple[int | None, int | None]:
+    """Return what was paid for a call."""
+    return (None, None) if call is None else (call.prompt_tokens, call.completion_tokens)

@@ -4,6 +4,7 @@ A file is written when the store has been busy for a second, or refuses the call
 stored: by the process that paid for it, or by the next one that asks a teacher. Storing an answer twice is harmless.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from models.files.whole_files import PRIVATE, write_whole
 from store.calls import is_recorded, record_call
+from store.location import next_to
 from store.sqlite import Database
 
 _FOLDER = "-unsaved-calls"
@@ -44,11 +46,10 @@ class PaidCall(Struct, frozen=True, kw_only=True):
 
 def folder_of(database: Path) -> Path:
     """Return the folder with the waiting answers of a database."""
-    return database.with_name(database.name + _FOLDER)
+    return next_to(database, _FOLDER)
 
 
-def unsaved_call(database: Path, key: str) -> Path:
-    """Return the path of the file of a waiting answer."""
+def _file_of(database: Path, key: str) -> Path:
     return folder_of(database) / f"{key}.json"
 
 
@@ -58,7 +59,7 @@ def set_aside(database: Path, call: PaidCall) -> Path:
     Raises:
         OSError: it cannot be written.
     """
-    path = unsaved_call(database, call.key)
+    path = _file_of(database, call.key)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(path, msgspec.json.encode(call), PRIVATE)
     return path
@@ -82,7 +83,17 @@ def store_unsaved_calls(db: Database) -> int:
     Raises:
         Busy: another process is writing.
     """
-    if db.path is None or not (paths := waiting_calls(db.path)):
+    return 0 if db.path is None else _store(db, waiting_calls(db.path))
+
+
+def store_unsaved_call(db: Database, key: str) -> None:
+    """Store the call of a question that waits in a file, if there is one; otherwise like `store_unsaved_calls`."""
+    if db.path is not None and (path := _file_of(db.path, key)).exists():
+        _store(db, [path])
+
+
+def _store(db: Database, paths: Sequence[Path]) -> int:
+    if not paths:
         return 0
     stored = []
     with db.atomic():

@@ -76,14 +76,15 @@ def distill_with_student(
     yield Begun(answered, len(sessions))
     if run is None or run.settings != settings or answered < len(sessions):
         with open_student(db, dataset, settings) as ready:
-            # A run begins when the student is ready.
-            if run is None or run.settings != settings:
-                run = start_run(db, dataset, "train", ready.name, settings)
+            # A run begins when the student is ready. Another process can have begun it meanwhile.
+            with db.atomic():
+                run = latest_run(db, dataset, "train", settings.student)
+                if run is None or run.settings != settings:
+                    run = start_run(db, dataset, "train", ready.name, settings)
             # In random order, so that an interrupted run has answered a fair sample.
+            shuffled = draw_subset(sessions, len(sessions), seed, lambda each: each.id)
             with claimed_run(db, run):
-                yield from answer_split(
-                    db, run, draw_subset(sessions, len(sessions), seed, lambda each: each.id), ready
-                )
+                yield from answer_split(db, run, shuffled, ready)
     answers = predictions(db, run)
     pieces: dict[Format, list[NewKnowledge]] = {}
     if "rule" in formats:

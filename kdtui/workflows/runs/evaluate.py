@@ -1,7 +1,7 @@
 """Have a student answer a split, and store and score its answers."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
@@ -13,7 +13,7 @@ from kdtui.bundling.answer_sums import AnswerSums
 from kdtui.bundling.intent_metrics import IntentScores
 from kdtui.bundling.metrics import Scores
 from kdtui.errors import KdtuiError
-from kdtui.workflows.claims import claimed, claims_of
+from kdtui.workflows.claims import claimed
 from kdtui.workflows.runs.costs import NOT_KNOWN, RunCost, record_costs
 from kdtui.workflows.runs.intent_cosine import IntentCosine
 from kdtui.workflows.runs.ratings import Ratings
@@ -131,20 +131,20 @@ def evaluate_split(
     check_settings(settings, dataset)
     check_tags(tags)
     settings = with_strategy(db, dataset, settings)
-    # A run that nobody could claim would be left behind empty.
-    claims_of(db)
-    with open_student(db, dataset, settings, tell) as student:
-        run = start_run(db, dataset, split, student.name, settings, tags)
-        with claimed_run(db, run):
-            yield RunBegun(run, 0, len(sessions))
-            try:
-                yield from record_costs(db, run, answer_split(db, run, sessions, student))
-            except ModelError as error:
-                if count_answers(db, run):
-                    raise
-                # The server cannot be reached, for example: there is nothing to resume.
-                delete_run(db, run.id)
-                raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
+    with open_student(db, dataset, settings, tell) as student, ExitStack() as claims:
+        # Together: others see the run when it is claimed, and a run that cannot be claimed does not begin.
+        with db.atomic():
+            run = start_run(db, dataset, split, student.name, settings, tags)
+            claims.enter_context(claimed_run(db, run))
+        yield RunBegun(run, 0, len(sessions))
+        try:
+            yield from record_costs(db, run, answer_split(db, run, sessions, student))
+        except ModelError as error:
+            if count_answers(db, run):
+                raise
+            # The server cannot be reached, for example: there is nothing to resume.
+            delete_run(db, run.id)
+            raise NothingAnswered(f"{error}; no session was answered, and run {run.id} is not kept") from error
 
 
 def resume_run(
@@ -163,21 +163,22 @@ def resume_run(
         yield from record_costs(db, run, answer_split(db, run, sessions, student))
 
 
-def claimed_run(db: Database, run: Run, wait: Callable[[], object] | None = None) -> AbstractContextManager[None]:
+def claimed_run(db: Database, run: Run) -> AbstractContextManager[None]:
     """Let only one process answer a run at a time: two would answer, and pay for, the same sessions.
-
-    Args:
-        wait: called until nobody else answers it; None to refuse at once.
 
     Raises:
         KdtuiError: another process answers it.
     """
     return claimed(
         db,
-        f"run {run.id}",
+        claim_on(run),
         f"another kdtui answers run {run.id} at the moment; wait until it is done, or stop it: its answers are kept",
-        wait,
     )
+
+
+def claim_on(run: Run) -> str:
+    """Name the work of answering a run; see `kdtui.workflows.claims`."""
+    return f"run {run.id}"
 
 
 def answer_split(

@@ -32,8 +32,9 @@ from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.endpoint.teacher import NoAnswer, RequestLimits, Teacher
-from models.errors import ModelError
+from models.errors import Cancelled, ModelError
 from models.event_loop import new_runner
+from models.llama import cancellation
 from models.messages import Message
 from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, StudentEvent
 from store.calls import Call
@@ -87,6 +88,8 @@ def answer_by_aicl(
                     running[task] = session, perf_counter(), asker
                 # In between, the user gets notices, such as that another process asks the same questions.
                 ended = runner.run(_finished(set(running), IDLE_SECONDS if more else _NOTICE_SECONDS))
+                if cancellation.current().is_cancelled:
+                    raise Cancelled
                 while notes and running:
                     session, *_ = next(iter(running.values()))
                     yield Noted(session, notes.pop(0))

@@ -5,17 +5,17 @@ was never interrupted.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 from time import monotonic, sleep
 
+from kdtui.workflows.claims import claims_of
 from kdtui.workflows.model_names import is_endpoint
 from kdtui.workflows.student.generate import GenerateEvent, SessionAnswered, generate_bundles
 from kdtui.workflows.student.learning import Tell
 from kdtui.workflows.student.session_student import SessionStudent
-from kdtui.workflows.studies.events import StepProgress, StudyEvent
+from kdtui.workflows.studies.events import StepProgress, StepWaits, StudyEvent
 from kdtui.workflows.studies.plan import PlannedStep
 from kdtui.workflows.studies.steps import EvaluationStep, Step, encoded_step, run_settings
 from models.errors import PromptTooLong
@@ -65,21 +65,33 @@ class CellAnswerer:
                 if run is None:
                     run = start_run(self.db, cell.dataset, cell.split, student.name, settings, ["study"])
                 begin_step(self.db, step.key, step.kind, encoded_step(cell), basis, str(run.id))
-            with self._claimed(run):
+            yield from self._claim(step, run)
+            try:
                 done = count_answers(self.db, run)
                 groups = self._unanswered(run, sessions)
                 answers = self._answer_groups(step, cell, student, groups, partial(add_predictions, self.db, run))
                 yield from self._progress(step, run, answers, done, len(sessions))
                 finish_run(self.db, run)
+            finally:
+                self._release(run)
         # Measured now, so that a report over many cells need not.
         run_measures(self.db, run)
         return str(run.id)
 
     def answer_again(self, step: PlannedStep, cell: EvaluationStep, run: Run) -> Iterator[StudyEvent]:
         """Answer the failed sessions of a cell again. A session that fails again keeps its earlier failure."""
+        from kdtui.workflows.studies.measures import run_measures
+
+        yield from self._claim(step, run)
+        try:
+            yield from self._answer_failed(step, cell, run)
+        finally:
+            self._release(run)
+        run_measures(self.db, run)
+
+    def _answer_failed(self, step: PlannedStep, cell: EvaluationStep, run: Run) -> Iterator[StudyEvent]:
         from kdtui.workflows.runs.evaluate import split_to_score
         from kdtui.workflows.student.open import open_student
-        from kdtui.workflows.studies.measures import run_measures
 
         failed = {each.session for each in failures(self.db, run) if not PromptTooLong.matches(each.error or "")}
         every = split_to_score(self.db, cell.dataset, cell.split, cell.sessions, cell.draw)
@@ -89,26 +101,28 @@ class CellAnswerer:
             replace_failures(self.db, run, [each for each in predictions if each.error is None])
 
         # The same student as before.
-        with self._claimed(run), open_student(self.db, cell.dataset, run.settings, self.tell) as student:
+        with open_student(self.db, cell.dataset, run.settings, self.tell) as student:
             answers = self._answer_groups(step, cell, student, _groups(sessions), keep)
             yield from self._progress(step, run, answers, 0, len(sessions))
-        run_measures(self.db, run)
 
-    def _claimed(self, run: Run) -> AbstractContextManager[None]:
-        """Wait until no other process answers the run."""
-        from kdtui.workflows.runs.evaluate import claimed_run
+    def _claim(self, step: PlannedStep, run: Run) -> Iterator[StudyEvent]:
+        """Claim a run when no other process answers it; trainings on hosts proceed meanwhile."""
+        from kdtui.workflows.runs.evaluate import claim_on
 
-        told = False
-
-        def wait() -> None:
-            nonlocal told
+        claims, told = claims_of(self.db), False
+        while claims is not None and not claims.take(claim_on(run)):
             if not told:
                 told = True
-                self.tell(f"another kdtui answers run {run.id} at the moment; the study waits for it")
+                yield StepWaits(step, f"another kdtui answers run {run.id} at the moment")
+            yield from self.between()
             self.wait()
             sleep(_LOOK)
 
-        return claimed_run(self.db, run, wait)
+    def _release(self, run: Run) -> None:
+        from kdtui.workflows.runs.evaluate import claim_on
+
+        if (claims := claims_of(self.db)) is not None:
+            claims.release(claim_on(run))
 
     def _progress(
         self, step: PlannedStep, run: Run, answers: Iterator[GenerateEvent], done: int, of: int

@@ -76,6 +76,14 @@ class StepBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class StepWaits:
+    """A step waits for another process; it continues by itself."""
+
+    step: PlannedStep
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostLost:
     """A host cannot be reached at the moment. Its trainings are checked again later."""
 
@@ -83,4 +91,4 @@ class HostLost:
     problem: str
 
 
-StudyEvent: TypeAlias = Planned | StepBegun | StepProgress | StepDone | StepFailed | StepBlocked | HostLost
+StudyEvent: TypeAlias = Planned | StepBegun | StepProgress | StepDone | StepFailed | StepBlocked | StepWaits | HostLost

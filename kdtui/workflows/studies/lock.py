@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from kdtui.errors import KdtuiError
+from store.location import next_to
 from store.sqlite import Database
 
 _PATIENCE = 0.5
@@ -69,7 +70,7 @@ def runner_of(db: Database) -> Runner | None:
 
 def _path(db: Database) -> Path:
     assert db.path is not None
-    return db.path.with_name(f"{db.path.name}.study-lock")
+    return next_to(db.path, ".study-lock")
 
 
 def _is_locked(file: int, how: int) -> bool:

@@ -98,7 +98,7 @@ async def _adopt(db: Database, client: HostClient, name: str, folder: Path) -> S
     described = await client.ask(DescribeRequest(name))
     check_named_base(described.job.get("base"), f"training {name!r} of host {client.host.name}")
     target = folder / name
-    if is_taken(target):
+    if is_taken(db, target):
         raise KdtuiError(f"{target}: there is a folder of this name already; move it away")
     try:
         settings = msgspec.convert(described.job.get("manifest", {}), TrainingSettings)

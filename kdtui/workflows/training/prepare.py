@@ -110,7 +110,7 @@ def check_name(db: Database, name: str, folder: Path) -> Path:
             continue
         raise KdtuiError(f"there is a training or a model {name!r} already; choose another --name")
     target = folder / name
-    if is_taken(target):
+    if is_taken(db, target):
         raise KdtuiError(f"{target}: there is a folder of this name already; choose another --name, or delete it")
     return target
 

@@ -125,6 +125,8 @@ class StudyRun(Task):
         match event:
             case events.StepFailed(step, reason, log):
                 return f"{label(step.step)}: {reason}" + (f" (its log: {log})" if log else "")
+            case events.StepWaits(step, reason):
+                return f"{label(step.step)}: {reason}; the study waits for it"
             case events.HostLost(host, problem):
                 return f"{host}: {problem}; it is retried"
         return ""

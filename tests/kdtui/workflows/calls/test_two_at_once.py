@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from kdtui.workflows.calls.asker import PaidCalls
+from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.requests import ANSWER_TOKENS, request_key, request_of
 from kdtui.workflows.calls.unsaved_calls import PaidCall, set_aside
@@ -123,13 +123,15 @@ def test_a_distillation_takes_over_the_question_of_one_that_is_killed(db: Databa
 class Paying:
     """Two processes that ask the same teacher, here in one loop, each with a connection and budget of its own."""
 
-    def __init__(self, database: Path, url: str, *, retry_failed: bool = False) -> None:
+    def __init__(
+        self, database: Path, url: str, *, retry_failed: bool = False, limits: RequestLimits | None = None
+    ) -> None:
         self.db = open_database(database)
-        self.teacher = Teacher(Endpoint(url), RequestLimits())
+        self.teacher = Teacher(Endpoint(url), limits or RequestLimits())
         self.calls = PaidCalls(self.db, self.teacher, "m", Prices(), Budget(calls=1), retry_failed=retry_failed)
 
-    async def ask(self) -> Call:
-        return await self.calls.ask("rules", [Message("user", "What goes with a tent?")], {})
+    async def ask(self, question: str = "What goes with a tent?") -> Call:
+        return await self.calls.ask("rules", [Message("user", question)], {})
 
     async def close(self) -> None:
         await self.teacher.close()
@@ -181,6 +183,23 @@ def test_an_answer_that_waits_in_a_file_is_not_paid_for_again(
         await second.close()
 
     asyncio.run(after_another())
+    assert len(handler.asked) == 1
+
+
+@pytest.mark.usefixtures("db")
+def test_a_used_up_budget_of_calls_does_not_wait_for_the_pace(database_of_the_test: Path, serve: Serve) -> None:
+    url, handler = serve(good)
+
+    async def both() -> None:
+        paying = Paying(database_of_the_test, url, limits=RequestLimits(requests_per_minute=1))
+        first, second = await asyncio.wait_for(
+            asyncio.gather(paying.ask(), paying.ask("And with a stove?"), return_exceptions=True), 30
+        )
+        assert isinstance(first, Call)
+        assert isinstance(second, BudgetReached)
+        await paying.close()
+
+    asyncio.run(both())
     assert len(handler.asked) == 1
 
 

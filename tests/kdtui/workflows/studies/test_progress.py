@@ -4,9 +4,11 @@ import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
+from kdtui.workflows.claims import claims_of
 from kdtui.workflows.studies.lock import study_lock
 from store.runs import delete_run, get_run
 from store.sqlite import Database
@@ -50,6 +52,25 @@ def test_a_begun_run_shows_how_many_sessions_it_has_answered(finished: Database,
         assert states(kdtui)[0] == "answering, 1 of 2"
     with running(finished, "4711\nanother\n"):
         assert states(kdtui)[0] == "begun, 1 of 2"
+
+
+def test_a_study_waits_for_another_process_that_answers_its_run(finished: Database, study: Kdtui) -> None:
+    with finished.atomic():
+        finished.execute(
+            "DELETE FROM predictions WHERE run_id = 1 AND session_id = (SELECT max(session_id) FROM predictions)"
+        )
+        finished.execute("UPDATE runs SET finished_at = NULL WHERE id = 1")
+    claims = claims_of(finished)
+    assert claims is not None
+    assert claims.take("run 1")
+    # The other process goes on for a while.
+    release = Timer(1.5, claims.release, ["run 1"])
+    release.start()
+    result = study("rq3")
+    release.join()
+    assert result.code == 0, result.err
+    assert "another kdtui answers run 1 at the moment; waiting for it" in result.err
+    assert get_run(finished, 1).finished_at is not None
 
 
 def test_a_cell_that_waits_for_a_training_shows_its_progress(finished: Database, kdtui: Kdtui) -> None:

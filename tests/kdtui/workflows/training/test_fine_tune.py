@@ -376,7 +376,9 @@ def test_the_folder_of_a_launch_that_was_killed_before_it_was_stored_is_replaced
         (folder / name).write_text("of another training")
     # A training of another database that is queued, or on a host, looks like that.
     assert "there is a folder of this name already" in launch("camping").err
-    (folder / "unstored").touch()
+    (folder / "unstored").write_text(json.dumps(["/another/kdtui.db", "its key"]))
+    assert "there is a folder of this name already" in launch("camping").err, "it is of another database"
+    (folder / "unstored").write_text(json.dumps([str(database_of_the_test.resolve()), "its key"]))
     with locked(folder / "unstored"):
         assert "there is a folder of this name already" in launch("camping").err, "another process makes it"
     assert (folder / "id").read_text() == "of another training"
