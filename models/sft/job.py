@@ -188,7 +188,10 @@ def _value(kind: Any, value: object, where: str) -> Any:
         raise ModelError(f"{where} is an object, not {value!r}")
     allowed = get_args(kind) or (kind,)
     if float in allowed and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise ModelError(f"{where} is too large") from error
     # In Python True is an int, but it is not a number of epochs.
     if type(value) in allowed:
         return value
