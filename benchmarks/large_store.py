@@ -157,6 +157,8 @@ def _datasets(connection: sqlite3.Connection, chance: random.Random, items: int,
     _insert(connection, "session_items", members)
     _insert(connection, "bundles", bundles)
     _insert(connection, "bundle_items", bundled)
+    # As after an import: nothing is learned from a session without bundles, or scored on it.
+    connection.execute("UPDATE sessions SET split = NULL WHERE id NOT IN (SELECT session_id FROM bundles)")
 
 
 def _range_of(dataset: int, count: int) -> tuple[int, int]:

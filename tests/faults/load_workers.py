@@ -280,7 +280,7 @@ def follow_logs(path: Path, record: Record, chance: random.Random) -> None:
 
 
 def _follow(path: Path, name: str, record: Record, interrupt: Interrupt, ready: Barrier) -> None:
-    is_ready = False
+    is_ready, rest = False, b""
     try:
         with closing(open_database(path)) as db, interrupt.in_force():
             for event in Watch(name).events(db):
@@ -289,7 +289,9 @@ def _follow(path: Path, name: str, record: Record, interrupt: Interrupt, ready: 
                         is_ready = True
                         ready.wait()
                     now = time.monotonic()
-                    record.times[_FOLLOWING] += [now - float(line) for line in event.data.split()]
+                    # What arrives can end in the middle of a line.
+                    *lines, rest = (rest + event.data).split(b"\n")
+                    record.times[_FOLLOWING] += [now - float(line) for line in lines]
     except Interrupted:
         return
     except Exception as error:
