@@ -13,8 +13,13 @@ from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any, Protocol
 
+from textual import events
+from textual.pilot import Pilot
+
 from benchmarks.measure import resident_memory_mb
+from kdtui.tui.actions import keys_of
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.memory import Memory
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from kdtui.workflows.async_events import Interrupt, Interrupted
@@ -30,7 +35,7 @@ from store.knowledge import NewKnowledge, add_knowledge
 from store.records import TrainingSettings
 from store.runs import list_runs
 from store.sqlite import Database
-from tests.support.acting import act, rest
+from tests.support.acting import paint
 from tests.support.jobs_place import make_job
 
 FOLLOWED = 20
@@ -39,8 +44,14 @@ FOLLOWED = 20
 _LINES_PER_SECOND = 5
 """Of each of these logs."""
 
-_KEYS = 0.01
-"""Seconds between two keys, for the measure of the event loop."""
+_LOOKS = 0.01
+"""Seconds between two looks at the event loop."""
+
+_TYPING = 0.1
+"""Seconds between two keys that a person types."""
+
+_FINDS_ROWS = 60.0
+"""Seconds after which a search counts as unanswered."""
 
 _READS_LOG = 60.0
 """Seconds after which a line of a log that has not been read is lost."""
@@ -59,7 +70,8 @@ _DATASET = "electronic"
 
 _FOLLOWING = "follow a log: from a line to its arrival"
 _OPENING, _KEY = "app: open a place until it is painted", "app: a key until it is painted"
-_SEARCHING, _WAITING = "app: search until the rows are painted", "app: a key waits for the event loop"
+_SEARCHING, _COUNTING = "app: search until the first rows are painted", "app: search until all matches are counted"
+_WAITING = "app: a key waits for the event loop"
 
 
 class Record:
@@ -178,7 +190,7 @@ WRITES: Mapping[str, Callable[[Database, random.Random], object]] = {
 }
 
 
-STEPS = (*READS, *WRITES, _OPENING, _KEY, _SEARCHING, _WAITING, _FOLLOWING)
+STEPS = (*READS, *WRITES, _OPENING, _KEY, _SEARCHING, _COUNTING, _WAITING, _FOLLOWING)
 """The kinds of work in a load."""
 
 
@@ -214,18 +226,13 @@ async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
         while record.goes_on:
             place = chance.choice(("knowledge", "samples", "runs", "jobs", "distill", "models", "studies"))
             with record.step(_OPENING):
-                await act(pilot, f"app.{place}")
+                await _press(pilot, keys_of({})[f"app.{place}"][0])
             for _ in range(chance.randint(1, 5)):
+                await asyncio.sleep(_TYPING)
                 with record.step(_KEY):
-                    await pilot.press(chance.choice(("down", "up", "pagedown", "home")))
-                    await rest(pilot)
+                    await _press(pilot, chance.choice(("down", "up", "pagedown", "home")))
             if isinstance(app.screen, KnowledgeScreen):
-                with record.step(_SEARCHING):
-                    await pilot.press("slash", *chance.choice(("tent", "lamp", "coffee")), "enter")
-                    while not all(worker.is_finished for worker in app.workers):
-                        await asyncio.sleep(0.005)
-                    await rest(pilot)
-                await pilot.press("escape")
+                await _search_in_app(pilot, record, chance.choice(("tent", "lamp", "coffee")))
             for notice in app._notifications:
                 if notice.severity == "error":
                     record.errors[_OPENING].append(notice.message)
@@ -233,14 +240,39 @@ async def _use_app(path: Path, record: Record, chance: random.Random) -> None:
         watching.cancel()
 
 
+async def _search_in_app(pilot: Pilot[Any], record: Record, word: str) -> None:
+    for key in ("slash", *word):
+        await asyncio.sleep(_TYPING)
+        await _press(pilot, key)
+    with record.step(_COUNTING):
+        with record.step(_SEARCHING):
+            await _press(pilot, "enter")
+            table = pilot.app.screen.query_one(HitsTable)
+            if await table.answered(_FINDS_ROWS) and await table.answered(0):
+                raise TimeoutError(f"no match was shown within {_FINDS_ROWS:.0f} s")
+            await paint(pilot)
+        while not all(worker.is_finished for worker in pilot.app.workers):
+            await asyncio.sleep(0.005)
+        await paint(pilot)
+    await _press(pilot, "escape")
+
+
+async def _press(pilot: Pilot[Any], key: str) -> None:
+    """Press a key and wait until it is painted; `Pilot.press` would wait for the threads of a search too."""
+    pilot.app.post_message(events.Key(key, key if len(key) == 1 else None))
+    for _ in range(2):
+        await pilot.pause(0)
+        await paint(pilot)
+
+
 async def _watch_loop(record: Record) -> None:
     """Measure how long keys would have waited for the event loop that came every hundredth of a second."""
     waits = record.times[_WAITING]
     while True:
         began = time.monotonic()
-        await asyncio.sleep(_KEYS)
-        late = max(0.0, time.monotonic() - began - _KEYS)
-        waits += [late - number * _KEYS for number in range(int(late / _KEYS) + 1)]
+        await asyncio.sleep(_LOOKS)
+        late = max(0.0, time.monotonic() - began - _LOOKS)
+        waits += [late - number * _LOOKS for number in range(int(late / _LOOKS) + 1)]
 
 
 # Logs that grow and are followed.

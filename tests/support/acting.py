@@ -22,13 +22,18 @@ async def rest(pilot: Pilot[Any]) -> None:
     """
     for _ in range(2):
         await pilot.pause()
-        # Screens get a new size from a timer, a moment later.
-        while pilot.app.is_running and pilot.app._resize_timer is not None:
-            await asyncio.sleep(0.001)
-        painted = asyncio.Event()
-        screen = pilot.app.screen
-        screen.call_after_refresh(painted.set)
-        # A closed screen is not painted any more, nor is a screen of an app that ends.
-        while pilot.app.is_running and screen.is_current and not painted.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(painted.wait(), 0.05)
+        await paint(pilot)
+
+
+async def paint(pilot: Pilot[Any]) -> None:
+    """Wait until the screen has painted what it has handled."""
+    # Screens get a new size from a timer, a moment later.
+    while pilot.app.is_running and pilot.app._resize_timer is not None:
+        await asyncio.sleep(0.001)
+    painted = asyncio.Event()
+    screen = pilot.app.screen
+    screen.call_after_refresh(painted.set)
+    # A closed screen is not painted any more, nor is a screen of an app that ends.
+    while pilot.app.is_running and screen.is_current and not painted.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(painted.wait(), 0.05)
