@@ -12,7 +12,8 @@ cell's value is the mean over its seeds. There are two sources of variance, and 
   at 30; studentized ones can be of any length if most sessions have the same value.
 - *Seeds.* There are few, and a bootstrap over them is too narrow, so Student's t is used. The variance between seeds is
   pooled over all repeated cells; for no cell is it assumed to be smaller than that, or than the variance of its own
-  seeds. (For only two seeds, t is 12.7.) A cell whose seeds all give the same value does not depend on them.
+  seeds. (For only two seeds, t is 12.7.) A cell whose seeds give the same values in every session does not depend on
+  them.
 
 The two parts are combined on each side by the root of the sum of their squares (MOVER; Zou and Donner, 2008). On
 simulated grids of 2, 3 and 5 seeds the interval covers the true difference in at least 95 % of cases, and at most 4 %

@@ -6,7 +6,7 @@ from math import nan
 
 import numpy as np
 
-from kdtui.statistics.sessions import ROUNDING, CellValues, Vector, student_t
+from kdtui.statistics.sessions import CellValues, Vector, student_t
 
 
 def seed_spread(cell: CellValues) -> float:
@@ -34,7 +34,7 @@ def pooled_seed_errors(cells: Sequence[CellValues]) -> SeedErrors:
     """Pool the variance between seeds over all repeated cells; use a cell's own variance if it is larger."""
     spreads = np.array([seed_spread(cell) for cell in cells])
     free = np.array([cell.seeds - 1 for cell in cells])
-    varies = spreads > ROUNDING
+    varies = np.array([cell.depends_on_seeds for cell in cells], dtype=bool)
     freedom = int(free[varies].sum())
     if not freedom:
         return SeedErrors(np.zeros(len(cells)), 0)

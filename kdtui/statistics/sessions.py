@@ -83,6 +83,12 @@ class CellValues:
         return int((self.weights > 0).any(axis=0).sum())
 
     @property
+    def depends_on_seeds(self) -> bool:
+        """Whether the seeds differ in any session. Their means can be equal although they do."""
+        parts = (self.values, self.weights)
+        return self.seeds > 1 and any(bool((np.abs(part - part[0]) > ROUNDING).any()) for part in parts)
+
+    @property
     def of_seeds(self) -> Vector:
         """The value of each seed."""
         return np.asarray((self.values * self.weights).sum(axis=1) / self.weights.sum(axis=1))

@@ -136,3 +136,15 @@ def test_unfinished_seeds_are_compared_over_their_common_sessions() -> None:
     values[1, 2, :30] = 0.5
     [apart] = compare_cells(pairs(values), FEW)
     assert (apart.sessions, apart.p) == (0, 1)
+
+
+def test_seeds_with_equal_means_but_different_answers_depend_on_them() -> None:
+    """Counts, such as exact bundles, often tie between two or three seeds."""
+    chance = np.random.default_rng(3)
+    others = [CellValues.of(each) for each in repeated(chance, 4, 2, 0.07)]
+    tied = np.tile([0.0, 1.0], (2, 45))
+    same = estimate_cells([CellValues.of(tied), *others], FEW)[0]
+    tied[1, :2] = 1, 0
+    different = estimate_cells([CellValues.of(tied), *others], FEW)[0]
+    assert same.between_seeds == different.between_seeds == 0
+    assert different.high - different.low > 1.1 * (same.high - same.low)
