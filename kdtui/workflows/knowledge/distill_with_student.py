@@ -24,7 +24,7 @@ from kdtui.workflows.student.strategy import with_strategy
 from store.knowledge import NewKnowledge
 from store.predictions import Prediction, count_answers, predictions
 from store.records import Bundle, Format, RunSettings, Session
-from store.runs import latest_run, start_run
+from store.runs import Run, plain_runs, start_run
 from store.sqlite import Database
 from store.subsets import draw_subset
 
@@ -71,16 +71,14 @@ def distill_with_student(
     """
     sessions = training_sessions(db, dataset, limit, seed)
     settings = _settings(db, dataset, student, limit, seed)
-    run = latest_run(db, dataset, "train", settings.student)
-    answered = count_answers(db, run) if run is not None and run.settings == settings else 0
+    run = _earlier_run(db, dataset, settings)
+    answered = 0 if run is None else count_answers(db, run)
     yield Begun(answered, len(sessions))
-    if run is None or run.settings != settings or answered < len(sessions):
+    if run is None or answered < len(sessions):
         with open_student(db, dataset, settings) as ready:
             # A run begins when the student is ready. Another process can have begun it meanwhile.
             with db.atomic():
-                run = latest_run(db, dataset, "train", settings.student)
-                if run is None or run.settings != settings:
-                    run = start_run(db, dataset, "train", ready.name, settings)
+                run = _earlier_run(db, dataset, settings) or start_run(db, dataset, "train", ready.name, settings)
             # In random order, so that an interrupted run has answered a fair sample.
             shuffled = draw_subset(sessions, len(sessions), seed, lambda each: each.id)
             with claimed_run(db, run):
@@ -94,6 +92,12 @@ def distill_with_student(
         pieces["thought"] = list(_thoughts(sessions, answers))
     is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)
     yield from store_findings(db, Findings(dataset, run.name, pieces), replace=replace, is_whole=is_whole)
+
+
+def _earlier_run(db: Database, dataset: str, settings: RunSettings) -> Run | None:
+    """Return the newest run of these settings, if any; there can be newer ones of others."""
+    runs = plain_runs(db, dataset, "train", settings.student)
+    return next((run for run in runs if run.settings == settings), None)
 
 
 def _settings(db: Database, dataset: str, student: str, limit: int | None, seed: int) -> RunSettings:

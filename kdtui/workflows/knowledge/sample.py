@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -38,7 +38,7 @@ from store.knowledge import (
 )
 from store.predictions import predictions
 from store.records import Format, RunSettings, Session
-from store.runs import latest_run
+from store.runs import Run, plain_runs
 from store.samples import (
     Draw,
     count_formats,
@@ -63,6 +63,7 @@ def create_sample(
     ratio: float,
     seed: int,
     student: str,
+    zero_shot: Mapping[str, Run] | None = None,
     teacher: str | None = None,
     add_to: str | None = None,
     replace: bool = False,
@@ -73,6 +74,7 @@ def create_sample(
         formats: None for all that a dataset has.
         ratio: above 0, at most 1.
         student: whose zero-shot answers say how difficult a session is.
+        zero_shot: its run on the training sessions of each dataset; None for the newest one that answers all of them.
         teacher: whose rules and thoughts are drawn; None for those of all teachers. Patterns have no teacher.
         add_to: a sample whose pieces are added.
 
@@ -87,7 +89,7 @@ def create_sample(
     chosen = pieces_of_sample(db, add_to) if add_to is not None else []
     for dataset in datasets:
         sessions = training_sessions(db, dataset)
-        order = _order(db, dataset, sessions, strategy, seed, student)
+        order = _order(db, dataset, sessions, strategy, seed, student, (zero_shot or {}).get(dataset))
         wanted = known_formats(db, dataset) if formats is None else formats
         if not wanted:
             name_it = f"--dataset {shlex.quote(dataset)}"
@@ -161,7 +163,13 @@ def pick_sample(
 
 
 def _order(
-    db: Database, dataset: str, sessions: Sequence[Session], strategy: SampleStrategy, seed: int, student: str
+    db: Database,
+    dataset: str,
+    sessions: Sequence[Session],
+    strategy: SampleStrategy,
+    seed: int,
+    student: str,
+    zero_shot: Run | None,
 ) -> list[str]:
     match strategy:
         case "random":
@@ -174,14 +182,19 @@ def _order(
             return farthest_first(sessions, seed)
         case "difficulty":
             command = shlex.join(["kdtui", *evaluate_arguments(dataset, "train", RunSettings(student))])
-            return hardest_first(sessions, _zero_shot_scores(db, dataset, sessions, student), command)
+            run = zero_shot or _zero_shot_run(db, dataset, student)
+            return hardest_first(sessions, {} if run is None else _scores(db, run, sessions), command)
 
 
-def _zero_shot_scores(db: Database, dataset: str, sessions: Sequence[Session], student: str) -> dict[str, float]:
-    """Return the pair F1 of a student's answers to training sessions without any knowledge."""
-    run = latest_run(db, dataset, "train", student)
-    if run is None:
-        return {}
+def _zero_shot_run(db: Database, dataset: str, student: str) -> Run | None:
+    """Return the newest run of a student on all training sessions; without one, the newest on any of them."""
+    runs = list(plain_runs(db, dataset, "train", student))
+    whole = (run for run in runs if run.settings.limit is None and run.finished_at is not None)
+    return next(whole, next(iter(runs), None))
+
+
+def _scores(db: Database, run: Run, sessions: Sequence[Session]) -> dict[str, float]:
+    """Return the pair F1 of the answers of a run, by session."""
     answers = predictions(db, run)
     return {
         session.id: pair_f1(

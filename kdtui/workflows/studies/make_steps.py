@@ -4,13 +4,17 @@ from collections.abc import Callable, Sequence
 
 from kdtui.workflows.student.learning import Tell
 from kdtui.workflows.studies.labels import formats_label
-from kdtui.workflows.studies.steps import MixtureStep, SampleStep, Step, run_settings
+from kdtui.workflows.studies.steps import MixtureStep, SampleStep, Step, run_settings, zero_shot_runs
 from store.runs import get_run
 from store.sqlite import Database
 
 
-def draw_sample(db: Database, step: SampleStep, name: str) -> None:
-    """Draw the sample of a step under this name. It replaces one that was drawn in the same way."""
+def draw_sample(db: Database, step: SampleStep, name: str, name_of: Callable[[Step], str]) -> None:
+    """Draw the sample of a step under this name. It replaces one that was drawn in the same way.
+
+    Args:
+        name_of: returns the name of what a finished step made.
+    """
     from kdtui.workflows.knowledge.sample import create_sample
 
     create_sample(
@@ -22,6 +26,7 @@ def draw_sample(db: Database, step: SampleStep, name: str) -> None:
         ratio=step.ratio,
         seed=step.seed,
         student=step.student or "",
+        zero_shot={run.dataset: get_run(db, int(name_of(run))) for run in zero_shot_runs(step)},
         teacher=None if step.teacher == "any" else step.teacher,
         # A sample of this name was drawn from the same knowledge, in the same way.
         replace=True,

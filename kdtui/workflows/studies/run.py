@@ -183,7 +183,7 @@ class _Runner:
                 case SampleStep():
                     made = new_name(step.step, basis)
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)
-                    draw_sample(self.db, step.step, made)
+                    draw_sample(self.db, step.step, made, self._name)
                 case MixtureStep():
                     made = new_name(step.step, basis)
                     begin_step(self.db, step.key, step.kind, encoded_step(step.step), basis, made)

@@ -27,7 +27,7 @@ from store.jobs import add_job
 from store.knowledge import find_knowledge
 from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import STATUSES, Item, RunSettings, Session, TrainingSettings
-from store.runs import start_run
+from store.runs import finish_run, start_run
 from store.samples import pieces_of_sample
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -250,6 +250,14 @@ def test_difficulty_selects_the_worst_answers_first(known: Database, kdtui: Kdtu
     rows = kdtui("knowledge", "ls", "--sample", "hard", "--json").rows
     shown = {kdtui("knowledge", "show", row["id"], "--json").rows[0]["sessions"][0] for row in rows}
     assert shown == {train[0].id, train[1].id}
+    # A later run over a few sessions does not hide the complete one.
+    finish_run(known, run)
+    few = start_run(known, "one", "train", "someone", RunSettings("smollm2", limit=1, seed=0))
+    add_prediction(known, few, Prediction(train[2].id, (), None, 0.1))
+    assert kdtui("sample", "create", *hard, "--replace").code == 0
+    assert [row["id"] for row in kdtui("knowledge", "ls", "--sample", "hard", "--json").rows] == [
+        row["id"] for row in rows
+    ]
 
 
 @pytest.mark.usefixtures("known")
