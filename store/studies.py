@@ -37,7 +37,7 @@ class StoredStep:
     Attributes:
         key: hash of its settings.
         settings: JSON.
-        basis: JSON, the datasets and knowledge that it used.
+        basis: JSON, the datasets, knowledge and models that it used.
         made: its result: the name of a sample or training, or the number of a run; empty if there is none yet.
         reason: why it failed.
         seconds: duration over all attempts; None until it ends.
@@ -163,15 +163,19 @@ def dataset_times(db: Database) -> dict[str, str]:
     return dict(db.execute("SELECT name, created_at FROM datasets").fetchall())
 
 
-def knowledge_kept(db: Database) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return the number of kept pieces and the highest number among them, by dataset and format."""
+def knowledge_kept(db: Database) -> dict[tuple[str, str], tuple[int, int, int, str]]:
+    """Return numbers that change with the kept pieces, by dataset and format.
+
+    These are how many there are, their highest number, the sum of their numbers, and when the newest was stored. SQLite
+    gives the numbers of deleted pieces to new ones, so the numbers alone would not do.
+    """
     rows = db.execute(
         """
-        SELECT name, format, count(*), max(knowledge.id) FROM knowledge JOIN datasets ON datasets.id = dataset_id
-        WHERE status = 'kept' GROUP BY dataset_id, format
+        SELECT name, format, count(*), max(knowledge.id), sum(knowledge.id), max(knowledge.created_at)
+        FROM knowledge JOIN datasets ON datasets.id = dataset_id WHERE status = 'kept' GROUP BY dataset_id, format
         """
     )
-    return {(dataset, format): (count, highest) for dataset, format, count, highest in rows.fetchall()}
+    return {(dataset, format): tuple(rest) for dataset, format, *rest in rows.fetchall()}
 
 
 def teachers_kept(db: Database) -> set[tuple[str, str, str]]:

@@ -5,6 +5,7 @@ was never interrupted.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -18,6 +19,7 @@ from kdtui.workflows.student.session_student import SessionStudent
 from kdtui.workflows.studies.events import StepProgress, StepWaits, StudyEvent
 from kdtui.workflows.studies.plan import PlannedStep
 from kdtui.workflows.studies.steps import EvaluationStep, Step, encoded_step, run_settings
+from kdtui.workflows.studies.store_contents import is_same_basis
 from models.errors import PromptTooLong
 from store.errors import NotFound
 from store.predictions import Prediction, add_predictions, count_answers, failures, predictions_for, replace_failures
@@ -40,7 +42,7 @@ class CellAnswerer:
     Attributes:
         tell: gets what a student says before it answers.
         name_of: returns the name of what a finished step made.
-        wait: called before each group. It waits while the study is paused, and raises an error to end the step.
+        wait: called between two sessions. It waits while the study is paused, and raises an error to end the step.
         between: called after each answer. It yields what happens elsewhere in the study meanwhile.
     """
 
@@ -130,11 +132,15 @@ class CellAnswerer:
         """Report answers as they come, and let trainings on hosts proceed meanwhile."""
         from kdtui.workflows.runs.costs import record_costs
 
-        for event in record_costs(self.db, run, answers):
-            if isinstance(event, SessionAnswered):
-                done += 1
-                yield StepProgress(step, done, of)
-                yield from self.between()
+        self.wait()
+        with closing(record_costs(self.db, run, answers)) as events:
+            for event in events:
+                if isinstance(event, SessionAnswered):
+                    done += 1
+                    yield StepProgress(step, done, of)
+                    yield from self.between()
+                    # Here, since the time until the next event counts as work.
+                    self.wait()
 
     def _unanswered(self, run: Run, sessions: Sequence[Session]) -> Iterator[list[Session]]:
         """Yield the sessions of each group that have no answer yet."""
@@ -157,7 +163,6 @@ class CellAnswerer:
             keep: stores answers.
         """
         for group in groups:
-            self.wait()
             events: list[GenerateEvent] = []
             waiting: list[Prediction] = []
             began = monotonic()
@@ -176,7 +181,7 @@ class CellAnswerer:
 
     def _run_to_resume(self, step: PlannedStep, basis: str) -> Run | None:
         stored = steps_of(self.db, [step.key]).get(step.key)
-        if stored is None or stored.basis != basis or not stored.made:
+        if stored is None or not is_same_basis(stored.basis, basis) or not stored.made:
             return None
         try:
             return get_run(self.db, int(stored.made))

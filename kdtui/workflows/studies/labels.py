@@ -1,9 +1,9 @@
 """Labels of steps and cells, in a line."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdtui.text import counted
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.studies.spec import NONE, Utilization
 from kdtui.workflows.studies.steps import (
@@ -15,6 +15,7 @@ from kdtui.workflows.studies.steps import (
     SampleStep,
     Step,
     TrainingStep,
+    step_key,
 )
 from models.sft.job import RANK
 from store.records import Format
@@ -29,7 +30,8 @@ def label(step: Step) -> str:
         case SampleStep():
             return f"draw {_drawn(step)} of {formats_label(step.formats)} from {', '.join(step.datasets)}"
         case TrainingStep():
-            return f"train {_trained(step)} on {', '.join(step.datasets)}"
+            few = "" if step.sessions is None else f"{counted(step.sessions, 'session')} of "
+            return f"train {_trained(step)} on {few}{', '.join(step.datasets)}"
         case MixtureStep():
             adapters = ", ".join(formats_label(each.formats) for each in step.trainings)
             base = model_label(step.trainings[0].base)
@@ -52,15 +54,32 @@ def cell_label(cell: EvaluationStep) -> str:
 def cell_names(cells: Sequence[EvaluationStep]) -> dict[EvaluationStep, str]:
     """Return the unique names of the cells of a study in lists and commands."""
     with_dataset = len({cell.dataset for cell in cells}) > 1
-    labels = {cell: cell_label(cell) for cell in cells}
-    several = Counter((cell.dataset, name) for cell, name in labels.items())
+    same_label: dict[tuple[str, str], list[EvaluationStep]] = {}
+    for cell in dict.fromkeys(cells):
+        same_label.setdefault((cell.dataset, cell_label(cell)), []).append(cell)
     names = {}
-    for cell, name in labels.items():
-        if several[cell.dataset, name] > 1:
-            # Two model files can have the same name in different folders.
-            name = cell.student + name.removeprefix(model_label(cell.student))
-        names[cell] = f"{cell.dataset}: {name}" if with_dataset else name
+    for (dataset, label_of_all), group in same_label.items():
+        for cell, name in _distinct_names(label_of_all, group).items():
+            names[cell] = f"{dataset}: {name}" if with_dataset else name
+    return {cell: names[cell] for cell in cells}
+
+
+def _distinct_names(label_of_all: str, cells: Sequence[EvaluationStep]) -> dict[EvaluationStep, str]:
+    """Name cells with the same label by what they differ in."""
+    names = dict.fromkeys(cells, label_of_all)
+    if len({cell.student for cell in cells}) > 1:
+        # Two model files can have the same name in different folders.
+        names = {cell: cell.student + name.removeprefix(model_label(cell.student)) for cell, name in names.items()}
+    sessions = {cell: trained.sessions for cell in cells if (trained := trained_first(cell)) is not None}
+    if len(set(sessions.values())) > 1:
+        names |= {cell: f"{names[cell]}, {_training_sessions(count)}" for cell, count in sessions.items()}
+    if len(set(names.values())) < len(cells):
+        names = {cell: f"{name}, {step_key(cell)[:8]}" for cell, name in names.items()}
     return names
+
+
+def _training_sessions(count: int | None) -> str:
+    return "all training sessions" if count is None else counted(count, "training session")
 
 
 def utilization_of(cell: EvaluationStep | CalibrationStep) -> Utilization:

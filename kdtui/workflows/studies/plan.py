@@ -252,6 +252,8 @@ def _notes(spec: Spec, study_grids: Sequence[Grid], validation: dict[str, int]) 
             )
     if asks_pairs and spec.split == "valid":
         notes.append("students are calibrated on the split that they answer, which favours those with many weights")
+    if spec.split == "valid" and any("routed" in each.utilization for each in spec.question):
+        notes.append("routers are fitted to the split that they answer, which favours routed students")
     if spec.split == "train" and any(use != "zero-shot" for each in spec.question for use in each.utilization):
         notes.append("knowledge comes from the split that is answered: the numbers do not show results on new sessions")
     return list(dict.fromkeys(notes))

@@ -72,7 +72,7 @@ def cell_details(
         key_of: returns the keyboard key of an action.
         is_running: whether the study runs anywhere.
     """
-    yield Text(f"{one_line(study.labels[key], 200)}\n", style="bold")
+    yield Text(f"{one_line(study.names[key], 200)}\n", style="bold")
     yield Text(f"{one_line(progress.in_words(is_running=is_running), 2000)}\n")
     if scores is not None:
         if scores.scores is None:

@@ -28,7 +28,7 @@ class StudySnapshot:
 
     Attributes:
         layouts: the matrix of each question.
-        labels: labels of the cells, by key.
+        names: names of the cells, by key.
         runs: runs of the cells that have begun, by number.
         named_database: the path by which a command names the store, or None for the default.
     """
@@ -37,7 +37,7 @@ class StudySnapshot:
     plan: "StudyPlan"
     progress: "Mapping[str, CellProgress]"
     layouts: Sequence[MatrixLayout]
-    labels: Mapping[str, str]
+    names: Mapping[str, str]
     runs: "Mapping[int, RunSummary]"
     named_database: Path | None
 
@@ -52,25 +52,18 @@ def read_snapshot(db: "Database", database: Path, name: str, begun: frozenset[st
     Args:
         begun: keys of the steps that this app runs now.
     """
-    from kdtui.workflows.studies.labels import cell_label
     from kdtui.workflows.studies.lock import runner_of
     from kdtui.workflows.studies.overview import open_study, study_row
     from kdtui.workflows.studies.progress import cell_progress
-    from kdtui.workflows.studies.steps import EvaluationStep
     from store.runs import list_runs
 
     stored, plan = open_study(db, name)
     progress = cell_progress(db, plan, begun)
     numbers = {each.run for each in progress.values()}
-    labels = {
-        cell.key: f"{cell_label(cell.step)} on {cell.step.dataset}"
-        for cell in plan.cells
-        if isinstance(cell.step, EvaluationStep)
-    }
     runs = {summary.run.id: summary for summary in list_runs(db) if summary.run.id in numbers}
     row = study_row(stored, plan, runner_of(db))
     layouts = [lay_out(grid) for grid in plan.grids]
-    return StudySnapshot(row, plan, progress, layouts, labels, runs, named_database(database))
+    return StudySnapshot(row, plan, progress, layouts, plan.cell_names, runs, named_database(database))
 
 
 class CellScores:

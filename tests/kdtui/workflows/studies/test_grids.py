@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kdtui.workflows.adapters.routers import LEAST_SESSIONS
 from kdtui.workflows.student import calibrate
 from kdtui.workflows.studies.grid import LEAST_TO_CALIBRATE, LEAST_TO_ROUTE, Grid, grids
-from kdtui.workflows.studies.labels import cell_label, label
+from kdtui.workflows.studies.labels import cell_label, cell_names, label
 from kdtui.workflows.studies.plan import steps_in_order
 from kdtui.workflows.studies.spec import Question, Spec, TrainingOptions
 from kdtui.workflows.studies.spec_files import load_preset
@@ -303,3 +303,14 @@ def test_adapters_of_a_routed_student_are_shown_the_knowledge_of_the_domains_tha
 def test_a_student_without_knowledge_has_no_domains() -> None:
     found = grid(utilization=("zero-shot",), domains=("own", "other", "pooled"), compare="domains", baseline="own")
     assert (found.left_out, len(cells([found]))) == ([], 1)
+
+
+def test_cells_that_differ_only_in_their_training_sessions_have_names_of_their_own() -> None:
+    found = grid(utilization=("sft", "icl"), formats=("rule",), baseline="rule", training_sessions=(20, 1))
+    assert set(cell_names([arm.cell for arm in found.arms]).values()) == {
+        "smollm2 icl rule",
+        "smollm2 sft rule, 1 training session",
+        "smollm2 sft rule, 20 training sessions",
+    }
+    trainings = [label(step) for step in steps([found]) if isinstance(step, TrainingStep)]
+    assert trainings == ["train smollm2 with rule on 20 sessions of a", "train smollm2 with rule on 1 session of a"]

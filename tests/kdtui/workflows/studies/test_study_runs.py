@@ -294,7 +294,29 @@ def test_changed_knowledge_is_shown_again(finished: Database, kdtui: Kdtui) -> N
     mine_patterns(finished, "outdoor")
     rows = shown(kdtui)
     assert rows[0]["state"] == rows[4]["state"] == "done"
-    assert rows[1]["state"] == "to do again: the dataset or its knowledge has changed since"
+    assert rows[1]["state"] == "to do again: the dataset, its knowledge or a model has changed since"
+
+
+def test_knowledge_that_takes_the_numbers_of_deleted_pieces_is_shown_again(finished: Database, kdtui: Kdtui) -> None:
+    finished.execute("UPDATE knowledge SET created_at = '2031-01-01T00:00:00+00:00' WHERE format = 'rule'")
+    finished.conn.commit()
+    assert shown(kdtui)[1]["state"].startswith("to do again: the dataset, its knowledge")
+
+
+def test_cells_of_a_base_that_has_been_replaced_are_answered_again(
+    finished: Database, kdtui: Kdtui, study_base: Path, tmp_path: Path
+) -> None:
+    assert finished.path is not None
+    kept = tmp_path / "kept.gguf"
+    study_base.rename(kept)
+    try:
+        # Results can be shown without the base.
+        assert set(states(kdtui)) == {"done"}
+        study_base.write_bytes(kept.read_bytes() + b"x")
+        assert set(states(kdtui)) == {"to do again"}
+    finally:
+        kept.replace(study_base)
+    assert set(states(kdtui)) == {"done"}
 
 
 def test_a_deleted_adapter_is_trained_again_only_for_missing_cells(
