@@ -12,7 +12,7 @@ class Stretch:
 
     Attributes:
         sessions: number of answered sessions.
-        seconds: from the first prompt to the last answer.
+        seconds: of work, from the first prompt to the last answer.
         joules: energy that the machine used; None if no meter can be read.
         meters: the meters that measured it.
         peak_memory_bytes: peak memory of the process; None if unknown.

@@ -48,7 +48,8 @@ class RunSummary:
         split_size: how many the split has.
         answered: how many it has answered, including failures.
         failed: how many sessions have a reason for the failure instead of bundles.
-        seconds: total time of the answers.
+        seconds_per_session: of work, over the answered sessions, of which several can be answered at a time; None
+            without answers.
     """
 
     run: Run
@@ -56,7 +57,7 @@ class RunSummary:
     split_size: int
     answered: int
     failed: int
-    seconds: float
+    seconds_per_session: float | None
 
     @property
     def is_over(self) -> bool:
@@ -67,11 +68,6 @@ class RunSummary:
     def version(self) -> tuple[int, int, int]:
         """What the scores of the run depend on: an answer never changes, but a failure can be replaced."""
         return self.run.id, self.answered, self.failed
-
-    @property
-    def seconds_per_session(self) -> float | None:
-        """Average time of an answer; None without answers."""
-        return self.seconds / self.answered if self.answered else None
 
 
 def start_run(
@@ -129,9 +125,10 @@ def list_runs(db: Database) -> list[RunSummary]:
     counts = {
         number: tuple(rest)
         for number, *rest in db.execute(
-            "SELECT run_id, count(*), count(error), total(seconds) FROM predictions GROUP BY run_id"
+            "SELECT run_id, count(*), count(error), avg(seconds) FROM predictions GROUP BY run_id"
         )
     }
+    paces = _paces(db)
     sizes = {
         (dataset, split): size
         for dataset, split, size in db.execute(
@@ -145,8 +142,9 @@ def list_runs(db: Database) -> list[RunSummary]:
     for row in db.execute(f"{_RUNS} ORDER BY runs.id").fetchall():
         run = _run(row)
         size = sizes.get((run.dataset, run.split), 0)
-        answered, failed, seconds = counts.get(run.id, (0, 0, 0.0))
-        summaries.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds))
+        answered, failed, seconds = counts.get(run.id, (0, 0, None))
+        pace = paces.get(run.id, seconds)
+        summaries.append(RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, pace))
     return summaries
 
 
@@ -155,9 +153,20 @@ def summary_of(db: Database, number: int) -> RunSummary:
     run = get_run(db, number)
     size = split_size(db, run.dataset, run.split)
     answered, failed, seconds = db.execute(
-        "SELECT count(*), count(error), total(seconds) FROM predictions WHERE run_id = ?", [number]
+        "SELECT count(*), count(error), avg(seconds) FROM predictions WHERE run_id = ?", [number]
     ).fetchone()
-    return RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, seconds)
+    pace = _paces(db, number).get(number, seconds)
+    return RunSummary(run, min(size, run.settings.limit or size), size, answered, failed, pace)
+
+
+def _paces(db: Database, number: int | None = None) -> dict[int, float]:
+    """Return the seconds per session of one run or of all. Those of earlier versions have no record of them."""
+    where, values = ("", []) if number is None else ("WHERE run_id = ?", [number])
+    rows = db.execute(
+        f"SELECT run_id, sum(seconds) / sum(sessions) FROM run_stretches {where} GROUP BY run_id HAVING sum(sessions)",
+        values,
+    )
+    return dict(rows.fetchall())
 
 
 def tag_run(db: Database, number: int, *, add: Sequence[str] = (), remove: Sequence[str] = ()) -> Run:
@@ -237,15 +246,6 @@ def _run(row: Sequence[Any]) -> Run:
         raise StoreError(f"the settings of run {number} cannot be read: {error}") from error
     tag_names = msgspec.json.decode(tags, type=tuple[str, ...])
     return Run(number, dataset, split, student, decoded, created_at, finished_at, note or "", tag_names)
-
-
-def latest_run(db: Database, dataset: str, split: Split, student: str) -> Run | None:
-    """Return the newest of `plain_runs`, if any.
-
-    Raises:
-        NotFound: there is no such dataset.
-    """
-    return next(plain_runs(db, dataset, split, student), None)
 
 
 def plain_runs(db: Database, dataset: str, split: Split, student: str) -> Iterator[Run]:

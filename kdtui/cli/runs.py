@@ -149,7 +149,8 @@ def show(
     with open_store(database) as store:
         summary = summary_of(store, number)
         selection = SessionSelection.by(summary)
-        others = published_results(store, selection) if published else []
+        # Published results are about all sessions.
+        others = published_results(store, selection) if published and summary.is_over else []
         # The dataset may have lost this split since; then there are no floors.
         floors: list[ScoreRow] = []
         if selection.split_size:

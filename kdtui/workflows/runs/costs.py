@@ -26,7 +26,7 @@ class RunCost:
     """The mean cost of a session of a run; None if unknown.
 
     Attributes:
-        seconds: from its start to its answer; several sessions can be answered at a time.
+        seconds: see `RunSummary.seconds_per_session`.
         prompt_tokens, completion_tokens: over the answers with known tokens.
         joules: of the whole machine, with everything that runs on it.
         meters: that measured them.
@@ -106,23 +106,24 @@ def _cost(summary: RunSummary, tokens: TokenTotals | None, worked: list[Stretch]
     )
 
 
-def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Iterator[GenerateEvent]:
-    """Yield the events of a running run. Meanwhile measure energy and memory, and store them with its answers.
+def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Generator[GenerateEvent]:
+    """Yield the events of a running run. Meanwhile measure time, energy and memory, and store them with its answers.
 
+    The time is that in which this waits for events: a caller that pauses the run does not make it slower.
     A record that would make other processes wait is postponed: measurements are not worth that.
     """
     # The costs of a server cannot be measured on this machine.
     is_here = not is_endpoint(run.settings.student)
     with ExitStack() as stack:
         meter = stack.enter_context(EnergyMeter()) if is_here else None
-        memory, began, noted = PeakMemory(), monotonic(), 0.0
+        memory, worked, noted = PeakMemory(), 0.0, 0.0
         sessions, number = 0, None
 
         def note(patience: float) -> None:
             nonlocal number
             joules, meters = (None, None) if meter is None else meter.read()
             peak = None if meter is None else memory.read()
-            taken = Stretch(sessions, monotonic() - began, joules, meters, peak)
+            taken = Stretch(sessions, worked, joules, meters, peak)
             try:
                 with db.waiting(patience):
                     number = begin_stretch(db, run.id) if number is None else number
@@ -132,13 +133,16 @@ def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Ite
                 pass
 
         try:
+            began = monotonic()
             for event in events:
+                worked += monotonic() - began
                 if isinstance(event, SessionAnswered):
                     sessions += 1
                     if monotonic() - noted >= _PAUSE and not db.conn.in_transaction:
                         note(0.0)
                         noted = monotonic()
                 yield event
+                began = monotonic()
         finally:
             # Let it store its last answers first.
             if isinstance(events, Generator):

@@ -15,8 +15,8 @@ from kdtui.workflows.model_names import PATTERNS, is_endpoint
 from kdtui.workflows.runs.cached_scores import cache_scores_of, cached_scores_of
 from kdtui.workflows.runs.compared_sessions import ComparedSessions, SessionScores
 from kdtui.workflows.runs.costs import RunCost, costs_of
-from kdtui.workflows.runs.evaluate import ScoreRow, pages_of, score_run, scores_to_json
-from kdtui.workflows.runs.floors import CheckedSessions, no_check
+from kdtui.workflows.runs.evaluate import ScoreRow, answered_by, pages_of, score_run, scores_to_json
+from kdtui.workflows.runs.floors import CheckedSessions, no_check, score_floors
 from kdtui.workflows.runs.intent_cosine import IntentCosine, lacks_cosine
 from kdtui.workflows.runs.intent_floors import intent_floors
 from kdtui.workflows.runs.session_selection import SessionSelection
@@ -232,6 +232,8 @@ def run_details(
     """Return a run with the floors over the same sessions.
 
     Args:
+        floors: over all sessions of the run; empty if they are not computed. As long as the run is unfinished, floors
+            over the sessions that it has answered take their place.
         most_failures: that are included; None for all.
         check: as for `score_runs`.
     """
@@ -240,6 +242,10 @@ def run_details(
     named: Mapping[str, IntentScores] = {}
     if row.scores is not None and has_intent_scores(row.scores):
         named = intent_floors(db, summary.run, CheckedSessions(SessionSelection.by(summary).sessions(db), check))
+    if floors and not summary.is_over:
+        sessions = SessionSelection.by(summary).sessions(db)
+        answered = [session for session, _ in answered_by(db, summary.run, sessions)]
+        floors = tuple(score_floors(db, summary.run.dataset, CheckedSessions(answered, check)))
     return RunDetails(row, floors, tuple(failed_sessions), prompt_tokens(db, summary.run), named)
 
 

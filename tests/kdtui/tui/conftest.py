@@ -130,7 +130,8 @@ def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory)
     add_run(path, name="quick + rule", keep=3)
     add_run(path, split="valid")
     db = open_database(path)
-    db.execute("UPDATE predictions SET bundles = '[]', seconds = 2 WHERE run_id = 2")
+    db.execute("UPDATE predictions SET bundles = '[]' WHERE run_id = 2")
+    db.execute("UPDATE run_stretches SET seconds = 2 * sessions WHERE run_id = 2")
     db.execute(
         "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
         "(SELECT max(rowid) FROM predictions WHERE run_id = 2)"

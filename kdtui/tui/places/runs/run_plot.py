@@ -34,7 +34,7 @@ class RunPlot(Container):
             self.mount(QualityPlot())
 
     def show_runs(self, entries: Iterable[Entry], selected: Entry | None, floors: "Sequence[ScoreRow]") -> None:
-        """Plot the runs over the same sessions as the selected one; others are not comparable.
+        """Plot the finished runs over the same sessions as the selected one; others are not comparable.
 
         Args:
             floors: over the sessions of the selected entry.
@@ -49,9 +49,10 @@ class RunPlot(Container):
             return
         comparable = [each for each in entries if each.selection == selected.selection]
         points = [
-            RunPoint(each.number, cost, each.f1)
+            RunPoint(each.summary.run.id, cost, each.f1)
             for each in comparable
-            if each.number is not None
+            if each.summary is not None
+            and each.summary.is_over
             and each.f1 is not None
             and (cost := each.seconds if self._against == "seconds" else each.tokens) is not None
         ]

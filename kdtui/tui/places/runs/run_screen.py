@@ -332,7 +332,7 @@ def _scores(details: "RunDetails") -> RenderableType:
     verdict = f"By pair F1 it beats {', '.join(beaten) or 'no floor'}"
     verdict += f", and does not beat {', '.join(others)}." if others else "."
     if scores.sessions < details.row.summary.sessions:
-        verdict += f" It has answered only {counted(scores.sessions, 'session')}; the floors are over all of them."
+        verdict += f" It has answered only {counted(scores.sessions, 'session')} so far; the floors are over these."
     return Group(scores_table(rows, highlighted=f"{name} (this run)"), Text(), Text(verdict))
 
 

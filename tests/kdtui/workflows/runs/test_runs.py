@@ -67,6 +67,10 @@ def test_a_run_is_shown_in_full(kdtui: Kdtui) -> None:
     assert [floor["name"] for floor in shown["floors"]][-2:] == ["patterns", "truth"]
     result = kdtui("run", "show", 2)
     assert "too long" in result.out
+    # Run 2 has answered three of seven sessions: the floors beside it are over these.
+    assert {floor["sessions"] for floor in shown["floors"]} == {3}
+    assert {floor["sessions"] for floor in kdtui("run", "show", 1, "--json").rows[0]["floors"]} == {7}
+    assert "over all 3 sessions" in result.err
     assert "resume with: kdtui evaluate --resume 2" in result.err
     assert "resume with" not in kdtui("run", "show", 1).err
 

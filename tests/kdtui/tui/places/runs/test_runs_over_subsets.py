@@ -1,5 +1,6 @@
 """The place Runs with runs over different sessions: their floors and plots, and tags."""
 
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -85,6 +86,20 @@ async def test_only_runs_over_the_same_sessions_are_plotted_together(subsets: Pa
             points, _, _, title, _ = content
             assert {point.number for point in points} == plotted
         assert "demo-outdoor, 3 of 7 test sessions, drawn at random, seed 0" in title
+
+
+async def test_an_unfinished_run_is_not_plotted(subsets: Path, settle: Settle) -> None:
+    with closing(open_database(subsets)) as db:
+        db.execute("DELETE FROM predictions WHERE rowid = (SELECT max(rowid) FROM predictions WHERE run_id = 3)")
+        db.conn.commit()
+    app = KdtuiApp(subsets)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await open_runs(pilot, settle)
+        await act(pilot, "runs.plot")
+        await pilot.press("down", "down")
+        await wait_until_computed(pilot, settle)
+        content: Any = app.screen.query_one(QualityPlot)._content
+        assert {point.number for point in content[0]} == {2}
 
 
 async def test_a_row_says_that_floors_are_being_computed(
