@@ -83,15 +83,14 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", help="Seed for drawing the sessions of --limit (0).", min=0, max=LARGEST, metavar="N"),
 ]
-StudentOption = Annotated[
+CalibratedStudentOption = Annotated[
     str,
     typer.Option(
         "--student",
         "-s",
-        help="shipped (smollm2 with its adapter), smollm2 (untrained), patterns (no language model), a name from "
-        "kdtui model ls, a GGUF file, or URL#MODEL.",
+        help="smollm2 (untrained), a name from kdtui model ls, or a GGUF file; the other students need no calibration.",
         metavar="STUDENT",
-        autocompletion=completion.names("bases", *completion.STUDENTS),
+        autocompletion=completion.names("bases", "smollm2"),
     ),
 ]
 AskedStudentOption = Annotated[
