@@ -251,13 +251,11 @@ def _print_report(report: "RouterReport", printed_as: Output) -> None:
                 row.name,
                 f"{row.estimate.mean:.3f}",
                 f"{row.estimate.low:.3f} to {row.estimate.high:.3f}",
-                counted(report.took[row.name], "session") if row.name in report.took else "",
+                "" if row.chosen_for is None else counted(row.chosen_for, "session"),
             )
             for row in report.rows
         ],
         right=("pair F1", "95 % interval"),
         output=printed_as,
-        records=(
-            {"name": row.name, **asdict(row.estimate), "chosen_for": report.took.get(row.name)} for row in report.rows
-        ),
+        records=({"name": row.name, **asdict(row.estimate), "chosen_for": row.chosen_for} for row in report.rows),
     )

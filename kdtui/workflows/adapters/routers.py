@@ -57,6 +57,9 @@ RANDOM = "random"
 VOTE = "vote by pair"
 ORACLE = "oracle"
 
+METHODS = (BEST, RANDOM, VOTE, ROUTER, ORACLE)
+"""Names of the rows of a report that are no routes."""
+
 LEAST_SESSIONS = 2
 """Sessions that cross-validation needs."""
 
@@ -75,10 +78,16 @@ class RouteBegun:
 
 @dataclass(frozen=True, slots=True)
 class RouterRow:
-    """The pair F1 of one way to answer sessions."""
+    """The pair F1 of one way to answer sessions.
+
+    Attributes:
+        name: of a route or of a method; a route that has the name of a method is called `adapter NAME`.
+        chosen_for: sessions that the route got from the router; None for a method.
+    """
 
     name: str
     estimate: Estimate
+    chosen_for: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +98,11 @@ class RouterReport:
         rows: each route, the best one, a random one, the vote, the router, and the oracle, which is a bound.
         gain: of the router over the best single route.
         reached: the share of the oracle's gain over the best route that the router reaches; None if there is none.
-        took: sessions that each route got from the router.
     """
 
     rows: tuple[RouterRow, ...]
     gain: Comparison
     reached: float | None
-    took: dict[str, int]
     sessions: int
 
     @property
@@ -372,20 +379,17 @@ def _report(
     took: dict[str, int],
 ) -> RouterReport:
     oracle = scores.max(axis=1)
-    ways = {
-        **{name: scores[:, number] for number, name in enumerate(names)},
-        BEST: best,
-        RANDOM: scores.mean(axis=1),
-        VOTE: voted,
-        ROUTER: routed,
-        ORACLE: oracle,
-    }
-    cells = {name: CellValues.of(values) for name, values in ways.items()}
-    rows = [
-        RouterRow(name, found)
-        for name, found in zip(cells, estimate_cells(list(cells.values()), within=(0, 1)), strict=True)
-    ]
-    [gain] = compare_cells([CellPair(BEST, ROUTER, "pair_f1", cells[BEST], cells[ROUTER])])
+    routes = [(_label(name), took[name], scores[:, number]) for number, name in enumerate(names)]
+    methods = zip(METHODS, (best, scores.mean(axis=1), voted, routed, oracle), strict=True)
+    # A list: a route can have the name of a method.
+    ways = [*routes, *((method, None, values) for method, values in methods)]
+    estimates = estimate_cells([CellValues.of(values) for _, _, values in ways], within=(0, 1))
+    rows = [RouterRow(label, found, count) for (label, count, _), found in zip(ways, estimates, strict=True)]
+    [gain] = compare_cells([CellPair(BEST, ROUTER, "pair_f1", CellValues.of(best), CellValues.of(routed))])
     possible = float((oracle - best).mean())
     reached = float((routed - best).mean()) / possible if possible > _NOTHING else None
-    return RouterReport(tuple(rows), gain, reached, took, len(scores))
+    return RouterReport(tuple(rows), gain, reached, len(scores))
+
+
+def _label(route: str) -> str:
+    return f"adapter {route}" if route in METHODS else route

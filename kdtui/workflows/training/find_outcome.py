@@ -73,13 +73,13 @@ def _compared(db: Database, training: Training, judged: Sequence[BeforeAndAfter]
     measure = "intent_f1" if training.job.settings.form == "intents" else "pair_f1"
     after = [each.after for each in judged]
     before = {_source_name(training): [each.before for each in judged]}
-    others = before | _floors(db, training, judged)
-    source, *rest = _compared_with(after, others)
+    # Compared on its own: an adapter can have the name of a floor.
+    [source] = _compared_with(after, before)
     datasets = {each.dataset: 0.0 for each in judged}
     for name in datasets:
         gains = [each.after - each.before for each in judged if each.dataset == name]
         datasets[name] = sum(gains) / len(gains)
-    floors_by_value = sorted(rest, key=lambda each: -each.value)
+    floors_by_value = sorted(_compared_with(after, _floors(db, training, judged)), key=lambda each: -each.value)
     value = sum(after) / len(after)
     return Outcome(
         measure,

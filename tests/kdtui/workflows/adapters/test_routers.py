@@ -161,6 +161,22 @@ def test_a_router_is_trained_and_answers_with_the_chosen_adapters(adapters: list
     assert f"The router both chose: answered with {best}" in shown.out
 
 
+def test_an_adapter_with_the_name_of_a_method_keeps_its_own_row(
+    adapters: list[str], kdtui: Kdtui, db: Database, tmp_path: Path
+) -> None:
+    from store.models import NamedModel, add_model
+
+    del adapters
+    add_model(db, NamedModel("oracle", tmp_path / "two.gguf", "", made=False, kind="adapter"))
+    trained = kdtui("router", "train", "both", "--adapter", "one", "--adapter", "oracle", "--json")
+    assert trained.code == 0, trained.err
+    names = ["one", "adapter oracle", "best single", "random", "vote by pair", "router", "oracle"]
+    assert [row["name"] for row in trained.rows] == names
+    assert [row["chosen_for"] is not None for row in trained.rows] == [True, True, *5 * [False]]
+    [listed] = kdtui("router", "ls", "--json").rows
+    assert [each["name"] for each in listed["validation"]] == names
+
+
 def test_existing_answers_are_reused(adapters: list[str], kdtui: Kdtui) -> None:
     assert kdtui("router", "train", "first", *adapters).code == 0
     before = len(kdtui("run", "ls", "--json").rows)

@@ -90,6 +90,15 @@ def test_intents_are_compared_with_those_of_the_source_and_of_the_floors(
     assert default_adapters(outdoor_store) == {"outdoor": "names"}
 
 
+def test_an_adapter_with_the_name_of_a_floor_is_compared_as_the_source(outdoor_store: Database, tmp_path: Path) -> None:
+    trained(outdoor_store, tmp_path, "names", unnamed, named, form="intents", began_from="nearest")
+    found = outcome(outdoor_store, "names")
+    assert (found.verdict, found.source.name, found.source.value) == ("helped", "nearest", 0.0)
+    floors = {each.name: each.value for each in found.floors}
+    assert floors.keys() == {"category", "nearest"}
+    assert floors["nearest"] > 0
+
+
 def with_loss(answer: AnswerOf, loss: Callable[[Session], float]) -> AnswerOf:
     return lambda session: {**answer(session), "loss": loss(session)}
 
