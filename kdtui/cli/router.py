@@ -197,12 +197,7 @@ def rm(name: NameArgument, yes: YesOption = False, database: DatabaseOption = No
 
 def _say_if_constant(router: "Router") -> None:
     """Say so if a router always chooses the same adapter."""
-    from kdtui.distill.routing import ENOUGH_SESSIONS
-
-    if router.penalty is None:
-        why = "no feature predicts when another adapter is better"
-        if router.sessions < ENOUGH_SESSIONS:
-            why = f"{counted(router.sessions, 'session')} cannot show when another adapter is better"
+    if (why := router.why_constant) is not None:
         say(f"it always chooses {router.routes[0].name}: {why}")
 
 

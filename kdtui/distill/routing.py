@@ -15,7 +15,7 @@ import numpy.typing as npt
 from msgspec import Struct
 
 from kdtui.errors import KdtuiError
-from kdtui.text import one_line
+from kdtui.text import counted, one_line
 from models.embedded import ENCODER_DIMENSIONS
 from models.pairs.clustering import Matrix, average_link
 from models.pairs.logistic import Vector
@@ -105,6 +105,15 @@ class Router(Struct, frozen=True):
     sessions: int
     penalty: float | None
     validation: tuple[ValidationScore, ...] = ()
+
+    @property
+    def why_constant(self) -> str | None:
+        """Why it always chooses the best route; None if it can choose another one."""
+        if self.penalty is not None:
+            return None
+        if self.sessions < ENOUGH_SESSIONS:
+            return f"{counted(self.sessions, 'session')} cannot show when another adapter is better"
+        return "no feature predicts when another adapter is better"
 
     def choose(self, features: Mapping[str, float], present: Collection[str] | None = None) -> "AdapterChoice":
         """Choose the route with the best expected score.
@@ -274,27 +283,39 @@ class FittedRouter:
         return numbers
 
 
-def fit_router(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> FittedRouter:
+def fit_router(features: Matrix, scores: Matrix) -> FittedRouter:
     """Fit a router; choose the penalty by cross-validation, on a tie the larger one.
 
     Args:
         features: (sessions, features), finite.
         scores: (sessions, routes).
     """
-    if len(features) < ENOUGH_SESSIONS:
-        penalties = (ALWAYS,)
+    return _fit_best(features, scores, _penalties(len(features)))
+
+
+def cross_validate(features: Matrix, scores: Matrix) -> Vector:
+    """Cross-validate `fit_router` with its choice of the penalty: return its score on each session, (sessions,)."""
+    # All sessions decide whether a router learns. A fold lacks some of them, and would decide otherwise.
+    return _cross_validated(features, scores, _penalties(len(features)))
+
+
+def _penalties(sessions: int) -> tuple[float, ...]:
+    """Return the penalties to choose from with this number of sessions."""
+    return PENALTIES if sessions >= ENOUGH_SESSIONS else (ALWAYS,)
+
+
+def _fit_best(features: Matrix, scores: Matrix, penalties: Sequence[float]) -> FittedRouter:
     best = penalties[0]
     if len(penalties) > 1:
-        means = {penalty: float(cross_validate(features, scores, (penalty,)).mean()) for penalty in penalties}
+        means = {penalty: float(_cross_validated(features, scores, (penalty,)).mean()) for penalty in penalties}
         best = max(penalties, key=lambda penalty: (round(means[penalty], 9), penalty))
     return _fit(features, scores, best)
 
 
-def cross_validate(features: Matrix, scores: Matrix, penalties: Sequence[float] = PENALTIES) -> Vector:
-    """Cross-validate a router, including the choice of the penalty: return its score on each session, (sessions,)."""
+def _cross_validated(features: Matrix, scores: Matrix, penalties: Sequence[float]) -> Vector:
     crossed_scores = np.zeros(len(scores))
     for others, part in folds(len(scores)):
-        router = fit_router(features[others], scores[others], penalties)
+        router = _fit_best(features[others], scores[others], penalties)
         crossed_scores[part] = scores[part, router.chosen(features[part])]
     return crossed_scores
 

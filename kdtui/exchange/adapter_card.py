@@ -247,7 +247,7 @@ class RouterFacts:
         routes: the name of each route, the folder of its adapter, and its mean pair F1.
         validation: each way to use its adapters, with its mean pair F1 and the interval of that; can be empty.
         datasets, sessions: the datasets whose validation sessions it was fitted to, and their number.
-        chooses: whether it can choose another route than the best one.
+        why_constant: why it always chooses the best route; None if it can choose another one.
         base: of its adapters: its id on a hub, or its name.
         licence: None if nobody has stated one.
     """
@@ -259,15 +259,15 @@ class RouterFacts:
     validation: tuple[tuple[str, float, float, float], ...]
     datasets: tuple[str, ...]
     sessions: int
-    chooses: bool
+    why_constant: str | None
 
 
 def router_card(about: RouterFacts) -> str:
     """Return the card of a folder with a router and its adapters, as Markdown."""
     rows = "\n".join(f"| {_code(name)} | {_code(folder)} | {score:.3f} |" for name, folder, score in about.routes)
-    how = "It always takes the best adapter: no feature indicated when another one would be better."
-    if about.chooses:
-        how = "A ridge regression on features of the session chooses."
+    how = "A ridge regression on features of the session chooses."
+    if about.why_constant is not None:
+        how = f"It always takes the best adapter: {about.why_constant}."
     datasets = ", ".join(map(_code, about.datasets))
     compared = []
     if about.validation:

@@ -200,7 +200,7 @@ def _about(name: str, router: Router, routes: list[SharedRoute], base: str, lice
         tuple((each.name, each.mean, each.low, each.high) for each in router.validation),
         router.datasets,
         router.sessions,
-        router.penalty is not None,
+        router.why_constant,
     )
 
 

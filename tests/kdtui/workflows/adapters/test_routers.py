@@ -46,6 +46,33 @@ def test_a_router_learns_which_route_suits_which_session() -> None:
     assert ((chosen == 0) == (features[:, 0] > 0)).mean() > 0.9
 
 
+@pytest.mark.parametrize("count", [20, 21, 25])
+def test_a_router_learns_from_twenty_sessions_and_is_judged_as_it_learns(count: int) -> None:
+    features, scores = sessions(count)
+    fitted = fit_router(features, scores)
+    assert fitted.penalty != ALWAYS
+    assert cross_validate(features, scores).mean() > cross_validate_best(scores).mean() + 0.05
+
+
+def test_with_fewer_than_twenty_sessions_a_router_takes_the_best_route_and_is_judged_so() -> None:
+    features, scores = sessions(19)
+    assert fit_router(features, scores).penalty == ALWAYS
+    assert cross_validate(features, scores).tolist() == cross_validate_best(scores).tolist()
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"),
+    [
+        (19, "19 sessions cannot show when another adapter is better"),
+        (20, "no feature predicts when another adapter is better"),
+    ],
+)
+def test_a_router_that_always_chooses_the_same_route_says_why(count: int, reason: str) -> None:
+    routes = [(name, RunSettings("b", adapters=((name, 1.0),))) for name in ("one", "two")]
+    fitted = fit_router(np.zeros((count, 1)), np.array([[1.0, 0.0]] * count))
+    assert make_router(fitted, routes, ["f"], {}, ["a"], count).why_constant == reason
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_without_informative_features_a_router_loses_little(seed: int) -> None:
     random = np.random.default_rng(seed)
