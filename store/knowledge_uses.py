@@ -1,4 +1,4 @@
-"""Where a piece of knowledge was used, or could have been used."""
+"""Where a piece of knowledge was used, or could have been used, and since when a use shows all of it."""
 
 import json
 from collections.abc import Sequence
@@ -46,6 +46,25 @@ def trainings_that_could_use(db: Database, piece: Knowledge, samples: Sequence[s
         [piece.dataset, *_values(piece, samples)],
     )
     return tuple(name for (name,) in rows.fetchall()) if piece.status == "kept" else ()
+
+
+def newest_kept_piece(db: Database, dataset: str, formats: Sequence[str]) -> str | None:
+    """Return when the newest kept piece of these formats was added or imported; None if there is none.
+
+    A deleted piece leaves no trace, and a piece that was found again with another content keeps its time.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    row = db.execute(
+        """
+        SELECT max(max(knowledge.created_at, ifnull(knowledge_imports.created_at, '')))
+        FROM knowledge LEFT JOIN knowledge_imports ON knowledge_imports.id = import_id
+        WHERE knowledge.dataset_id = ? AND status = 'kept' AND format IN (SELECT value FROM json_each(?))
+        """,
+        [dataset_id(db, dataset), json.dumps(list(formats))],
+    ).fetchone()
+    return None if row[0] is None else str(row[0])
 
 
 _OFFERED = """

@@ -45,9 +45,11 @@ from models.embedded import SHIPPED
 from models.pairs.clustering import Matrix
 from models.pairs.logistic import Vector
 from models.unit_vectors import scaled_to_one
+from store.knowledge_uses import newest_kept_piece
 from store.records import RunSettings, Session, Split
 from store.routers import check_router_name, save_router
 from store.runs import Run, RunSummary, list_runs
+from store.samples import get_sample
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
@@ -316,17 +318,34 @@ def _answered(
 
 
 def _earlier_run(db: Database, dataset: str, split: Split, settings: RunSettings) -> RunSummary | None:
-    """Return the newest run with these settings since the adapter last changed, over all or the same sessions."""
-    path = adapter_file(db, settings.adapters[0][0])
+    """Return the newest run with these settings that is up to date, over all or the same sessions."""
+    changed = _last_change(db, dataset, settings)
+    over_all = replace(settings, limit=None, seed=None)
     for summary in reversed(list_runs(db)):
         run = summary.run
-        over_all = replace(settings, limit=None, seed=None)
         has_answers = run.settings == settings or (run.settings == over_all and summary.is_over)
-        # Runs store their beginning in whole seconds.
-        is_later = int(path.stat().st_mtime) <= datetime.fromisoformat(run.created_at).timestamp()
+        is_later = changed <= datetime.fromisoformat(run.created_at).timestamp()
         if (run.dataset, run.split) == (dataset, split) and has_answers and is_later:
             return summary
     return None
+
+
+def _last_change(db: Database, dataset: str, settings: RunSettings) -> int:
+    """Return when a route's adapter, or the knowledge in its prompts, last changed, as far as the store tells.
+
+    Returns:
+        seconds since 1970. Runs store their beginning in whole seconds, too.
+
+    Raises:
+        NotFound: there is no such dataset, or no such sample.
+    """
+    changes = [adapter_file(db, settings.adapters[0][0]).stat().st_mtime]
+    if settings.knowledge and settings.sample is not None:
+        # A sample gets its pieces when it is drawn.
+        changes.append(datetime.fromisoformat(get_sample(db, settings.sample).created_at).timestamp())
+    elif settings.knowledge and (newest := newest_kept_piece(db, dataset, settings.knowledge)) is not None:
+        changes.append(datetime.fromisoformat(newest).timestamp())
+    return int(max(changes))
 
 
 def _by_session(db: Database, sessions: Iterable[Session], runs: Sequence[Run]) -> list[list[list[frozenset[int]]]]:

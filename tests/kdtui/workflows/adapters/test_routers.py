@@ -221,6 +221,58 @@ def test_a_changed_adapter_is_asked_again(adapters: list[str], kdtui: Kdtui, tmp
     assert [row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows].count("one") == 1
 
 
+@pytest.fixture
+def shown_rules(adapters: list[str], db: Database, tmp_path: Path) -> list[str]:
+    """The adapter `one`, and one that was trained with rules, of which there is one."""
+    from store.knowledge import NewKnowledge, add_knowledge
+    from store.models import NamedModel, add_model
+
+    del adapters
+    add_knowledge(db, "outdoor", "rule", "annotations", [NewKnowledge("Tents first", '{"text": "Tents first"}')])
+    told = {"datasets": ["outdoor"], "form": "list", "knowledge": ["rule"]}
+    path = make_adapter(tmp_path / "ruled.gguf", seed=2, manifest=told)
+    add_model(db, NamedModel("ruled", path, "", made=False, kind="adapter"))
+    return ["--adapter", "one", "--adapter", "ruled"]
+
+
+def asked(kdtui: Kdtui) -> list[str]:
+    """Names of the adapters of all runs."""
+    return sorted(row["adapters"][0][0] for row in kdtui("run", "ls", "--json").rows)
+
+
+def test_an_adapter_is_asked_again_with_newer_knowledge(
+    shown_rules: list[str], kdtui: Kdtui, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from store.knowledge import NewKnowledge, add_knowledge
+
+    trained = kdtui("router", "train", "first", *shown_rules)
+    assert trained.code == 0, trained.err
+    monkeypatch.setattr("store.knowledge.now", lambda: "2100-01-01T00:00:00+00:00")
+    content = '{"text": "Lamps first"}'
+    add_knowledge(db, "outdoor", "rule", "annotations", [NewKnowledge("Lamps first", content, rejected="too short")])
+    add_knowledge(db, "outdoor", "pattern", "annotations", [NewKnowledge("Lamps with mats", content)])
+    assert kdtui("router", "train", "second", *shown_rules).code == 0
+    assert asked(kdtui) == ["one", "ruled"], "its prompts show no patterns and no rejected rules"
+    add_knowledge(db, "outdoor", "rule", "annotations", [NewKnowledge("Mats first", '{"text": "Mats first"}')])
+    assert kdtui("router", "train", "third", *shown_rules).code == 0
+    assert asked(kdtui) == ["one", "ruled", "ruled"]
+
+
+def test_an_adapter_is_asked_again_with_a_newer_sample(
+    shown_rules: list[str], kdtui: Kdtui, db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from store.samples import save_sample
+
+    told = {"datasets": ["outdoor"], "form": "list", "knowledge": ["rule"], "sample": "half"}
+    make_adapter(tmp_path / "ruled.gguf", seed=2, manifest=told)
+    save_sample(db, "half", [], [1], replace=False)
+    assert kdtui("router", "train", "first", *shown_rules).code == 0
+    monkeypatch.setattr("store.samples.now", lambda: "2100-01-01T00:00:00+00:00")
+    save_sample(db, "half", [], [1], replace=True)
+    assert kdtui("router", "train", "second", *shown_rules).code == 0
+    assert asked(kdtui) == ["one", "ruled", "ruled"]
+
+
 def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
     del routed
     result = kdtui("model", "rm", "one")
