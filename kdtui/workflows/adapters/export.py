@@ -176,7 +176,7 @@ def _manifest(db: "Database", adapter: str, source: LocalAdapter, base: str) -> 
     """Return what the adapter says itself, and what is known here about its training and its scores."""
     manifest = {**source.manifest, "kind": KIND, "name": source.name, "base": base}
     since = None if is_file(adapter) else named_since(db, adapter)
-    # An imported adapter describes its training, which was elsewhere, itself.
+    # An adapter from elsewhere describes its training data itself, and so does a merge with one.
     if "data" not in manifest and since is not None:
         manifest |= _training(db, adapter, manifest, since)
     if scores := [_score(db, summary) for summary in _validations(db, adapter, since)]:

@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 from kdtui.errors import KdtuiError
 from kdtui.workflows.adapters.export import KIND
 from kdtui.workflows.adapters.local_adapters import bare_name, without_paths
-from kdtui.workflows.adapters.new_adapter import free_adapter_name, new_adapter
+from kdtui.workflows.adapters.new_adapter import copied_from, free_adapter_name, new_adapter
 from kdtui.workflows.manage_models import ModelRow, known_models, read_model, slug
 from models.adapters.base_shape import BaseShape, base_shape, configured_shape
 from models.adapters.conversion import convert
@@ -76,7 +76,7 @@ def import_adapter(
     """
     name = free_adapter_name(db, name or slug(folder.resolve().name), models)
     bases = [row for row in map(read_model, known_models(db)) if row.kind == "base" and row.info is not None]
-    with new_adapter(db, name, models, f"copied from {folder.resolve()}") as part:
+    with new_adapter(db, name, models, copied_from(folder.resolve())) as part:
         copied_gguf = copy_files(folder, part, gguf)
         if copied_gguf is None:
             base = _take_peft(folder, part, name, bases)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.adapters.new_adapter import is_copied
 from kdtui.workflows.manage_models import ModelRow, is_repository, own_files
 from kdtui.workflows.model_names import is_file
 from kdtui.workflows.student.adapters import adapter_file
@@ -36,6 +37,7 @@ class LocalAdapter:
         folder: its files for PEFT; None if it has none.
         info: the metadata of its file.
         shape: of its base; None if neither the adapter nor a local base says it.
+        is_from_elsewhere: whether its training was elsewhere, so that datasets of this store say nothing about it.
     """
 
     name: str
@@ -43,11 +45,12 @@ class LocalAdapter:
     folder: Path | None
     info: "AdapterInfo"
     shape: "BaseShape | None"
+    is_from_elsewhere: bool
 
     @property
     def manifest(self) -> Mapping[str, Any]:
-        """What it was trained with; empty if unknown."""
-        return self.info.manifest
+        """What it was trained with, as far as it is known; with its training data if that was elsewhere."""
+        return {"data": {}, **self.info.manifest} if self.is_from_elsewhere else self.info.manifest
 
     def known_shape(self) -> "BaseShape":
         """Return the shape of its base.
@@ -87,11 +90,15 @@ def local_adapter(db: "Database", adapter: str) -> LocalAdapter:
         raise KdtuiError(f"{gguf}: this is not an adapter, since it changes no weight of a base")
     folder = None if is_file(adapter) else _peft_folder(db, adapter, gguf)
     name = gguf.stem if is_file(adapter) else adapter
+    # Nobody knows where a file without a name comes from.
+    is_from_elsewhere = is_file(adapter) or any(
+        model.name == adapter and is_copied(model) for model in named_models(db)
+    )
     if folder is not None and (folder / BASE_CONFIG).is_file():
-        return LocalAdapter(name, gguf, folder, info, base_shape(folder))
+        return LocalAdapter(name, gguf, folder, info, base_shape(folder), is_from_elsewhere)
     row = ModelRow(name, gguf, str(gguf), None, None, "adapter")
     base = base_path(db, ModelDetails(row, {}, info))
-    return LocalAdapter(name, gguf, folder, info, None if base is None else base_shape(base))
+    return LocalAdapter(name, gguf, folder, info, None if base is None else base_shape(base), is_from_elsewhere)
 
 
 def _peft_folder(db: "Database", name: str, gguf: Path) -> Path | None:

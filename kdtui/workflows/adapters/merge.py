@@ -151,7 +151,7 @@ def _manifest(sources: Sequence[tuple[LocalAdapter, float]], ranks: Sequence[int
             # In a line: repeated merges would be nested ever more deeply.
             trained["merged"] = " + ".join(map(str, trained["merged"]))
         merged[key] = {"weight": weight, "rank": rank, "sha256": file_sha256(weights), "trained": trained}
-    # An imported adapter names its training data itself, which need not be a dataset in this store.
+    # An adapter from elsewhere names its training data itself, which need not be a dataset in this store.
     data = [each["data"] for each in manifests if isinstance(each.get("data"), Mapping)]
     return {
         **_asked(manifests),

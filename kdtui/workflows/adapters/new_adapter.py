@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
+_COPIED = "copied from "
+
+
+def copied_from(folder: Path) -> str:
+    """Describe for users where a copied adapter comes from; `is_copied` recognizes it."""
+    return f"{_COPIED}{folder}"
+
+
+def is_copied(model: NamedModel) -> bool:
+    """Return whether an adapter was copied from elsewhere, rather than made by a training or a merge of this store."""
+    return model.source.startswith(_COPIED)
+
+
 def free_adapter_name(db: "Database", name: str, folder: Path) -> str:
     """Return the name, if an adapter can have it.
 

@@ -117,6 +117,21 @@ def test_the_card_says_what_it_was_trained_on(
     assert "rank 4, alpha 32" in text
 
 
+def test_the_card_of_a_gguf_adapter_from_elsewhere_names_no_data_of_this_store(
+    kdtui: Kdtui, camping: Path, base: Path, tmp_path: Path
+) -> None:
+    kdtui("model", "add", base, "--name", "base")
+    (tmp_path / "lone").mkdir()
+    (camping / "camping.gguf").rename(tmp_path / "lone" / "given.gguf")
+    assert kdtui("model", "add", tmp_path / "lone", "--name", "given").code == 0
+    assert kdtui("model", "merge", "given=0.5", "--name", "half").code == 0
+    for name in ("given", "half"):
+        assert kdtui("model", "export", name, "-o", tmp_path / name).code == 0
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        assert (manifest["datasets"], manifest["data"]) == (["outdoor"], {})
+        assert "| `outdoor` | not known | not known |" in card(tmp_path / name)[1]
+
+
 def test_the_card_says_what_it_scores_on_validation_sessions(
     kdtui: Kdtui, db: Database, camping: Path, tmp_path: Path
 ) -> None:
