@@ -2,9 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -302,4 +303,11 @@ def checked_name(name: str) -> str:
 
 def slug(text: str) -> str:
     """Turn a text into a valid model name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._").lower() or "model"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).lower()
+    return re.sub(r"^[-._]+|([-._]|\.gguf)+$", "", name) or "model"
+
+
+def unused_name(name: str, used: Collection[str]) -> str:
+    """Return the name, with a number at its end if it is used already."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in used)

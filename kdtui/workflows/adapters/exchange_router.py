@@ -5,7 +5,7 @@ says how it is asked.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isfinite
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace as replaced
 
 from kdtui.distill.routing import Route, Router, ValidationScore, features_problem
 from kdtui.errors import BadFile, KdtuiError
@@ -21,9 +22,9 @@ from kdtui.exchange.adapter_card import CARD, RouterFacts, router_card
 from kdtui.text import counted
 from kdtui.workflows.adapters.export import check_target, export_adapter
 from kdtui.workflows.adapters.import_adapter import import_adapter
-from kdtui.workflows.adapters.routers import routes_of
-from kdtui.workflows.manage_models import checked_name, remove_model, slug
-from kdtui.workflows.model_names import ROUTED
+from kdtui.workflows.adapters.routers import METHODS, routes_of
+from kdtui.workflows.manage_models import checked_name, remove_model, slug, unused_name
+from kdtui.workflows.model_names import ROUTED, is_file
 from kdtui.workflows.student.routed import load_router
 from models.adapters.folder import SUMS
 from models.errors import ModelError
@@ -107,18 +108,20 @@ def export_router(
     router = load_router(db, name)
     target = _check_target(folder, replace=replace)
     notes: dict[str, None] = {}
+    names = _names_without_paths(router)
     routes = []
     try:
         with new_folder(target, replace=replace) as part:
             for number, route in enumerate(router.routes, start=1):
                 # Different names can have the same slug.
-                inside = f"{number}-{slug(route.name)}"
+                inside = f"{number}-{slug(names[route.name])}"
                 [(adapter, _)] = route.settings.adapters
                 made = export_adapter(db, adapter, part / inside, licence=licence, base=base)
                 public = made.base
                 if made.note is not None:
                     notes[made.note] = None
-                routes.append(SharedRoute(route.name, inside, route.score, route.bias, route.weights))
+                routes.append(SharedRoute(names[route.name], inside, route.score, route.bias, route.weights))
+            validation = [replaced(each, name=names.get(each.name, each.name)) for each in router.validation]
             shared = SharedRouter(
                 _KIND,
                 routes,
@@ -128,11 +131,11 @@ def export_router(
                 list(router.datasets),
                 router.sessions,
                 router.penalty,
-                list(router.validation),
+                validation,
             )
             content = json.dumps(msgspec.to_builtins(shared), ensure_ascii=False, indent=1)
             write_whole(part / ROUTER, content + "\n")
-            write_whole(part / CARD, router_card(_about(name, router, routes, public, licence)))
+            write_whole(part / CARD, router_card(_about(name, router, shared, public, licence)))
             write_whole(part / SUMS, "".join(f"{file_sha256(part / each)}  {each}\n" for each in (CARD, ROUTER)))
     except OSError as error:
         raise BadFile(folder, f"{error.strerror}; nothing was written") from error
@@ -159,11 +162,11 @@ def import_router(db: "Database", folder: Path, name: str | None, models: Path) 
     notes: dict[str, None] = {}
     imported: list[str] = []
     with _all_or_nothing(db, imported):
-        for route in shared.routes:
+        for route, adapter in zip(shared.routes, _adapter_names(name, shared.routes), strict=True):
             inside = folder / route.folder
             if inside.is_symlink() or not inside.is_dir():
                 raise ModelError(f"{inside}: there is no such folder, with the adapter of route {route.name!r}")
-            copied = import_adapter(db, inside, f"{name}-{slug(route.name)}", models)
+            copied = import_adapter(db, inside, adapter, models)
             imported.append(copied.model.name)
             if copied.missing is not None:
                 base = copied.missing
@@ -191,13 +194,30 @@ def import_router(db: "Database", folder: Path, name: str | None, models: Path) 
     )
 
 
-def _about(name: str, router: Router, routes: list[SharedRoute], base: str, licence: str | None) -> RouterFacts:
+def _names_without_paths(router: Router) -> dict[str, str]:
+    """Return the name of each route in an export: a route that is named by its file is named by the stem there."""
+    names = {route.name: route.name for route in router.routes if not is_file(route.name)}
+    for route in router.routes:
+        if route.name not in names:
+            names[route.name] = unused_name(Path(route.name).stem, [*METHODS, *names.values()])
+    return names
+
+
+def _adapter_names(router: str, routes: Iterable[SharedRoute]) -> list[str]:
+    """Return a name for the adapter of each route. Different names of routes can have the same slug."""
+    names: list[str] = []
+    for route in routes:
+        names.append(unused_name(f"{router}-{slug(route.name)}", names))
+    return names
+
+
+def _about(name: str, router: Router, shared: SharedRouter, base: str, licence: str | None) -> RouterFacts:
     return RouterFacts(
         name,
         base,
         licence,
-        tuple((route.name, route.folder, route.score) for route in routes),
-        tuple((each.name, each.mean, each.low, each.high) for each in router.validation),
+        tuple((route.name, route.folder, route.score) for route in shared.routes),
+        tuple((each.name, each.mean, each.low, each.high) for each in shared.validation),
         router.datasets,
         router.sessions,
         router.why_constant,

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -105,6 +106,39 @@ def test_an_export_is_replaced_only_on_request_and_nothing_else_is_lost(folder: 
     (folder / "mine.txt").rename(folder / "1-one" / "mine.txt")
     assert "'mine.txt', which would be lost" in kdtui(*again, "--replace").err
     assert (folder / "1-one" / "mine.txt").read_text() == "notes"
+
+
+@pytest.mark.usefixtures("folder")
+def test_adapters_that_are_named_by_their_files_are_shared_without_their_folders(
+    before: Path, database_of_the_test: Path, kdtui: Kdtui, tmp_path: Path
+) -> None:
+    paths = [str(before / "one" / "one.gguf"), str(tmp_path / "one.gguf")]
+    shutil.copy(before / "two" / "two.gguf", paths[1])
+    fitted = fit_router(np.zeros((2, 1)), np.array([[1.0, 0.0], [1.0, 0.0]]))
+    scores = [ValidationScore(name, 0.6, 0.5, 0.7) for name in (*paths, "router")]
+    with closing(open_database(database_of_the_test)) as db:
+        router = make_router(fitted, routes_of(db, paths), ["ln(products)"], {}, ["outdoor"], 2, scores)
+        save_router(db, "mine", msgspec.json.encode(router).decode())
+    out = tmp_path / "shared"
+    assert kdtui("model", "export", "routed:mine", "--output", out).code == 0
+    shared = json.loads((out / "router.json").read_text())
+    assert [route["name"] for route in shared["routes"]] == ["one", "one-2"]
+    assert [each["name"] for each in shared["validation"]] == ["one", "one-2", "router"]
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"1-one", "2-one-2"}
+    for path in out.rglob("*"):
+        for place in (before, tmp_path):
+            assert path.is_dir() or str(place).encode() not in path.read_bytes(), path
+    added = kdtui("model", "add", out, "--name", "given")
+    assert added.code == 0, added.err
+    assert {"given-one", "given-one-2"} <= {row["name"] for row in kdtui("model", "ls", "--json").rows}
+
+
+def test_routes_with_similar_names_get_adapters_of_their_own(folder: Path, kdtui: Kdtui) -> None:
+    routes = json.loads((folder / "router.json").read_text())["routes"]
+    change(folder, routes=[routes[0] | {"name": "Rules.gguf"}, routes[1] | {"name": "rules"}])
+    added = kdtui("model", "add", folder, "--name", "given")
+    assert added.code == 0, added.err
+    assert {"given-rules", "given-rules-2"} <= {row["name"] for row in kdtui("model", "ls", "--json").rows}
 
 
 def change(folder: Path, **values: object) -> None:
