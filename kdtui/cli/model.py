@@ -18,7 +18,7 @@ from kdtui.cli.options import (
 )
 from kdtui.cli.options import adapters as weighted
 from kdtui.cli.output import print_json, print_table, say
-from kdtui.cli.removal import YesOption, confirm_removal, counts
+from kdtui.cli.removal import YesOption, confirm_removal
 
 app = App(
     "Add, quantize, merge, export, list and delete models.",
@@ -301,19 +301,20 @@ def rm(
     yes: YesOption = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Delete models. A file that kdtui did not make or download stays."""
-    from kdtui.workflows.manage_models import own_files, remove_model
-    from store.models import named_model
-    from store.routers import routers_with
-    from store.runs import runs_of_model
+    """Delete models. A file that kdtui did not make or download stays.
+
+    The adapter of a training is deleted with the training: kdtui sft rm.
+    """
+    from kdtui.workflows.manage_models import own_files, removable_model, remove_model
+    from kdtui.workflows.model_uses import uses_of_model
 
     with open_store(database) as store:
         chosen = {}
         for name in dict.fromkeys(names):
-            model = named_model(store, name)
-            named = counts({"run": runs_of_model(store, name), "router": routers_with(store, name)}, "used by")
+            model = removable_model(store, name)
             own = own_files(model)
-            chosen[name] = [f"with {own}" if own is not None else f"whose file stays: {model.path}", *named]
+            files = f"with {own}" if own is not None else f"whose file stays: {model.path}"
+            chosen[name] = [files, *uses_of_model(store, name).in_words]
         confirm_removal({f"model {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():
             remove_model(store, name)

@@ -140,10 +140,10 @@ def rm(
     database: DatabaseOption = None,
 ) -> None:
     """Delete trainings with their folders, checkpoints and adapters, also on their hosts."""
+    from kdtui.workflows.model_uses import uses_of_model
     from kdtui.workflows.training.service import remove_training
     from models.sft.job_files import ADAPTER, CHECKPOINTS
     from store.jobs import get_job
-    from store.runs import runs_of_model
 
     with open_store(database) as store:
         chosen = {}
@@ -156,7 +156,7 @@ def rm(
                 }
             )
             where = [] if job.host is None else [f"whose folder on {job.host} {'stays' if keep else 'is deleted, too'}"]
-            chosen[name] = [*files, *where, *counts({"run": runs_of_model(store, name)}, "used by")]
+            chosen[name] = [*files, *where, *uses_of_model(store, name).in_words]
         confirm_removal({f"training {name}": notes for name, notes in chosen.items()}, yes=yes)
         for name, notes in chosen.items():
             remove_training(store, name, keep=keep)

@@ -235,9 +235,9 @@ def remove_model(db: "Database", name: str) -> Path | None:
 
     Raises:
         NotFound: there is no model of that name.
+        KdtuiError: it is the adapter of a training.
     """
-    model = named_model(db, name)
-    own = own_files(model)
+    own = own_files(removable_model(db, name))
     # Delete first: a file that cannot be deleted keeps its name, so that the user can try again.
     if own is not None and own.is_dir():
         shutil.rmtree(own)
@@ -246,6 +246,21 @@ def remove_model(db: "Database", name: str) -> Path | None:
         sum_of(own).unlink(missing_ok=True)
     forget_model(db, name)
     return own
+
+
+def removable_model(db: "Database", name: str) -> NamedModel:
+    """Return the model of this name, if it can be deleted on its own.
+
+    Raises:
+        NotFound: there is no model of that name.
+        KdtuiError: it is the adapter of a training, which would name it again.
+    """
+    model = named_model(db, name)
+    if model.kind == "adapter":
+        with suppress(NotFound):
+            get_job(db, name)
+            raise KdtuiError(f"{name!r} is the adapter of a training; delete both with: kdtui sft rm {name}")
+    return model
 
 
 def own_files(model: "NamedModel | ModelRow") -> Path | None:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from kdtui.tui.places.jobs.training_text import manifest_text, step_text
 from kdtui.tui.places.jobs.training_work import WorkDone, start_and_report, stop_and_report
 
 if TYPE_CHECKING:
+    from kdtui.workflows.model_uses import ModelUses
     from store.records import RunSettings
     from store.sqlite import Database
 
@@ -31,6 +33,14 @@ class AdapterOpened(Message):
     def __init__(self, settings: "RunSettings", dataset: str, session: str | None) -> None:
         super().__init__()
         self.settings, self.dataset, self.session = settings, dataset, session
+
+
+class AdapterUsesFound(Message):
+    """It is known what uses the adapter of a training."""
+
+    def __init__(self, training: TrainingSnapshot, uses: "ModelUses") -> None:
+        super().__init__()
+        self.training, self.uses = training, uses
 
 
 class ManifestRead(Message):
@@ -168,10 +178,20 @@ class TrainingActions(StoreScreen[None]):
         self.begin_work(f"fetching {name} from {training.where}", work, training=name)
 
     def action_remove(self) -> None:
-        """Delete the training after confirmation."""
+        """Ask whether to delete the training, after finding out what uses its adapter."""
         if (training := self.training) is None:
             return
-        name = training.name
+
+        def question(db: "Database") -> "ModelUses":
+            from kdtui.workflows.model_uses import uses_of_model
+
+            return uses_of_model(db, training.name)
+
+        self.ask(question, partial(AdapterUsesFound, training), group="uses")
+
+    def on_adapter_uses_found(self, message: AdapterUsesFound) -> None:
+        """Delete the training after confirmation."""
+        training, name = message.training, message.training.name
 
         def work(db: "Database") -> Iterator[object]:
             from kdtui.workflows.training.service import remove_training
@@ -180,9 +200,11 @@ class TrainingActions(StoreScreen[None]):
             yield WorkDone(f"deleted training {name}")
 
         places = f", on this machine and on {training.where}" if training.job.host is not None else ""
+        words = message.uses.in_words
+        uses = f"The adapter is {', and '.join(words)}. " if words else ""
         self._confirm(
             f"Delete training {name}?",
-            f"Its log, its checkpoints and its adapter are deleted{places}. Runs that were made with it stay.",
+            f"Its log, its checkpoints and its adapter are deleted{places}. {uses}Runs that were made with it stay.",
             "Delete it",
             ("rm",),
             f"deleting {name}{_asked_host(training)}",

@@ -11,6 +11,7 @@ from kdtui.tui.core.activity import Activity
 from kdtui.workflows.manage_models import ModelRow
 
 if TYPE_CHECKING:
+    from kdtui.workflows.model_uses import ModelUses
     from kdtui.workflows.student.describe_model import Fit, ModelDetails
     from store.records import RunSettings
     from store.sqlite import Database
@@ -81,6 +82,14 @@ class BitOptionsFound(Message):
     def __init__(self, model: ModelRow, bits: BitOptions) -> None:
         super().__init__()
         self.model, self.bits = model, bits
+
+
+class UsesFound(Message):
+    """It is known what uses a model that can be deleted."""
+
+    def __init__(self, model: ModelRow, uses: "ModelUses") -> None:
+        super().__init__()
+        self.model, self.uses = model, uses
 
 
 class StudentFound(Message):
@@ -167,6 +176,15 @@ def export_and_report(
 
     made = export_adapter(db, adapter, folder, licence=licence, base=base, replace=replace)
     yield ModelsChanged("; ".join([made.in_words, *filter(None, [made.note])]), adapter)
+
+
+def uses_of_removable(name: str, db: "Database") -> "ModelUses":
+    """Return what uses a model, if it can be deleted."""
+    from kdtui.workflows.manage_models import removable_model
+    from kdtui.workflows.model_uses import uses_of_model
+
+    removable_model(db, name)
+    return uses_of_model(db, name)
 
 
 def delete_and_report(name: str, db: "Database") -> str:

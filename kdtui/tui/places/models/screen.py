@@ -42,6 +42,7 @@ from kdtui.tui.places.models.model_work import (
     ModelsChanged,
     ModelsListed,
     StudentFound,
+    UsesFound,
     add_model_file,
     bit_options,
     delete_and_report,
@@ -52,6 +53,7 @@ from kdtui.tui.places.models.model_work import (
     merge_and_report,
     read_details,
     student_for,
+    uses_of_removable,
 )
 from kdtui.tui.places.models.rows import COLUMNS, model_row
 from kdtui.tui.places.models.work_screen import ModelWorkScreen
@@ -354,10 +356,14 @@ class ModelsScreen(ModelWorkScreen):
         )
 
     def action_remove(self) -> None:
-        """Ask whether to delete a model, and say what is lost."""
+        """Ask whether to delete a model, after finding out what uses it."""
         model = self._selected
         assert model is not None
-        details = self._details.get(model)
+        self.ask(partial(uses_of_removable, model.name), partial(UsesFound, model), group="uses")
+
+    def on_uses_found(self, message: UsesFound) -> None:
+        """Ask whether to delete the model, and say what is lost."""
+        model = message.model
         own = own_files(model)
         if own is not None and own != model.path:
             lost = f"The files are deleted, since kdtui made or copied them: {own}"
@@ -365,12 +371,8 @@ class ModelsScreen(ModelWorkScreen):
             lost = f"The file is deleted, since kdtui made or fetched it: {own}"
         else:
             lost = f"Only its name is deleted; the file stays: {model.path}"
-            if details is not None and details.training is not None:
-                again = command_line(("sft", "rm"), model.name, database=self._named_database)
-                lost = (
-                    f"Training {model.name} gives it the name again when trainings are listed; "
-                    f"this deletes both: {again}"
-                )
+        if words := message.uses.in_words:
+            lost = f"It is {', and '.join(words)}. {lost}"
 
         def answer(yes: bool | None) -> None:
             if yes:

@@ -273,11 +273,16 @@ def test_an_adapter_is_asked_again_with_a_newer_sample(
     assert asked(kdtui) == ["one", "ruled", "ruled"]
 
 
-def test_deleting_an_adapter_names_its_routers(routed: None, kdtui: Kdtui) -> None:
+def test_deleting_an_adapter_names_its_routers_and_datasets(routed: None, kdtui: Kdtui, db: Database) -> None:
+    from store.default_adapters import set_default_adapter
+
     del routed
+    set_default_adapter(db, "outdoor", "one")
+    uses = "used by 1 router, the default adapter of outdoor, which the shipped student answers from then on"
     result = kdtui("model", "rm", "one")
-    assert result.code == 1
-    assert "used by 1 router" in result.err
+    assert (result.code, uses in result.err) == (1, True)
+    result = kdtui("model", "rm", "one", "--yes")
+    assert (result.code, uses in result.err) == (0, True)
 
 
 @pytest.mark.slow

@@ -280,5 +280,11 @@ def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
 
 
 def test_a_default_goes_with_its_training(writer: str, outdoor_store: Database, kdtui: Kdtui) -> None:
-    assert kdtui("sft", "rm", writer, "--yes").code == 0
+    refused = kdtui("model", "rm", writer, "--yes")
+    assert refused.code == 1
+    assert "'names' is the adapter of a training; delete both with: kdtui sft rm names" in refused.err
+    assert default_adapters(outdoor_store) == {"outdoor": writer}
+    uses = "with 1 adapter, the default adapter of outdoor, which the shipped student answers from then on"
+    assert uses in kdtui("sft", "rm", writer).err
+    assert uses in kdtui("sft", "rm", writer, "--yes").err
     assert default_adapters(outdoor_store) == {}

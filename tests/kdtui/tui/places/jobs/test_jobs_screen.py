@@ -13,6 +13,9 @@ from kdtui.tui.widgets.readable import Readable
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
 from models.sft.processes import start_trainer
 from models.sft.state import JobStatus
+from store.database import open_database
+from store.default_adapters import set_default_adapter
+from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from tests.support.acting import act
 from tests.support.jobs_place import (
@@ -26,7 +29,7 @@ from tests.support.jobs_place import (
     metrics,
     register_host,
 )
-from tests.support.screens import Settle, Until, messages, shown
+from tests.support.screens import Settle, Until, messages, shown, text_of
 from tests.support.stubborn_process import stubborn
 
 # The list
@@ -174,9 +177,28 @@ async def test_a_training_is_stopped_and_deleted_after_confirmation(
         assert "training busy has stopped" in messages(app)
         await until(pilot, lambda: is_idle(app) and not shown(app, "#doing"))
         await act(pilot, "training.remove")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("y")
         await until(pilot, lambda: not folder.exists() and "deleted training busy" in messages(app))
         await until(pilot, lambda: "There is no training yet" in shown(app, "#notice"))
+
+
+async def test_deleting_a_training_says_which_datasets_lose_their_default(
+    demo_store: Path, settle: Settle, until: Until
+) -> None:
+    folder = make_job(demo_store, "ended", {EXIT_CODE: "1"})
+    db = open_database(demo_store)
+    add_model(db, NamedModel("ended", folder / "ended.gguf", "", made=False, kind="adapter"))
+    set_default_adapter(db, "demo-outdoor", "ended")
+    db.close()
+    app = app_at_jobs(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "training.remove")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        question = " ".join(" ".join(text_of(each) for each in app.screen.query(Static)).split())
+        uses = "The adapter is the default adapter of demo-outdoor, which the shipped student answers from then on."
+        assert uses in question
 
 
 async def test_the_wait_for_a_stopping_training_is_shown_and_the_same_key_kills_it(

@@ -11,10 +11,12 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.memory import Memory
+from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.manage_models import add_file
 from models.adapters.provenance import about_base
 from models.llama.model import LlamaModel
 from store.database import open_database
+from store.default_adapters import set_default_adapter
 from store.jobs import add_job
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
@@ -293,11 +295,39 @@ async def test_an_adapter_is_exported_and_imported_again(
         own = model_store.parent / "models" / "again"
         assert own.is_dir()
         await act(pilot, "models.remove")
+        await settle(pilot)
         question = " ".join(text_of(each) for each in app.screen.query(Static))
         assert "The files are deleted, since kdtui made or copied them" in " ".join(question.split())
         app.screen.query_one("#yes", Button).press()
         await settle(pilot)
         assert not own.exists()
+
+
+async def test_the_adapter_of_a_training_is_deleted_with_the_training(model_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(model_store)
+    async with app.run_test() as pilot:
+        await open_model(pilot, settle, "tuned")
+        await act(pilot, "models.remove")
+        await settle(pilot)
+        assert "'tuned' is the adapter of a training; delete both with: kdtui sft rm tuned" in toasts(app)[-1]
+        assert "tuned" in model_names(model_store)
+
+
+async def test_deleting_an_adapter_says_which_datasets_lose_their_default(
+    model_store: Path, settle: Settle, tmp_path: Path, outdoor: Path
+) -> None:
+    db = open_database(model_store)
+    list(import_dataset(db, outdoor, "outdoor"))
+    add_model(db, NamedModel("mine", make_adapter(tmp_path / "mine.gguf"), "", made=False, kind="adapter"))
+    set_default_adapter(db, "outdoor", "mine")
+    db.close()
+    app = KdtuiApp(model_store)
+    async with app.run_test() as pilot:
+        await open_model(pilot, settle, "mine")
+        await act(pilot, "models.remove")
+        await settle(pilot)
+        question = " ".join(" ".join(text_of(each) for each in app.screen.query(Static)).split())
+        assert "It is the default adapter of outdoor, which the shipped student answers from then on." in question
 
 
 @pytest.mark.slow
@@ -310,14 +340,14 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
     db.close()
     app = KdtuiApp(model_store)
     for name, consequence, remaining in (
-        ("tuned", "kdtui sft rm tuned", ["made", "other", "right"]),
-        ("right", "the file stays", ["made", "other"]),
-        ("made", "The file is deleted", ["other"]),
+        ("right", "the file stays", ["made", "other", "tuned"]),
+        ("made", "The file is deleted", ["other", "tuned"]),
     ):
         app = KdtuiApp(model_store)
         async with app.run_test() as pilot:
             await open_model(pilot, settle, name)
             await act(pilot, "models.remove")
+            await settle(pilot)
             assert isinstance(app.screen, ConfirmDialog)
             question = " ".join(text_of(each) for each in app.screen.query(Static))
             assert consequence in " ".join(question.split())
@@ -325,6 +355,7 @@ async def test_forgetting_a_model_says_what_happens_to_its_file(
             await settle(pilot)
             assert name in model_names(model_store)
             await act(pilot, "models.remove")
+            await settle(pilot)
             app.screen.query_one("#yes", Button).press()
             await settle(pilot)
             assert model_names(model_store) == remaining
