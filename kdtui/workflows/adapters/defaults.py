@@ -31,8 +31,9 @@ def make_default(db: Database, adapter: str, datasets: Sequence[str] = ()) -> li
         datasets = _trained_on(db, adapter)
         if not datasets:
             raise KdtuiError("name the dataset with --dataset")
-    for dataset in datasets:
-        set_default_adapter(db, dataset, None if adapter == SHIPPED else adapter)
+    with db.atomic():
+        for dataset in datasets:
+            set_default_adapter(db, dataset, None if adapter == SHIPPED else adapter)
     return list(datasets)
 
 
@@ -58,11 +59,11 @@ def drop_default(db: Database, datasets: Sequence[str] = ()) -> dict[str, str]:
         KdtuiError: one has none.
         NotFound: there is no such dataset.
     """
-    defaults = default_adapters(db)
-    for dataset in datasets:
-        set_default_adapter(db, dataset, None)
-    if missing := [dataset for dataset in datasets if dataset not in defaults]:
-        raise KdtuiError(f"dataset {missing[0]!r} has no default adapter; the shipped student answers it")
-    for dataset in defaults if not datasets else ():
-        set_default_adapter(db, dataset, None)
-    return {dataset: adapter for dataset, adapter in defaults.items() if not datasets or dataset in datasets}
+    with db.atomic():
+        defaults = default_adapters(db)
+        chosen = datasets or tuple(defaults)
+        for dataset in chosen:
+            set_default_adapter(db, dataset, None)
+        if missing := [dataset for dataset in chosen if dataset not in defaults]:
+            raise KdtuiError(f"dataset {missing[0]!r} has no default adapter; the shipped student answers it")
+    return {dataset: adapter for dataset, adapter in defaults.items() if dataset in chosen}

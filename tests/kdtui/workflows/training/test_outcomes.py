@@ -259,6 +259,22 @@ def test_a_default_is_listed_set_and_unset(writer: str, outdoor_store: Database,
     assert "there is no adapter 'nmes'; did you mean 'names'?" in kdtui("sft", "default", "nmes").err
 
 
+def test_the_default_of_several_datasets_changes_in_all_of_them_or_in_none(
+    writer: str, outdoor_store: Database, outdoor: Path, kdtui: Kdtui
+) -> None:
+    list(import_dataset(outdoor_store, outdoor, "second"))
+    both = ("--dataset", "outdoor", "--dataset")
+    assert "has no default adapter" in kdtui("sft", "default", "--none", *both, "second").err
+    assert default_adapters(outdoor_store) == {"outdoor": writer}
+    assert "there is no dataset 'nowhere'" in kdtui("sft", "default", "shipped", *both, "nowhere").err
+    assert default_adapters(outdoor_store) == {"outdoor": writer}
+    assert kdtui("sft", "default", writer, *both, "second").code == 0
+    assert default_adapters(outdoor_store) == {"outdoor": writer, "second": writer}
+    result = kdtui("sft", "default", "--none")
+    assert result.err.count("is no longer the default adapter") == 2
+    assert default_adapters(outdoor_store) == {}
+
+
 def test_a_dataset_is_answered_with_its_default_unless_another_student_is_named(
     writer: str, kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch
 ) -> None:
