@@ -175,10 +175,16 @@ def _base_for(db: "Database", details: ModelDetails) -> str:
     return fit.base
 
 
-def base_path(db: "Database", details: ModelDetails) -> Path | None:
-    """Return the file of a local base that an adapter fits; None if there is none."""
+def fitting_base(db: "Database", details: ModelDetails) -> str | None:
+    """Return the name or the file of a local base that an adapter fits; None if there is none."""
     fit = _best_fit(db, details)
-    return None if fit is None else located_model(db, fit.base)
+    return None if fit is None else fit.base
+
+
+def base_path(db: "Database", details: ModelDetails) -> Path | None:
+    """Return the file of that base."""
+    base = fitting_base(db, details)
+    return None if base is None else located_model(db, base)
 
 
 def _best_fit(db: "Database", details: ModelDetails) -> Fit | None:

@@ -12,7 +12,9 @@ from platformdirs import user_cache_path
 
 from kdtui.errors import KdtuiError
 from kdtui.workflows.job_state import Training, base_of, is_to_fetch, known_status
+from kdtui.workflows.manage_models import ModelRow
 from kdtui.workflows.model_names import trainable_base
+from kdtui.workflows.student.describe_model import ModelDetails, fitting_base
 from kdtui.workflows.student.manifest import training_of
 from models.adapters.peft_settings import CONFIG, MANIFEST
 from models.embedded import NAME, SHIPPED, SHIPPED_FOLDER, embedded_student
@@ -49,7 +51,7 @@ class SourceAdapter:
         path: a PEFT folder, or a GGUF file.
         config: its PEFT configuration; of a GGUF file, what its header says.
         manifest: what it says about its own training; empty if it was made elsewhere.
-        base: the base that it was trained on, as a base is named; None if unknown.
+        base: the base that it was trained on, or that it fits, as a base is named; None if that is not on this machine.
     """
 
     name: str
@@ -132,7 +134,7 @@ def find_source(db: Database, named: str) -> SourceAdapter:
         folder = inner if not (path / CONFIG).exists() and inner.is_dir() else path
         return _of_folder(named if named in known else str(folder.resolve()), folder, None)
     if path.suffix == ".gguf":
-        return _of_file(named if named in known else str(path.resolve()), path)
+        return _of_file(db, named if named in known else str(path.resolve()), path)
     names = [SHIPPED, *jobs, *known]
     there_are = f"there are: {', '.join(dict.fromkeys(names))}, PEFT folders, and files ending in .gguf"
     raise KdtuiError(f"there is no adapter {named!r} to begin from; {suggestion(named, names, there_are)}")
@@ -144,16 +146,16 @@ def _of_folder(name: str, folder: Path, base: str | None) -> SourceAdapter:
     return SourceAdapter(name, folder, config, manifest, base or _trained_on(manifest))
 
 
-def _of_file(name: str, path: Path) -> SourceAdapter:
+def _of_file(db: Database, name: str, path: Path) -> SourceAdapter:
     from models.adapters.peft_from_gguf import peft_config
-    from models.adapters.provenance import adapter_manifest
+    from models.adapters.provenance import adapter_info
 
     if not path.is_file():
         raise KdtuiError(f"{path}: there is no such file")
-    manifest = adapter_manifest(path)
-    return SourceAdapter(
-        name, path, {**peft_config(path), "target_modules": ["all that it changes"]}, manifest, _trained_on(manifest)
-    )
+    info = adapter_info(path)
+    details = ModelDetails(ModelRow(name, path, str(path), None, None, "adapter"), {}, info)
+    config = {**peft_config(path), "target_modules": ["all that it changes"]}
+    return SourceAdapter(name, path, config, info.manifest, _trained_on(info.manifest) or fitting_base(db, details))
 
 
 def _trained_on(manifest: Mapping[str, Any]) -> str | None:
@@ -247,8 +249,13 @@ def check_fits(db: Database, source: SourceAdapter, base: str) -> None:
     if not Path(path).exists():
         # The weights of a hub model are on the machine that trains.
         manifest["norms_sha256"] = None
-    with open_vocabulary(path) as vocabulary:
-        check_adapter(Path(source.name), manifest, vocabulary, Path(path), user_cache_path("kdtui") / "norms")
+    try:
+        with open_vocabulary(path) as vocabulary:
+            check_adapter(Path(source.name), manifest, vocabulary, Path(path), user_cache_path("kdtui") / "norms")
+    except ModelError as error:
+        if source.base is None:
+            raise ModelError(f"{error}; name its base with --base") from error
+        raise
 
 
 def local_sources(db: Database) -> list[SourceAdapter]:

@@ -1,6 +1,7 @@
 """Trainings that begin from an adapter: what they inherit, and how they reach a host."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from models.sft.job import CONTINUED_LEARNING_RATE, LEARNING_RATE, read_job
 from store.hosts import Host
 from store.sqlite import Database
 from tests.support import stand_in
+from tests.support.adapters import trained_adapter
 from tests.support.commands import Kdtui
 from tests.support.launching import launch
 from tests.support.tiny_studies import train_here
@@ -115,6 +117,21 @@ def test_a_training_can_begin_from_a_folder_or_a_file(
         copied = dict(read_safetensors(job / "start" / "adapter_model.safetensors"))
         for name, values in read_safetensors(adapter / "adapter_model.safetensors"):
             np.testing.assert_allclose(copied[name], values, rtol=1e-6, atol=1e-7)
+
+
+def test_an_added_adapter_keeps_its_base_or_says_to_name_it(
+    kdtui: Kdtui, db: Database, tmp_path: Path, base: Path
+) -> None:
+    trained_adapter(db, tmp_path, "theirs", base)
+    assert kdtui("model", "export", "theirs", "--output", tmp_path / "out").code == 0
+    assert kdtui("model", "add", tmp_path / "out", "--name", "given").code == 0
+    refused = kdtui("sft", "launch", "--name", "more", "--from", "given", "--dry-run")
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+    assert re.search(r"chat template than that of .*, on tiny.gguf; name its base with --base$", refused.err.strip())
+    assert kdtui("model", "add", base, "--name", "their-base").code == 0
+    assert find_source(db, "given").base == "their-base"
+    begun = kdtui("sft", "launch", "--name", "more", "--from", "given", "--dry-run")
+    assert begun.code == 0, begun.err
 
 
 def test_the_shipped_adapter_is_the_same_from_its_gguf_file(tmp_path: Path) -> None:
