@@ -178,22 +178,21 @@ class Trainer:
             for number, step in enumerate(self._steps_of(epoch), start=1):
                 if first + number < progress.step or (first + number == progress.step and not progress.is_unjudged):
                     continue
+                if job.patience is not None and progress.since_best >= job.patience:
+                    # Checked before a step, because a training can also be stopped after it lost patience.
+                    best = (progress.best or (0,))[-1]
+                    self._say(f"stopping early: no evaluation was better than that of step {best:,}")
+                    return
                 is_stopping = improved = False
                 if first + number > progress.step:
                     is_stopping = self._step(step, total, epoch, clock)
                     progress.is_unjudged = number in evaluate_at and self._valid is not None
                 if progress.is_unjudged and self._valid is not None and not is_stopping:
                     is_stopping, improved = self._evaluate()
-                is_exhausted = job.patience is not None and progress.since_best >= job.patience
-                if number in save_at or improved or is_exhausted or is_stopping:
+                if number in save_at or improved or is_stopping:
                     self._save()
                 if is_stopping:
                     raise Stopped(f"stopped at step {progress.step:,}; {resume_point(self._folder)}")
-                if is_exhausted:
-                    self._say(
-                        f"stopping early: no evaluation was better than that of step {(progress.best or (0,))[-1]:,}"
-                    )
-                    return
             first += length
 
     def _steps_of(self, epoch: int) -> list[list[list[Example]]]:

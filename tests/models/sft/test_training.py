@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,26 @@ def test_patience_stops_a_training_without_improvement(job: Path) -> None:
     assert result.returncode == 0
     assert "stopping early" in result.stderr
     assert metrics(job)[-1]["step"] < 50
+
+
+def test_a_training_that_lost_patience_does_not_train_on_when_it_resumes(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped after its last step, while it answers the validation examples."""
+    from models.sft import training
+
+    write_job(job, epochs=50, patience=2, optimizer={"learning_rate": 1e-12})
+
+    def stopped(*_: Any, between: Callable[[], object], **__: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        between()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "answer_examples", stopped)
+        assert train(job).returncode == 143
+    trained = whole_checkpoints(job / "checkpoints")[-1]
+    assert train(job).returncode == 0
+    assert whole_checkpoints(job / "checkpoints")[-1] == trained
 
 
 def test_the_adapter_comes_from_the_best_evaluation(job: Path) -> None:
