@@ -25,6 +25,9 @@ FOLDER = "checkpoints"
 _KEPT = 2
 """Number of newest checkpoints that are kept, in addition to the best one."""
 
+_MOST_BATCHES = 1_000_000
+"""Batches of a step; no training has more, but a damaged file can claim it."""
+
 _ADAPTER = "adapter_model.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
@@ -44,6 +47,7 @@ class TrainingProgress:
         best: the value, the loss and the step of the best evaluation.
         since_best: number of evaluations after the first with that value.
         is_unjudged: whether the evaluation of this step is still to be done.
+        batches_per_step: of all processes together; None before the first step.
     """
 
     step: int = 0
@@ -51,6 +55,28 @@ class TrainingProgress:
     best: tuple[float, float, int] | None = None
     since_best: int = 0
     is_unjudged: bool = False
+    batches_per_step: int | None = None
+
+    def share_steps(self, processes: int, accumulate: int) -> int:
+        """Return the batches of a step, which stay those that the training began with: they say what a step has read.
+
+        Args:
+            accumulate: batches per step and process, if the training begins.
+
+        Raises:
+            ModelError: the processes cannot share these batches equally.
+        """
+        if self.batches_per_step is None:
+            # Older checkpoints do not have it.
+            self.batches_per_step = accumulate * processes
+        batches = self.batches_per_step
+        if batches % processes:
+            fitting = ", ".join(str(number) for number in range(1, batches + 1) if batches % number == 0)
+            raise ModelError(
+                f"{processes:,} processes cannot equally share the batches of a step, {batches:,}; resume the training "
+                f"with one of these numbers of processes: {fitting} (kdtui host set HOST --processes NUMBER)"
+            )
+        return batches
 
     def add_evaluation(self, value: float, loss: float) -> bool:
         """Note the evaluation of this step; return whether it is the best so far. Of equal values, the lower loss is.
@@ -133,12 +159,16 @@ def _damage(checkpoint: Path) -> str | None:
 
 def _progress_of(checkpoint: Path) -> TrainingProgress:
     content: dict[str, Any] = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+    batches = content.get("batches_per_step")
+    if batches is not None and not 0 < int(batches) <= _MOST_BATCHES:
+        raise ValueError(f"a step cannot have {batches} batches")
     return TrainingProgress(
         int(content["step"]),
         int(content["tokens"]),
         None if content["best"] is None else _best_of(content["best"]),
         int(content["since_best"]),
         bool(content.get("is_unjudged")),
+        None if batches is None else int(batches),
     )
 
 

@@ -37,7 +37,8 @@ class Optimizer:
     Attributes:
         warmup: share of the steps in which the learning rate rises from zero.
         clip: maximum norm of the gradient.
-        accumulate: batches per step and process.
+        accumulate: batches per step and process, as the training begins. Resumed with other processes, it keeps the
+            batches that all of them had together.
     """
 
     learning_rate: float = LEARNING_RATE

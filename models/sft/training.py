@@ -128,6 +128,7 @@ class Trainer:
         if (last := self._last_whole(checkpoints)) is not None:
             self._progress = load_checkpoint(last, self._optimizer, self._model)
             self._say(f"resuming from step {self._progress.step:,}")
+        self._per_step = self._progress.share_steps(self._accelerator.num_processes, self._job.optimizer.accumulate)
         if self._is_main:
             forget_metrics(self._folder, self._progress.step, judges_anew=self._progress.is_unjudged)
         if self._vocabulary.chat_template() is None:
@@ -199,8 +200,7 @@ class Trainer:
         """Return the batches of an epoch in random order, grouped into the steps of all processes."""
         shuffled = batches(self._train.of_epoch(epoch), self._job.batch_tokens)
         random.Random(f"{self._job.seed} {epoch}").shuffle(shuffled)
-        per_step = self._job.optimizer.accumulate * self._accelerator.num_processes
-        return [shuffled[start : start + per_step] for start in range(0, len(shuffled), per_step)]
+        return [shuffled[start : start + self._per_step] for start in range(0, len(shuffled), self._per_step)]
 
     def _step(self, step: Sequence[Sequence[Example]], total: int, epoch: int, clock: Throughput) -> bool:
         """Change the weights once, by the mean loss over all answers of the batches; return whether to stop then."""

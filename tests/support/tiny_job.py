@@ -92,3 +92,13 @@ def weights(folder: Path) -> dict[str, Any]:
 
     found: dict[str, Any] = load_file(folder / "adapter" / "adapter_model.safetensors")
     return found
+
+
+def difference(folder: Path, other: Path) -> float:
+    """Return how much the adapter of a training differs from another, as a share of what the other learned."""
+    one, two = weights(folder), weights(other)
+    # These matrices begin as zeros, so their content was learned.
+    changed = [name for name in two if "lora_B" in name]
+    total = sum(float(two[name].square().sum()) for name in changed)
+    assert total > 0
+    return sum(float((one[name] - two[name]).square().sum()) for name in changed) / total

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, Phi3Config, Phi3ForCausalLM
 
@@ -30,7 +31,17 @@ from models.sft.job_files import locked_job
 from models.sft.state import job_status
 from tests.support.needs import skip_unless_all_is_needed
 from tests.support.tiny import make_model
-from tests.support.tiny_job import as_folder, line, metrics, on_two_processes, start, train, weights, write_job
+from tests.support.tiny_job import (
+    as_folder,
+    difference,
+    line,
+    metrics,
+    on_two_processes,
+    start,
+    train,
+    weights,
+    write_job,
+)
 from tests.support.waiting import until
 
 
@@ -39,15 +50,7 @@ def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Pat
     whole = tmp_path / "whole"
     shutil.copytree(job, whole)
     assert train(whole).returncode == 0
-
-    def stop() -> None:
-        until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    stopping = Thread(target=stop)
-    stopping.start()
-    assert train(job).returncode == 143
-    stopping.join()
+    train_to_a_checkpoint(job)
     assert (job / "exit_code").read_text() == "143\n"
     assert not (job / "adapter").exists()
     resumes_to_the_same(job, whole)
@@ -73,6 +76,70 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, 
     time.sleep(chance.uniform(0, 0.8))
     kill(process)
     resumes_to_the_same(job, whole)
+
+
+def test_a_resumed_training_keeps_the_batches_of_a_step(job: Path, tmp_path: Path) -> None:
+    write_job(job, epochs=4, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 2})
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    train_to_a_checkpoint(job)
+    # Then one process goes on where it was two, with a batch each.
+    write_job(job, optimizer={"learning_rate": 0.01, "accumulate": 1})
+    resumes_to_the_same(job, whole)
+
+
+def test_processes_that_cannot_share_a_step_equally_do_not_resume_it(
+    job: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_job(job, epochs=9, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 4})
+    train_to_a_checkpoint(job)
+    monkeypatch.setattr(Accelerator, "num_processes", 3)
+    refused = train(job)
+    assert refused.returncode == 1
+    assert "3 processes cannot equally share the batches of a step, 4" in refused.stderr
+    assert "these numbers of processes: 1, 2, 4" in refused.stderr
+
+
+def test_a_checkpoint_that_does_not_say_the_batches_of_a_step_has_as_many_as_now(job: Path, tmp_path: Path) -> None:
+    write_job(job, epochs=4, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 2})
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    train_to_a_checkpoint(job)
+    for checkpoint in whole_checkpoints(job / "checkpoints"):
+        content = json.loads((checkpoint / "state.json").read_text())
+        del content["batches_per_step"]
+        (checkpoint / "state.json").write_text(json.dumps(content))
+    resumes_to_the_same(job, whole)
+
+
+@pytest.mark.slow
+def test_two_processes_resume_what_one_began(job: Path, tmp_path: Path) -> None:
+    write_job(job, epochs=2, checkpoints=6, optimizer={"learning_rate": 0.001, "accumulate": 2})
+    whole = tmp_path / "whole"
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    train_to_a_checkpoint(job)
+    resumed = subprocess.run(on_two_processes(job), capture_output=True, text=True, timeout=300, check=False)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming from step" in resumed.stderr
+    manifests = [json.loads((folder / "adapter" / "manifest.json").read_text()) for folder in (job, whole)]
+    assert manifests[0]["steps"] == manifests[1]["steps"]
+    assert difference(job, whole) < 1e-6
+
+
+def train_to_a_checkpoint(job: Path) -> None:
+    """Train in this process, and stop after the second checkpoint."""
+
+    def stop() -> None:
+        until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = Thread(target=stop)
+    stopping.start()
+    assert train(job).returncode == 143
+    stopping.join()
 
 
 def resumes_to_the_same(job: Path, whole: Path) -> None:
