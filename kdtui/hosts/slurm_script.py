@@ -4,10 +4,11 @@ import shlex
 from pathlib import PurePosixPath
 
 from models.sft.job_files import EXIT_CODE, LOG, STOPPED
+from models.sft.processes import GRACE, TORCHRUN_ENVIRONMENT
 from models.sft.slurm import CANCELLED
 from store.records import HostSettings
 
-_LEAD = 120
+_LEAD = int(GRACE)
 """Seconds before the time limit at which the trainer gets the signal to write a checkpoint."""
 
 _PORT = 29500
@@ -45,6 +46,7 @@ def slurm_script(settings: HostSettings, folder: str, python: str, code: str) ->
         f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}",
         "# Only what is installed, and what is named above, is imported.",
         "export PYTHONSAFEPATH=1",
+        *(f"export {name}={value}" for name, value in TORCHRUN_ENVIRONMENT.items()),
         f"export KDTUI_JOB={shlex.quote(folder)}",
         f"cd {shlex.quote(folder)} || exit 1",
         f"rm -f {EXIT_CODE}",

@@ -33,6 +33,10 @@ from models.sft.state import (
 GRACE = 120.0
 """Seconds that a trainer has to write a checkpoint before it is killed."""
 
+TORCHRUN_ENVIRONMENT = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(int(GRACE) - 10)}
+"""Has torchrun wait almost as long for a checkpoint, in seconds, instead of killing its processes after 30. Older
+versions ignore the variable, but would refuse the option of the same name."""
+
 _MARK = "KDTUI_JOB"
 """An environment variable of a trainer and of all its children, by which they can be found anywhere."""
 
@@ -129,7 +133,7 @@ def _spawn(
     """Run a command that outlives this process; write its output and its identity to the folder."""
     # PYTHONSAFEPATH: otherwise a folder of the user's in the working directory, named like one of the packages, would
     # be imported in its place, also by what torchrun starts.
-    environment = {**os.environ, _MARK: str(folder), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, _MARK: str(folder), "PYTHONSAFEPATH": "1", **TORCHRUN_ENVIRONMENT}
     if code is not None:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
     with (folder / LOG).open("ab") as log:

@@ -138,6 +138,9 @@ def test_the_script_requests_the_resources() -> None:
     assert "%%j" in script
     assert "--nnodes 2" in script
     assert script.index("module load cuda") < script.index("srun")
+    # Torchrun leaves its processes nearly all the time that Slurm leaves the job.
+    assert "TERM@120" in script
+    assert script.index("export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110") < script.index("srun")
     done = subprocess.run(["bash", "-n"], input=script, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -11,7 +11,7 @@ import pytest
 
 from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG, METRICS, identity
-from models.sft.processes import HasStopped, Stopping, launch_lock, start_trainer
+from models.sft.processes import GRACE, HasStopped, Stopping, launch_lock, start_trainer
 from models.sft.processes import stop_trainer as stopping
 from models.sft.slurm import SlurmQueue
 from models.sft.state import JobStatus, job_status, last_log_line
@@ -72,6 +72,22 @@ def test_a_training_that_is_just_ending_is_started_again(tmp_path: Path) -> None
     until(lambda: job_status(tmp_path).state == "failed")
     assert start_trainer(tmp_path, python=str(python)) != first
     until(lambda: (tmp_path / "log").read_text() == "begun\nbegun\n")
+
+
+def test_torchrun_waits_for_a_checkpoint_as_long_as_whoever_stops_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch.distributed.launcher.api import LaunchConfig
+
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "$TORCH_ELASTIC_SHUTDOWN_TIMEOUT" >seconds\necho 0 >exit_code\n')
+    python.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    start_trainer(tmp_path, python=str(python), processes=2)
+    until((tmp_path / EXIT_CODE).exists)
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", (tmp_path / "seconds").read_text())
+    waits = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2).shutdown_timeout
+    assert GRACE - 15 < waits < GRACE
 
 
 def test_an_old_exit_code_does_not_hide_that_a_trainer_cannot_start(tmp_path: Path) -> None:
