@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kdtui.workflows.training.estimate import TrainingEstimate
     from kdtui.workflows.training.plan import TrainingPlan
     from kdtui.workflows.training.source_adapters import Terms
+    from models.sft.state import State
     from store.jobs import StoredJob
     from store.sqlite import Database
 
@@ -189,12 +190,12 @@ def fetch_adapter(store: "Database", name: str, *, checkpoints: bool = False) ->
     from kdtui.workflows.training.service import fetch_training
 
     done = fetch_training(store, name, checkpoints=checkpoints)
-    say(fetched_message(name, done.files, is_done=done.training.status.state == "done"))
+    say(fetched_message(name, done.files, done.training.status.state))
 
 
-def fetched_message(name: str, files: int, *, is_done: bool = True) -> str:
+def fetched_message(name: str, files: int, state: "State" = "done") -> str:
     """Return the message about a training whose files were fetched."""
-    use = f"; use it with: --adapter {name}" if is_done else ""
+    use = f"; use it with: --adapter {name}" if state == "done" else f" ({state})"
     return f"fetched {counted(files, 'file')} of training {name}{use}"
 
 

@@ -88,11 +88,12 @@ def fetch_training(db: Database, name: str, *, checkpoints: bool = False) -> Fet
     """Fetch the results of a training, and name its adapter.
 
     Raises:
-        KdtuiError: it is on this machine, has nothing to fetch, or its host cannot be reached.
+        KdtuiError: it is on this machine, has nothing to fetch, its host cannot be reached, or its adapter cannot be
+            converted.
     """
     count = backend_of(db, get_job(db, name)).fetch(checkpoints=checkpoints)
     training = finish_job(db, name)
-    if training.status.state == "failed":
+    if training.status.state == "failed" and known_status(training.job).state == "done":
         raise KdtuiError(f"training {name!r}: {training.status.reason}")
     return Fetched(count, training)
 

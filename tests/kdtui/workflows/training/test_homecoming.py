@@ -110,6 +110,26 @@ def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, f
     assert kdtui("sft", "logs", "one").out == ""
 
 
+@needs_sshd
+def test_the_checkpoints_of_a_failed_training_are_fetched(kdtui: Kdtui, base: Path, far: Path, db: Database) -> None:
+    shutil.rmtree(far)
+    stand_in.set_up(far)
+    job = done(kdtui, base, far, "one")
+    (job / EXIT_CODE).write_text("1")
+    result = kdtui("sft", "fetch", "one", "--checkpoints")
+    assert result.code == 0, result.err
+    assert "fetched 1 file of training one (failed)" in result.err
+    assert (get_job(db, "one").folder / "checkpoints" / "step-00000007" / "state.json").exists()
+
+
+@needs_sshd
+def test_an_adapter_that_cannot_be_converted_fails_its_fetch(kdtui: Kdtui, base: Path, far: Path) -> None:
+    (done(kdtui, base, far, "one") / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    result = kdtui("sft", "fetch", "one", "--checkpoints")
+    assert result.code == 1
+    assert "its adapter cannot be converted" in result.err
+
+
 def get_home(kdtui: Kdtui) -> Path:
     """Return the folder of the only training on this machine."""
     [adapter] = [row for row in kdtui("model", "ls", "--json").rows if row["name"] == "one"]
