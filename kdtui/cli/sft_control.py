@@ -20,6 +20,7 @@ from kdtui.cli.trainings import (
     fetch_adapter,
     follow_training,
     refresh_training,
+    say_outcome,
     start_training,
     stop_training,
 )
@@ -79,7 +80,8 @@ def fetch(
     evaluate: EvaluateOption = False,
     database: DatabaseOption = None,
 ) -> None:
-    """Copy the adapter of a training from its host. If --evaluate was given here or at launch, evaluate it, too.
+    """Copy the adapter of a training from its host, and say whether the training helped. With --evaluate, here or at
+    launch, evaluate it, too.
 
     Files that are already complete on this machine are not copied again.
     """
@@ -93,8 +95,11 @@ def fetch(
         # An adapter that is on this machine is evaluated without its host, which may be gone.
         if checkpoints or not (is_here and to_evaluate):
             fetch_adapter(store, name, checkpoints=checkpoints)
-        if to_evaluate and finish_job(store, name).status.state == "done":
-            evaluate_adapter(store, name, database)
+        training = finish_job(store, name)
+        if training.status.state == "done":
+            if to_evaluate:
+                evaluate_adapter(store, name, database)
+            say_outcome(store, training)
 
 
 def adopt(

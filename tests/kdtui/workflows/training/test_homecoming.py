@@ -1,5 +1,6 @@
 """Trainings of a stand-in on hosts: their adapters are fetched, through one connection, and then evaluated."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -8,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from kdtui.workflows.job_state import known_training
+from kdtui.workflows.training.outcome import known_outcome
 from models.files.hashing import file_sha256
-from models.sft.job_files import EXIT_CODE
+from models.sft.job_files import ANSWERS, EXIT_CODE
 from models.sft.processes import stop_trainer
 from models.sft.state import starter_pid
 from store.hosts import Host, add_host
 from store.jobs import add_job, get_job
 from store.records import HostSettings, TrainingSettings
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support import sshd, stand_in
 from tests.support.commands import Kdtui
+from tests.support.done_trainings import right, wrong
 from tests.support.needs import needs_sshd
 from tests.support.waiting import until
 
@@ -128,6 +133,21 @@ def test_an_adapter_that_cannot_be_converted_fails_its_fetch(kdtui: Kdtui, base:
     result = kdtui("sft", "fetch", "one", "--checkpoints")
     assert result.code == 1
     assert "its adapter cannot be converted" in result.err
+
+
+@needs_sshd
+def test_a_fetch_says_whether_the_training_helped(kdtui: Kdtui, base: Path, far: Path, db: Database) -> None:
+    job = done(kdtui, base, far, "one", "--dataset", "outdoor", "--form", "list")
+    answers = [
+        {"session": each.id, "dataset": "outdoor", "before": wrong(each), "after": right(each)}
+        for each in iter_sessions(db, "outdoor", split="valid")
+    ]
+    (job / "adapter" / ANSWERS).write_text("".join(json.dumps(each) + "\n" for each in answers))
+    result = kdtui("sft", "fetch", "one")
+    assert result.code == 0, result.err
+    known = known_outcome(known_training(db, "one"))
+    assert known is not None
+    assert all(line in result.err for line in known.in_words)
 
 
 def get_home(kdtui: Kdtui) -> Path:
