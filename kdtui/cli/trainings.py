@@ -314,12 +314,13 @@ def say_outcome(store: "Database", training: "Training") -> None:
     """Say whether a finished training helped; if that cannot be computed, say why."""
     from kdtui.errors import KdtuiError
     from kdtui.workflows.training.find_outcome import find_outcome
+    from kdtui.workflows.training.outcome import outcome_problem
     from models.errors import ModelError
 
     try:
         outcome = find_outcome(store, training)
     except (KdtuiError, ModelError) as problem:
-        say(f"kdtui: whether the training helped cannot be computed: {problem}")
+        say(f"kdtui: {outcome_problem(problem)}")
         return
     for line in outcome.in_words if outcome is not None else ():
         say(line)

@@ -165,6 +165,11 @@ class Outcome(msgspec.Struct, frozen=True):
         return [answers, losses]
 
 
+def outcome_problem(error: Exception) -> str:
+    """Say that it cannot be computed what a training was worth, and why."""
+    return f"whether the training helped cannot be computed: {error}"
+
+
 def known_outcome(training: Training) -> Outcome | None:
     """Return the stored outcome of a training; None if there is none."""
     if training.job.outcome is None:

@@ -1,6 +1,7 @@
 """The screen of one training: its log, its curves, and actions on it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -31,8 +32,18 @@ if TYPE_CHECKING:
     from store.sqlite import Database
 
 
+_LONGEST = 300
+"""Characters of a problem that are shown."""
+
 _ROOM_FOR_BOTH = 30
 """Lines of a screen that shows the plots, and in words what the training was worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeUnknown:
+    """It cannot be computed whether a training helped; the sentence says why."""
+
+    sentence: str
 
 
 class TrainingScreen(TrainingActions):
@@ -52,6 +63,7 @@ class TrainingScreen(TrainingActions):
         self._named_database = named_database
         self._watch: Watch | None = None
         self._following: HostActivity | None = None
+        # Why nothing new is seen, and what happens next.
         self._problem = ""
         self._with_plots = True
         self._is_judged = False
@@ -88,9 +100,12 @@ class TrainingScreen(TrainingActions):
         watch = Watch(self._training.name)
 
         def work(db: "Database") -> Iterator[object]:
+            from kdtui.errors import KdtuiError
             from kdtui.workflows.finish_jobs import finish_job
             from kdtui.workflows.training.find_outcome import find_outcome
             from kdtui.workflows.training.on_this_machine import StatusSeen
+            from kdtui.workflows.training.outcome import outcome_problem
+            from models.errors import ModelError
             from store.default_adapters import default_adapters
 
             for event in watch.events(db):
@@ -99,7 +114,12 @@ class TrainingScreen(TrainingActions):
                     continue
                 row = finish_job(db, watch.name)
                 yield read_training(row, default_adapters(db))
-                if row.job.outcome is None and find_outcome(db, row) is not None:
+                try:
+                    is_judged = row.job.outcome is None and find_outcome(db, row) is not None
+                except (KdtuiError, ModelError) as problem:
+                    yield OutcomeUnknown(outcome_problem(problem))
+                    continue
+                if is_judged:
                     yield read_training(finish_job(db, watch.name), default_adapters(db))
 
         self._watch = watch
@@ -155,13 +175,15 @@ class TrainingScreen(TrainingActions):
             case TextFound(search, found):
                 self.query_one(LogView).show_match(search, found)
             case ConnectionLost(problem):
-                self._problem = problem
+                self._problem = f"{one_line(problem, _LONGEST)}; retrying"
                 self._show()
+            case OutcomeUnknown(sentence):
+                self.say(sentence)
 
     def on_ended(self, message: Ended) -> None:
         """Report why the training cannot be followed any more."""
         if message.activity is self._following and not message.activity.is_cancelled and message.problem is not None:
-            self._problem = message.problem
+            self._problem = f"{one_line(message.problem, _LONGEST)}; {self.kdtui.key_of('screen.reload')} tries again"
             self._show()
             self.say(message.problem, details=message.details)
 
@@ -186,7 +208,7 @@ class TrainingScreen(TrainingActions):
         text.append_text(training_details(self._training))
         if self._problem:
             text.append("\n✗ ", style="bold")
-            text.append(f"{one_line(self._problem, 300)}; retrying")
+            text.append(self._problem)
         self.show_text("#title", text)
         show_loss(self.query_one("#loss", Curve), self._training.status)
         show_quality(self.query_one("#quality", Curve), self._training.status)

@@ -7,11 +7,13 @@ import pytest
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
+from kdtui.errors import KdtuiError
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.jobs.screen import JobsScreen
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.widgets.curve import Curve, Points
 from kdtui.tui.widgets.footer import Footer
+from models.errors import ModelError
 from models.sft.job_files import EXIT_CODE, LOG, METRICS, PID
 from store.database import open_database
 from store.default_adapters import default_adapters
@@ -171,3 +173,41 @@ async def test_a_finished_training_says_whether_it_helped_and_a_key_changes_the_
         await act(pilot, "training.default")
         await until(pilot, lambda: default_adapters(db) == {"demo-outdoor": "good"})
     db.close()
+
+
+async def test_a_training_that_cannot_be_followed_any_more_names_the_key_that_tries_again(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(demo_store, "old", {METRICS: metrics(40), LOG: "the end\n", EXIT_CODE: "143"})
+
+    async def refuse(*_: object) -> None:
+        raise KdtuiError("its machine refuses")
+
+    app = app_at_jobs(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        with monkeypatch.context() as broken:
+            broken.setattr("kdtui.workflows.training.watch._LocalSource.look", refuse)
+            await act(pilot, "table.select")
+            await until(pilot, lambda: "its machine refuses; r tries again" in shown(app, "#title"))
+            assert "retrying" not in shown(app, "#title")
+        await act(pilot, "screen.reload")
+        await until(pilot, lambda: "the end" in log(app).text and "refuses" not in shown(app, "#title"))
+
+
+async def test_a_training_is_followed_although_it_cannot_be_computed_whether_it_helped(
+    demo_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_job(demo_store, "old", {METRICS: metrics(40), LOG: "the end\n", EXIT_CODE: "143"})
+
+    def refuse(*_: object) -> None:
+        raise ModelError("its answers are gone")
+
+    monkeypatch.setattr("kdtui.workflows.training.find_outcome.find_outcome", refuse)
+    app = app_at_jobs(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "table.select")
+        await until(pilot, lambda: "the end" in log(app).text)
+        assert "whether the training helped cannot be computed: its answers are gone" in messages(app)
+        assert "✗" not in shown(app, "#title")
