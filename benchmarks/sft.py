@@ -82,6 +82,7 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
     """Return training examples of the demo data, repeated as often as necessary."""
     from importlib.resources import files
 
+    from kdtui.distill.applicable import estimate_tokens
     from kdtui.workflows.data.import_dataset import import_dataset
     from kdtui.workflows.training.examples import training_examples
     from store.database import open_database
@@ -91,7 +92,7 @@ def _data(folder: Path, count: int) -> list[dict[str, Any]]:
     names = ("outdoor", "kitchen")
     for name in names:
         list(import_dataset(db, Path(str(files("kdtui") / "demo_data" / f"{name}.jsonl")), name))
-    made = list(training_examples(db, TrainingSettings(names, "list", epochs=-(-count // 40))))
+    made = list(training_examples(db, TrainingSettings(names, "list", epochs=-(-count // 40)), estimate_tokens))
     return [{**line, "epoch": 0} for line in made[:count]]
 
 

@@ -1,5 +1,6 @@
 """`kdtui sft data` and `kdtui sft launch`: show the training data, and start a training."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,8 +89,9 @@ def data(
     from kdtui.distill.training_set import as_prompt_completion, encode_line
     from kdtui.errors import KdtuiError
     from kdtui.exchange.output import write_lines
+    from kdtui.workflows.model_names import trainable_base
     from kdtui.workflows.training.examples import training_examples, validation_examples
-    from kdtui.workflows.training.tokens import token_statistics
+    from kdtui.workflows.training.tokens import count_tokens, open_vocabulary, token_statistics
 
     printed_as = chosen_output(printed, as_json)
     examples = training_examples if split == "train" else validation_examples
@@ -108,15 +110,17 @@ def data(
             seed=seed,
             limit=limit,
         )
-        if output is not None:
-            rows = (row for line in examples(store, settings) for row in as_prompt_completion(line))
-            written = counted(write_lines(output, map(encode_line, rows)), "row")
-            say(f"wrote {written} of prompt and completion to {output}")
-            return
-        lines = list(examples(store, settings))
-        if not lines:
-            raise KdtuiError(f"there is no session in the split {split!r} to show")
-        statistics = token_statistics(store, base, lines, longest)
+        with open_vocabulary(trainable_base(store, base)) as vocabulary:
+            made = examples(store, settings, partial(count_tokens, vocabulary))
+            if output is not None:
+                rows = (row for line in made for row in as_prompt_completion(line))
+                written = counted(write_lines(output, map(encode_line, rows)), "row")
+                say(f"wrote {written} of prompt and completion to {output}")
+                return
+            lines = list(made)
+            if not lines:
+                raise KdtuiError(f"there is no session in the split {split!r} to show")
+            statistics = token_statistics(vocabulary, lines, longest)
     # In CSV and Markdown, examples would break the table of numbers.
     for line in lines[: show if printed_as in ("table", "json") else 0]:
         if printed_as == "json":

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +13,7 @@ from kdtui.workflows.training.paces import base_name, known_paces, processes_of
 from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.examples import Example, batches, read_example
 from models.sft.job import Job, spread
+from models.vocabulary import Vocabulary
 from store.hosts import Host, get_host
 from store.paces import TrainingPace
 from store.sqlite import Database
@@ -79,12 +81,14 @@ def estimate_training(
         ModelError: the vocabulary of the base cannot be loaded.
     """
     from kdtui.workflows.training.examples import drawn_examples
+    from kdtui.workflows.training.tokens import count_tokens, open_vocabulary
 
     job = plan.to_job(db)
     host = None if plan.host is None else get_host(db, plan.host)
-    drawn = drawn_examples(db, plan.settings, _MOST)
-    between()
-    train, valid = _examples(job, (drawn.train, drawn.valid), between)
+    with open_vocabulary(job.base) as vocabulary:
+        drawn = drawn_examples(db, plan.settings, _MOST, partial(count_tokens, vocabulary))
+        between()
+        train, valid = (_examples(vocabulary, lines, between) for lines in (drawn.train, drawn.valid))
     work = _work(job, train, valid, drawn.sessions, drawn.valid_sessions, processes_of(host))
     if not work.steps:
         raise KdtuiError(
@@ -191,19 +195,15 @@ def _conditions(pace: TrainingPace) -> tuple[str, str, bool, int, int]:
 
 
 def _examples(
-    job: Job, parts: Sequence[Sequence[dict[str, object]]], between: Callable[[], object]
-) -> list[list[Example]]:
-    from kdtui.workflows.training.tokens import open_vocabulary
+    vocabulary: Vocabulary, lines: Sequence[dict[str, object]], between: Callable[[], object]
+) -> list[Example]:
     from models.chat import ChatTokenizer
 
-    examples: list[list[Example]] = []
-    with open_vocabulary(job.base) as vocabulary:
-        chat = ChatTokenizer(vocabulary)
-        for lines in parts:
-            examples.append([])
-            for line in lines:
-                between()
-                examples[-1].append(read_example(line, chat, vocabulary, f"session {line['session']}"))
+    chat = ChatTokenizer(vocabulary)
+    examples = []
+    for line in lines:
+        between()
+        examples.append(read_example(line, chat, vocabulary, f"session {line['session']}"))
     return examples
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from msgspec.structs import replace
 
-from kdtui.distill.applicable import Applicable, estimate_tokens
+from kdtui.distill.applicable import Applicable
 from kdtui.distill.retrieval import Retriever, decode_piece
 from kdtui.distill.student_prompt import session_prompt
 from kdtui.distill.thoughts import Thought
@@ -70,8 +70,13 @@ def check_training_settings(settings: TrainingSettings) -> None:
         raise KdtuiError("a thought is written before the list of bundles; use --form list with --as target")
 
 
-def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+def training_examples(
+    db: Database, settings: TrainingSettings, count: Callable[[str], int]
+) -> Iterator[dict[str, Any]]:
     """Yield each training session once per epoch, with its products in another order each time.
+
+    Args:
+        count: counts the tokens of a text as the base does, so that knowledge is cut to a budget as for a student.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -81,7 +86,7 @@ def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict
     chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
     if not any(sessions for _, sessions in chosen):
         raise nothing_to_train_on(settings)
-    makers = [(_maker(db, dataset, settings), dataset, sessions) for dataset, sessions in chosen]
+    makers = [(_maker(db, dataset, settings, count), dataset, sessions) for dataset, sessions in chosen]
     for epoch in range(settings.epochs):
         for make, dataset, sessions in makers:
             for session in sessions:
@@ -112,11 +117,14 @@ class DrawnExamples:
     valid_sessions: int
 
 
-def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> DrawnExamples:
+def drawn_examples(db: Database, settings: TrainingSettings, most: int, count: Callable[[str], int]) -> DrawnExamples:
     """Draw at most `most` training examples and `most` validation examples.
 
     They are as long as the examples that are trained on, but not the same: they do not say how likely the pairs really
     are, since that takes long to find out.
+
+    Args:
+        count: as for `training_examples`.
 
     Raises:
         NotFound, KdtuiError: as `training_examples`.
@@ -130,7 +138,7 @@ def drawn_examples(db: Database, settings: TrainingSettings, most: int) -> Drawn
     ]
     if not train:
         raise nothing_to_train_on(settings)
-    make = {dataset: _maker(db, dataset, settings, _constant_evidence) for dataset in settings.datasets}
+    make = {dataset: _maker(db, dataset, settings, count, _constant_evidence) for dataset in settings.datasets}
 
     def few(sessions: list[tuple[str, Session]]) -> list[tuple[str, Session]]:
         return sessions if len(sessions) <= most else Random(settings.seed).sample(sessions, most)
@@ -151,15 +159,20 @@ def nothing_to_train_on(settings: TrainingSettings) -> KdtuiError:
     return KdtuiError(f"no training session has knowledge in sample {settings.sample!r}; there is nothing to train on")
 
 
-def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+def validation_examples(
+    db: Database, settings: TrainingSettings, count: Callable[[str], int]
+) -> Iterator[dict[str, Any]]:
     """Yield each validation session, with its products in the stored order.
+
+    Args:
+        count: as for `training_examples`.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: there is no knowledge of a format.
     """
     for dataset in settings.datasets:
-        make = _maker(db, dataset, settings)
+        make = _maker(db, dataset, settings, count)
         for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
             yield {"dataset": dataset, **make(session, _stored_order(session), True)}
 
@@ -198,6 +211,7 @@ def _maker(
     db: Database,
     dataset: str,
     settings: TrainingSettings,
+    count: Callable[[str], int],
     learn_evidence: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
 ) -> _Make:
     """Return a function that makes the examples of a dataset.
@@ -222,7 +236,7 @@ def _maker(
         if uses_evidence(shown) and form == "pairs":
             evidence = (learn_evidence or _evidence)(db, dataset)
         if shown.knowledge:
-            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), estimate_tokens)
+            retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), count)
     kept: dict[str, Applicable] = {}
 
     def make(session: Session, order: Sequence[int], has_evidence: bool) -> dict[str, Any]:

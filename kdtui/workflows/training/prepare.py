@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from kdtui.workflows.manage_models import checked_name
 from kdtui.workflows.training.new_job import is_taken, new_job
 from models.sft.job import Job, Start, read_job
 from models.sft.job_files import ID, JOB, TRAIN, VALID
+from models.vocabulary import Vocabulary
 from store.datasets import dataset_id
 from store.errors import NotFound
 from store.jobs import get_job, new_key
@@ -70,11 +72,12 @@ def prepare_job(
     Raises:
         NotFound: there is no such dataset, or no such sample.
         KdtuiError: the name cannot be used, or there is nothing to train on.
-        ModelError: the job is invalid.
+        ModelError: the job is invalid, or the vocabulary of its base cannot be loaded.
         StoreError: the name is taken.
     """
     # Imported here: listing trainings does not need it.
     from kdtui.workflows.training.examples import training_examples, validation_examples
+    from kdtui.workflows.training.tokens import count_tokens, open_vocabulary
 
     target = check_name(db, name, folder)
     for dataset in settings.datasets:
@@ -87,12 +90,14 @@ def prepare_job(
         _write_job(part / JOB, asdict(job))
         # The trainer's own reader checks it.
         read_job(part / JOB)
-        count = _write(part / TRAIN, training_examples(db, settings))
-        valid = _write(part / VALID, validation_examples(db, settings))
-        if not valid:
-            (part / VALID).unlink()
-        # Last, when all else is right: it reads the base, which takes seconds.
-        _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name)})
+        with open_vocabulary(job.base) as vocabulary:
+            tokens = partial(count_tokens, vocabulary)
+            count = _write(part / TRAIN, training_examples(db, settings, tokens))
+            valid = _write(part / VALID, validation_examples(db, settings, tokens))
+            if not valid:
+                (part / VALID).unlink()
+            # Last, when all else is right: it reads the weights of the base, which can take seconds.
+            _write_job(part / JOB, asdict(job) | {"manifest": _manifest(job, settings, name, vocabulary)})
     return PreparedJob(target, count // settings.epochs, valid)
 
 
@@ -130,12 +135,10 @@ def _write_job(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _manifest(job: Job, settings: TrainingSettings, name: str) -> dict[str, Any]:
+def _manifest(job: Job, settings: TrainingSettings, name: str, vocabulary: Vocabulary) -> dict[str, Any]:
     """Return what is stored with the adapter: how it is trained, and on which base."""
     # Imported here: llama.cpp takes a third of a second, and listing trainings does not need it.
-    from kdtui.workflows.training.tokens import open_vocabulary
     from models.adapters.provenance import about_base
 
     weights = Path(job.base) if Path(job.base).exists() else None
-    with open_vocabulary(job.base) as vocabulary:
-        return {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}
+    return {"name": name, **msgspec.to_builtins(settings), **about_base(vocabulary, weights)}

@@ -7,11 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from kdtui.workflows.model_names import trainable_base
 from models.chat import ChatTokenizer
 from models.sft.examples import read_example
 from models.vocabulary import Vocabulary
-from store.sqlite import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +50,19 @@ def open_vocabulary(base: str) -> Iterator[Vocabulary]:
     yield load_vocabulary(base)
 
 
-def token_statistics(db: Database, base: str, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
-    """Count the tokens of one or more examples with the vocabulary of a base.
+def count_tokens(vocabulary: Vocabulary, text: str) -> int:
+    """Count the tokens of a text from outside, without those that open a sequence."""
+    return len(vocabulary.tokenize(text))
+
+
+def token_statistics(vocabulary: Vocabulary, lines: Sequence[dict[str, Any]], longest: int) -> TokenStatistics:
+    """Count the tokens of one or more examples.
 
     Args:
         longest: tokens of an example that is not too long.
-
-    Raises:
-        KdtuiError: there is no such base.
-        ModelError: it cannot be loaded.
     """
-    with open_vocabulary(trainable_base(db, base)) as vocabulary:
-        chat = ChatTokenizer(vocabulary)
-        examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
+    chat = ChatTokenizer(vocabulary)
+    examples = [read_example(line, chat, vocabulary, f"session {line['session']}") for line in lines]
     lengths = [example.length for example in examples]
     return TokenStatistics(
         sum(lengths),

@@ -1,6 +1,8 @@
 """Training sets: their sessions, their form, and the knowledge that they show."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,20 @@ from datasets import load_dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kdtui.distill.applicable import estimate_tokens
 from kdtui.distill.training_set import reordered, shuffled
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.learning import tell_nobody
+from kdtui.workflows.student.nearest import make_retriever
 from kdtui.workflows.student.pair_evidence import open_pattern_student
-from kdtui.workflows.training.examples import training_examples, validation_examples
+from kdtui.workflows.training import examples
+from kdtui.workflows.training.prepare import prepare_job
+from kdtui.workflows.training.tokens import count_tokens, open_vocabulary
 from models.prompt_format import pair_question
-from store.records import Bundle, Item, Session, TrainingSettings
+from models.sft.job import Job
+from store.records import Bundle, Item, RunSettings, Session, TrainingSettings
 from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support.commands import Kdtui
@@ -27,6 +34,14 @@ from tests.support.commands import Kdtui
 @pytest.fixture(autouse=True)
 def imported(db: Database, outdoor: Path) -> None:
     list(import_dataset(db, outdoor, "outdoor"))
+
+
+def training_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    return examples.training_examples(db, settings, estimate_tokens)
+
+
+def validation_examples(db: Database, settings: TrainingSettings) -> Iterator[dict[str, Any]]:
+    return examples.validation_examples(db, settings, estimate_tokens)
 
 
 @pytest.mark.parametrize("form", ["pairs", "list"])
@@ -129,6 +144,41 @@ def test_knowledge_is_shown_or_learned(db: Database) -> None:
     for bundle in learned["bundles"]:
         assert f": {','.join(map(str, bundle))}, because" in thought
     assert [line.partition(":")[0] for line in bundles] == [",".join(map(str, each)) for each in learned["bundles"]]
+
+
+def test_a_prompt_shows_as_much_knowledge_as_that_of_a_student_of_the_same_base(
+    db: Database, kdtui: Kdtui, base: Path, tmp_path: Path
+) -> None:
+    list(distill_annotations(db, "outdoor", ["thought"]))
+    with open_vocabulary(str(base)) as vocabulary:
+        count = partial(count_tokens, vocabulary)
+        session = next(iter_sessions(db, "outdoor", split="train"))
+        budget = 100_000
+        shown = RunSettings("", ("thought",), budget=budget)
+        thought = make_retriever(db, "outdoor", shown, count)(session).examples()[0]
+        # A thought fits by the tokens of the base and not by the estimate, or the other way round.
+        assert count(thought) != estimate_tokens(thought)
+        budget = min(count(thought), estimate_tokens(thought))
+        shown = RunSettings("", ("thought",), budget=budget)
+        retrieve = make_retriever(db, "outdoor", shown, count)
+        expected = {
+            (split, each.id): bool(retrieve(each).thoughts)
+            for split in ("train", "valid")
+            for each in iter_sessions(db, "outdoor", split=split)
+        }
+    options = ["--base", base, "--form", "list", "--knowledge", "thought", "--budget", budget]
+    for split in ("train", "valid"):
+        rows = kdtui("sft", "data", *options, "--split", split, "--show", 1000, "--json").rows[:-1]
+        assert has_thought(split, rows) == {key: value for key, value in expected.items() if key[0] == split}
+    settings = TrainingSettings(("outdoor",), "list", ("thought",), budget=budget, epochs=1)
+    prepare_job(db, "cut", tmp_path / "jobs", settings, Job(str(base), epochs=1))
+    for split in ("train", "valid"):
+        rows = [json.loads(each) for each in (tmp_path / "jobs" / "cut" / f"{split}.jsonl").read_text().splitlines()]
+        assert has_thought(split, rows) == {key: value for key, value in expected.items() if key[0] == split}
+
+
+def has_thought(split: str, lines: list[dict[str, Any]]) -> dict[tuple[str, str], bool]:
+    return {(split, each["session"]): "Another session:" in each["prompt"][-1]["content"] for each in lines}
 
 
 def test_a_sample_selects_the_training_sessions(kdtui: Kdtui, db: Database) -> None:
