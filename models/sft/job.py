@@ -69,6 +69,10 @@ class Start:
     sha256: str
 
 
+ANSWER_PASSES = 2
+"""Times that a training with `answers` reads the validation examples after its last step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What to train, on what, and how.

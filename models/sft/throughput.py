@@ -15,25 +15,31 @@ _LOG_SECONDS = 2.0
 class Throughput:
     """Measures the speed of a training, and predicts its end.
 
+    Args:
+        passes: times that the validation examples are read after the last step, each of which counts as an evaluation.
+
     Attributes:
         speed: tokens per second since this trainer began.
         step_speed: tokens per second without the time of evaluations.
-        seconds_left: remaining time at `speed`.
+        seconds_left: remaining time at `speed`; without the passes at the end until an evaluation was timed.
     """
 
-    def __init__(self, progress: TrainingProgress, total: int) -> None:
+    def __init__(self, progress: TrainingProgress, total: int, passes: int) -> None:
         self._started = self._logged = monotonic()
         self._first = progress.step
         self._tokens = progress.tokens
         self._total = total
+        self._passes = passes
         self.speed = 0.0
         self.step_speed = 0.0
         self.seconds_left = 0.0
         self._evaluation_seconds = 0.0
+        self._evaluations = 0
 
     def add_evaluation(self, seconds: float) -> None:
         """Note the time of an evaluation."""
         self._evaluation_seconds += seconds
+        self._evaluations += 1
 
     def is_time(self, progress: TrainingProgress) -> bool:
         """Tell whether to write metrics, and update the attributes: not too often, but at the last step."""
@@ -45,7 +51,8 @@ class Throughput:
         seconds = max(now - self._started, 1e-9)
         self.speed = (progress.tokens - self._tokens) / seconds
         self.step_speed = (progress.tokens - self._tokens) / max(seconds - self._evaluation_seconds, 1e-9)
-        self.seconds_left = seconds / (progress.step - self._first) * (self._total - progress.step)
+        at_the_end = self._passes * self._evaluation_seconds / max(self._evaluations, 1)
+        self.seconds_left = seconds / (progress.step - self._first) * (self._total - progress.step) + at_the_end
         return True
 
 

@@ -39,7 +39,7 @@ from models.sft.checkpoints import (
 )
 from models.sft.evaluation import ValidationScores, evaluate_model
 from models.sft.examples import Example, batches, read_examples
-from models.sft.job import read_job, spread
+from models.sft.job import ANSWER_PASSES, read_job, spread
 from models.sft.job_files import (
     ADAPTER,
     ANSWERS,
@@ -170,7 +170,8 @@ class Trainer:
         job, progress = self._job, self._progress
         lengths = [len(self._steps_of(epoch)) for epoch in range(job.epochs)]
         total = sum(lengths)
-        clock = self._clock = Throughput(progress, total)
+        passes = ANSWER_PASSES if job.answers and self._valid is not None else 0
+        clock = self._clock = Throughput(progress, total, passes)
         self._start_seconds = monotonic() - self._began
         first = 0
         for epoch, length in enumerate(lengths):

@@ -12,7 +12,7 @@ from kdtui.text import counted, duration, one_line
 from kdtui.workflows.training.paces import base_name, known_paces, processes_of
 from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.examples import Example, batches, read_example
-from models.sft.job import Job, spread
+from models.sft.job import ANSWER_PASSES, Job, spread
 from models.vocabulary import Vocabulary
 from store.hosts import Host, get_host
 from store.paces import TrainingPace
@@ -36,7 +36,7 @@ class TrainingEstimate:
         steps: of all epochs.
         too_long: sessions that are skipped in each epoch.
         is_counted: whether the numbers are exact, rather than extrapolated from a random sample of the sessions.
-        seconds: until the training is done; None if unknown.
+        seconds: until the training is done, without the time in which intents are written at its end; None if unknown.
         memory_bytes: peak memory; None if unknown.
         is_least: whether `memory_bytes` counts only the weights of the base.
         by: what time and memory are estimated from, as the end of a sentence.
@@ -57,13 +57,17 @@ class TrainingEstimate:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The tokenized examples in numbers."""
+    """The tokenized examples in numbers.
+
+    Attributes:
+        passes: times that the validation examples are read: for evaluations, and for the answers at the end.
+    """
 
     tokens: int
     learned: int
     steps: int
     too_long: int
-    evaluations: int
+    passes: int
     valid_tokens: int
 
 
@@ -126,6 +130,9 @@ def training_estimate_in_words(estimate: TrainingEstimate, plan: TrainingPlan) -
         least = "" if memory is None else f"; its weights alone need {memory}"
         return [*lines, f"time and memory {estimate.by}{least}"]
     lines.append(f"about {duration(estimate.seconds)} and {memory} of memory, {estimate.by}")
+    if plan.settings.form == "intents" and plan.answers and estimate.valid:
+        # Evaluations, by which this time is estimated, only read.
+        lines.append("the time that the intents of the validation sessions take to write at the end is not counted")
     machine_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if plan.host is None and estimate.memory_bytes is not None and estimate.memory_bytes > machine_bytes:
         lines.append(
@@ -149,7 +156,7 @@ class _MeasuredPace:
         judging = [each.valid_seconds for each in self.paces if each.valid_seconds is not None]
         # If none of them validated: reading without learning takes half the time of a step.
         valid = median(judging) if judging else 1 / (2 * speed)
-        return start + work.tokens / speed + work.evaluations * work.valid_tokens * valid
+        return start + work.tokens / speed + work.passes * work.valid_tokens * valid
 
 
 def _measured_pace(db: Database, plan: TrainingPlan, job: Job, host: Host | None) -> _MeasuredPace | None:
@@ -213,12 +220,13 @@ def _work(
     usable = [each for each in _stretched(train, sessions) if each.length <= job.longest]
     judged = [each for each in _stretched(valid, valid_sessions) if each.length <= job.longest]
     steps = -(-len(batches(usable, job.batch_tokens)) // (job.optimizer.accumulate * processes))
+    evaluations = len(spread(steps, job.evaluations)) * job.epochs
     return _Work(
         sum(each.length for each in usable) * job.epochs,
         sum(each.learned for each in usable) * job.epochs,
         steps * job.epochs,
         sessions - len(usable),
-        len(spread(steps, job.evaluations)) * job.epochs if judged and steps else 0,
+        evaluations + (ANSWER_PASSES if job.answers else 0) if judged and steps else 0,
         sum(each.length for each in judged),
     )
 

@@ -99,7 +99,6 @@ def test_a_trained_adapter_answers_in_llama_cpp(job: Path, base: Path) -> None:
     last = [each for each in found if "loss" in each][-1]
     assert last["step"] == last["steps"]
     assert last["peak_memory_bytes"] > 1e8
-    assert last["eta_seconds"] == 0
     convert(job / "adapter", base, job / "adapter.gguf")
     from models.pairs.calibration import UNCALIBRATED, Calibration, PairCalibration
 
@@ -166,6 +165,18 @@ def test_a_training_that_lost_patience_does_not_train_on_when_it_resumes(
     trained = whole_checkpoints(job / "checkpoints")[-1]
     assert train(job).returncode == 0
     assert whole_checkpoints(job / "checkpoints")[-1] == trained
+
+
+@pytest.mark.parametrize(("answers", "passes"), [(True, 2), (False, 0)])
+def test_at_the_last_step_the_time_left_is_that_of_the_answers_at_the_end(
+    job: Path, answers: bool, passes: int
+) -> None:
+    write_job(job, epochs=1, evaluations=2, answers=answers)
+    assert train(job).returncode == 0
+    found = metrics(job)
+    last = max(at for at, each in enumerate(found) if "loss" in each)
+    [evaluation] = [each["valid_seconds"] for each in found[:last] if "valid_seconds" in each]
+    assert found[last]["eta_seconds"] == pytest.approx(passes * evaluation)
 
 
 def test_the_adapter_comes_from_the_best_evaluation(job: Path) -> None:

@@ -1,12 +1,14 @@
 """Estimates of a training before it starts: counted from its examples, and derived from earlier trainings."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kdtui.workflows.training.estimate import estimate_training
+from kdtui.workflows.training.plan import TrainingPlan
 from models.sft.state import JobStatus, MeasuredPace
 from store.hosts import Host, add_host
 from store.jobs import add_job, remember_status
@@ -140,3 +142,34 @@ def test_sessions_that_are_too_long_are_reported(kdtui: Kdtui, launch: Kdtui, ba
     assert 0 < found["too_long"] < found["sessions"]
     assert found["tokens"] < every["tokens"]
     assert "with too many tokens are skipped" in launch("next", "--dry-run", "--longest", longest).out
+
+
+def test_the_answers_to_the_validation_sessions_at_the_end_take_as_long_as_two_evaluations(
+    db: Database, tmp_path: Path, base: Path
+) -> None:
+    add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
+    with_pace(db, tmp_path, base, "first", "far", MeasuredPace(100.0, 30.0, 0.01, 2_000_000_000, "GPU", "node7"))
+    settings = TrainingSettings(("outdoor",), epochs=1)
+    plan = TrainingPlan("next", settings, str(base), batch_tokens=100, evaluations=1, host="far", answers=False)
+
+    def seconds(plan: TrainingPlan) -> float:
+        found = estimate_training(db, plan).seconds
+        assert found is not None
+        return found
+
+    without = seconds(plan)
+    evaluation = seconds(replace(plan, evaluations=2)) - without
+    assert evaluation > 0
+    assert seconds(replace(plan, answers=True)) == pytest.approx(without + 2 * evaluation)
+    assert seconds(replace(plan, evaluations=2)) == pytest.approx(without + evaluation)
+
+
+@pytest.mark.parametrize(("form", "is_said"), [("intents", True), ("list", False)])
+def test_an_estimate_says_that_writing_intents_at_the_end_is_not_in_it(
+    launch: Kdtui, db: Database, tmp_path: Path, base: Path, form: str, is_said: bool
+) -> None:
+    add_host(db, Host("far", None, str(tmp_path / "there"), HostSettings()))
+    with_pace(db, tmp_path, base, "first", "far", MeasuredPace(100.0, 30.0, 0.01, 2_000_000_000, "GPU", "node7"))
+    options = ["--dry-run", "--host", "far", "--form", form, "--knowledge", "pattern" if is_said else "none"]
+    said = "the time that the intents of the validation sessions take to write at the end is not counted"
+    assert (said in launch("next", *options).out) == is_said
