@@ -160,7 +160,8 @@ def _llama() -> Iterator[Finding]:
     if can_use_gpu():
         yield Finding("gpu", "ok", "llama.cpp was built with a GPU back end")
     else:
-        advice = "llama.cpp runs on the processor; for CUDA: CMAKE_ARGS=-DGGML_CUDA=on pip install llama-cpp-python"
+        build = "CMAKE_ARGS=-DGGML_CUDA=on pip install --force-reinstall --no-deps --no-cache-dir llama-cpp-python"
+        advice = f"llama.cpp runs on the processor; for CUDA: {build}"
         yield Finding("gpu", "optional", advice)
 
 
