@@ -15,6 +15,7 @@ class DatasetContents:
         samples: samples that contain some of these pieces.
         vectors: sessions with a vector, counted once for each embedding model.
         calibrations: strategies of students that were calibrated on it.
+        default_adapters: 1 if an adapter answers it by default.
     """
 
     name: str
@@ -24,6 +25,7 @@ class DatasetContents:
     runs: int
     vectors: int
     calibrations: int
+    default_adapters: int
 
 
 def dataset_contents(db: Database, name: str) -> DatasetContents:
@@ -42,7 +44,8 @@ def dataset_contents(db: Database, name: str) -> DatasetContents:
              WHERE dataset_id = ?1),
             (SELECT count(*) FROM runs WHERE dataset_id = ?1),
             (SELECT count(*) FROM session_vectors JOIN sessions ON sessions.id = session_id WHERE dataset_id = ?1),
-            (SELECT count(*) FROM calibrations WHERE dataset_id = ?1)
+            (SELECT count(*) FROM calibrations WHERE dataset_id = ?1),
+            (SELECT count(*) FROM default_adapters WHERE dataset_id = ?1)
         """,
         [number],
     ).fetchall()

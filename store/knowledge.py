@@ -276,7 +276,7 @@ def matching_knowledge(
 def pieces_from(
     db: Database, dataset: str, session: str, format: Format, *, sample: str | None = None
 ) -> list[Knowledge]:
-    """Return kept knowledge of a format that comes from a training session.
+    """Return kept knowledge of a format that comes from a training session, newest first.
 
     Raises:
         NotFound: there is no such dataset, or no such sample.
@@ -288,7 +288,7 @@ def pieces_from(
         SELECT {_COLUMNS} FROM sessions JOIN knowledge_sessions ON session_id = sessions.id
         JOIN knowledge ON knowledge.id = knowledge_id {_NAMES}
         WHERE sessions.dataset_id = ? AND session = ? AND format = ? AND status = 'kept' {where}
-        ORDER BY knowledge.id
+        ORDER BY knowledge.id DESC
         """,
         [dataset_id(db, dataset), session, format, *([] if sample is None else [sample_id(db, sample)])],
     )

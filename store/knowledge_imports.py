@@ -60,6 +60,22 @@ def put_imported(
     return number, "new" if row is None else "again"
 
 
+def held_out_among(db: Database, dataset: str, sessions: Iterable[str]) -> set[str]:
+    """Return those of some sessions that are in the validation or the test split.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    rows = db.execute(
+        """
+        SELECT session FROM json_each(?) AS wanted CROSS JOIN sessions ON dataset_id = ? AND session = wanted.value
+        WHERE split IN ('valid', 'test')
+        """,
+        [json.dumps(list(sessions)), dataset_id(db, dataset)],
+    )
+    return {session for (session,) in rows.fetchall()}
+
+
 def session_keys(db: Database, dataset: str, sessions: Iterable[str]) -> dict[str, str]:
     """Return a hash of the product ids for each session: it identifies sessions that share an id with other datasets.
 

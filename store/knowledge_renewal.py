@@ -50,8 +50,7 @@ def compare_findings(
         NotFound: there is no such dataset.
     """
     before = _existing_pieces(db, dataset, format, teacher)
-    # Of several findings with the same statement, the last one is stored.
-    by_statement = {piece.statement: piece for piece in findings}
+    by_statement = {piece.statement: piece for piece in _distinct(findings)}
     return Renewal(
         kept=sum(piece.rejected is None for piece in by_statement.values()),
         rejected=sum(piece.rejected is not None for piece in by_statement.values()),
@@ -89,17 +88,29 @@ def renew_knowledge(
         renewal = compare_findings(db, dataset, format, teacher, findings)
         is_replaced = replace and renewal.can_replace
         before = _existing_pieces(db, dataset, format, teacher)
+        distinct = _distinct(findings)
         staying = {
             piece.statement
-            for piece in findings
+            for piece in distinct
             if (other := before.get(piece.statement)) is not None
             and _rejects(piece, other)
             and not (is_replaced and other.can_go)
         }
-        add_knowledge(db, dataset, format, teacher, [piece for piece in findings if piece.statement not in staying])
+        add_knowledge(db, dataset, format, teacher, [piece for piece in distinct if piece.statement not in staying])
         if is_replaced and renewal.missing:
             remove_knowledge(db, renewal.missing)
     return renewal
+
+
+def _distinct(findings: Sequence[NewKnowledge]) -> list[NewKnowledge]:
+    """Return one finding for each statement: a usable one with the most support, and the first of those.
+
+    The same sentence can be found twice, for example about two categories that are called the same.
+    """
+    best: dict[str, NewKnowledge] = {}
+    for piece in sorted(findings, key=lambda each: (each.rejected is not None, -(each.support or 0.0))):
+        best.setdefault(piece.statement, piece)
+    return [piece for piece in findings if best[piece.statement] is piece]
 
 
 def replaceable_pieces(db: Database, dataset: str, format: Format, teacher: str) -> tuple[int, ...]:

@@ -246,5 +246,6 @@ def _what_goes_with(store: "Database", dataset: str) -> list[str]:
             "run": contents.runs,
             "vector": contents.vectors,
             "calibration": contents.calibrations,
+            "choice of a default adapter": contents.default_adapters,
         }
     ) + counts({"sample": contents.samples}, "out of")

@@ -227,8 +227,8 @@ def unseen_patterns(session: Session, patterns: Sequence[Pattern]) -> tuple[Patt
     approximately, as the number of sessions is estimated from the bundles. Support, confidence and lift are unchanged.
     """
     least = min((pattern.bundles for pattern in patterns), default=0)
-    here = _paths(session.items)
-    own = [_paths([session.items[position - 1] for position in bundle]) for bundle in true_bundles(session)]
+    here = count_categories(session.items)
+    own = [count_categories([session.items[position - 1] for position in bundle]) for bundle in true_bundles(session)]
     unseen = []
     for pattern in patterns:
         needed = Counter(pattern.categories)
@@ -240,7 +240,7 @@ def unseen_patterns(session: Session, patterns: Sequence[Pattern]) -> tuple[Patt
     return tuple(unseen)
 
 
-def _paths(items: Iterable[Item]) -> Counter[CategoryPath]:
+def count_categories(items: Iterable[Item]) -> Counter[CategoryPath]:
     """Count the products in each category, at every level."""
     main = [item.categories[0] for item in items if item.categories]
     return Counter(path[:level] for path in main for level in range(1, len(path) + 1))

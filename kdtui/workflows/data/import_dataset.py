@@ -114,6 +114,7 @@ def what_goes_with(contents: DatasetContents) -> str:
         (contents.runs, "run", ""),
         (contents.vectors, "vector", ""),
         (contents.calibrations, "calibration", ""),
+        (contents.default_adapters, "choice of a default adapter", ""),
     )
     lost = [counted(count, one, many) for count, one, many in counts if count]
     some = f"; {counted(contents.samples, 'sample loses pieces', 'samples lose pieces')}" if contents.samples else ""

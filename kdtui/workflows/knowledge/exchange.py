@@ -30,9 +30,11 @@ from store.knowledge import (
     parents_by_knowledge,
     sessions_by_knowledge,
 )
-from store.knowledge_imports import ImportOutcome, put_imported, record_import, session_keys
+from store.knowledge_imports import ImportOutcome, held_out_among, put_imported, record_import, session_keys
 from store.records import FORMATS, STATUSES, Format
 from store.sqlite import Database
+
+_HELD_OUT = "validation or test sessions"
 
 
 def export_knowledge(
@@ -112,6 +114,7 @@ class Imported:
         origins: the datasets that the pieces were exported from, as far as the file says.
         without_session: pieces that name training sessions, none of which the dataset has.
         without_category: pieces about at least one category that no product of the dataset has.
+        held_out: pieces that come from validation or test sessions of the dataset, which are rejected.
     """
 
     new: int
@@ -120,6 +123,7 @@ class Imported:
     origins: tuple[str, ...]
     without_session: int
     without_category: int
+    held_out: int
 
     @property
     def pieces(self) -> int:
@@ -140,13 +144,17 @@ class Imported:
         if self.without_category:
             about = counted(self.without_category, "piece is", "pieces are")
             yield f"{about} about categories that no product of dataset {dataset} has: no session is shown these"
+        if self.held_out:
+            come = counted(self.held_out, "piece comes", "pieces come")
+            yield f"{come} from {_HELD_OUT} of dataset {dataset}, which must not be known: rejected"
 
 
 def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
     """Add the knowledge of a folder or a file to a dataset with its origin, all of it or nothing.
 
     Pieces that the dataset has already stay as they are. Sessions that the dataset lacks, or that have other products
-    in it, are left out; so are parents that are not in the file.
+    in it, are left out; so are parents that are not in the file. Pieces from its validation or test sessions are
+    rejected: students are scored on these.
 
     Raises:
         NotFound: there is no such dataset.
@@ -156,6 +164,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
     dataset_id(db, dataset)
     lines = read_knowledge(path)
     keys = session_keys(db, dataset, (session for line in lines for session in line.sessions))
+    held_out = held_out_among(db, dataset, keys)
     categories = main_categories(db, dataset)
     outcomes: Counter[ImportOutcome] = Counter()
     with db.atomic():
@@ -164,6 +173,8 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
         # Patterns before rules before thoughts, so that parents come before their children.
         for format in FORMATS:
             for line in (each for each in lines if each.format == format):
+                sessions = line.sessions_among(keys)
+                leaks = not held_out.isdisjoint(sessions)
                 piece = NewKnowledge(
                     line.statement,
                     line.content,
@@ -171,9 +182,9 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
                     line.confidence,
                     line.lift,
                     line.precision,
-                    line.reason,
+                    f"it comes from {_HELD_OUT}" if leaks and line.reason is None else line.reason,
                     None,
-                    line.sessions_among(keys),
+                    sessions,
                     tuple(numbers[parent] for parent in line.parents if parent in numbers),
                 )
                 if line.source not in imports:
@@ -187,6 +198,7 @@ def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:
         tuple(sorted({line.source for line in lines if line.source is not None})),
         sum(bool(line.sessions) and not line.sessions_among(keys) for line in lines),
         sum(not categories.issuperset(categories_of(line)) for line in lines),
+        sum(not held_out.isdisjoint(line.sessions_among(keys)) for line in lines),
     )
 
 

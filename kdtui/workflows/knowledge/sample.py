@@ -12,7 +12,7 @@ from kdtui.bundling.metrics import pair_f1
 from kdtui.bundling.truth import true_bundles
 from kdtui.distill.applicable import estimate_tokens_of
 from kdtui.distill.missing_knowledge import explain_missing_knowledge
-from kdtui.distill.patterns import Pattern
+from kdtui.distill.patterns import Pattern, count_categories
 from kdtui.distill.sampling import (
     SampleStrategy,
     by_length,
@@ -37,7 +37,7 @@ from store.knowledge import (
     sessions_by_knowledge,
 )
 from store.predictions import predictions
-from store.records import Format, RunSettings, Session
+from store.records import CategoryPath, Format, RunSettings, Session
 from store.runs import Run, plain_runs
 from store.samples import (
     Draw,
@@ -215,19 +215,21 @@ def _pieces(
         origin = sessions_by_knowledge(db, dataset, format)
         return {piece.id: origin.get(piece.id, []) for piece in kept}
     # A pattern comes from all bundles that it was counted in: too many to store.
-    sessions_of_category: dict[tuple[str, ...], set[int]] = {}
-    for number, session in enumerate(sessions):
-        bundled = {position for bundle in true_bundles(session) for position in bundle}
-        for position in bundled:
-            item = session.items[position - 1]
-            path = item.categories[0] if item.categories else ()
-            for level in range(1, len(path) + 1):
-                sessions_of_category.setdefault(path[:level], set()).add(number)
+    bundles = [
+        (number, count_categories([session.items[position - 1] for position in bundle]))
+        for number, session in enumerate(sessions)
+        for bundle in true_bundles(session)
+    ]
+    bundles_with: dict[CategoryPath, set[int]] = {}
+    for at, (_, counts) in enumerate(bundles):
+        for path in counts:
+            bundles_with.setdefault(path, set()).add(at)
     sessions_of_piece = {}
     for piece in kept:
-        paths = msgspec.json.decode(piece.content, type=Pattern).categories
-        shared = set.intersection(*(sessions_of_category.get(path, set()) for path in paths))
-        sessions_of_piece[piece.id] = [sessions[number].id for number in sorted(shared)]
+        needed = Counter(msgspec.json.decode(piece.content, type=Pattern).categories)
+        candidates = set.intersection(*(bundles_with.get(path, set()) for path in needed))
+        numbers = {bundles[at][0] for at in candidates if needed <= bundles[at][1]}
+        sessions_of_piece[piece.id] = [sessions[number].id for number in sorted(numbers)]
     return sessions_of_piece
 
 

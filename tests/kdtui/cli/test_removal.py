@@ -13,6 +13,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import DISTILLED, distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import create_sample
+from store.default_adapters import set_default_adapter
 from store.hosts import Host, add_host
 from store.jobs import add_job
 from store.models import NamedModel, add_model
@@ -39,6 +40,7 @@ def stored(db: Database, outdoor: Path, tmp_path: Path) -> None:
         add_job(db, f"training-{name}", folder, TrainingSettings(("outdoor",), sample="one"), name)
         run = start_run(db, "outdoor", "test", "one", RunSettings("one", sample="one"))
         add_prediction(db, run, Prediction("o34", (), None, 0.1))
+    set_default_adapter(db, "outdoor", "one")
 
 
 COMMANDS: dict[tuple[str, ...], str] = {
@@ -138,3 +140,8 @@ def test_the_user_is_asked_in_a_terminal(
     assert process.returncode == code
     assert rest.startswith("deleted dataset outdoor" if code == 0 else "kdtui: nothing was deleted")
     assert db.execute("SELECT count(*) FROM datasets").fetchone() == (left,)
+
+
+def test_the_choice_of_a_default_adapter_is_counted_with_its_dataset(kdtui: Kdtui, outdoor: Path) -> None:
+    replaced = kdtui("data", "import", outdoor, "--dataset", "outdoor", "--replace")
+    assert (replaced.code, "1 choice of a default adapter" in replaced.err) == (0, True)

@@ -21,7 +21,7 @@ from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
 from store.full_text import match_any, session_words
-from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, sessions_of_piece
+from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, get_knowledge, sessions_of_piece
 from store.nearest_sessions import nearest_sessions
 from store.records import Item, RunSettings, Session
 from store.sessions import get_session, iter_sessions
@@ -133,6 +133,15 @@ def test_the_number_of_neighbours_is_respected(known: Database) -> None:
     session = next(iter_sessions(known, "outdoor", split="test"))
     assert len(applicable(known, session, "thought").thoughts) == 1
     assert len(applicable(known, session, "thought", neighbours=4, budget=9999).thoughts) == 4
+
+
+def test_of_the_thoughts_about_a_session_the_newest_is_shown(known: Database) -> None:
+    session = next(iter_sessions(known, "outdoor", split="test"))
+    [before] = applicable(known, session, "thought").thoughts
+    old = get_knowledge(known, before.number)
+    other = NewKnowledge("Other", old.content, sessions=tuple(sessions_of_piece(known, old.id)))
+    [new] = add_knowledge(known, "outdoor", "thought", "someone", [other])
+    assert [each.number for each in applicable(known, session, "thought").thoughts] == [new]
 
 
 def test_only_knowledge_of_the_sample_is_shown(known: Database, kdtui: Kdtui) -> None:

@@ -16,6 +16,7 @@ from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.calls import record_call
 from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
+from store.knowledge_renewal import renew_knowledge
 from store.records import STATUSES
 from store.sqlite import Database
 from tests.support.commands import Kdtui
@@ -208,3 +209,19 @@ def test_dependents_of_pieces_of_a_model_are_listed_with_its_answers(known: Data
         "A model was asked for 1 of them; its answers stay."
     )
     assert not possible_loss(known, "outdoor", ["thought"], "t")
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_findings_with_one_sentence_the_usable_one_is_stored(known: Database, reverse: bool) -> None:
+    usable = NewKnowledge("Put tents with lamps", '{"a": 1}', support=0.2)
+    findings = [
+        NewKnowledge("Put tents with lamps", '{"b": 1}', support=0.1),
+        usable,
+        NewKnowledge("Put tents with lamps", '{"c": 1}', support=0.9, rejected="it names no category"),
+    ]
+    renewal = renew_knowledge(
+        known, "outdoor", "rule", "someone", findings[::-1] if reverse else findings, replace=False
+    )
+    assert (renewal.kept, renewal.rejected, renewal.new) == (1, 0, 1)
+    [stored] = find_knowledge(known, dataset="outdoor", format="rule", teacher="someone")
+    assert stored.content == usable.content

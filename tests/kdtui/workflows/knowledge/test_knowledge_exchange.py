@@ -394,3 +394,22 @@ def test_a_thought_of_a_file_can_be_used(known: Database, tmp_path: Path) -> Non
     assert sessions_of_piece(known, piece.id) == ["o01"]
     assert json.loads(piece.content) == {"products": [], "steps": []}
     assert Thought((), ()).statement == "Products: ."
+
+
+def test_pieces_from_held_out_sessions_are_rejected_and_counted(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    assert kdtui("knowledge", "export", "-d", "outdoor", "--output", tmp_path / "x").code == 0
+    known.execute(
+        "UPDATE sessions SET split = 'test' WHERE session = 'o01' AND dataset_id = "
+        "(SELECT id FROM datasets WHERE name = 'other')"
+    )
+    known.conn.commit()
+    result = kdtui("knowledge", "import", tmp_path / "x", "--dataset", "other")
+    rejected = [
+        piece
+        for piece in find_knowledge(known, dataset="other", status="rejected")
+        if piece.reason == "it comes from validation or test sessions"
+    ]
+    assert rejected
+    assert all("o01" in sessions_of_piece(known, piece.id) for piece in rejected)
+    assert not any("o01" in sessions_of_piece(known, piece.id) for piece in find_knowledge(known, dataset="other"))
+    assert re.search(r"pieces come from validation or test sessions of dataset other, .*: rejected", result.err)

@@ -1,5 +1,6 @@
 """Samples of knowledge: nested shares, drawn by properties of the training sessions."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
@@ -294,3 +295,27 @@ def test_a_format_without_knowledge_says_so(db: Database, outdoor: Path, kdtui: 
     )
     refused = kdtui("sample", "create", "x", "--format", "rule")
     assert "dataset 'bare' has no rules yet; find some with: kdtui knowledge distill --format rule" in refused.err
+
+
+def test_a_pattern_comes_from_the_sessions_with_a_bundle_of_all_its_categories(
+    db: Database, tmp_path: Path, kdtui: Kdtui
+) -> None:
+    def session(name: str, *bundles: str) -> str:
+        items = [
+            {"id": f"{name}{number}", "title": letter, "categories": [[letter]]}
+            for number, letter in enumerate("".join(bundles))
+        ]
+        ids = iter(item["id"] for item in items)
+        made = [{"items": [next(ids) for _ in bundle], "intent": "x"} for bundle in bundles]
+        return json.dumps({"session": name, "items": items, "bundles": made, "split": "train"})
+
+    # In the longest session, a and b are bundled, but not with each other.
+    lines = [session("long", "ac", "bd"), *(session(f"s{number}", "ab") for number in range(6))]
+    lines += [session(f"t{number}", "ac") for number in range(4)]
+    (tmp_path / "made.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert kdtui("data", "import", tmp_path / "made.jsonl", "--dataset", "made").code == 0
+    assert kdtui("knowledge", "mine", "--dataset", "made", "--level", 1, "--min-support", 0.3).code == 0
+    patterns = find_knowledge(db, dataset="made", format="pattern")
+    assert [each.statement.count("b") for each in patterns] == [1, 0], "the one of a and b has more support"
+    assert kdtui("sample", "create", "x", "-d", "made", "--strategy", "longest", "--ratio", 0.5).code == 0
+    assert pieces_of_sample(db, "x") == [patterns[1].id]
