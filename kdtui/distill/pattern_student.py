@@ -47,24 +47,41 @@ _TRUST = 1000.0
 """Strength of the prior at the shipped weights: about the weight of this number of pairs."""
 
 
+class Fold(Struct, frozen=True):
+    """A part of the training sessions.
+
+    Attributes:
+        sessions: their ids.
+        surprises: counts for each of `LEVELS` over all other training sessions.
+    """
+
+    sessions: list[str]
+    surprises: list[LevelCounts]
+
+
 class Learned(Struct, frozen=True):
     """What was learned from the sessions of a dataset, in a form that can be stored.
 
     Attributes:
         kinds: weights for the kinds of sessions that were learned from.
         surprises: counts for each of `LEVELS`; empty if there was nothing to learn from.
+        folds: of the sessions that were learned from.
     """
 
     kinds: dict[SessionKind, Regression]
     surprises: list[LevelCounts]
+    folds: list[Fold]
 
 
-NOTHING_LEARNED = Learned({}, [])
+NOTHING_LEARNED = Learned({}, [], [])
 """The result without any training session."""
 
 
 class PatternStudent:
-    """Answers the sessions of one dataset, or of none."""
+    """Answers the sessions of one dataset, or of none.
+
+    A training session is judged as if its own bundles had not been counted: by the counts of the other folds.
+    """
 
     def __init__(self, model: PairModel, learned: Learned, reader: TextReader | None) -> None:
         """Build a student.
@@ -75,7 +92,8 @@ class PatternStudent:
         self._model = model
         self._learned = learned
         self._reader = reader
-        self._surprises = SurpriseFeatures(learned.surprises)
+        self._surprises: dict[int | None, SurpriseFeatures] = {}
+        self._fold_of = {session: number for number, fold in enumerate(learned.folds) for session in fold.sessions}
 
     @classmethod
     def learn(cls, model: PairModel, train: Sequence[Session], reader: TextReader | None) -> "PatternStudent":
@@ -93,15 +111,17 @@ class PatternStudent:
         labels = [pair_labels(session) for session in train]
         learned: dict[SessionKind, Regression] = {}
         counted: list[LevelCounts] = []
+        counted_by_fold: list[Fold] = []
         for kind, sessions in ((usual, train), (bare, [without_categories(session) for session in train])):
             known = model.kinds[kind]
             own = [features(session, kind, vectors) for session in sessions]
             expected = [sigmoid(known.alone.log_odds(each)) for each in own]
-            rows = list(_add_surprises(sessions, own, expected))
+            folds = list(_count_folds(sessions, expected))
+            rows = list(_add_surprises(sessions, own, folds))
             learned[kind] = _adapt_weights(known, np.concatenate(rows), np.concatenate(labels), pair_weights(labels))
             if kind == usual:
-                counted = count_surprises(zip(sessions, expected, strict=True))
-        return cls(model, Learned(learned, counted), reader)
+                counted, counted_by_fold = count_surprises(zip(sessions, expected, strict=True)), folds
+        return cls(model, Learned(learned, counted, counted_by_fold), reader)
 
     @classmethod
     def from_json(cls, text: bytes | str, model: PairModel, reader: TextReader | None) -> "PatternStudent":
@@ -119,7 +139,7 @@ class PatternStudent:
                 raise ValueError("this is a pattern student with other features")
             if not np.isfinite([regression.bias, *regression.weights.values()]).all():
                 raise ValueError("this is a pattern student with weights that are not numbers")
-        if len(learned.surprises) not in (0, len(LEVELS)):
+        if any(len(counts) not in (0, len(LEVELS)) for counts in _all_counts(learned)):
             raise ValueError("this is a pattern student with other levels")
         return cls(model, learned, reader)
 
@@ -133,7 +153,14 @@ class PatternStudent:
         Raises:
             KdtuiError: the session has too many products.
         """
-        return self._judged(session, self._surprises)
+        size = len(session.items)
+        if size > MOST_PRODUCTS:
+            raise _too_large(session)
+        if size < 2:
+            return np.zeros((size, size))
+        vectors = read_text_vectors([session], self._reader)
+        kind = session_kind(session, has_vectors=vectors is not None)
+        return np.concatenate(self._probabilities([session], kind, vectors))
 
     def session_vector(self, session: Session) -> Vectors | None:
         """Return the mean direction of the titles and category names of a session, (dimensions,), of length one.
@@ -143,14 +170,6 @@ class PatternStudent:
         """
         vectors = read_text_vectors([session], self._reader)
         return scaled_to_one(np.mean([*vectors.values()], axis=0)) if vectors else None
-
-    def unseen_probabilities(self, train: Sequence[Session]) -> dict[str, Matrix]:
-        """Return the pair probabilities of training sessions by id, each as if its own bundles had not been counted."""
-        by_id: dict[str, Matrix] = {}
-        for others, fold in split_folds(train):
-            counted = SurpriseFeatures(count_surprises((session, self._expected(session)) for session in others))
-            by_id |= {session.id: self._judged(session, counted) for session in fold}
-        return by_id
 
     def write_bundles(self, session: Session) -> list[WrittenBundle]:
         """Return the bundles of a session, most confident first: the probability of being part of a true bundle.
@@ -179,15 +198,15 @@ class PatternStudent:
             for number in judged:
                 [results[number]] = self.write_many([sessions[number]])
             return results
-        groups: dict[tuple[int, SessionKind], list[int]] = {}
+        groups: dict[tuple[int, SessionKind, int | None], list[int]] = {}
         for number in judged:
             session = sessions[number]
             if len(session.items) > 1:
                 kind = session_kind(session, has_vectors=vectors is not None)
-                groups.setdefault((len(session.items), kind), []).append(number)
-        for (_, kind), numbers in groups.items():
+                groups.setdefault((len(session.items), kind, self._fold(session)), []).append(number)
+        for (_, kind, _), numbers in groups.items():
             group = [sessions[number] for number in numbers]
-            probabilities = self._probabilities(group, kind, vectors, self._surprises)
+            probabilities = self._probabilities(group, kind, vectors)
             partitions = best_partitions(probabilities, self._model.kinds[kind].partitions)
             for number, session, partition in zip(numbers, group, partitions, strict=True):
                 results[number] = [
@@ -196,22 +215,23 @@ class PatternStudent:
                 ]
         return results
 
-    def _judged(self, session: Session, surprises: SurpriseFeatures) -> Matrix:
-        """Return the pair probabilities of a session."""
-        size = len(session.items)
-        if size > MOST_PRODUCTS:
-            raise _too_large(session)
-        if size < 2:
-            return np.zeros((size, size))
-        vectors = read_text_vectors([session], self._reader)
-        kind = session_kind(session, has_vectors=vectors is not None)
-        return np.concatenate(self._probabilities([session], kind, vectors, surprises))
+    def _fold(self, session: Session) -> int | None:
+        """Return the number of the fold that a session is in; None if the student has not learned from it."""
+        return self._fold_of.get(session.id) if session.split == "train" else None
 
-    def _probabilities(
-        self, sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None, surprises: SurpriseFeatures
-    ) -> Matrix:
-        """Return the pair probabilities of sessions of one size and kind: (sessions, products, products)."""
+    def _surprises_of(self, fold: int | None) -> SurpriseFeatures:
+        """Return the counts for sessions of a fold; None for sessions that the student has not learned from."""
+        if fold not in self._surprises:
+            learned = self._learned
+            self._surprises[fold] = SurpriseFeatures(
+                learned.surprises if fold is None else learned.folds[fold].surprises
+            )
+        return self._surprises[fold]
+
+    def _probabilities(self, sessions: Sequence[Session], kind: SessionKind, vectors: TextVectors | None) -> Matrix:
+        """Return the pair probabilities of sessions of one size, kind and fold: (sessions, products, products)."""
         size = len(sessions[0].items)
+        surprises = self._surprises_of(self._fold(sessions[0]))
         regression = self._learned.kinds.get(kind, self._model.kinds[kind].surprised)
         table = np.concatenate(
             [stacked_features(sessions, kind, vectors), surprises.stacked_features(sessions)], axis=2
@@ -220,12 +240,6 @@ class PatternStudent:
         rows, columns = np.triu_indices(size, 1)
         matrix[:, rows, columns] = sigmoid(regression.log_odds(table))
         return matrix + matrix.swapaxes(1, 2)
-
-    def _expected(self, session: Session) -> Vector:
-        """Return the expected pair probabilities, without the counts."""
-        vectors = read_text_vectors([session], self._reader)
-        kind = session_kind(session, has_vectors=vectors is not None)
-        return sigmoid(self._model.kinds[kind].alone.log_odds(features(session, kind, vectors)))
 
 
 def _too_large(session: Session) -> KdtuiError:
@@ -269,20 +283,34 @@ def split_folds(sessions: Sequence[Session]) -> Iterator[tuple[list[Session], li
         yield [session for session in mixed if session.id not in inside], part
 
 
-def _add_surprises(sessions: Sequence[Session], own: Sequence[Matrix], expected: Sequence[Vector]) -> Iterator[Matrix]:
+def _count_folds(sessions: Sequence[Session], expected: Sequence[Vector]) -> Iterator[Fold]:
+    """Count the surprises for each fold.
+
+    Args:
+        expected: (pairs,) of each session, expected probabilities without the counts.
+    """
+    likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
+    for others, part in split_folds(sessions):
+        yield Fold(
+            [session.id for session in part],
+            count_surprises((session, likely[session.id]) for session in others),
+        )
+
+
+def _add_surprises(sessions: Sequence[Session], own: Sequence[Matrix], folds: Sequence[Fold]) -> Iterator[Matrix]:
     """Yield the features of the sessions with surprises counted in the other folds, in the order of the sessions.
 
     Args:
         own: (pairs, features) of each session.
-        expected: (pairs,) of each session, expected probabilities without the counts.
     """
-    likely = {session.id: each for session, each in zip(sessions, expected, strict=True)}
-    by_id: dict[str, Matrix] = {}
-    for others, part in split_folds(sessions):
-        counted = SurpriseFeatures(count_surprises((session, likely[session.id]) for session in others))
-        by_id |= {session.id: counted.features(session) for session in part}
+    fold_of = {session: number for number, fold in enumerate(folds) for session in fold.sessions}
+    counted = [SurpriseFeatures(fold.surprises) for fold in folds]
     for session, each in zip(sessions, own, strict=True):
-        yield np.hstack([each, by_id[session.id]])
+        yield np.hstack([each, counted[fold_of[session.id]].features(session)])
+
+
+def _all_counts(learned: Learned) -> list[list[LevelCounts]]:
+    return [learned.surprises, *(fold.surprises for fold in learned.folds)]
 
 
 def _adapt_weights(model: KindModel, rows: Matrix, labels: npt.NDArray[np.bool_], counts: Vector) -> Regression:

@@ -5,7 +5,9 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, TypeAlias
 
@@ -86,11 +88,13 @@ def training_examples(
     chosen = [(dataset, _chosen(db, dataset, settings)) for dataset in settings.datasets]
     if not any(sessions for _, sessions in chosen):
         raise nothing_to_train_on(settings)
-    makers = [(_maker(db, dataset, settings, count), dataset, sessions) for dataset, sessions in chosen]
-    for epoch in range(settings.epochs):
-        for make, dataset, sessions in makers:
-            for session in sessions:
-                yield _in_epoch(make, settings, dataset, session, epoch)
+    with ExitStack() as opened:
+        learn = partial(_evidence, opened)
+        makers = [(_maker(db, dataset, settings, count, learn), dataset, sessions) for dataset, sessions in chosen]
+        for epoch in range(settings.epochs):
+            for make, dataset, sessions in makers:
+                for session in sessions:
+                    yield _in_epoch(make, settings, dataset, session, epoch)
 
 
 def _in_epoch(make: _Make, settings: TrainingSettings, dataset: str, session: Session, epoch: int) -> dict[str, Any]:
@@ -172,9 +176,10 @@ def validation_examples(
         KdtuiError: there is no knowledge of a format.
     """
     for dataset in settings.datasets:
-        make = _maker(db, dataset, settings, count)
-        for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
-            yield {"dataset": dataset, **make(session, _stored_order(session), True)}
+        with ExitStack() as opened:
+            make = _maker(db, dataset, settings, count, partial(_evidence, opened))
+            for session in _usable(iter_sessions(db, dataset, split="valid"), settings):
+                yield {"dataset": dataset, **make(session, _stored_order(session), True)}
 
 
 def _usable(sessions: Iterable[Session], settings: TrainingSettings) -> list[Session]:
@@ -212,13 +217,12 @@ def _maker(
     dataset: str,
     settings: TrainingSettings,
     count: Callable[[str], int],
-    learn_evidence: "Callable[[Database, str], Callable[[Session], Matrix | None]] | None" = None,
+    learn_evidence: Callable[[Database, str], Callable[[Session], Matrix | None]],
 ) -> _Make:
     """Return a function that makes the examples of a dataset.
 
     Args:
-        learn_evidence: returns the function that says how likely the pairs of a session are; None for that of
-            the pattern student.
+        learn_evidence: returns the function that says how likely the pairs of a session are.
     """
     if settings.form == "intents":
         return lambda session, order, _: intent_example(reordered(session, order))
@@ -234,7 +238,7 @@ def _maker(
             budget=settings.budget,
         )
         if uses_evidence(shown) and form == "pairs":
-            evidence = (learn_evidence or _evidence)(db, dataset)
+            evidence = learn_evidence(db, dataset)
         if shown.knowledge:
             retrieve = Retriever(db, dataset, shown, nearest_for(db, dataset, shown), count)
     kept: dict[str, Applicable] = {}
@@ -261,20 +265,25 @@ def _constant_evidence(_: Database, __: str) -> Callable[[Session], Matrix | Non
     return lambda session: np.full((len(session.items), len(session.items)), 0.5)
 
 
-def _evidence(db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
-    """Learn how likely the pairs of the training and validation sessions are.
+def _evidence(opened: ExitStack, db: Database, dataset: str) -> Callable[[Session], Matrix | None]:
+    """Learn how likely the pairs of sessions are. A session that is too large for the pattern student has no evidence.
 
-    A training session is judged as if the pattern student had not learned from it.
+    Args:
+        opened: closes the pattern student.
     """
+    from kdtui.distill.pattern_student import MOST_PRODUCTS
     from kdtui.workflows.student.pair_evidence import open_pattern_student
 
-    train, valid = (list(iter_sessions(db, dataset, split=split)) for split in ("train", "valid"))
-    with open_pattern_student(db, dataset, tell_nobody) as student:
-        known = {
-            **student.unseen_probabilities(train),
-            **{session.id: student.pair_probabilities(session) for session in valid},
-        }
-    return lambda session: known.get(session.id)
+    student = opened.enter_context(open_pattern_student(db, dataset, tell_nobody))
+    known: dict[str, Matrix | None] = {}
+
+    def evidence(session: Session) -> Matrix | None:
+        if session.id not in known:
+            is_small = len(session.items) <= MOST_PRODUCTS
+            known[session.id] = student.pair_probabilities(session) if is_small else None
+        return known[session.id]
+
+    return evidence
 
 
 def _thought(db: Database, dataset: str, session: Session, settings: TrainingSettings) -> Thought | None:

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from kdtui.bundling import truth
 from kdtui.distill import pattern_student
+from kdtui.distill.category_surprise import SurpriseFeatures
 from kdtui.distill.pair_features import PAIR_MEASURES, TextReader, feature_names, features, title_words
 from kdtui.distill.pair_model import PairModel, read_pair_model
 from kdtui.distill.pattern_student import MOST_PRODUCTS, NOTHING_LEARNED, PatternStudent, without_categories
@@ -261,11 +262,23 @@ def test_sessions_without_information_are_not_an_error(model: PairModel) -> None
 
 
 def test_a_training_session_is_judged_without_its_own_counts(model: PairModel, train: list[Session]) -> None:
-    student = PatternStudent.learn(model, train, reader)
-    unseen = student.unseen_probabilities(train)
-    assert set(unseen) == {session.id for session in train}
-    session = next(each for each in train if len(each.items) > 1)
-    assert not np.array_equal(unseen[session.id], student.pair_probabilities(session))
+    sessions = [session for session in train if len(session.items) > 1]
+    student = PatternStudent.learn(model, sessions, reader)
+    # The same session with other bundles, and everything that its fold does not change.
+    before = {session.id: student.pair_probabilities(session) for session in sessions}
+    unknown = [replace(session, split=None) for session in sessions]
+    assert any(not np.allclose(before[each.id], student.pair_probabilities(each)) for each in unknown)
+    again = PatternStudent.from_json(student.to_json(), model, reader)
+    written = again.write_many([*sessions, *unknown])
+    alone = [again.write_bundles(each) for each in (*sessions, *unknown)]
+    assert written == alone
+    judged = SurpriseFeatures(student._learned.folds[0].surprises)
+    inside = next(each for each in sessions if each.id in student._learned.folds[0].sessions)
+    other = replace(inside, bundles=())
+    others = [each for each in sessions if each.id != inside.id]
+    relearned = PatternStudent.learn(model, [*others, other], reader)._learned.folds
+    fold = next(each for each in relearned if inside.id in each.sessions)
+    assert np.array_equal(SurpriseFeatures(fold.surprises).features(inside), judged.features(inside))
 
 
 def test_learned_weights_survive_encoding_and_decoding(model: PairModel, train: list[Session]) -> None:
