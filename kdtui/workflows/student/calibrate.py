@@ -6,13 +6,12 @@ number of weights. The fastest of the strategies that are as good as the best is
 An earlier calibration is never replaced by a worse one. The two are compared on the same sessions: the earlier one by
 its stored results for sessions that it was not fitted on, or else by applying its weights to the student's present
 scores. The calibration that was fitted on more sessions is used, unless the other one is better by more than one
-standard error.
+standard error. One that was fitted on other weights does not count.
 """
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
-from pathlib import Path
 from statistics import mean
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias, cast
@@ -41,6 +40,7 @@ from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.limits import check_calibratable
 from kdtui.workflows.student.model import open_model
 from kdtui.workflows.student.settings import check_settings
+from kdtui.workflows.student.valid_calibrations import describe_weights, valid_calibrations
 from models.llama.strategies import make_strategy
 from models.llama.strategies.base import given_scores
 from models.llama.strategies.listing import ListStrategy
@@ -49,8 +49,8 @@ from models.pairs.calibration import (
     Calibration,
 )
 from models.pairs.clustering import Matrix
-from models.student_protocol import STRATEGIES, Adapter, Answered, Refused, SessionTask, StrategyName
-from store.calibrations import StoredCalibration, calibrations, keep_calibrations
+from models.student_protocol import STRATEGIES, Answered, Refused, SessionTask, StrategyName
+from store.calibrations import StoredCalibration, keep_calibrations
 from store.records import RunSettings, Session
 from store.sessions import iter_sessions
 from store.sqlite import Database
@@ -167,14 +167,14 @@ def calibrate_strategies(
         if name == AICL:
             raise KdtuiError(f"{AICL} is a way to ask and cannot be calibrated; there are: {', '.join(STRATEGIES)}")
         check_settings(msgspec.structs.replace(settings, strategy=name), dataset)
-    before = calibrations(db, dataset, settings)
     ids = [session.id for session in sessions]
     f1: dict[str, list[float]] = {}
     results: dict[str, CalibrationResult] = {}
     with open_model(db, dataset, settings, tell) as model:
         student = model.student
         tasks = [model.task(session) for session in sessions]
-        files = _files(student.model.path, tasks[0].adapters)
+        before = valid_calibrations(db, dataset, settings)
+        weights = describe_weights(db, settings)
         timed = draw_subset(tasks, _TIMED, 0, lambda task: cast("Session", task.key).id)
         for name in cast("Sequence[StrategyName]", strategies):
             try:
@@ -183,7 +183,7 @@ def calibrate_strategies(
                 yield StrategyLeftOut(name, str(problem))
                 continue
             stored = before.get(name)
-            earlier = usable_calibration(stored, files)
+            earlier = usable_calibration(stored, weights)
             used, f1[name], is_new = judged.calibration, judged.f1, True
             if earlier is not None:
                 compared, earlier_f1 = compare_calibrations(name, earlier, judged, ids)
@@ -201,7 +201,7 @@ def calibrate_strategies(
                     seconds,
                     chosen=False,
                     session_f1=dict(zip(ids, f1[name], strict=True)),
-                    model=files,
+                    model=weights,
                 )
             results[name] = CalibrationResult(replace(stored, seconds_per_session=seconds), is_new)
     if not results:
@@ -209,7 +209,7 @@ def calibrate_strategies(
     times = {name: each.calibration.seconds_per_session for name, each in results.items()}
     for name, stored in before.items():
         # A strategy that was not tried now can be chosen too, if its results on the same sessions are stored.
-        known = known_f1(stored, files)
+        known = known_f1(stored, weights)
         if name not in results and all(session in known for session in ids):
             f1[name], times[name] = [known[session] for session in ids], stored.seconds_per_session
     chosen = next((each.strategy for each in before.values() if each.chosen), None)
@@ -226,16 +226,6 @@ def calibrate_strategies(
             for name, each in results.items()
         ]
     )
-
-
-def _files(model: Path, adapters: Sequence[Adapter]) -> str:
-    """Identify files by name, size and time: a calibration is only valid for the weights that were calibrated."""
-    seen = [(path.name, (known := path.stat()).st_size, known.st_mtime_ns) for path in _paths(model, adapters)]
-    return msgspec.json.encode([seen, [adapter.scale for adapter in adapters]]).decode()
-
-
-def _paths(model: Path, adapters: Sequence[Adapter]) -> list[Path]:
-    return [model, *(adapter.path for adapter in adapters)]
 
 
 class _Unanswered(Exception):

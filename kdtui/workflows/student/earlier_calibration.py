@@ -55,8 +55,7 @@ class EarlierCalibration:
 
     Attributes:
         fitted_on: sessions that it was fitted on.
-        f1: by session id, of the sessions that it was fitted on, each judged by a fit on the others; empty if unknown,
-            or if the model has changed since.
+        f1: by session id, of the sessions that it was fitted on, each judged by a fit on the others; empty if unknown.
     """
 
     calibration: Calibration
@@ -64,20 +63,20 @@ class EarlierCalibration:
     f1: Mapping[str, float]
 
 
-def usable_calibration(stored: StoredCalibration | None, files: str) -> EarlierCalibration | None:
+def usable_calibration(stored: StoredCalibration | None, weights: str) -> EarlierCalibration | None:
     """Return the present calibration of a strategy; None if there is none that can be used."""
     if stored is not None:
         try:
-            return EarlierCalibration(weights_of(stored), stored.sessions, known_f1(stored, files))
+            return EarlierCalibration(weights_of(stored), stored.sessions, known_f1(stored, weights))
         except KdtuiError:
             # A calibration that cannot be used is replaced.
             return None
     return None
 
 
-def known_f1(stored: StoredCalibration, files: str) -> Mapping[str, float]:
-    """Return the stored results of a calibration by session, if they are about these files."""
-    return stored.session_f1 or {} if stored.model == files else {}
+def known_f1(stored: StoredCalibration, weights: str) -> Mapping[str, float]:
+    """Return the stored results of a calibration by session, if they are known to be about these weights."""
+    return stored.session_f1 or {} if stored.model == weights else {}
 
 
 def compare_calibrations(

@@ -71,7 +71,7 @@ def open_model(db: "Database | None", dataset: str | None, settings: RunSettings
     from models.llama.loading import Loading
 
     cache = user_cache_path("kdtui")
-    adapters = tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in _adapters(settings))
+    adapters = adapters_of(db, settings)
     path = None if settings.student == SHIPPED else located_model(db, settings.student)
     with ExitStack() as stack:
         loading = stack.enter_context(closing(Loading(partial(load_model, path, adapters, settings.context, cache))))
@@ -127,6 +127,17 @@ def load_model(path: Path | None, adapters: Sequence[Adapter], context: int | No
     return student
 
 
+def adapters_of(db: "Database | None", settings: RunSettings) -> tuple[Adapter, ...]:
+    """Return the adapters of these settings; the files can be missing.
+
+    Raises:
+        KdtuiError: there is no adapter of a name.
+        ModelError: the shipped adapter is missing from the installation.
+    """
+    named = ((SHIPPED, 1.0),) if settings.student == SHIPPED else settings.adapters
+    return tuple(Adapter(_adapter_file(db, adapter), scale) for adapter, scale in named)
+
+
 def _adapter_file(db: "Database | None", adapter: str) -> Path:
     if adapter == SHIPPED:
         return shipped_adapter()
@@ -134,10 +145,6 @@ def _adapter_file(db: "Database | None", adapter: str) -> Path:
     from kdtui.workflows.student.adapters import adapter_file
 
     return adapter_file(db, adapter)
-
-
-def _adapters(settings: RunSettings) -> tuple[tuple[str, float], ...]:
-    return ((SHIPPED, 1.0),) if settings.student == SHIPPED else settings.adapters
 
 
 def retriever(

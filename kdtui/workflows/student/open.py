@@ -122,7 +122,7 @@ def open_student(
     with open_model(db, dataset, settings, tell) as opened:
         from models.pairs.bundles import PairBundles, bundles_first
 
-        used, calibration = strategy_for(db, dataset, settings)
+        used, calibration = strategy_for(db, dataset, settings, tell)
         judge = PairBundles(calibration) if used == "pairs" and calibration is not None else None
 
         def task_of(session: Session) -> SessionTask:

@@ -11,6 +11,7 @@ from kdtui.workflows.model_names import (
     is_endpoint,
     router_in,
 )
+from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.settings import DEFAULT_STRATEGY
 from models.embedded import SHIPPED
 from models.student_protocol import (
@@ -33,14 +34,23 @@ def with_strategy(db: "Database | None", dataset: str | None, settings: RunSetti
 
 
 def strategy_for(
-    db: "Database | None", dataset: str | None, settings: RunSettings
+    db: "Database | None", dataset: str | None, settings: RunSettings, tell: Tell = tell_nobody
 ) -> "tuple[StrategyName, Calibration | None]":
-    """Return the strategy of these settings, or else the one chosen for this student, and its calibration."""
+    """Return the strategy of these settings, or else the one chosen for this student, and its calibration.
+
+    Args:
+        tell: gets a sentence if a calibration is not used, because it was fitted on other weights.
+
+    Raises:
+        KdtuiError: the calibration cannot be used, or there is no such student, adapter or dataset.
+        ModelError: a file of the student is missing.
+    """
     if settings.strategy == AICL:
         return DEFAULT_STRATEGY, None
-    from store.calibrations import calibrations
+    # Imported here: a student without a dataset does not need the store.
+    from kdtui.workflows.student.valid_calibrations import valid_calibrations
 
-    stored = calibrations(db, dataset, settings) if db is not None and dataset is not None else {}
+    stored = valid_calibrations(db, dataset, settings, tell) if db is not None and dataset is not None else {}
     strategy = settings.strategy or next((each.strategy for each in stored.values() if each.chosen), None)
     if strategy is None:
         strategy = "pairs" if _is_trained_for_pairs(db, settings) else DEFAULT_STRATEGY

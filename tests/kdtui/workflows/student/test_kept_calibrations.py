@@ -51,12 +51,10 @@ def known(db: Database, model: Path) -> StoredCalibration:
     return found
 
 
-def as_good_as(db: Database, f1: float, *, model: str | None = None) -> None:
+def as_good_as(db: Database, f1: float) -> None:
     """Set the stored pair F1 of the calibration on each session."""
     [[by_session]] = db.execute("SELECT session_f1 FROM calibrations").fetchall()
     db.execute("UPDATE calibrations SET session_f1 = ?", [json.dumps(dict.fromkeys(json.loads(by_session), f1))])
-    if model is not None:
-        db.execute("UPDATE calibrations SET model = ?", [model])
 
 
 def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
@@ -93,12 +91,13 @@ def test_a_worse_calibration_is_replaced(calibrate: Callable[..., Any], db: Data
     assert set(after.session_f1 or ()) == {each.id for each in sessions_to_learn_from(db, "outdoor", 20)}
 
 
-def test_a_calibration_of_other_weights_is_judged_by_present_scores(
+def test_a_calibration_of_unknown_weights_is_judged_by_present_scores(
     calibrate: Callable[..., Any], db: Database
 ) -> None:
     """How it did on each session is not known of the weights that there are now."""
     calibrate()
-    as_good_as(db, 1.0, model="[]")
+    as_good_as(db, 1.0)
+    db.execute("UPDATE calibrations SET model = NULL")
     assert "(it may have been fitted on 20 of them, which may favour it)" in calibrate("--limit", 20).err
 
 
@@ -126,6 +125,35 @@ def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, m
     after = calibrations(db, "outdoor", settings)
     assert after["pairs"].weights == before["pairs"].weights
     assert with_strategy(db, "outdoor", settings).strategy == "pairs"
+
+
+def test_a_calibration_does_not_count_for_other_weights(
+    calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
+) -> None:
+    calibrate()
+    settings = settings_for(str(model))
+    assert with_strategy(db, "outdoor", settings).strategy == "pairs"
+    make_model(model, "groups of digits")
+    assert with_strategy(db, "outdoor", settings).strategy == "list"
+    result = kdtui("generate", "o01", "--student", model)
+    again = f"calibrate again with: kdtui calibrate --dataset outdoor --student {model}"
+    assert (result.code, result.err.count(again)) == (0, 1), result.err
+    as_good_as(db, 1.0)
+    result = calibrate("--limit", 20)
+    assert "earlier calibration" not in result.err
+    assert known(db, model).sessions == 20
+    assert with_strategy(db, "outdoor", settings).strategy == "pairs"
+    assert again not in kdtui("generate", "o01", "--student", model).err
+
+
+def test_a_calibration_of_an_earlier_version_counts_for_any_weights(
+    calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
+) -> None:
+    calibrate()
+    db.execute("UPDATE calibrations SET model = NULL")
+    make_model(model, "groups of digits")
+    assert with_strategy(db, "outdoor", settings_for(str(model))).strategy == "pairs"
+    assert "calibrate again" not in kdtui("generate", "o01", "--student", model).err
 
 
 def judged(f1: list[float]) -> JudgedStrategy:
