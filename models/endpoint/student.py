@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,8 +17,9 @@ from models.bundle_list import WrittenBundle
 from models.completion import NO_TOKENS, UNKNOWN_USAGE, Completion, NoText, Usage
 from models.endpoint.chat_server import ChatRequest, ChatServer, Endpoint, Unreachable
 from models.endpoint.json_answer import answer_schema, parse_answer
-from models.errors import ModelError
+from models.errors import Cancelled, ModelError
 from models.event_loop import new_loop
+from models.llama import cancellation
 from models.student_protocol import IDLE_SECONDS, Answered, Grew, Noted, Refused, SessionTask, StudentEvent
 
 CONCURRENCY = 16
@@ -28,6 +29,10 @@ TIMEOUT = 120.0
 """Seconds for a request; a server with a full queue answers late."""
 
 _RETRIES = 2
+
+_LOOK = 0.1
+"""Seconds between two checks whether the work is cancelled."""
+
 _NO_PROBABILITIES = 0.5
 """The confidence if the server returns no probabilities: nothing is known."""
 
@@ -52,13 +57,14 @@ class _Asked:
 class EndpointStudent(AbstractContextManager["EndpointStudent"]):
     """Asks for JSON by a schema, many sessions at a time.
 
-    Use it from one thread at a time.
+    Use it from one thread at a time, whose cancellation also ends the wait for the server.
 
     Args:
         concurrency: most requests at a time.
         timeout: seconds for each try of a request.
 
     Raises:
+        Cancelled: the cancellation in force was cancelled.
         ModelError: the key cannot be sent; or the model is not named, and the server cannot be reached or has several.
     """
 
@@ -73,7 +79,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         self._thread = Thread(target=self._loop.run_forever, name="endpoint", daemon=True)
         self._thread.start()
         try:
-            self.model = endpoint.model or self._start(self._server.only_model()).result()
+            self.model = endpoint.model or self._only_model()
         except BaseException:
             self.close()
             raise
@@ -110,6 +116,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         Closing the iterator cancels running requests.
 
         Raises:
+            Cancelled: the cancellation in force was cancelled.
             ModelError: the server cannot be reached any more, or does not know the model.
         """
         source = iter(tasks)
@@ -131,8 +138,9 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                     future.add_done_callback(finished.put)
                 if not (more or running):
                     return
+                _raise_if_cancelled()
                 try:
-                    future = finished.get(timeout=IDLE_SECONDS if more and len(running) < self._concurrency else None)
+                    future = finished.get(timeout=IDLE_SECONDS if more and len(running) < self._concurrency else _LOOK)
                 except Empty:
                     continue
                 task, started = running.pop(future)
@@ -142,6 +150,13 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         finally:
             for future in running:
                 future.cancel()
+
+    def _only_model(self) -> str:
+        found = self._start(self._server.only_model())
+        while not found.done():
+            wait([found], _LOOK)
+            _raise_if_cancelled()
+        return found.result()
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -206,6 +221,11 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             return _mean_probability([token["logprob"] for token in tokens]) if tokens else _NO_PROBABILITIES
         except (TypeError, LookupError, OverflowError) as error:
             raise ModelError(f"{self._server.url} answers in an unknown format; is it OpenAI-compatible?") from error
+
+
+def _raise_if_cancelled() -> None:
+    if cancellation.current().is_cancelled:
+        raise Cancelled
 
 
 def _mean_probability(logarithms: list[float]) -> float:

@@ -1,5 +1,6 @@
 """A student behind an endpoint: a real llama-server, and a small server that misbehaves."""
 
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,8 @@ import pytest
 from models.completion import NO_TOKENS, UNKNOWN_USAGE, Usage
 from models.endpoint.chat_server import Endpoint
 from models.endpoint.student import EndpointStudent
-from models.errors import ModelError
+from models.errors import Cancelled, ModelError
+from models.llama.cancellation import Cancellation
 from models.messages import Message
 from models.student_protocol import Answered, Grew, Refused, SessionTask, StudentEvent
 from tests.support.fake_chat_server import GOOD, Fake, Serve
@@ -276,6 +278,46 @@ def test_closing_disconnects_at_once(serve: Serve) -> None:
         found.close()
         # Before the student is closed: the app keeps it for the next session. The request itself never ends.
         assert hung_up.wait(PATIENCE)
+
+
+@pytest.fixture
+def cancelled_when_asked() -> Iterator[tuple[str, Cancellation]]:
+    """The address of a server that never answers, and a cancellation that is cancelled when a client connects to it."""
+    wish = Cancellation()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def cancel() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1)
+                wish.cancel()
+                # Until the client hangs up.
+                while connection.recv(1024):
+                    pass
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/v1", wish
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_an_answer_is_cancelled_while_the_server_is_silent(cancelled_when_asked: tuple[str, Cancellation]) -> None:
+    url, wish = cancelled_when_asked
+    with (
+        EndpointStudent(Endpoint(url, "m"), timeout=PATIENCE / 10) as student,
+        wish.in_force(),
+        pytest.raises(Cancelled),
+    ):
+        events(student, [task("s", ["a", "b"])])
+
+
+def test_the_search_for_the_model_is_cancelled_while_the_server_is_silent(
+    cancelled_when_asked: tuple[str, Cancellation],
+) -> None:
+    url, wish = cancelled_when_asked
+    with wish.in_force(), pytest.raises(Cancelled):
+        EndpointStudent(Endpoint(url), timeout=PATIENCE / 10)
 
 
 _PROGRAM = """
