@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -27,6 +28,10 @@ _OF_TEMPLATES = (
 
 _LONGEST = 1 << 20
 """Characters that it can write: a template adds a few words to each message."""
+
+
+_TODAY = date(2025, 1, 1)
+"""The date that templates get. With the real one, prompts, saved prefixes and trained prompts would change each day."""
 
 
 def render_chat_template(template: str, context: Mapping[str, Any]) -> str:
@@ -59,14 +64,21 @@ def render_chat_template(template: str, context: Mapping[str, Any]) -> str:
 
 
 def _environment() -> Any:
+    """Return the environment of a template, with everything that transformers adds to jinja2."""
     import jinja2
+    from jinja2.ext import loopcontrols
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    from models.generation_tag import GenerationTag
 
     def refuse(reason: str) -> NoReturn:
         raise jinja2.TemplateError(reason)
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols]
+    )
     environment.globals["raise_exception"] = refuse
+    environment.globals["strftime_now"] = _TODAY.strftime
     return environment
 
 
@@ -75,13 +87,14 @@ def _is_plain(parsed: "Template") -> bool:
     from jinja2 import nodes
 
     texts = (nodes.Output, nodes.TemplateData, nodes.Const, nodes.Name, nodes.Getattr, nodes.Getitem, nodes.Add)
-    choices = (nodes.If, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not, nodes.Concat)
+    parts = (nodes.Scope, nodes.If, nodes.CondExpr, nodes.Concat)
+    tests = (nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not)
 
     def is_plain(node: nodes.Node, depth: int) -> bool:
         # The time to compile grows faster than the depth.
         return (
             depth < _DEEP
-            and (isinstance(node, (*texts, *choices)) or _walks_messages(node) or _is_refusal(node))
+            and (isinstance(node, (*texts, *parts, *tests)) or _walks_messages(node) or _is_refusal(node))
             and all(is_plain(child, depth + 1) for child in node.iter_child_nodes())
         )
 

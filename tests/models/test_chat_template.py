@@ -34,6 +34,43 @@ def test_any_other_template_is_rendered_in_a_process_of_its_own() -> None:
     assert render_chat_template(USUAL, CONTEXT) == "<user>Hello\n"
 
 
+# As in the templates of SmolLM3, Granite 3 and Mistral Small 3.
+TRACKED = "{% for m in messages %}{% generation %}<{{ m.role }}>{{ m.content }}{% endgeneration %}{% endfor %}"
+DATED = "{{ strftime_now('%d %B %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}"
+BROKEN_OFF = "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}{% break %}{% endif %}no{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "rendered"), [(TRACKED, "<user>Hello"), (DATED, "01 January 2025Hello"), (BROKEN_OFF, "Hello")]
+)
+def test_a_template_can_use_what_transformers_adds(template: str, rendered: str) -> None:
+    assert render_chat_template(template, CONTEXT) == rendered
+    assert render_chat_template(template + USUAL, CONTEXT) == f"{rendered}<user>Hello\n"
+
+
+def test_a_marked_answer_is_rendered_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess_call, "run_in_process", refuse)
+    assert render_chat_template(TRACKED, CONTEXT) == "<user>Hello"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ strftime_now('%d' * 9) }}",
+        "{% generation %}{{ 'a' * 10 ** 9 }}{% endgeneration %}",
+        "{% for m in messages %}{% break %}{% endfor %}",
+        f"{'{% generation %}' * 120}x{'{% endgeneration %}' * 120}",
+    ],
+    ids=["date", "product", "break", "nested"],
+)
+def test_other_extensions_are_rendered_in_a_process_of_their_own(
+    template: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess_call, "run_in_process", refuse)
+    with pytest.raises(ModelError, match="not plain"):
+        render_chat_template(template, CONTEXT)
+
+
 @pytest.mark.parametrize(
     "template",
     [
@@ -82,6 +119,10 @@ def test_what_takes_long_to_compile_is_not_compiled_here(template: str, monkeypa
         ("{{ messages[9].content }}", "no element 9"),
         ("{{ raise_exception('Only two messages') }}", "Only two messages"),
         ("{% if %}", "Expected an expression"),
+        ("{% generation %}", "end of template"),
+        ("{% break %}", "outside loop"),
+        ("{{ strftime_now.__self__.year }}", "unsafe"),
+        ("{{ strftime_now(9) }}", "must be str"),
     ],
 )
 def test_a_template_that_fails_or_breaks_out_is_one_sentence(template: str, problem: str) -> None:
