@@ -1,5 +1,6 @@
 """Tokens, and the interface of a vocabulary."""
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 Token: TypeAlias = int
@@ -31,3 +32,17 @@ class Vocabulary(Protocol):
 
     def token_text(self, token: Token) -> str:
         """Return how a control token is written, such as `<|im_end|>`; empty for no token."""
+
+
+def tokens_without_space(raw: Callable[[str], list[Token]], newline: list[Token], text: str) -> list[Token]:
+    """Return the tokens of a text in a vocabulary that puts a space before each text, as SentencePiece can.
+
+    It cannot put one between a newline and the text.
+
+    Args:
+        raw: returns the tokens of a text with the space.
+        newline: the raw tokens of a newline.
+    """
+    tokens = raw("\n" + text)
+    # One token can stand for the newline and the beginning of the text: then the space stays.
+    return tokens[len(newline) :] if tokens[: len(newline)] == newline else raw(text)

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from models.llama import cancellation
 from models.llama.bindings import llama_cpp
 from models.llama.cancellation import Cancellation
 from models.llama.first_load import load_elsewhere_first
-from models.vocabulary import Token
+from models.vocabulary import Token, tokens_without_space
 
 # From ggml.h; llama-cpp-python does not name it.
 _LOG_LEVEL_ERROR = 4
@@ -139,9 +140,9 @@ class LlamaModel:
             llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model)
         )
         self._piece = ctypes.create_string_buffer(512)
-        # SentencePiece puts a space before a text; after this newline it cannot.
-        spaced = llama_cpp.llama_vocab_type(self.vocab) == llama_cpp.LLAMA_VOCAB_TYPE_SPM
-        self._before = self._raw_tokens("\n", special=False, start=False) if spaced else []
+        first = self._raw_tokens("a", special=False, start=False)[:1]
+        is_spaced = b"".join(map(self.piece, first)).startswith(b" ")
+        self._newline = self._raw_tokens("\n", special=False, start=False) if is_spaced else []
 
     def adapter(self, path: Path) -> Any:
         """Return the handle of a LoRA adapter, which is loaded once and freed with the model.
@@ -185,8 +186,8 @@ class LlamaModel:
             special: read `<|im_start|>` and the like as control tokens; False for any text from outside.
             start: begin with the tokens that open a sequence, if the model has them.
         """
-        if self._before and not start:
-            return self._raw_tokens("\n" + text, special=special, start=False)[len(self._before) :]
+        if self._newline and not start:
+            return tokens_without_space(partial(self._raw_tokens, special=special, start=False), self._newline, text)
         return self._raw_tokens(text, special=special, start=start)
 
     def _raw_tokens(self, text: str, *, special: bool, start: bool) -> list[Token]:

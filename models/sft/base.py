@@ -4,13 +4,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
 from models.files.gguf_vectors import gguf_layout
-from models.vocabulary import Token
+from models.vocabulary import Token, tokens_without_space
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,8 @@ class HubVocabulary:
     def __init__(self, tokenizer: Any, name: str) -> None:
         self._tokenizer = tokenizer
         self.name = name
-        # SentencePiece puts a space before a text; after this newline it cannot.
-        spaced = (tokenizer.convert_ids_to_tokens(self._raw("a", special=False)) or [""])[0].startswith("▁")
-        self._before = self._raw("\n", special=False) if spaced else []
+        is_spaced = (tokenizer.convert_ids_to_tokens(self._raw("a", special=False)) or [""])[0].startswith("▁")
+        self._newline = self._raw("\n", special=False) if is_spaced else []
 
     def chat_template(self) -> str | None:
         """Return the template of the tokenizer; of several, the default one."""
@@ -135,8 +134,8 @@ class HubVocabulary:
 
     def tokenize(self, text: str, *, special: bool = False, start: bool = False) -> list[Token]:
         """Return the tokens of a text, as `Vocabulary.tokenize` does."""
-        if self._before and not start:
-            return self._raw("\n" + text, special=special)[len(self._before) :]
+        if self._newline and not start:
+            return tokens_without_space(partial(self._raw, special=special), self._newline, text)
         tokens = self._raw(text, special=special)
         opening = self._tokenizer.bos_token_id if start and self._opens else None
         return tokens if opening is None else [opening, *tokens]

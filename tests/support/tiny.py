@@ -1,4 +1,4 @@
-"""Makes random models of a few thousand weights: real GGUF files with vocabularies of three kinds."""
+"""Makes random models of a few thousand weights: real GGUF files with vocabularies of four kinds."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from models.adapters.conversion import MANIFEST_KEY
 from models.files.file_cache import compute_cached
 from models.llama.first_load import Use, memory
 
-Vocabulary = Literal["single digits", "groups of digits", "sentencepiece"]
+Vocabulary = Literal["single digits", "groups of digits", "sentencepiece", "gemma"]
 
 WIDTH, LAYERS, HEADS = 64, 2, 4
 TEMPLATE = (
@@ -52,7 +52,9 @@ def make_model(
     if architecture == "gemma3":
         writer.add_sliding_window(512)
     writer.add_layer_norm_rms_eps(1e-5)
-    size = _sentencepiece(writer) if vocabulary == "sentencepiece" else _bytes(writer, vocabulary)
+    size = (
+        _sentencepiece(writer, vocabulary) if vocabulary in ("sentencepiece", "gemma") else _bytes(writer, vocabulary)
+    )
     if template is not None:
         writer.add_chat_template(template)
     random = np.random.default_rng(seed)
@@ -154,12 +156,18 @@ def _bytes(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
     return len(tokens)
 
 
-def _sentencepiece(writer: GGUFWriter) -> int:
-    """Add a SentencePiece vocabulary with bytes for characters without a piece, as Llama 2."""
+def _sentencepiece(writer: GGUFWriter, vocabulary: Vocabulary) -> int:
+    """Add a SentencePiece vocabulary with bytes for characters without a piece, as Llama 2.
+
+    That of Gemma puts no space before a text, and has pieces for several newlines.
+    """
     # Words are merged from left to right, so that their beginnings are pieces too.
     words = [word[:length] for word in _WORDS for length in range(2, len(word) + 1)]
     pieces = list(dict.fromkeys([*"0123456789,:.-abcdefghijklmnopqrstuvwxyzPé", "▁", *words]))
     pieces += ["▁" + word for word in _WORDS]
+    if vocabulary == "gemma":
+        pieces += ["\n", "\n\n"]
+        writer.add_add_space_prefix(False)
     tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *pieces]
     types = [TokenType.UNKNOWN, TokenType.CONTROL, TokenType.CONTROL]
     types += [TokenType.BYTE] * 256 + [TokenType.NORMAL] * len(pieces)

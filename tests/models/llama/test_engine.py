@@ -1,6 +1,7 @@
 """Many sessions decoded together have the same answers as each session alone, with any vocabulary."""
 
 import gc
+import re
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import cast, get_args
@@ -20,6 +21,7 @@ from models.llama.model import LlamaModel
 from models.llama.student import Student
 from models.messages import Message
 from models.student_protocol import Answered, Form, Grew, Refused, SessionTask, StudentEvent
+from models.vocabulary import tokens_without_space
 from tests.support.tiny import TEMPLATE, Vocabulary, make_model
 
 VOCABULARIES: tuple[Vocabulary, ...] = get_args(Vocabulary)
@@ -284,7 +286,25 @@ def test_vocabularies_can_tokenize_numbers_differently(folder: Path) -> None:
         assert b"".join(map(model.piece, tokens)) == b"123,"
         counts[vocabulary] = len(tokens)
         model.close()
-    assert counts == {"single digits": 4, "groups of digits": 2, "sentencepiece": 4}
+    assert counts == {"single digits": 4, "groups of digits": 2, "sentencepiece": 4, "gemma": 4}
+
+
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
+def test_the_tokens_of_a_text_spell_that_text_and_no_more(folder: Path, vocabulary: Vocabulary) -> None:
+    model = LlamaModel(make_model(folder / "texts.gguf", vocabulary))
+    texts = ["", "\n", "\n\n", "\n\n\n", " ", " camping kit\n", "1,2: week end", "漢\n\n字"]
+    assert [b"".join(map(model.piece, model.tokenize(text))).decode() for text in texts] == texts
+    model.close()
+
+
+def test_a_space_is_left_out_only_where_the_newline_before_the_text_is_read_alone() -> None:
+    pieces = {"▁": 0, "\n": 1, "a": 2, "\n\n": 3}
+
+    def raw(text: str) -> list[int]:
+        return [0, *(pieces[piece] for piece in re.findall("\n\n|.|\n", text))]
+
+    assert tokens_without_space(raw, raw("\n"), "a") == [2]
+    assert tokens_without_space(raw, raw("\n"), "\n") == [0, 1]
 
 
 def test_an_intent_ends_where_its_tokens_do(student: Student) -> None:

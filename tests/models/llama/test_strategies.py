@@ -186,8 +186,8 @@ def test_intents_of_pairs_grow_concurrently(student: Student, monkeypatch: pytes
         [(1, 2), (3, 4, 7)],
         [(3, 4, 7), (1, 2)],
     )
-    # Each step adds a token to every bundle: the second begins before the first has two.
-    assert grown[:2] == [0, 1]
+    # Each step adds to every bundle: the second begins before the first ends.
+    assert 1 in grown[: grown.count(0)]
 
 
 def test_too_many_products_for_pairs_give_advice(student: Student) -> None:
