@@ -14,7 +14,7 @@ class FailedBefore(ModelError):
     """A call failed for good in an earlier run, and is not paid for again."""
 
     def __init__(self, call: Call) -> None:
-        super().__init__(f"{call.error} (earlier, in call {call.id}; --retry-failed asks again)")
+        super().__init__(f"{call.error} (earlier, in call {call.id})")
 
 
 class UnusableAnswer(ModelError):
@@ -25,15 +25,32 @@ class UnusableAnswer(ModelError):
         self.call = call
 
 
+class CutOff(UnusableAnswer):
+    """The answer of a call is longer than it may be."""
+
+    def __init__(self, call: Call) -> None:
+        super().__init__(f"the answer of call {call.id} is cut off", call)
+
+
+def with_options(error: ModelError) -> str:
+    """Return the message of an error with the option that helps, for commands with the options of paid calls."""
+    match error:
+        case FailedBefore():
+            return f"{error}; --retry-failed asks again"
+        case CutOff():
+            return f"{error}; allow longer ones with --answer-tokens"
+    return str(error)
+
+
 def read_answer(call: Call, read: Callable[[str], T]) -> T:
     """Parse the answer of a call.
 
     Raises:
-        UnusableAnswer: it is cut off, or cannot be parsed.
+        CutOff: it is cut off.
+        UnusableAnswer: it cannot be parsed.
     """
     if call.finish_reason == "length":
-        problem = f"the answer of call {call.id} is cut off; allow longer ones with --answer-tokens"
-        raise UnusableAnswer(problem, call)
+        raise CutOff(call)
     try:
         return read(call.response or "")
     except ModelError as error:
@@ -44,6 +61,6 @@ def text_of(call: Call) -> str:
     """Return the answer of a call, without the thoughts before it.
 
     Raises:
-        UnusableAnswer: it is cut off.
+        CutOff: it is cut off.
     """
     return read_answer(call, without_thoughts)

@@ -7,7 +7,9 @@ from functools import partial
 from typing import TypeAlias
 
 from kdtui.distill.rules import consolidate
+from kdtui.workflows.calls.answers import with_options
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
+from kdtui.workflows.calls.conversation import hold_conversation
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
@@ -20,7 +22,6 @@ from kdtui.workflows.knowledge.teacher_conversations import (
     LearnedThought,
     Lesson,
     conversation_about,
-    hold_conversation,
 )
 from kdtui.workflows.pause_gate import PauseGate
 from kdtui.workflows.waiting import when_free
@@ -217,14 +218,14 @@ class _Work:
                     self._stopped = self._stopped or _ENDED
                     return
                 try:
-                    await hold_conversation(converse, session, self.paid_calls)
+                    await hold_conversation(partial(converse, session), self.paid_calls)
                 except BudgetReached:
                     reason = _ENDED if self.paid_calls.gate.closed else "the next call might pass the budget"
                     self._stopped = self._stopped or reason
                     return
                 except ModelError as error:
                     failed += 1
-                    self._events.put_nowait(SessionFailed(format, session.id, str(error)))
+                    self._events.put_nowait(SessionFailed(format, session.id, with_options(error)))
                     if isinstance(error, NoAnswer) and error.is_permanent:
                         self._stopped = str(error)
                         self.paid_calls.gate.close()

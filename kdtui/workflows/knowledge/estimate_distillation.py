@@ -2,13 +2,15 @@
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from kdtui.workflows.async_events import iterate
+from kdtui.workflows.calls.conversation import hold_conversation
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.rehearsal import NotPaidYet, Rehearsal
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan, sessions_to_ask_about
-from kdtui.workflows.knowledge.teacher_conversations import conversation_about, forget_lesson, hold_conversation
+from kdtui.workflows.knowledge.teacher_conversations import conversation_about, forget_lesson
 from models.endpoint.teacher import Teacher
 from models.errors import ModelError
 from store.records import Format, Session
@@ -64,7 +66,7 @@ async def _estimate(
             done += 1
             asker.asked = 0
             try:
-                await hold_conversation(converse, session, asker)
+                await hold_conversation(partial(converse, session), asker)
             except NotPaidYet:
                 asker.count_further(_CALLS[format] - asker.asked)
             except ModelError:

@@ -23,9 +23,8 @@ from kdtui.distill.patterns import Pattern, patterns_for
 from kdtui.distill.retrieval import decode_piece, rules_that_apply
 from kdtui.distill.rules import Rule, applies_to
 from kdtui.distill.thoughts import rejection_reason
-from kdtui.workflows.calls.answers import UnusableAnswer, read_answer, text_of
-from kdtui.workflows.calls.asker import Asker, PaidCalls
-from kdtui.workflows.calls.rehearsal import Rehearsal
+from kdtui.workflows.calls.answers import read_answer, text_of
+from kdtui.workflows.calls.asker import Asker
 from models.endpoint.json_answer import answer_schema, parse_answer
 from models.messages import Message
 from store.knowledge import Knowledge, NewKnowledge, find_knowledge
@@ -77,22 +76,6 @@ def conversation_about(
 
 async def forget_lesson(_: Lesson) -> None:
     """Keep nothing, as in a rehearsal."""
-
-
-async def hold_conversation(
-    converse: Callable[[Session], Awaitable[None]], session: Session, asker: PaidCalls | Rehearsal
-) -> None:
-    """Have a conversation. If an answer is unusable and may be asked for again, repeat it once.
-
-    Raises:
-        ModelError: it has no result.
-    """
-    while True:
-        try:
-            return await converse(session)
-        except UnusableAnswer as error:
-            if asker.gives_up(error.call):
-                raise
 
 
 async def _reflect(asker: Asker, patterns: dict[Pattern, int], tell: _Tell, session: Session) -> None:

@@ -8,8 +8,9 @@ from math import nan
 from typing import TypeAlias
 
 from kdtui.distill.judging import RATING_SCHEMA, rating_prompt, read_rating
-from kdtui.workflows.calls.answers import UnusableAnswer, read_answer
+from kdtui.workflows.calls.answers import read_answer, with_options
 from kdtui.workflows.calls.asker import BudgetReached, PaidCalls
+from kdtui.workflows.calls.conversation import hold_conversation
 from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
@@ -142,7 +143,7 @@ def rate_intents(db: Database, run: Run, sessions: Collection[Session], judge: J
                             raise Unreachable(str(error)) from error
                         failed += 1
                         done += 1
-                        yield NotRated(session, str(error))
+                        yield NotRated(session, with_options(error))
                 if ended:
                     yield Rated(done, replace(paid_calls.tally))
         finally:
@@ -163,13 +164,11 @@ def intents_of(db: Database, run: Run, sessions: Collection[Session]) -> Iterato
 
 async def _rating(paid_calls: PaidCalls, items: list[Item], intent: str) -> int:
     """Get one rating. An unusable answer is asked for once more, if requested."""
-    while True:
-        call = await paid_calls.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA)
-        try:
-            return read_answer(call, read_rating)
-        except UnusableAnswer as error:
-            if paid_calls.gives_up(error.call):
-                raise
+
+    async def ask() -> int:
+        return read_answer(await paid_calls.ask("judge", [rating_prompt(items, intent)], RATING_SCHEMA), read_rating)
+
+    return await hold_conversation(ask, paid_calls)
 
 
 async def _open(db: Database, judge: Judge, notice: Callable[[str], None]) -> PaidCalls:

@@ -7,7 +7,7 @@ once.
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -22,8 +22,9 @@ from kdtui.distill.conversations import (
 )
 from kdtui.distill.feedback import write_feedback
 from kdtui.distill.retrieval import Nearest
-from kdtui.workflows.calls.answers import read_answer, text_of
+from kdtui.workflows.calls.answers import FailedBefore, UnusableAnswer, read_answer, text_of
 from kdtui.workflows.calls.asker import Asker, PaidCalls
+from kdtui.workflows.calls.conversation import hold_conversation
 from kdtui.workflows.calls.costs import Budget, Prices
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.waiting import when_free
@@ -55,7 +56,7 @@ _CONFIDENCE = 0.5
 def answer_by_aicl(
     db: Database, dataset: str, endpoint: Endpoint, nearest: Nearest, sessions: Iterable[Session | None]
 ) -> Iterator[StudentEvent]:
-    """Answer sessions as they come, many at a time. Every call is stored, and no call is repeated.
+    """Answer sessions as they come, many at a time. Every call is stored, and none with a usable answer is repeated.
 
     Args:
         nearest: finds the training session for the demonstration.
@@ -72,7 +73,7 @@ def answer_by_aicl(
         notes: list[str] = []
         paid_calls = runner.run(_open(db, endpoint, notes.append))
         running: dict[asyncio.Task[list[WrittenBundle]], tuple[Session, float, _Counting]] = {}
-        counted: set[str] = set()
+        counted: dict[str, _Counting] = {}
         try:
             while more or running:
                 while more and len(running) < paid_calls.teacher.limits.concurrency:
@@ -84,7 +85,8 @@ def answer_by_aicl(
                     if session is None:
                         break
                     asker = _Counting(paid_calls, counted)
-                    task = runner.get_loop().create_task(_bundles(asker, db, dataset, nearest, session))
+                    converse = partial(_bundles, asker, db, dataset, nearest, session)
+                    task = runner.get_loop().create_task(hold_conversation(converse, paid_calls))
                     running[task] = session, perf_counter(), asker
                 # In between, the user gets notices, such as that another process asks the same questions.
                 ended = runner.run(_finished(set(running), IDLE_SECONDS if more else _NOTICE_SECONDS))
@@ -133,21 +135,30 @@ class _Counting:
     """An asker that adds up the tokens of the calls about a session, whenever they were paid for.
 
     Args:
-        counted: keys of the calls that were counted for other sessions: a demonstration can serve several.
+        counted: for each key of a call, where it is counted: a demonstration can serve several sessions.
     """
 
     asker: Asker
-    counted: set[str]
-    usage: Usage = NO_TOKENS
+    counted: "dict[str, _Counting]"
+    _calls: dict[str, Call] = field(default_factory=dict)
+    """The calls that are counted here, by their key."""
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of all calls that are counted here."""
+        # An estimate is not a count.
+        counts = (
+            UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
+            for call in self._calls.values()
+        )
+        return sum(counts, NO_TOKENS)
 
     async def ask(self, step: str, messages: Sequence[Message], schema: dict[str, Any]) -> Call:
         """See `Asker`."""
         call = await self.asker.ask(step, messages, schema)
-        if call.key not in self.counted:
-            self.counted.add(call.key)
-            # An estimate is not a count.
-            usage = UNKNOWN_USAGE if call.is_estimated else Usage(call.prompt_tokens, call.completion_tokens)
-            self.usage = self.usage + usage
+        if self.counted.setdefault(call.key, self) is self:
+            # A call that was repeated has the tokens of both answers.
+            self._calls[call.key] = call
         return call
 
 
@@ -160,6 +171,9 @@ def _events(
         if error.is_permanent:
             raise Unreachable(str(error)) from error
         yield Refused(session, str(error), seconds)
+        return
+    except (FailedBefore, UnusableAnswer) as error:
+        yield Refused(session, f"{error}; ask the student again to repeat the call", seconds, usage)
         return
     except ModelError as error:
         yield Refused(session, str(error), seconds, usage)

@@ -117,6 +117,51 @@ def test_a_bad_answer_costs_only_its_session(db: Database, serve: Serve, kdtui: 
     assert 1 <= sum(row["error"] is not None for row in rows) < 4
 
 
+@pytest.mark.parametrize("step", ["correct", "rules", "aicl"])
+def test_an_unusable_answer_is_asked_for_again_by_the_next_command(
+    db: Database, serve: Serve, kdtui: Kdtui, step: str
+) -> None:
+    def step_of(fake: Fake) -> str:
+        question = last(fake)
+        if question.startswith("Look at your bundles again"):
+            return "correct"
+        # The first and the last question have the same instructions.
+        is_last = len(fake.body["messages"]) > 1 and question[:40] == fake.body["messages"][0]["content"][:40]
+        return "aicl" if is_last else "rules" if "Which rules" in question else "other"
+
+    def cut_off(fake: Fake, number: int) -> None:
+        fake.complete('{"bundles": [', "length") if step_of(fake) == step else never_right(fake, number)
+
+    url, fake = serve(cut_off)
+    generate = ["generate", "o34", "--student", f"{url}#m", "--strategy", "aicl", "--json"]
+    first = kdtui(*generate)
+    assert "is cut off; ask the student again to repeat the call" in first.err
+    assert "--answer-tokens" not in first.err
+    asked = len(fake.asked)
+    # Nothing but the unusable answer is paid for again, and only once.
+    assert "is cut off" in kdtui(*generate).err
+    assert len(fake.asked) == asked + 1
+    fake.reply = staticmethod(never_right)
+    good = kdtui(*generate)
+    assert good.rows[0]["bundles"][0]["positions"] == [1, 2], good.err
+    [repeated] = db.query("SELECT step, prompt_tokens FROM calls WHERE prompt_tokens > 300")
+    assert repeated == {"step": step, "prompt_tokens": 3 * 300}
+    asked = len(fake.asked)
+    assert kdtui(*generate).rows == good.rows
+    assert len(fake.asked) == asked
+
+
+def test_the_tokens_of_a_run_include_those_of_a_repeated_call(db: Database, serve: Serve, kdtui: Kdtui) -> None:
+    url, fake = serve(lambda fake, _: fake.complete("no"))
+    evaluate = ["evaluate", "--student", f"{url}#m", "--strategy", "aicl", "--limit", 1, "--json"]
+    assert kdtui(*evaluate).code == 0
+    fake.reply = staticmethod(never_right)
+    assert kdtui(*evaluate).code == 0
+    calls = db.execute("SELECT sum(prompt_tokens), sum(completion_tokens) FROM calls").fetchone()
+    query = "SELECT sum(prompt_tokens), sum(completion_tokens) FROM predictions WHERE run_id = 2"
+    assert db.execute(query).fetchone() == calls
+
+
 def test_a_local_student_is_shown_the_nearest_session_in_the_form_of_the_answer(
     db: Database, kdtui: Kdtui, tmp_path: Path
 ) -> None:
