@@ -1,5 +1,6 @@
 """The base classes of all screens."""
 
+import asyncio
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from kdtui.text import one_line
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.finders import Finder, RowFinder
 from kdtui.tui.core.services import Services
-from kdtui.tui.core.store_worker import ask_store, named_database, sentence_of
+from kdtui.tui.core.store_worker import StoreChanged, ask_store, change_store, named_database, sentence_of
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar
 
@@ -209,6 +210,28 @@ class StoreScreen(ActionScreen[Result]):
             return
         if message is not None and not worker.is_cancelled:
             self.post_message(message(answer))
+
+    def write(self, change: "Callable[[Database], StoreChanged]") -> None:
+        """Change the store in a thread, and post the message that the change returns, or `Failed`.
+
+        Changes are made one after the other, in the order of the calls. Neither a later call nor closing the screen
+        cancels one.
+        """
+        # A worker of the app outlives the screen.
+        self.app.run_worker(self._write(change), name="change")
+
+    async def _write(self, change: "Callable[[Database], StoreChanged]") -> None:
+        async with self.kdtui.changing:
+            outcome = await asyncio.to_thread(self._outcome_of, change)
+        # A closed screen takes no messages.
+        if not self.post_message(outcome):
+            self.say(outcome.sentence, error=isinstance(outcome, Failed))
+
+    def _outcome_of(self, change: "Callable[[Database], StoreChanged]") -> StoreChanged | Failed:
+        try:
+            return change_store(self.database, change, self.app.post_message)
+        except Exception as error:
+            return Failed(*sentence_of(error))
 
     def on_failed(self, message: Failed) -> None:
         """Say what went wrong. Textual calls this after the handler of a subclass."""

@@ -1,5 +1,6 @@
 """The part of the app that screens use: its state, its tasks, its messages, and navigation to other places."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -95,6 +96,8 @@ class Services(App[None]):
         self.tasks: dict[str, Task] = {}
         self.task_changed: Signal[Task] = Signal(self, "task changed")
         self.data_changed: Signal[None] = Signal(self, "data changed")
+        # Held during a change of the store, so that changes happen in the order of the keys.
+        self.changing = asyncio.Lock()
         self.past_messages: list[PastMessage] = []
         self.pressed_at = monotonic()
 

@@ -21,20 +21,52 @@ _STEPS = 10_000
 
 def ask_store(path: Path, question: "Callable[[Database], Answer]") -> Answer:
     """Open the store, ask a question, and close the store; for thread workers. Cancelling stops the query."""
+    worker = get_current_worker()
+
+    def ask(db: "Database") -> Answer:
+        assert db.conn is not None
+        db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
+        return question(db)
+
+    return _use_store(path, ask, waiting_callback(worker.node.post_message, still_wanted), worker.node.post_message)
+
+
+def change_store(
+    path: Path, change: "Callable[[Database], StoreChanged]", post: Callable[[Message], object]
+) -> "StoreChanged":
+    """Open the store, change it, and close it; for threads. Nothing cancels the change.
+
+    Args:
+        post: receives messages about the store; thread-safe.
+    """
+    return _use_store(path, change, waiting_callback(post), post)
+
+
+def _use_store(
+    path: Path,
+    use: "Callable[[Database], Answer]",
+    on_wait: Callable[[float], None],
+    post: Callable[[Message], object],
+) -> Answer:
     from store.database import open_database
 
-    worker = get_current_worker()
-    db = open_database(path, make=False, on_wait=waiting_callback(worker.node.post_message, still_wanted))
+    db = open_database(path, make=False, on_wait=on_wait)
     try:
         if db.copy_before_upgrade is not None:
             from store.upgrade import upgrade_in_words
 
-            worker.node.post_message(StoreNotice(upgrade_in_words(db.copy_before_upgrade)))
-        assert db.conn is not None
-        db.conn.set_progress_handler(lambda: worker.is_cancelled, _STEPS)
-        return question(db)
+            post(StoreNotice(upgrade_in_words(db.copy_before_upgrade)))
+        return use(db)
     finally:
         db.close()
+
+
+class StoreChanged(Message):
+    """The user has changed the store; the sentence says what is different now."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.sentence = sentence
 
 
 class StoreNotice(Message):

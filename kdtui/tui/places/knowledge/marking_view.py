@@ -186,7 +186,7 @@ class KnowledgeMarkingView(KnowledgeSearchView):
         """Start a change; no other one starts until it ends."""
         self._is_changing = True
         self.refresh_bindings()
-        self.ask(change, lambda message: message, group="change")
+        self.write(change)
 
     def on_knowledge_changed(self, message: KnowledgeChanged) -> None:
         """Say what has changed, and reload the list."""

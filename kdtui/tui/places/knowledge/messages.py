@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
+from kdtui.tui.core.store_worker import StoreChanged
 from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ class DependentsLoaded(Message):
         self.numbers, self.dependents, self.consequence = numbers, dependents, consequence
 
 
-class KnowledgeChanged(Message):
+class KnowledgeChanged(StoreChanged):
     """Pieces have been sampled, exported, deleted or restored; the sentence says which."""
 
     def __init__(self, sentence: str, *, removed: "RemovedKnowledge | None" = None, restored: bool = False) -> None:
-        super().__init__()
-        self.sentence, self.removed, self.restored = sentence, removed, restored
+        super().__init__(sentence)
+        self.removed, self.restored = removed, restored

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from kdtui.tui.core.activity import Activity
+from kdtui.tui.core.store_worker import StoreChanged
 from kdtui.workflows.manage_models import ModelRow
 
 if TYPE_CHECKING:
@@ -100,12 +101,12 @@ class StudentFound(Message):
         self.settings = settings
 
 
-class ModelsChanged(Message):
+class ModelsChanged(StoreChanged):
     """A model was added, made or removed."""
 
     def __init__(self, sentence: str, name: str | None = None) -> None:
-        super().__init__()
-        self.sentence, self.name = sentence, name
+        super().__init__(sentence)
+        self.name = name
 
 
 def read_details(name: str, db: "Database") -> "ModelDetails":
@@ -137,15 +138,12 @@ def bit_options(db: "Database") -> BitOptions:  # noqa: ARG001
     return BitOptions(tuple(QUANTIZATIONS), *suitable_quantization(system_features(), gpu=can_use_gpu()))
 
 
-def add_model_file(path: Path, name: str | None, db: "Database") -> str:
-    """Give a GGUF file a name, and return it."""
+def add_model_file(path: Path, name: str | None, db: "Database") -> ModelsChanged:
+    """Give a GGUF file a name."""
     from kdtui.workflows.manage_models import add_file
 
-    return add_file(db, path, name).name
-
-
-def file_added(name: str) -> ModelsChanged:
-    return ModelsChanged(f"{name} is added; choose it by that name", name)
+    added = add_file(db, path, name).name
+    return ModelsChanged(f"{added} is added; choose it by that name", added)
 
 
 def import_adapter(path: Path, name: str | None, database: Path, db: "Database") -> Iterator[ModelsChanged]:
@@ -187,9 +185,9 @@ def uses_of_removable(name: str, db: "Database") -> "ModelUses":
     return uses_of_model(db, name)
 
 
-def delete_and_report(name: str, db: "Database") -> str:
-    """Delete a model with the files that kdtui made or copied; return a sentence about it."""
+def delete_and_report(name: str, db: "Database") -> ModelsChanged:
+    """Delete a model with the files that kdtui made or copied."""
     from kdtui.workflows.manage_models import remove_model
 
     deleted = remove_model(db, name)
-    return f"deleted {name} and {deleted}" if deleted else f"deleted {name}; its file stays"
+    return ModelsChanged(f"deleted {name} and {deleted}" if deleted else f"deleted {name}; its file stays")

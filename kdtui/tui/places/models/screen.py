@@ -47,7 +47,6 @@ from kdtui.tui.places.models.model_work import (
     bit_options,
     delete_and_report,
     export_and_report,
-    file_added,
     find_fits,
     import_adapter,
     merge_and_report,
@@ -294,7 +293,7 @@ class ModelsScreen(ModelWorkScreen):
             if path.is_dir():
                 self.begin_work(f"copying the adapter in {path}", partial(import_adapter, path, name, self.database))
             else:
-                self.ask(partial(add_model_file, path, name), file_added, group="change")
+                self.write(partial(add_model_file, path, name))
 
         self.app.push_screen(FormDialog(AddForm(self._named_database)), add)
 
@@ -376,7 +375,7 @@ class ModelsScreen(ModelWorkScreen):
 
         def answer(yes: bool | None) -> None:
             if yes:
-                self.ask(partial(delete_and_report, model.name), ModelsChanged, group="change")
+                self.write(partial(delete_and_report, model.name))
 
         command = command_line(("model", "rm"), model.name, database=self._named_database)
         self.app.push_screen(ConfirmDialog(f"Delete model {model.name}?", lost, "Delete it", command), answer)

@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import Failed
 from kdtui.tui.core.services import RowWanted
-from kdtui.tui.core.store_worker import named_database
+from kdtui.tui.core.store_worker import StoreChanged, named_database
 from kdtui.tui.places.runs.evaluation import EvaluationActivity
 from kdtui.tui.places.runs.form import EvaluationForm, EvaluationRequest
 from kdtui.tui.places.runs.list_screen import RunListScreen
@@ -46,20 +46,8 @@ class StudentOptionsFound(Message):
         self.options = options
 
 
-class RunDeleted(Message):
-    """A run was deleted."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
-
-
-class RunNoted(Message):
-    """The tags and the note of a run were saved."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self.number = number
+class RunsChanged(StoreChanged):
+    """A run was deleted, or its tags and its note were saved."""
 
 
 class RunsScreen(RunListScreen):
@@ -332,13 +320,13 @@ class RunsScreen(RunListScreen):
 
         def save(note: RunNote | None) -> None:
             if note is not None:
-                self.ask(partial(_save_note, run, note), RunNoted, group="note")
+                self.write(partial(_save_note, run, note))
 
         self.app.push_screen(FormDialog(NoteForm(run, self.known.listing.named_database)), save)
 
-    def on_run_noted(self, message: RunNoted) -> None:
+    def on_runs_changed(self, message: RunsChanged) -> None:
         """Report the change, and load the runs again."""
-        self.say(f"tags and note of run {message.number} are saved", error=False)
+        self.say(message.sentence, error=False)
         self._load()
 
     def action_delete(self) -> None:
@@ -348,15 +336,15 @@ class RunsScreen(RunListScreen):
             return
         number, answered = entry.summary.run.id, entry.summary.answered
 
-        def question(db: "Database") -> int:
+        def change(db: "Database") -> RunsChanged:
             from store.runs import delete_run
 
             delete_run(db, number)
-            return number
+            return RunsChanged(f"run {number} is deleted")
 
         def delete(is_confirmed: bool | None) -> None:
             if is_confirmed:
-                self.ask(question, RunDeleted, group="delete")
+                self.write(change)
 
         self.app.push_screen(
             ConfirmDialog(
@@ -367,11 +355,6 @@ class RunsScreen(RunListScreen):
             ),
             delete,
         )
-
-    def on_run_deleted(self, message: RunDeleted) -> None:
-        """Report the deletion, and load the runs again."""
-        self.say(f"run {message.number} is deleted", error=False)
-        self._load()
 
     # Availability of actions
 
@@ -421,6 +404,6 @@ class RunsScreen(RunListScreen):
         return f"the answers of a floor are not kept for comparison; {key} on a run shows its scores next to the floors"
 
 
-def _save_note(run: "Run", note: RunNote, db: "Database") -> int:
+def _save_note(run: "Run", note: RunNote, db: "Database") -> RunsChanged:
     save_note(db, run, note)
-    return run.id
+    return RunsChanged(f"tags and note of run {run.id} are saved")

@@ -14,6 +14,7 @@ from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
+from kdtui.tui.core.store_worker import StoreChanged
 from kdtui.tui.places.samples.form import DrawForm, DrawRequest
 from kdtui.tui.places.samples.list_screen import SampleListScreen
 from kdtui.tui.places.samples.overlap import overlap_with_pieces
@@ -56,12 +57,8 @@ class UsesFound(Message):
         self.name, self.uses = name, uses
 
 
-class SampleDeleted(Message):
+class SampleDeleted(StoreChanged):
     """A sample was deleted."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
 
 
 class SamplesScreen(SampleListScreen):
@@ -170,7 +167,7 @@ class SamplesScreen(SampleListScreen):
 
         def delete(is_confirmed: bool | None) -> None:
             if is_confirmed:
-                self.ask(partial(_delete, message.name), SampleDeleted, group="delete")
+                self.write(partial(_delete, message.name))
 
         command = command_line(("sample", "rm"), message.name, database=self.listing.named_database)
         question = f"Delete sample {message.name}?"
@@ -178,7 +175,7 @@ class SamplesScreen(SampleListScreen):
 
     def on_sample_deleted(self, message: SampleDeleted) -> None:
         """Report the deletion, and load the samples again."""
-        self.say(f"sample {message.name} is deleted", error=False)
+        self.say(message.sentence, error=False)
         self.load()
 
     # Availability of actions
@@ -195,8 +192,8 @@ class SamplesScreen(SampleListScreen):
         return super().why_not(action)
 
 
-def _delete(name: str, db: "Database") -> str:
+def _delete(name: str, db: "Database") -> SampleDeleted:
     from store.samples import delete_sample
 
     delete_sample(db, name)
-    return name
+    return SampleDeleted(f"sample {name} is deleted")

@@ -14,7 +14,7 @@ from kdtui.tui.core.dialogs import ConfirmDialog, TextDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_version import store_version
-from kdtui.tui.core.store_worker import named_database
+from kdtui.tui.core.store_worker import StoreChanged, named_database
 from kdtui.tui.core.task import Task
 from kdtui.tui.places.studies.report import ReportForm, ReportRequest, StudyReport
 from kdtui.tui.places.studies.study_run import StudyRun
@@ -55,12 +55,8 @@ class StudyReady(Message):
         self.retried, self.cells, self.earlier, self.command = retried, cells, earlier, command
 
 
-class StudyDeleted(Message):
+class StudyDeleted(StoreChanged):
     """A study was deleted."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
 
 
 class AnswersFound(Message):
@@ -316,15 +312,15 @@ class StudyActions(StoreScreen[None]):
             return
         name = self.study.name
 
-        def look_up(db: "Database") -> str:
+        def change(db: "Database") -> StudyDeleted:
             from store.studies import delete_study
 
             delete_study(db, name)
-            return name
+            return StudyDeleted(f"study {name} is deleted")
 
         def delete(is_confirmed: bool | None) -> None:
             if is_confirmed:
-                self.ask(look_up, StudyDeleted, group="delete")
+                self.write(change)
 
         command = command_line(("study", "rm"), name, database=named_database(self.database))
         consequence = "Its runs, samples and adapters stay, since other studies can share them."

@@ -234,7 +234,7 @@ class StudiesScreen(StudyActions):
 
     def on_study_deleted(self, message: StudyDeleted) -> None:
         """Report the deletion, and load the studies again."""
-        self.say(f"study {message.name} is deleted", error=False)
+        self.say(message.sentence, error=False)
         self.load()
 
     def why_not(self, action: str) -> str | None:

@@ -357,7 +357,7 @@ class StudyScreen(StudyActions):
 
     def on_study_deleted(self, message: StudyDeleted) -> None:
         """Report the deletion, and close the screen."""
-        self.say(f"study {message.name} is deleted", error=False)
+        self.say(message.sentence, error=False)
         self.dismiss(None)
 
     # Availability of actions

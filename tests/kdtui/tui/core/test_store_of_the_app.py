@@ -1,14 +1,19 @@
 """The app on a missing store, and on one that another process writes to."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kdtui.tui.app import KdtuiApp, run_app
+from kdtui.tui.core.dialogs import ConfirmDialog
+from kdtui.tui.core.screen import StoreScreen
+from kdtui.tui.core.store_worker import StoreChanged
 from kdtui.workflows.waiting import WAITING
 from store.database import open_database
 from store.errors import StoreError
-from store.samples import save_sample
+from store.samples import delete_sample, save_sample
+from store.sqlite import Database
 from tests.support.acting import act
 from tests.support.locking import writing
 from tests.support.screens import Settle, Until, toasts
@@ -45,6 +50,53 @@ async def test_a_change_waits_for_another_process_and_says_so(sampled: Path, set
     db = open_database(sampled)
     assert db.execute("SELECT count(*) FROM samples").fetchone() == (0,)
     db.close()
+
+
+async def test_changes_wait_for_each_other_and_none_is_lost(sampled: Path, settle: Settle, until: Until) -> None:
+    db = open_database(sampled)
+    save_sample(db, "other", [], [1], replace=False)
+    db.close()
+    app = KdtuiApp(sampled)
+    async with app.run_test() as pilot:
+        await pilot.press("4")
+        await settle(pilot)
+        with writing(sampled) as end:
+            for key in ("home", "end"):
+                await pilot.press(key)
+                await act(pilot, "samples.delete")
+                await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+                await act(pilot, "confirm.yes")
+                await until(pilot, lambda: WAITING in toasts(app))
+            end()
+        await settle(pilot)
+        assert {"sample half is deleted", "sample other is deleted"} <= set(toasts(app))
+    db = open_database(sampled)
+    assert db.execute("SELECT count(*) FROM samples").fetchone() == (0,)
+    db.close()
+
+
+async def test_a_change_is_made_and_reported_after_its_screen_has_closed(
+    sampled: Path, settle: Settle, until: Until
+) -> None:
+    def delete(name: str, db: Database) -> StoreChanged:
+        delete_sample(db, name)
+        return StoreChanged(f"sample {name} is deleted")
+
+    app = KdtuiApp(sampled)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        screen = StoreScreen[None](sampled)
+        await app.push_screen(screen)
+        with writing(sampled) as end:
+            screen.write(partial(delete, "half"))
+            screen.write(partial(delete, "missing"))
+            await until(pilot, lambda: WAITING in toasts(app))
+            screen.dismiss()
+            await until(pilot, lambda: not screen.is_attached)
+            end()
+        await settle(pilot)
+        assert "sample half is deleted" in toasts(app)
+        assert any("missing" in sentence for sentence in toasts(app))
 
 
 @pytest.fixture
