@@ -61,7 +61,6 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
     from contextlib import suppress
     from dataclasses import asdict
 
-    from kdtui.text import fit_lines
     from kdtui.workflows.calls.call_report import call_text
     from store.calls import call_details
 
@@ -72,7 +71,7 @@ def _print_call(store: "Database", number: int, output: Output) -> None:
             shown["request"] = json.loads(full_call.call.request)
         print_json(shown)
         return
-    print(fit_lines(call_text(full_call)), flush=True)
+    print(call_text(full_call), flush=True)
 
 
 def _print_totals(store: "Database", output: Output) -> None:

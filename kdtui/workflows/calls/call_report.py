@@ -2,13 +2,13 @@
 
 import json
 
-from kdtui.text import counted
+from kdtui.text import counted, fit_lines
 from kdtui.workflows.calls.costs import cost_text
 from store.calls import CallDetails
 
 
 def call_text(record: CallDetails) -> str:
-    """Return everything that is known about a call, on many lines."""
+    """Return everything that is known about a call, on many lines that are safe to display."""
     call = record.call
     lines = [f"call {call.id}: {call.step}, {call.status}", f"teacher: {call.teacher}"]
     tries = counted(call.attempts, "try", "tries")
@@ -31,7 +31,8 @@ def call_text(record: CallDetails) -> str:
         lines.append(f"{piece.format} {piece.id} of {piece.dataset}: {piece.statement}{rejected}")
     if not record.pieces:
         lines.append("none")
-    return "\n".join(lines)
+    # Prompts and answers are text from outside.
+    return fit_lines("\n".join(lines))
 
 
 def _readable(answer: str) -> str:

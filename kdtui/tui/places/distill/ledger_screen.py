@@ -9,7 +9,8 @@ from textual import on
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from kdtui.text import counted, fit_lines, one_line
+from kdtui.text import fit_lines, one_line
+from kdtui.tui.core.call_dialog import CallRead, call_dialog, read_call
 from kdtui.tui.core.commands import command_line
 from kdtui.tui.core.dialogs import TextDialog
 from kdtui.tui.core.hits_table import HitsTable
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 _ANNOTATIONS = "annotations"
 """The teacher of mined patterns, and of knowledge composed from annotations."""
-
-_SHOWN = 30_000
-"""Maximum number of characters of a call that are shown; to wrap more would take long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +50,6 @@ class StoreFactsRead(Message):
     def __init__(self, facts: StoreFacts) -> None:
         super().__init__()
         self.facts = facts
-
-
-class CallTextRead(Message):
-    """The text of a call was read."""
-
-    def __init__(self, number: int, text: str) -> None:
-        super().__init__()
-        self.number, self.text = number, text
 
 
 class LedgerScreen(StoreScreen[None]):
@@ -190,24 +180,11 @@ class LedgerScreen(StoreScreen[None]):
     @on(RowTable.RowSelected, "#calls")
     def open_call(self, event: RowTable.RowSelected) -> None:
         """Show the selected call in full."""
-        number = int(event.key)
+        self.ask(partial(read_call, int(event.key)), lambda call: call, group="call")
 
-        def question(db: "Database") -> str:
-            from kdtui.workflows.calls.call_report import call_text
-            from store.calls import call_details
-
-            return fit_lines(call_text(call_details(db, number)))
-
-        self.ask(question, partial(CallTextRead, number), group="call")
-
-    def on_call_text_read(self, message: CallTextRead) -> None:
-        if not self.is_current:
-            return
-        shown, more = message.text[:_SHOWN], len(message.text) - _SHOWN
-        if more > 0:
-            command = command_line(("knowledge", "calls"), str(message.number), database=self.named_database)
-            shown += f"\n\n… {counted(more, 'character')} more; c copies the whole call, like: {one_line(command)}"
-        self.app.push_screen(TextDialog(f"Call {message.number}", shown, copies=message.text))
+    def on_call_read(self, message: CallRead) -> None:
+        if self.is_current:
+            self.app.push_screen(call_dialog(message, self.named_database))
 
     def action_search(self) -> None:
         """Go to the search."""

@@ -11,7 +11,6 @@ from store.records import KnowledgeQuery, KnowledgeSort
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallDetails
     from store.knowledge_removal import Dependents, RemovedKnowledge
     from store.knowledge_search import Facets
 
@@ -55,14 +54,6 @@ class PieceLoaded(Message):
 
 class PieceToOpenLoaded(PieceLoaded):
     """The details of a piece are loaded that the user wants to open."""
-
-
-class TeacherCallLoaded(Message):
-    """The prompt of the teacher of a piece is loaded, and its answer."""
-
-    def __init__(self, call: "CallDetails") -> None:
-        super().__init__()
-        self.call = call
 
 
 class DependentsLoaded(Message):

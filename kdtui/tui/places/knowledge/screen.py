@@ -9,10 +9,10 @@ from textual.binding import BindingType
 from textual.widgets import Input
 
 from kdtui.tui.actions import bindings
-from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.core.call_dialog import CallRead, call_dialog
 from kdtui.tui.places.knowledge import store_queries
 from kdtui.tui.places.knowledge.marking_view import KnowledgeMarkingView
-from kdtui.tui.places.knowledge.messages import PieceLoaded, PieceSearch, PieceToOpenLoaded, TeacherCallLoaded
+from kdtui.tui.places.knowledge.messages import PieceLoaded, PieceSearch, PieceToOpenLoaded
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
 
@@ -77,23 +77,28 @@ class KnowledgeScreen(KnowledgeMarkingView):
         self.app.push_screen(PieceDialog(self.database, details), open_session)
 
     def action_call(self) -> None:
-        """Load the prompt of the teacher, and its answer."""
-        assert self._details is not None
-        assert self._details.piece.call_id is not None
-        self.ask(partial(store_queries.load_call, self._details.piece.call_id), TeacherCallLoaded, group="call")
+        """Load the call that the piece under the cursor comes from."""
+        if (key := self._table.cursor_key) is not None:
+            self.ask(partial(store_queries.load_call, int(key)), lambda call: call, group="call")
 
-    def on_teacher_call_loaded(self, message: TeacherCallLoaded) -> None:
-        """Show the call."""
-        from kdtui.workflows.calls.call_report import call_text
+    def on_call_read(self, message: CallRead) -> None:
+        """Show the prompt of the teacher, and its answer."""
+        if self.is_current:
+            self.app.push_screen(call_dialog(message, self._named_database))
 
-        call = message.call.call
-        self.app.push_screen(TextDialog(f"Call {call.id} to {call.teacher}", call_text(message.call)))
+    @property
+    def _has_call(self) -> bool:
+        """Whether a call can be shown; True until the details of the piece under the cursor are loaded."""
+        key, details = self._table.cursor_key, self._details
+        if key is None or details is None:
+            return False
+        return str(details.piece.id) != key or details.piece.call_id is not None
 
     def why_not(self, action: str) -> str | None:
         """Return why an action is not possible now."""
         match action:
-            case "call" if self._details is None or self._details.piece.call_id is None:
-                return "no model was asked for this piece"
+            case "call" if not self._has_call:
+                return store_queries.NO_CALL
             case "facets" | "sort" | "reverse" if not self._has_rows:
                 return "no knowledge is listed"
             case "clear_search" if not self._text:

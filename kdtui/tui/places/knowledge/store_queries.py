@@ -4,18 +4,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kdtui.errors import KdtuiError
 from kdtui.text import counted, decimals
+from kdtui.tui.core.call_dialog import CallRead, read_call
 from kdtui.tui.places.knowledge.messages import DependentsLoaded, KnowledgeChanged, PieceSearch
 from kdtui.tui.widgets.rows import Row
 from store.records import KnowledgeQuery
 
 if TYPE_CHECKING:
     from kdtui.workflows.knowledge.about_piece import PieceDetails
-    from store.calls import CallDetails
     from store.hits import Hits
     from store.knowledge_removal import RemovedKnowledge
     from store.knowledge_search import Facets
     from store.sqlite import Database
+
+NO_CALL = "no model was asked for this piece"
 
 
 def find_pieces(search: PieceSearch, db: "Database") -> "Iterator[Hits]":
@@ -73,11 +76,19 @@ def load_facets(query: KnowledgeQuery, db: "Database") -> "Facets":
     return knowledge_search.count_facets(db, query)
 
 
-def load_call(number: int, db: "Database") -> "CallDetails":
-    """Return the prompt of a teacher, and its answer."""
-    from store.calls import call_details
+def load_call(number: int, db: "Database") -> CallRead:
+    """Return the call that a piece comes from.
 
-    return call_details(db, number)
+    Raises:
+        KdtuiError: no model was asked for the piece.
+        NotFound: the piece, or its call, no longer exists.
+    """
+    from store.knowledge import get_knowledge
+
+    call = get_knowledge(db, number).call_id
+    if call is None:
+        raise KdtuiError(NO_CALL)
+    return read_call(call, db)
 
 
 def load_dependents(numbers: list[int], db: "Database") -> DependentsLoaded:

@@ -2,15 +2,19 @@
 
 import json
 from pathlib import Path
+from threading import Event
 
+import pytest
 from textual.widgets import Static
 
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.core.dialogs import TextDialog
+from kdtui.tui.places.knowledge import store_queries
 from kdtui.tui.places.knowledge.piece import PieceDialog
 from kdtui.tui.places.knowledge.screen import KnowledgeScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
 from kdtui.tui.widgets.steady import Pane
+from kdtui.workflows.knowledge.about_piece import PieceDetails, about_piece
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge
 from store.knowledge_imports import put_imported, record_import
@@ -18,9 +22,11 @@ from store.predictions import PredictedBundle, Prediction, add_prediction
 from store.records import RunSettings
 from store.runs import start_run
 from store.samples import save_sample
+from store.sqlite import Database
 from tests.support.acting import act
 from tests.support.knowledge_place import HOSTILE, pieces_table, search, statements
-from tests.support.screens import Settle, Until, column, printed
+from tests.support.screens import Settle, Until, column, printed, toasts
+from tests.support.waiting import PATIENCE
 
 
 async def test_the_piece_under_the_cursor_is_shown_with_its_sources(full_store: Path, settle: Settle) -> None:
@@ -144,6 +150,55 @@ async def test_the_prompt_and_the_answer_of_a_teacher_are_shown(full_store: Path
         await act(pilot, "knowledge.call")
         assert isinstance(app.screen, KnowledgeScreen)
         assert app.screen.why_not("call") == "no model was asked for this piece"
+
+
+async def test_the_call_of_the_piece_under_the_cursor_is_shown_before_its_details_are_loaded(
+    full_store: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = Event()
+
+    def load_late(number: int, db: Database) -> PieceDetails:
+        loading.wait(PATIENCE)
+        return about_piece(db, number)
+
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(store_queries, "load_details", load_late)
+        await pilot.press("j")
+        await act(pilot, "knowledge.call")
+        await until(pilot, lambda: "no model was asked for this piece" in toasts(app))
+        assert isinstance(app.screen, KnowledgeScreen)
+        loading.set()
+        await settle(pilot)
+        loading.clear()
+        await pilot.press("k")
+        await act(pilot, "knowledge.call")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        assert "Tents go with mats." in str(app.screen.query(Static)[1].content)
+        loading.set()
+
+
+async def test_a_long_answer_with_control_characters_is_cut_and_shown_as_text(
+    full_store: Path, settle: Settle, until: Until
+) -> None:
+    db = open_database(full_store)
+    db.execute("UPDATE calls SET response = ?", ["\x1b[31mred\x1b[0m " + "word " * 10_000])
+    assert db.conn is not None
+    db.conn.commit()
+    db.close()
+    app = KdtuiApp(full_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "knowledge.call")
+        await until(pilot, lambda: isinstance(app.screen, TextDialog))
+        content = str(app.screen.query(Static)[1].content)
+        assert "red word" in content
+        assert "\x1b" not in content
+        assert content.endswith("kdtui knowledge calls 1")
+        await act(pilot, "text.copy")
+        assert "\x1b" not in app.clipboard
+        assert app.clipboard.count("word") == 10_000
 
 
 async def test_untrusted_text_is_shown_as_plain_text(demo_store: Path, settle: Settle, until: Until) -> None:
