@@ -166,13 +166,18 @@ class JobListScreen(TrainingActions):
 
     @property
     def training(self) -> TrainingSnapshot | None:
-        """The training under the cursor."""
-        return self.trainings.get(self.query_one("#jobs", RowTable).cursor_key or "")
+        """The training under the cursor; None while the cursor is on a host."""
+        return None if self.is_at_hosts else self.trainings.get(self.query_one("#jobs", RowTable).cursor_key or "")
+
+    @property
+    def no_training(self) -> str:
+        """Why there is no training to act on."""
+        return "the cursor is on a host" if self.is_at_hosts else super().no_training
 
     @property
     def datasets_under_cursor(self) -> Sequence[str]:
         """The datasets of the training under the cursor."""
-        return self.training.job.settings.datasets if self.training is not None and not self.is_at_hosts else ()
+        return self.training.job.settings.datasets if self.training is not None else ()
 
     @property
     def host(self) -> str | None:
@@ -191,15 +196,16 @@ class JobListScreen(TrainingActions):
         self.show_availability()
 
     def on_descendant_focus(self) -> None:
-        """Show the details of the row under the cursor of the other list."""
+        """Show the details of the row under the cursor of the other list, and the actions on it."""
         self.show_details()
+        self.show_availability()
 
     def show_details(self) -> None:
         """Show the details of the selected training or host, and its command."""
         loss, quality = self.query_one("#loss", Curve), self.query_one("#quality", Curve)
         named = self.overview.named_database if self.overview is not None else None
         training, host = self.training, self.host
-        if host is not None and (self.is_at_hosts or training is None):
+        if host is not None and training is None:
             heading = Text().append(f"{one_line(host, 100)}\n", style="bold")
             self.show_text("#about", heading.append_text(self.host_details(host)))
             loss.display = quality.display = False

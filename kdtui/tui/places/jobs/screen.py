@@ -285,7 +285,7 @@ class JobsScreen(JobListScreen):
 
     def _show_host(self, host: str) -> None:
         self.show_hosts()
-        if self.is_at_hosts or self.training is None:
+        if self.training is None:
             self.show_details()
         top = self.app.screen
         if isinstance(top, HostDialog) and top.host == host:

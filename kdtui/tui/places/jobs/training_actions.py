@@ -64,6 +64,11 @@ class TrainingActions(StoreScreen[None]):
     def training(self) -> TrainingSnapshot | None:
         """The training under the cursor, or the one that the screen shows; None if there is none."""
 
+    @property
+    def no_training(self) -> str:
+        """Why there is no training to act on."""
+        return "there is no training"
+
     @abstractmethod
     def begin_work(
         self,
@@ -110,7 +115,7 @@ class TrainingActions(StoreScreen[None]):
             return super().why_not(action)
         training = self.training
         if training is None:
-            return "there is no training"
+            return self.no_training
         work = self.work_on(training.name)
         if work is not None and action != "manifest" and not (action == "cancel" and self.is_stopping(training.name)):
             return f"the training is busy: {work}"

@@ -10,6 +10,7 @@ from kdtui.tui.app import KdtuiApp
 from kdtui.tui.places.jobs.host_dialog import HostDialog
 from kdtui.tui.places.jobs.screen import JobsScreen
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
+from kdtui.tui.widgets.footer import Footer
 from kdtui.tui.widgets.readable import Readable
 from kdtui.workflows.training.plan import TrainingPlan, jobs_folder, prepare_training
 from models.sft.job_files import EXIT_CODE, LAUNCH, LOG
@@ -29,7 +30,7 @@ from tests.support.jobs_place import (
     wait_for,
 )
 from tests.support.needs import needs_sshd
-from tests.support.screens import Settle, Until, messages, rows, shown
+from tests.support.screens import Settle, Until, messages, rows, shown, toasts
 from tests.support.tiny import make_model
 
 
@@ -63,6 +64,34 @@ async def test_the_findings_of_a_host_are_shown_as_they_come(
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
         assert "GB free" in rows(app, "#hosts")[0][4]
+
+
+def available(app: KdtuiApp) -> list[str]:
+    """Return the keys that the footer shows as possible."""
+    return [hint.id or "" for hint in app.screen.query_one(Footer)._hints if hint.enabled]
+
+
+async def test_with_the_cursor_on_a_host_no_key_acts_on_a_training(demo_store: Path, settle: Settle) -> None:
+    register_host(demo_store, "far")
+    make_job(demo_store, "ended", {EXIT_CODE: "1"})
+    app = app_at_jobs(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        jobs = app.screen
+        assert isinstance(jobs, JobsScreen)
+        assert "training.resume" in available(app)
+        await pilot.press("tab")
+        await settle(pilot)
+        assert "training.resume" not in available(app)
+        for action in ("cancel", "resume", "fetch", "adapter", "default", "remove", "manifest"):
+            assert jobs.why_not(action) == "the cursor is on a host"
+        await act(pilot, "training.remove")
+        await settle(pilot)
+        assert app.screen is jobs
+        assert "the cursor is on a host" in toasts(app)
+        await pilot.press("shift+tab")
+        await settle(pilot)
+        assert "training.resume" in available(app)
 
 
 async def test_a_finding_that_comes_before_the_dialog_is_laid_out_is_shown(demo_store: Path, settle: Settle) -> None:
