@@ -146,8 +146,7 @@ class DistillScreen(LedgerScreen):
         else:
             distillation.end(message.problem)
             self._report(distillation, message.details)
-            self.read_facts()
-            self.ledger.find(row=self.table.cursor_row)
+            self.kdtui.data_changed.publish(None)
         if not self._distillations.are_active:
             self._redraw.pause()
             self._renew.pause()

@@ -78,6 +78,8 @@ class KnowledgeSearchView(StoreScreen[None]):
         # Why the text in the search line is not a query, and why the last search failed.
         self._syntax_problem, self._search_problem = "", ""
         self._facets: dict[tuple[object, ...], Facets] = {}
+        # The version of the store at the last search; None before the first one.
+        self._searched_version: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """Lay out the search line, the facets, the list and one piece."""
@@ -105,6 +107,11 @@ class KnowledgeSearchView(StoreScreen[None]):
         """Load all knowledge, after the first paint."""
         self._show_state()
         self.call_after_refresh(self.action_reload)
+
+    def on_screen_resume(self) -> None:
+        """Search again when the user returns, but only in a changed store: there can be a million pieces."""
+        if self._searched_version not in (None, store_version(self.database)):
+            self.action_reload()
 
     @property
     def _table(self) -> HitsTable:
@@ -190,7 +197,7 @@ class KnowledgeSearchView(StoreScreen[None]):
             return
         self._syntax_problem = ""
         search = PieceSearch(query, self._sort_of(query), self._reverse)
-        self._requested = search
+        self._requested, self._searched_version = search, store_version(self.database)
         # Counting for the last search would only delay this one.
         self.workers.cancel_group(self, "facets")
         find = partial(store_queries.find_pieces, search)

@@ -10,6 +10,7 @@ from textual.widgets import Checkbox, Input, Select, Static
 from kdtui.errors import KdtuiError
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
+from kdtui.tui.core.hits_table import HitsTable
 from kdtui.tui.places.distill.fields import (
     common_fields,
     fields_of_request,
@@ -69,6 +70,20 @@ async def test_the_annotations_need_no_consent(demo_store: Path, settle: Settle,
         assert "rules kept" in panel(app)
         assert "it costs nothing" in panel(app)
         assert thoughts(demo_store) == 22
+
+
+async def test_what_was_distilled_appears_in_knowledge_at_once(demo_store: Path, settle: Settle, until: Until) -> None:
+    app = app_with(demo_store, teacher="annotations", formats="rule,thought")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await act(pilot, "app.knowledge")
+        await settle(pilot)
+        knowledge = app.screen
+        before = knowledge.query_one(HitsTable).row_count
+        await act(pilot, "app.distill")
+        await accept_forms(pilot, settle)
+        await until(pilot, lambda: ended(app))
+        await settle(pilot)
+        assert knowledge.query_one(HitsTable).row_count > before
 
 
 def patterns(database: Path) -> list[Knowledge]:

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -354,6 +355,33 @@ async def test_reloading_shows_what_another_program_writes(full_store: Path, set
         await settle(pilot)
         assert statements(app)[0] == "Quokkas first"
         assert pieces_table(app).cursor_row == 2
+
+
+async def test_the_list_is_searched_again_when_the_user_returns_only_if_the_store_has_changed(
+    full_store: Path, settle: Settle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches: list[PieceSearch] = []
+    real_find = store_queries.find_pieces
+
+    def find(search: PieceSearch, db: Database) -> Iterator[Hits]:
+        searches.append(search)
+        return real_find(search, db)
+
+    app = KdtuiApp(full_store)
+    with closing(open_database(full_store)) as db:
+        async with app.run_test() as pilot:
+            await settle(pilot)
+            monkeypatch.setattr(store_queries, "find_pieces", find)
+            await act(pilot, "app.samples")
+            await settle(pilot)
+            await act(pilot, "app.knowledge")
+            await settle(pilot)
+            assert not searches
+            await act(pilot, "app.samples")
+            add_knowledge(db, "demo-outdoor", "rule", "t", [NewKnowledge("Quokkas first", "{}", 1.0)])
+            await act(pilot, "app.knowledge")
+            await settle(pilot)
+            assert statements(app)[0] == "Quokkas first"
 
 
 async def test_configured_keys_work(full_store: Path, settle: Settle) -> None:
