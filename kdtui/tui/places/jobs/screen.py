@@ -28,6 +28,7 @@ from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.jobs.training_work import (
     EvaluationDue,
     HostActivity,
+    TrainingDeleted,
     WorkDone,
     WorkProgress,
     evaluate_and_report,
@@ -75,6 +76,7 @@ class JobsScreen(JobListScreen):
         super().__init__(database)
         # The training that could not be started, to fill in the form again.
         self._failed_request: TrainingRequest | None = None
+        self._opened: TrainingScreen | None = None
         # The name of the training that another place wants to open.
         self._requested: str | None = None
 
@@ -172,7 +174,8 @@ class JobsScreen(JobListScreen):
     def _open(self, name: str) -> None:
         training = self.trainings.get(name)
         if training is not None and self.overview is not None:
-            self.app.push_screen(TrainingScreen(self, training, self.overview.named_database))
+            self._opened = TrainingScreen(self, training, self.overview.named_database)
+            self.app.push_screen(self._opened)
 
     @on(RowTable.RowSelected, "#hosts")
     def open_host(self, event: RowTable.RowSelected) -> None:
@@ -267,6 +270,10 @@ class JobsScreen(JobListScreen):
                 self._show_work()
             case WorkDone(sentence):
                 self.say(sentence, error=False)
+            case TrainingDeleted(name):
+                self.say(f"deleted training {name}", error=False)
+                if self._opened is not None and self._opened.training_name == name:
+                    self._opened.close_deleted()
             case EvaluationDue(name):
                 self._begin(
                     Work(f"waiting for {name} to finish, to evaluate it"), lambda db: evaluate_and_report(db, name)

@@ -19,7 +19,7 @@ from kdtui.tui.core.screen import StoreScreen
 from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.jobs.training_snapshot import TrainingSnapshot
 from kdtui.tui.places.jobs.training_text import manifest_text, step_text
-from kdtui.tui.places.jobs.training_work import WorkDone, start_and_report, stop_and_report
+from kdtui.tui.places.jobs.training_work import TrainingDeleted, WorkDone, start_and_report, stop_and_report
 
 if TYPE_CHECKING:
     from kdtui.workflows.model_uses import ModelUses
@@ -202,7 +202,7 @@ class TrainingActions(StoreScreen[None]):
             from kdtui.workflows.training.service import remove_training
 
             remove_training(db, name)
-            yield WorkDone(f"deleted training {name}")
+            yield TrainingDeleted(name)
 
         places = f", on this machine and on {training.where}" if training.job.host is not None else ""
         words = message.uses.in_words

@@ -67,6 +67,7 @@ class TrainingScreen(TrainingActions):
         self._problem = ""
         self._with_plots = True
         self._is_judged = False
+        self._is_deleted = False
 
     def compose(self) -> ComposeResult:
         yield TopBar("jobs")
@@ -91,8 +92,22 @@ class TrainingScreen(TrainingActions):
 
     def on_unmount(self) -> None:
         """Stop following, which closes the connection."""
+        self._stop_following()
+
+    def _stop_following(self) -> None:
         if self._following is not None:
             self._following.cancel()
+
+    def close_deleted(self) -> None:
+        """Close, because the training is deleted; under another screen, close when the user returns."""
+        self._is_deleted = True
+        self._stop_following()
+        self.dismiss(None)
+
+    def on_screen_resume(self) -> None:
+        """Close if the training was deleted while another screen covered this one."""
+        if self._is_deleted:
+            self.dismiss(None)
 
     def _follow(self) -> None:
         from kdtui.workflows.training.watch import Watch
@@ -185,7 +200,9 @@ class TrainingScreen(TrainingActions):
         if message.activity is self._following and not message.activity.is_cancelled and message.problem is not None:
             self._problem = f"{one_line(message.problem, _LONGEST)}; {self.kdtui.key_of('screen.reload')} tries again"
             self._show()
-            self.say(message.problem, details=message.details)
+            # While it is being deleted, that is no news.
+            if self.work_on(self.training_name) is None:
+                self.say(message.problem, details=message.details)
 
     @on(LogView.FindWanted)
     def find(self, event: LogView.FindWanted) -> None:

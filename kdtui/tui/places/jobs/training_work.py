@@ -30,6 +30,13 @@ class WorkDone:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingDeleted:
+    """An activity has deleted a training."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationDue:
     """The adapter of a training is to be evaluated when the training is done."""
 

@@ -8,6 +8,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from kdtui.errors import KdtuiError
+from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.places.jobs.log_view import LogView
 from kdtui.tui.places.jobs.screen import JobsScreen
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
@@ -193,6 +194,30 @@ async def test_a_training_that_cannot_be_followed_any_more_names_the_key_that_tr
             assert "retrying" not in shown(app, "#title")
         await act(pilot, "screen.reload")
         await until(pilot, lambda: "the end" in log(app).text and "refuses" not in shown(app, "#title"))
+
+
+@pytest.mark.parametrize("covered", [False, True])
+async def test_the_screen_of_a_deleted_training_closes(
+    demo_store: Path, settle: Settle, until: Until, covered: bool
+) -> None:
+    make_job(demo_store, "ended", {EXIT_CODE: "1", LOG: "the end\n"})
+    app = app_at_jobs(demo_store)
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await act(pilot, "trainings.open")
+        await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
+        await act(pilot, "training.remove")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await act(pilot, "confirm.yes")
+        if covered:
+            await act(pilot, "app.messages")
+        await until(pilot, lambda: "deleted training ended" in messages(app) and is_idle(app))
+        await settle(pilot)
+        if covered:
+            await act(pilot, "text.close")
+            await settle(pilot)
+        assert isinstance(app.screen, JobsScreen)
+        assert [said.sentence for said in app.past_messages] == ["deleted training ended"]
 
 
 async def test_a_training_is_followed_although_it_cannot_be_computed_whether_it_helped(
