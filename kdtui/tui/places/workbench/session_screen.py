@@ -66,8 +66,7 @@ class SessionScreen(AnsweringSessionView):
     def on_screen_resume(self) -> None:
         """Use the student of the workbench: another place can have changed it."""
         if self._own_choice is None and self._sides and self._sides[0].choice != self._usual_choice:
-            self._sides[0].choice = self._usual_choice
-            self._show_choice()
+            self._change(self._sides[0], self._usual_choice)
 
     def _begin(self) -> None:
         self._has_options = False

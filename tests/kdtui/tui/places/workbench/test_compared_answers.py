@@ -10,6 +10,7 @@ from kdtui.tui.core.choice import StudentChoice
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.workbench.screen import WorkbenchScreen
 from kdtui.tui.places.workbench.session_screen import SessionScreen
+from store.records import RunSettings
 from tests.support.acting import act
 from tests.support.screens import Settle, Until, column, content_of, fill
 from tests.support.session_place import Student, bundles, heading, opened, screen
@@ -101,6 +102,28 @@ async def test_a_compared_answer_disappears_when_its_settings_change(
         await settle(pilot)
         await act(pilot, "session.next_student")
         assert app.choice.name == "smollm2"
+        assert heading(app) == "1st  g generates"
+        assert bundles(app) == []
+        assert set(column(app, 2)) == {""}
+        [score] = content_of(app, "#scores").splitlines()
+        assert score.startswith("2nd  pair F1")
+
+
+async def test_a_compared_answer_disappears_when_another_place_changes_its_student(
+    demo_store: Path, student: Student, settle: Settle, until: Until
+) -> None:
+    student.answers = {"shipped": [(2, 4), (1, 3)], "patterns": [(2, 4)]}
+    app = KdtuiApp(demo_store)
+    async with opened(app, settle) as pilot:
+        await act(pilot, "session.compare")
+        await settle(pilot)
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "done" in heading(app) and "done" in heading(app, "#other"))
+        await act(pilot, "app.jobs")
+        app.use_choice(StudentChoice.of(RunSettings("smollm2")))
+        await act(pilot, "app.workbench")
+        await settle(pilot)
+        assert content_of(app, "#asks").splitlines() == ["▸1st smollm2", " 2nd patterns"]
         assert heading(app) == "1st  g generates"
         assert bundles(app) == []
         assert set(column(app, 2)) == {""}
