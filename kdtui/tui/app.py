@@ -53,6 +53,7 @@ from kdtui.tui.styles import Styles
 from kdtui.tui.themes import HIGH_CONTRAST, THEME_NAMES
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.steady import Pane
+from kdtui.workflows.pause_gate import CALL_PATIENCE
 from models.event_loop import new_loop
 from models.interrupts import INTERRUPTS
 from store.location import database_exists
@@ -67,8 +68,8 @@ _FIELDS = (Input, TextArea, Select, OptionList)
 _SEARCH_WAIT = 1.0
 """Seconds that a key waits for the results of a search."""
 
-_QUIT_WAIT, _SIGNAL_WAIT = 30.0, 5.0
-"""Seconds that the end waits for running work, which can cost money; and after a signal."""
+_QUIT_WAIT, _SIGNAL_WAIT = CALL_PATIENCE + 5.0, 5.0
+"""Seconds that the end waits for running work, so that paid answers are stored; and after a signal."""
 
 _LONGEST_LINE = 4_096
 """Characters that can be pasted into a line: the whole line is redrawn each time."""
@@ -115,7 +116,7 @@ class KdtuiApp(Services):
         self._pressed_on: Screen[object] | None = None
         self._key = ""
         self._is_waiting = False
-        # What happens to the tasks that ran when the user quit, in sentences.
+        # What happens to the activities that ran when the user quit, in sentences.
         self.farewells: list[str] = []
         for theme in (HIGH_CONTRAST, *self.config.themes):
             self.register_theme(theme)
@@ -165,7 +166,7 @@ class KdtuiApp(Services):
     async def on_unmount(self) -> None:
         """Save the memory, and stop all work; the student is freed in its thread."""
         self.memory.save()
-        self.farewells = [task.when_left for task in self.running_tasks if task.when_left]
+        self.farewells = [each.when_left for each in self.activities if each.is_running and each.when_left]
         for activity in self.activities:
             activity.cancel()
         self.generation.close()

@@ -6,6 +6,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Lock
 
+CALL_PATIENCE = 60.0
+"""Seconds to wait for running calls when the work is stopped: they are paid for."""
+
 
 class PauseGate:
     """A gate that work passes before each step, and that any thread can hold, release and close.

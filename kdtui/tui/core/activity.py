@@ -75,6 +75,11 @@ class Activity:
     def thread(self) -> Thread:
         return self._thread
 
+    @property
+    def when_left(self) -> str:
+        """What happens to the running activity when the user quits, and what resumes it; empty where it is obvious."""
+        return ""
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()

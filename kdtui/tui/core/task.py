@@ -62,11 +62,6 @@ class Task(Activity):
         return ""
 
     @property
-    def when_left(self) -> str:
-        """What happens to the running task when the user quits; empty where that is obvious."""
-        return ""
-
-    @property
     def outcome(self) -> str:
         """What it has done, after it succeeded."""
         raise NotImplementedError

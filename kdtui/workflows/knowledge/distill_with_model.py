@@ -23,7 +23,7 @@ from kdtui.workflows.knowledge.teacher_conversations import (
     Lesson,
     conversation_about,
 )
-from kdtui.workflows.pause_gate import PauseGate
+from kdtui.workflows.pause_gate import CALL_PATIENCE, PauseGate
 from kdtui.workflows.waiting import when_free
 from models.endpoint.teacher import NoAnswer, Teacher
 from models.errors import ModelError
@@ -33,9 +33,6 @@ from store.knowledge import NewKnowledge, add_knowledge, count_pieces
 from store.knowledge_renewal import Renewal
 from store.records import Format, Session
 from store.sqlite import Database
-
-_PATIENCE = 60.0
-"""Seconds to wait for running calls when the work is stopped: they are paid for."""
 
 _ENDED = "it was ended"
 
@@ -167,7 +164,7 @@ class _Work:
         self.paid_calls.gate.close()
         try:
             if self._running is not None and not self._running.done():
-                await asyncio.wait([self._running], timeout=_PATIENCE)
+                await asyncio.wait([self._running], timeout=CALL_PATIENCE)
                 self._running.cancel()
                 await asyncio.wait([self._running])
             if self._watching is not None:
@@ -179,9 +176,9 @@ class _Work:
         """Limit the wait for running calls after the gate is closed."""
         assert self._running is not None
         await self.paid_calls.gate.close_seen()
-        _, waiting = await asyncio.wait([self._running], timeout=_PATIENCE)
+        _, waiting = await asyncio.wait([self._running], timeout=CALL_PATIENCE)
         if waiting:
-            given_up = f"running calls did not end in {_PATIENCE:g} seconds and are given up"
+            given_up = f"running calls did not end in {CALL_PATIENCE:g} seconds and are given up"
             self._events.put_nowait(DistillStopped(given_up, self.paid_calls.tally))
             self._running.cancel()
 

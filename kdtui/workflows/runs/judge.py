@@ -15,6 +15,7 @@ from kdtui.workflows.calls.costs import Budget, Prices, check_budget
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
 from kdtui.workflows.model_names import check_address
+from kdtui.workflows.pause_gate import CALL_PATIENCE
 from kdtui.workflows.runs.evaluate import answered_by
 from kdtui.workflows.runs.ratings import Ratings
 from kdtui.workflows.waiting import when_free
@@ -29,9 +30,6 @@ from store.sqlite import Database
 
 _NOTICE_SECONDS = 1.0
 """Seconds after which notices reach the user while no rating ends."""
-
-_PATIENCE = 60.0
-"""Seconds to wait for running calls when the work is stopped: they are paid for."""
 
 BUDGET_REACHED = "the next call might pass the budget"
 
@@ -200,7 +198,7 @@ async def _close(paid_calls: PaidCalls, running: "set[asyncio.Task[int]]") -> No
     paid_calls.gate.close()
     try:
         if running:
-            _, late = await asyncio.wait(running, timeout=_PATIENCE)
+            _, late = await asyncio.wait(running, timeout=CALL_PATIENCE)
             for task in late:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

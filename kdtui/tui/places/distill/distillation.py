@@ -1,9 +1,15 @@
 """A distillation as the app shows it: its request, its state and its results."""
 
+from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from textual.message import Message
+
 from kdtui.text import counted
+from kdtui.tui.core.activity import Activity
+from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.distill.distillation_work import (
     DistillationEstimate,
     DistillationStep,
@@ -95,13 +101,16 @@ class Distillation:
         return not self.request.is_paid and self._state != "failed"
 
     @property
+    def has_steps(self) -> bool:
+        """Whether it has steps to pause between; other teachers take only a moment."""
+        return isinstance(self.request.teacher, EndpointTeacher | StudentTeacher)
+
+    @property
     def why_not_paused(self) -> str | None:
         """Why it cannot be paused; None if it can."""
         if self._state != "running":
             return "nothing is running"
-        # The other teachers have no steps to pause between.
-        has_steps = isinstance(self.request.teacher, EndpointTeacher | StudentTeacher)
-        return None if has_steps else "this takes only a moment, and cannot be paused"
+        return None if self.has_steps else "this takes only a moment, and cannot be paused"
 
     @property
     def can_resume(self) -> bool:
@@ -181,3 +190,21 @@ class Distillation:
             self.state = "stopped"
         else:
             self.state = "ended early" if self.problem else "done"
+
+
+class DistillationActivity(Activity):
+    """Estimates a distillation, or runs it."""
+
+    def __init__(self, distillation: Distillation, database: Path, post: Callable[[Message], object]) -> None:
+        work = distillation.work.estimate if distillation.state == "estimating" else distillation.work.run
+        super().__init__("distil", database, work, post, stop=distillation.gate.close)
+        self._distillation = distillation
+
+    @property
+    def when_left(self) -> str:
+        """What happens to the distillation when the user quits, with the command that resumes it."""
+        distillation = self._distillation
+        if distillation.state == "estimating" or not distillation.has_steps:
+            return ""
+        resume = distillation.request.command(named_database(self._database))
+        return f"{distillation.request.title}: stopped; answers so far are kept; this resumes it: {resume}"

@@ -13,7 +13,7 @@ from kdtui.tui.core.activity import Activity, Ended, Happened
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.places.distill.call_ledger import CallLedger
-from kdtui.tui.places.distill.distillation import Distillation
+from kdtui.tui.places.distill.distillation import Distillation, DistillationActivity
 from kdtui.tui.places.distill.distillation_work import TeacherNote
 from kdtui.tui.places.distill.fields import fields_of_request
 from kdtui.tui.places.distill.form import DistillationForm, TeacherForm, remembered_values
@@ -111,8 +111,7 @@ class DistillScreen(LedgerScreen):
         self._start(self._distillations.add(request))
 
     def _start(self, distillation: Distillation) -> None:
-        work = distillation.work.estimate if distillation.state == "estimating" else distillation.work.run
-        activity = Activity("distil", self.database, work, self.post_message, stop=distillation.gate.close)
+        activity = DistillationActivity(distillation, self.database, self.post_message)
         self._activities[activity] = distillation
         self.kdtui.begin(activity)
         self._redraw.resume()

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 from kdtui.tui.core.activity import Activity, Happened
+from kdtui.tui.core.commands import command_line
+from kdtui.tui.core.store_worker import named_database
 from kdtui.tui.places.runs.form import EvaluationRequest
+from kdtui.workflows.student.command_options import resume_arguments
 from kdtui.workflows.student.learning import LearningProgress
 
 if TYPE_CHECKING:
@@ -94,6 +97,16 @@ class EvaluationActivity(Activity):
             return f"{name} is finished"
         kept = "; its answers so far are kept" if self.answered < self.sessions else ""
         return f"{name} has been stopped{kept}"
+
+    @property
+    def when_left(self) -> str:
+        """What happens to the evaluation when the user quits, with the command that resumes it."""
+        database = named_database(self._database)
+        if self.run is None:
+            start = command_line(self.request.arguments, database=database)
+            return f"the evaluation had not begun; this starts it: {start}"
+        resume = command_line(resume_arguments(self.run), database=database)
+        return f"run {self.run} was stopped; its answers so far are kept; this resumes it: {resume}"
 
     def _note(self, event: object) -> None:
         """Note the progress; runs in the thread of the evaluation."""

@@ -2,18 +2,20 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from textual.widgets import Select
 
+from kdtui.tui import leaving
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.places.distill.distillation import Distillation
 from kdtui.tui.places.distill.request import DistillationRequest, StudentTeacher
 from kdtui.tui.places.distill.screen import DistillScreen
 from kdtui.workflows.knowledge import distill_with_model, estimate_distillation
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan
+from kdtui.workflows.pause_gate import CALL_PATIENCE
 from store.database import open_database
 from store.knowledge import NewKnowledge, add_knowledge
 from store.sqlite import Database
@@ -143,7 +145,7 @@ async def test_a_stopped_distillation_keeps_its_answers_and_can_be_resumed(
 async def test_cancelling_gives_up_on_a_hanging_server(
     demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(distill_with_model, "_PATIENCE", 0.1)
+    monkeypatch.setattr(distill_with_model, "CALL_PATIENCE", 0.1)
     url, fake = serve(hanging_after(4))
     app = app_with(demo_store, **endpoint(url, concurrency="2"))
     async with app.run_test(size=(80, 24)) as pilot:
@@ -154,6 +156,30 @@ async def test_cancelling_gives_up_on_a_hanging_server(
         assert "■ stopped" in panel(app)
         assert "running calls did not end in 0.1 seconds and are given up" in panel(app)
         assert len(calls_in(demo_store)) == 4
+
+
+async def test_leaving_the_app_waits_for_paid_calls_and_says_how_to_resume(
+    demo_store: Path, serve: Serve, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, fake = serve(hanging_after(4))
+    waits: list[float] = []
+    real_join = leaving.join_threads
+
+    def join(threads: Iterable[threading.Thread], seconds: float, *, announce: bool) -> None:
+        waits.append(seconds)
+        fake.gate.set()
+        real_join(threads, seconds, announce=announce)
+
+    app = app_with(demo_store, **endpoint(url, concurrency="2"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await begin_paid(pilot, settle, until)
+        await until(pilot, lambda: len(fake.asked) == 6)
+        monkeypatch.setattr(leaving, "join_threads", join)
+        await act(pilot, "app.quit")
+    assert len(calls_in(demo_store)) == 6
+    assert waits[0] > CALL_PATIENCE
+    [farewell] = app.farewells
+    assert "answers so far are kept; this resumes it: kdtui knowledge distill --dataset demo-outdoor" in farewell
 
 
 async def test_it_runs_while_the_user_is_elsewhere_and_asks_for_consent_when_he_returns(

@@ -238,3 +238,6 @@ async def test_leaving_the_program_stops_the_evaluation(
         await act(pilot, "form.done")
         await until(pilot, lambda: bool(numbers(app)))
     assert stubborn.closed.is_set()
+    assert app.farewells == [
+        "run 1 was stopped; its answers so far are kept; this resumes it: kdtui evaluate --resume 1"
+    ]
