@@ -137,6 +137,7 @@ def show(
     """Show a run in full: settings, scores next to the floors, errors, and how to repeat it."""
     import msgspec
 
+    from kdtui.errors import KdtuiError
     from kdtui.workflows.runs.evaluate import ScoreRow
     from kdtui.workflows.runs.floors import floors_over
     from kdtui.workflows.runs.published import published_results
@@ -149,11 +150,15 @@ def show(
     with open_store(database) as store:
         summary = summary_of(store, number)
         selection = SessionSelection.by(summary)
-        # Published results are about all sessions.
-        others = published_results(store, selection) if published and summary.is_over else []
+        if published and not summary.is_over:
+            raise KdtuiError(
+                f"published results are about all sessions, and run {number} is not finished; resume it with: "
+                f"{next_command(*resume_arguments(number), database=database)}, or leave out --published"
+            )
+        others = published_results(store, selection) if published else []
         # The dataset may have lost this split since; then there are no floors.
         floors: list[ScoreRow] = []
-        if selection.split_size:
+        if selection.split_size and summary.is_over:
             with progress_of("floors", summary.sessions) as check:
                 floors = floors_over(store, selection, check=check)
         with progress_of("scores", summary.sessions) as check:

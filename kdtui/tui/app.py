@@ -28,7 +28,7 @@ from textual.theme import Theme
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Select, TextArea
 
-from kdtui.text import one_line
+from kdtui.text import counted, one_line
 from kdtui.tui import leaving
 from kdtui.tui.action import PLACES
 from kdtui.tui.actions import keys_of
@@ -172,6 +172,11 @@ class KdtuiApp(Services):
         self.generation.close()
         self._is_waiting = True
         seconds = _QUIT_WAIT if self.return_code == 0 else _SIGNAL_WAIT
+        if self.changes:
+            _, pending = await asyncio.wait(self.changes, timeout=seconds)
+            if pending:
+                changes = counted(len(pending), "change")
+                self.farewells.append(f"{changes} of the database could not be made, since another program was writing")
         await asyncio.to_thread(leaving.join_threads, self.running_threads, seconds, announce=not self.is_headless)
 
     def leave_by(self, number: int) -> None:

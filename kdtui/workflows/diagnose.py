@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -62,6 +62,7 @@ def _database(path: Path) -> Iterator[Finding]:
     from store.database import open_database
     from store.datasets import dataset_names
     from store.errors import explain
+    from store.jobs import list_jobs
     from store.location import database_exists
     from store.models import named_models
 
@@ -93,12 +94,16 @@ def _database(path: Path) -> Iterator[Finding]:
             "its runs; save what a teacher taught with kdtui knowledge export)"
         )
         yield Finding(f"dataset {dataset}", "optional", advice)
-    yield from _stored_models(named_models(db))
+    yield from _stored_models(named_models(db), {job.name for job in list_jobs(db)})
     db.close()
 
 
-def _stored_models(models: "Iterable[NamedModel]") -> Iterator[Finding]:
-    """Check the files of models and adapters against the SHA-256 that was kept when they were fetched or made."""
+def _stored_models(models: "Iterable[NamedModel]", trainings: Collection[str]) -> Iterator[Finding]:
+    """Check the files of models and adapters against the SHA-256 that was kept when they were fetched or made.
+
+    Args:
+        trainings: their names; an adapter is deleted with its training.
+    """
     from kdtui.workflows.kept_sums import has_changed
 
     unchanged = 0
@@ -109,7 +114,8 @@ def _stored_models(models: "Iterable[NamedModel]") -> Iterator[Finding]:
             yield Finding(f"model {model.name}", "missing", f"{model.path}: {error.strerror}")
             continue
         if changed:
-            advice = f"delete it with kdtui model rm {model.name}, and make or fetch it again ({model.source})"
+            command = "sft" if model.kind == "adapter" and model.name in trainings else "model"
+            advice = f"delete it with kdtui {command} rm {model.name}, and make or fetch it again ({model.source})"
             yield Finding(f"model {model.name}", "missing", f"{model.path} is not what was stored; {advice}")
         elif changed is not None:
             unchanged += 1

@@ -1,9 +1,12 @@
-"""The SHA-256 of the files of models and adapters, kept beside them when they are fetched or made."""
+"""The SHA-256 of the files of models and adapters: kept beside them when they are fetched or made, or computed once."""
 
 import re
 from pathlib import Path
 
+from platformdirs import user_cache_path
+
 from kdtui.errors import KdtuiError
+from models.files.file_cache import compute_cached
 from models.files.hashing import file_sha256
 from models.files.whole_files import write_whole
 
@@ -30,6 +33,15 @@ def keep_sum(path: Path, expected: str | None = None) -> None:
         path.unlink()
         raise KdtuiError(f"{path}: its SHA-256 is not the one that the hub states; fetch it again")
     write_whole(sum_of(path), f"{actual}  {path.name}\n")
+
+
+def known_sum(path: Path) -> str:
+    """Return the SHA-256 of a file, which is computed again only if the file has changed.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    return compute_cached(path, file_sha256, user_cache_path("kdtui") / "hashes")
 
 
 def has_changed(path: Path) -> bool | None:

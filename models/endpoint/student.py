@@ -33,6 +33,9 @@ _RETRIES = 2
 _LOOK = 0.1
 """Seconds between two checks whether the work is cancelled."""
 
+_PATIENCE = 10.0
+"""Seconds in which answers are still taken after a cancellation: they were asked for, and may be paid for."""
+
 _NO_PROBABILITIES = 0.5
 """The confidence if the server returns no probabilities: nothing is known."""
 
@@ -113,7 +116,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             tasks: None if there is no session at the moment but there can be one later. Only as many are taken as can
                 be asked.
 
-        Closing the iterator cancels running requests.
+        After a cancellation, running requests have some seconds to end. Closing the iterator cancels them.
 
         Raises:
             Cancelled: the cancellation in force was cancelled.
@@ -121,6 +124,7 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         """
         source = iter(tasks)
         more = True
+        cancelled_at: float | None = None
         running: dict[Future[_Asked], tuple[SessionTask, float]] = {}
         finished: SimpleQueue[Future[_Asked]] = SimpleQueue()
         try:
@@ -136,9 +140,13 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                     future = self._start(self._ask(task))
                     running[future] = task, perf_counter()
                     future.add_done_callback(finished.put)
+                if cancelled_at is not None and (not running or perf_counter() - cancelled_at > _PATIENCE):
+                    raise Cancelled
                 if not (more or running):
                     return
-                _raise_if_cancelled()
+                if cancelled_at is None and cancellation.current().is_cancelled:
+                    more, cancelled_at = False, perf_counter()
+                    continue
                 try:
                     future = finished.get(timeout=IDLE_SECONDS if more and len(running) < self._concurrency else _LOOK)
                 except Empty:
@@ -155,7 +163,8 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         found = self._start(self._server.only_model())
         while not found.done():
             wait([found], _LOOK)
-            _raise_if_cancelled()
+            if cancellation.current().is_cancelled:
+                raise Cancelled
         return found.result()
 
     def _start(self, work: Coroutine[Any, Any, _T]) -> "Future[_T]":
@@ -221,11 +230,6 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
             return _mean_probability([token["logprob"] for token in tokens]) if tokens else _NO_PROBABILITIES
         except (TypeError, LookupError, OverflowError) as error:
             raise ModelError(f"{self._server.url} answers in an unknown format; is it OpenAI-compatible?") from error
-
-
-def _raise_if_cancelled() -> None:
-    if cancellation.current().is_cancelled:
-        raise Cancelled
 
 
 def _mean_probability(logarithms: list[float]) -> float:

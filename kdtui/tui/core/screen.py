@@ -217,15 +217,18 @@ class StoreScreen(ActionScreen[Result]):
         Changes are made one after the other, in the order of the calls. Neither a later call nor closing the screen
         cancels one.
         """
-        # A worker of the app outlives the screen.
-        self.app.run_worker(self._write(change), name="change")
+        # Not a worker, which would be cancelled when the app quits.
+        task = asyncio.create_task(self._write(change), name="change")
+        self.kdtui.changes.add(task)
+        task.add_done_callback(self.kdtui.changes.discard)
 
     async def _write(self, change: "Callable[[Database], StoreChanged]") -> None:
         async with self.kdtui.changing:
             outcome = await asyncio.to_thread(self._outcome_of, change)
-        # A closed screen takes no messages.
-        if not self.post_message(outcome):
-            self.say(outcome.sentence, error=isinstance(outcome, Failed))
+        # A closed screen takes no messages, and a closed app shows none.
+        if not self.post_message(outcome) and self.app.is_running:
+            details = outcome.details if isinstance(outcome, Failed) else ""
+            self.say(outcome.sentence, error=isinstance(outcome, Failed), details=details)
 
     def _outcome_of(self, change: "Callable[[Database], StoreChanged]") -> StoreChanged | Failed:
         try:

@@ -98,6 +98,8 @@ class Services(App[None]):
         self.data_changed: Signal[None] = Signal(self, "data changed")
         # Held during a change of the store, so that changes happen in the order of the keys.
         self.changing = asyncio.Lock()
+        # Changes that are made or wait; leaving the app waits for them.
+        self.changes: set[asyncio.Task[None]] = set()
         self.past_messages: list[PastMessage] = []
         self.pressed_at = monotonic()
 

@@ -1,7 +1,7 @@
 """What a session of a run costs: seconds, tokens, energy, memory, and money if prices are known."""
 
 import sqlite3
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from time import monotonic
@@ -106,11 +106,16 @@ def _cost(summary: RunSummary, tokens: TokenTotals | None, worked: list[Stretch]
     )
 
 
-def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Generator[GenerateEvent]:
+def record_costs(
+    db: Database, run: Run, events: Iterator[GenerateEvent], *, paused: Callable[[], float] = lambda: 0.0
+) -> Iterator[GenerateEvent]:
     """Yield the events of a running run. Meanwhile measure time, energy and memory, and store them with its answers.
 
-    The time is that in which this waits for events: a caller that pauses the run does not make it slower.
+    The time is that in which this waits for events, without pauses.
     A record that would make other processes wait is postponed: measurements are not worth that.
+
+    Args:
+        paused: returns the seconds in which the events have been paused so far.
     """
     # The costs of a server cannot be measured on this machine.
     is_here = not is_endpoint(run.settings.student)
@@ -133,16 +138,16 @@ def record_costs(db: Database, run: Run, events: Iterator[GenerateEvent]) -> Gen
                 pass
 
         try:
-            began = monotonic()
+            began = monotonic() - paused()
             for event in events:
-                worked += monotonic() - began
+                worked += monotonic() - paused() - began
                 if isinstance(event, SessionAnswered):
                     sessions += 1
                     if monotonic() - noted >= _PAUSE and not db.conn.in_transaction:
                         note(0.0)
                         noted = monotonic()
                 yield event
-                began = monotonic()
+                began = monotonic() - paused()
         finally:
             # Let it store its last answers first.
             if isinstance(events, Generator):

@@ -42,6 +42,9 @@ from store.sessions import draw_sessions, get_session
 from store.split_sessions import SplitSessions
 from store.sqlite import Database
 
+_MOST_SCORED = 10_000
+"""Answered sessions of an unfinished run, at most, that floors are scored over. Such floors are not stored."""
+
 _PROMPTS = 5
 """Sessions whose prompts are measured: they are alike, and finding the nearest sessions of each takes a while."""
 
@@ -232,8 +235,8 @@ def run_details(
     """Return a run with the floors over the same sessions.
 
     Args:
-        floors: over all sessions of the run; empty if they are not computed. As long as the run is unfinished, floors
-            over the sessions that it has answered take their place.
+        floors: over all sessions of the run; empty if they are not computed. An unfinished run gets floors over the
+            sessions that it has answered instead, unless these are very many.
         most_failures: that are included; None for all.
         check: as for `score_runs`.
     """
@@ -242,11 +245,18 @@ def run_details(
     named: Mapping[str, IntentScores] = {}
     if row.scores is not None and has_intent_scores(row.scores):
         named = intent_floors(db, summary.run, CheckedSessions(SessionSelection.by(summary).sessions(db), check))
-    if floors and not summary.is_over:
-        sessions = SessionSelection.by(summary).sessions(db)
-        answered = [session for session, _ in answered_by(db, summary.run, sessions)]
-        floors = tuple(score_floors(db, summary.run.dataset, CheckedSessions(answered, check)))
+    if not summary.is_over:
+        floors = _floors_over_answered(db, summary, check)
     return RunDetails(row, floors, tuple(failed_sessions), prompt_tokens(db, summary.run), named)
+
+
+def _floors_over_answered(db: Database, summary: RunSummary, check: Callable[[], None]) -> tuple[ScoreRow, ...]:
+    # The dataset may have lost the split since.
+    if not summary.split_size or not 0 < summary.answered <= _MOST_SCORED:
+        return ()
+    sessions = CheckedSessions(SessionSelection.by(summary).sessions(db), check)
+    answered = [session for session, _ in answered_by(db, summary.run, sessions)]
+    return tuple(score_floors(db, summary.run.dataset, CheckedSessions(answered, check)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ import shlex
 
 import msgspec
 
+from kdtui.workflows.kept_sums import known_sum
 from kdtui.workflows.model_names import located_model
 from kdtui.workflows.student.command_options import option_words, options_of
 from kdtui.workflows.student.learning import Tell, tell_nobody
 from kdtui.workflows.student.model import adapters_of
-from models import embedded
 from models.errors import ModelError
 from store.calibrations import StoredCalibration, calibrations
 from store.records import RunSettings
@@ -34,7 +34,7 @@ def valid_calibrations(
     if not any(each.model for each in stored.values()):
         return stored
     weights = describe_weights(db, settings)
-    valid = {name: each for name, each in stored.items() if each.model in (None, weights)}
+    valid = {name: each for name, each in stored.items() if is_about(each, weights)}
     if len(valid) < len(stored):
         options = {"--dataset": [dataset], **options_of(msgspec.structs.replace(settings, strategy=None))}
         command = shlex.join(["kdtui", "calibrate", *option_words(options)])
@@ -46,7 +46,7 @@ def valid_calibrations(
 
 
 def describe_weights(db: Database, settings: RunSettings) -> str:
-    """Describe the files of a student by name, size and time, and the scales of its adapters, as JSON.
+    """Describe the files of a student by name, size and SHA-256, and the scales of its adapters, as JSON.
 
     Raises:
         KdtuiError: there is no such student, or no such adapter.
@@ -56,11 +56,22 @@ def describe_weights(db: Database, settings: RunSettings) -> str:
     seen = []
     for path in (located_model(db, settings.student), *(adapter.path for adapter in adapters)):
         try:
-            known = path.stat()
+            seen.append((path.name, path.stat().st_size, known_sum(path)))
         except OSError as error:
             raise ModelError(f"{path}: {error.strerror}") from error
-        seen.append((path.name, known.st_size, known.st_mtime_ns))
-    if settings.student == embedded.NAME:
-        # Installing it again changes its time, but not its weights.
-        seen[0] = (*seen[0][:2], 0)
     return msgspec.json.encode([seen, [adapter.scale for adapter in adapters]]).decode()
+
+
+def is_about(stored: StoredCalibration, weights: str) -> bool:
+    """Return whether a calibration was fitted on these weights. Earlier versions stored the times of the files."""
+    if stored.model is None:
+        return True
+    (before, scales_before), (seen, scales) = msgspec.json.decode(stored.model), msgspec.json.decode(weights)
+    return (
+        scales_before == scales
+        and len(before) == len(seen)
+        and all(
+            known[:2] == present[:2] and (isinstance(known[2], int) or known[2] == present[2])
+            for known, present in zip(before, seen, strict=True)
+        )
+    )

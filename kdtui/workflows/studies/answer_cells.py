@@ -5,7 +5,6 @@ was never interrupted.
 """
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -42,7 +41,8 @@ class CellAnswerer:
     Attributes:
         tell: gets what a student says before it answers.
         name_of: returns the name of what a finished step made.
-        wait: called between two sessions. It waits while the study is paused, and raises an error to end the step.
+        wait: called before each group. It waits while the study is paused, and raises an error to end the step.
+        paused: returns the seconds that the step has waited so far.
         between: called after each answer. It yields what happens elsewhere in the study meanwhile.
     """
 
@@ -50,6 +50,7 @@ class CellAnswerer:
     tell: Tell
     name_of: Callable[[Step], str]
     wait: Callable[[], None]
+    paused: Callable[[], float]
     between: Callable[[], Iterator[StudyEvent]]
 
     def answer(self, step: PlannedStep, cell: EvaluationStep, basis: str) -> Generator[StudyEvent, None, str]:
@@ -132,15 +133,11 @@ class CellAnswerer:
         """Report answers as they come, and let trainings on hosts proceed meanwhile."""
         from kdtui.workflows.runs.costs import record_costs
 
-        self.wait()
-        with closing(record_costs(self.db, run, answers)) as events:
-            for event in events:
-                if isinstance(event, SessionAnswered):
-                    done += 1
-                    yield StepProgress(step, done, of)
-                    yield from self.between()
-                    # Here, since the time until the next event counts as work.
-                    self.wait()
+        for event in record_costs(self.db, run, answers, paused=self.paused):
+            if isinstance(event, SessionAnswered):
+                done += 1
+                yield StepProgress(step, done, of)
+                yield from self.between()
 
     def _unanswered(self, run: Run, sessions: Sequence[Session]) -> Iterator[list[Session]]:
         """Yield the sessions of each group that have no answer yet."""
@@ -163,6 +160,7 @@ class CellAnswerer:
             keep: stores answers.
         """
         for group in groups:
+            self.wait()
             events: list[GenerateEvent] = []
             waiting: list[Prediction] = []
             began = monotonic()

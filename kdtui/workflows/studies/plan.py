@@ -237,9 +237,10 @@ def _check_sources(db: Database, spec: Spec) -> None:
 
     for question in spec.question:
         for name in question.from_:
-            for form, student in product(question.form, question.student):
-                if name != NOTHING:
-                    inherited_terms(find_source(db, name), Terms(form=form, base=student))
+            if name != NOTHING:
+                source = find_source(db, name)
+                for form, student in product(question.form, question.student):
+                    inherited_terms(source, Terms(form=form, base=student))
 
 
 def _notes(spec: Spec, study_grids: Sequence[Grid], validation: dict[str, int]) -> list[str]:

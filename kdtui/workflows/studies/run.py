@@ -43,7 +43,7 @@ from kdtui.workflows.studies.steps import (
     step_key,
     training_settings,
 )
-from kdtui.workflows.studies.store_contents import StoreContents
+from kdtui.workflows.studies.store_contents import StoreContents, is_same_basis
 from models.errors import ModelError
 from store.errors import NotFound, StoreError
 from store.hosts import get_host
@@ -165,10 +165,16 @@ class _Runner:
             return step
         return None
 
+    def _basis(self, step: PlannedStep) -> str:
+        """Return what a step is made from, as it was stored if that is the same: names and times belong to it."""
+        present = StoreContents(self.db).basis(step.step)
+        stored = step.stored
+        return stored.basis if stored is not None and is_same_basis(stored.basis, present) else present
+
     def _do(self, step: PlannedStep) -> Iterator[StudyEvent]:
         """Do a step on this machine."""
         yield StepBegun(step)
-        basis = StoreContents(self.db).basis(step.step)
+        basis = self._basis(step)
         began, self._paused = monotonic(), 0.0
         made = ""
         try:
@@ -206,6 +212,9 @@ class _Runner:
         if not isinstance(step.step, EvaluationStep):
             add_seconds(self.db, step.key, monotonic() - began - self._paused)
         yield self._finish(step, made)
+
+    def _paused_so_far(self) -> float:
+        return self._paused
 
     def _wait_while_paused(self) -> None:
         """Wait in the middle of a step while the study is paused.
@@ -256,7 +265,9 @@ class _Runner:
                 raise KdtuiError(event.reason)
 
     def _answerer(self) -> CellAnswerer:
-        return CellAnswerer(self.db, self.tell, self._name, self._wait_while_paused, self._advance_trainings)
+        return CellAnswerer(
+            self.db, self.tell, self._name, self._wait_while_paused, self._paused_so_far, self._advance_trainings
+        )
 
     def _advance_trainings(self) -> Iterator[StudyEvent]:
         """Start trainings that can begin, and check running ones, so that hosts do not wait for a whole evaluation."""
@@ -297,7 +308,7 @@ class _Runner:
         from models.sft.state import ACTIVE
         from store.jobs import get_job
 
-        basis = StoreContents(self.db).basis(training)
+        basis = self._basis(step)
         name = new_name(training, basis)
         begin_step(self.db, step.key, step.kind, encoded_step(training), basis, name)
         try:

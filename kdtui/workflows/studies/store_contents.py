@@ -1,12 +1,12 @@
 """What a store has for the steps of a study, and what they made."""
 
 import json
-from collections.abc import Callable
-
-from platformdirs import user_cache_path
+from collections.abc import Callable, Mapping
 
 from kdtui.errors import KdtuiError
+from kdtui.workflows.kept_sums import known_sum
 from kdtui.workflows.model_names import is_endpoint, located_model
+from kdtui.workflows.student.valid_calibrations import valid_calibrations
 from kdtui.workflows.studies.steps import (
     ANY,
     CalibrationStep,
@@ -21,11 +21,9 @@ from kdtui.workflows.studies.steps import (
     step_kind,
 )
 from models.errors import ModelError
-from models.files.file_cache import compute_cached
-from models.files.hashing import file_sha256
 from store.calibrations import calibrations
 from store.models import named_models
-from store.records import Format
+from store.records import Format, RunSettings
 from store.routers import list_routers
 from store.samples import list_samples
 from store.sqlite import Database
@@ -79,7 +77,7 @@ class StoreContents:
         if name not in self._hashes:
             try:
                 path = self._adapters[name] if name in self._adapters else located_model(self._db, name)
-                self._hashes[name] = compute_cached(path, file_sha256, user_cache_path("kdtui") / "hashes")
+                self._hashes[name] = known_sum(path)
             except (KdtuiError, ModelError, OSError):
                 self._hashes[name] = None
         return self._hashes[name]
@@ -94,6 +92,13 @@ class StoreContents:
             return "the dataset, its knowledge or a model has changed since"
         return None if self._is_there(step, stored, made) else f"{_made_in_words(step, stored)} has been deleted"
 
+    def _calibrations(self, dataset: str, settings: RunSettings) -> Mapping[str, object]:
+        """Return the calibrations that a student would use; all of them if its files are gone."""
+        try:
+            return valid_calibrations(self._db, dataset, settings)
+        except (KdtuiError, ModelError):
+            return calibrations(self._db, dataset, settings)
+
     def _is_there(self, step: Step, stored: StoredStep, made: Callable[[Step], str]) -> bool:
         match step:
             case SampleStep():
@@ -103,7 +108,7 @@ class StoreContents:
             case MixtureStep():
                 return stored.made in (self._routers if step.how == "routed" else self._adapters)
             case CalibrationStep():
-                return step.form in calibrations(self._db, step.dataset, run_settings(step, made))
+                return step.form in self._calibrations(step.dataset, run_settings(step, made))
             case EvaluationStep():
                 return stored.made in self._runs
             case KnowledgeStep():

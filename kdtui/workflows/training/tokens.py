@@ -42,7 +42,7 @@ def open_vocabulary(base: str) -> Iterator[Vocabulary]:
         # Imported here, as the other kind below: it takes a third of a second.
         from models.llama.model import LlamaModel
 
-        with closing(LlamaModel(Path(base))) as model:
+        with closing(LlamaModel(Path(base), vocabulary_only=True)) as model:
             yield model
         return
     from models.sft.base import load_vocabulary

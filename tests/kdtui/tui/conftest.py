@@ -180,7 +180,10 @@ def settle() -> Settle:
         while quiet < 2:
             await rest(pilot)
             running = [worker for worker in pilot.app.workers if not worker.is_finished]
-            quiet = 0 if running else quiet + 1
+            changes = set(getattr(pilot.app, "changes", ()))
+            quiet = 0 if running or changes else quiet + 1
+            if changes:
+                await asyncio.wait(changes)
             with suppress(WorkerCancelled):
                 await pilot.app.workers.wait_for_complete(running or None)
             assert monotonic() < deadline, "the app does not come to rest"

@@ -302,10 +302,28 @@ def cancelled_when_asked() -> Iterator[tuple[str, Cancellation]]:
         assert not thread.is_alive()
 
 
-def test_an_answer_is_cancelled_while_the_server_is_silent(cancelled_when_asked: tuple[str, Cancellation]) -> None:
+def test_answers_that_were_asked_for_before_a_cancellation_are_taken(serve: Serve) -> None:
+    wish, barrier = Cancellation(), threading.Barrier(2)
+
+    def reply(fake: Fake, _: int) -> None:
+        barrier.wait(PATIENCE)
+        wish.cancel()
+        fake.complete(GOOD)
+
+    url, handler = serve(reply)
+    found: list[StudentEvent] = []
+    with EndpointStudent(Endpoint(url, "m"), concurrency=2) as student, wish.in_force(), pytest.raises(Cancelled):
+        found.extend(student.answer(task(place, ["a", "b"]) for place in range(9)))
+    assert sum(isinstance(event, Answered) for event in found) == len(handler.asked) == 2
+
+
+def test_an_answer_is_cancelled_while_the_server_is_silent(
+    cancelled_when_asked: tuple[str, Cancellation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.endpoint.student._PATIENCE", 0.3)
     url, wish = cancelled_when_asked
     with (
-        EndpointStudent(Endpoint(url, "m"), timeout=PATIENCE / 10) as student,
+        EndpointStudent(Endpoint(url, "m"), timeout=PATIENCE) as student,
         wish.in_force(),
         pytest.raises(Cancelled),
     ):

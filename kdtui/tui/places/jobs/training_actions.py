@@ -196,6 +196,8 @@ class TrainingActions(StoreScreen[None]):
 
     def on_adapter_uses_found(self, message: AdapterUsesFound) -> None:
         """Delete the training after confirmation."""
+        if not self.is_current:
+            return
         training, name = message.training, message.training.name
 
         def work(db: "Database") -> Iterator[object]:

@@ -362,6 +362,8 @@ class ModelsScreen(ModelWorkScreen):
 
     def on_uses_found(self, message: UsesFound) -> None:
         """Ask whether to delete the model, and say what is lost."""
+        if not self.is_current:
+            return
         model = message.model
         own = own_files(model)
         if own is not None and own != model.path:
@@ -390,6 +392,11 @@ class ModelsScreen(ModelWorkScreen):
         if not self._models:
             self._show_instead(f"{one_line(message.sentence)}\n\n{self.kdtui.key_of('screen.reload')} looks again.")
 
+    def _training_of(self, model: ModelRow) -> str | None:
+        """Return the training of an adapter, as soon as its details are known."""
+        details = self._details.get(model)
+        return None if details is None else details.training
+
     def why_not(self, action: str) -> str | None:
         model = self._selected
         if action in ("use", "calibrate", "quantize", "merge", "export", "remove", "details", "copy_path"):
@@ -410,6 +417,8 @@ class ModelsScreen(ModelWorkScreen):
                 return f"{model.name} is not an adapter"
             case "quantize" | "merge" | "export" | "add" if self.model_work is not None:
                 return f"kdtui is {self.model_work.activity.name}; one at a time"
+            case "remove" if model is not None and (training := self._training_of(model)) is not None:
+                return f"it is the adapter of a training; delete both with: kdtui sft rm {training}"
             case "remove" if model is not None and model.is_shipped:
                 return f"{model.name} comes with kdtui"
             case "stop" if self.model_work is None:

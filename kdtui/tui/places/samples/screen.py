@@ -161,6 +161,8 @@ class SamplesScreen(SampleListScreen):
 
     def on_uses_found(self, message: UsesFound) -> None:
         """Ask whether to delete the sample."""
+        if not self.is_current:
+            return
         consequence = "The record of how it was drawn is lost; its pieces stay."
         if uses := uses_text(message.uses):
             consequence += f" It is used by {uses}: their results stay, but they cannot be repeated in the same way."

@@ -1,5 +1,6 @@
 """The app on a missing store, and on one that another process writes to."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 
@@ -97,6 +98,23 @@ async def test_a_change_is_made_and_reported_after_its_screen_has_closed(
         await settle(pilot)
         assert "sample half is deleted" in toasts(app)
         assert any("missing" in sentence for sentence in toasts(app))
+
+
+async def test_leaving_the_app_waits_for_changes(sampled: Path, settle: Settle, until: Until) -> None:
+    app = KdtuiApp(sampled)
+    with writing(sampled) as end:
+        async with app.run_test() as pilot:
+            await pilot.press("4")
+            await settle(pilot)
+            await act(pilot, "samples.delete")
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+            await act(pilot, "confirm.yes")
+            await until(pilot, lambda: WAITING in toasts(app))
+            asyncio.get_running_loop().call_later(0.3, end)
+    assert app.farewells == []
+    db = open_database(sampled)
+    assert db.execute("SELECT count(*) FROM samples").fetchone() == (0,)
+    db.close()
 
 
 @pytest.fixture

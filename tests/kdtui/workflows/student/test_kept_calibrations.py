@@ -1,6 +1,7 @@
 """A calibration is never replaced by a worse one; stored calibrations are listed, shown and deleted."""
 
 import json
+import os
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -144,6 +145,19 @@ def test_a_calibration_does_not_count_for_other_weights(
     assert known(db, model).sessions == 20
     assert with_strategy(db, "outdoor", settings).strategy == "pairs"
     assert again not in kdtui("generate", "o01", "--student", model).err
+
+
+def test_a_calibration_counts_for_a_copy_of_the_same_weights(
+    calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
+) -> None:
+    calibrate()
+    os.utime(model, (1, 1))
+    assert with_strategy(db, "outdoor", settings_for(str(model))).strategy == "pairs"
+    # Earlier, the time of a file stood in the place of its SHA-256.
+    stored = json.dumps([[[model.name, model.stat().st_size, 5]], []])
+    db.execute("UPDATE calibrations SET model = ?", [stored])
+    assert with_strategy(db, "outdoor", settings_for(str(model))).strategy == "pairs"
+    assert "calibrate again" not in kdtui("generate", "o01", "--student", model).err
 
 
 def test_a_calibration_of_an_earlier_version_counts_for_any_weights(

@@ -309,7 +309,7 @@ async def test_the_adapter_of_a_training_is_deleted_with_the_training(model_stor
         await open_model(pilot, settle, "tuned")
         await act(pilot, "models.remove")
         await settle(pilot)
-        assert "'tuned' is the adapter of a training; delete both with: kdtui sft rm tuned" in toasts(app)[-1]
+        assert "the adapter of a training; delete both with: kdtui sft rm tuned" in toasts(app)[-1]
         assert "tuned" in model_names(model_store)
 
 
