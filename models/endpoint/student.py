@@ -129,6 +129,8 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
         finished: SimpleQueue[Future[_Asked]] = SimpleQueue()
         try:
             while True:
+                if cancelled_at is None and cancellation.current().is_cancelled:
+                    more, cancelled_at = False, perf_counter()
                 while more and len(running) < self._concurrency:
                     try:
                         task = next(source)
@@ -144,9 +146,6 @@ class EndpointStudent(AbstractContextManager["EndpointStudent"]):
                     raise Cancelled
                 if not (more or running):
                     return
-                if cancelled_at is None and cancellation.current().is_cancelled:
-                    more, cancelled_at = False, perf_counter()
-                    continue
                 try:
                     future = finished.get(timeout=IDLE_SECONDS if more and len(running) < self._concurrency else _LOOK)
                 except Empty:
