@@ -57,26 +57,16 @@ class TrainingProgress:
     is_unjudged: bool = False
     batches_per_step: int | None = None
 
-    def share_steps(self, processes: int, accumulate: int) -> int:
+    def keep_batches(self, present: int) -> int:
         """Return the batches of a step, which stay those that the training began with: they say what a step has read.
 
         Args:
-            accumulate: batches per step and process, if the training begins.
-
-        Raises:
-            ModelError: the processes cannot share these batches equally.
+            present: batches of a step on the present processes, if the training begins.
         """
         if self.batches_per_step is None:
             # Older checkpoints do not have it.
-            self.batches_per_step = accumulate * processes
-        batches = self.batches_per_step
-        if batches % processes:
-            fitting = ", ".join(str(number) for number in range(1, batches + 1) if batches % number == 0)
-            raise ModelError(
-                f"{processes:,} processes cannot equally share the batches of a step, {batches:,}; resume the training "
-                f"with one of these numbers of processes: {fitting} (kdtui host set HOST --processes NUMBER)"
-            )
-        return batches
+            self.batches_per_step = present
+        return self.batches_per_step
 
     def add_evaluation(self, value: float, loss: float) -> bool:
         """Note the evaluation of this step; return whether it is the best so far. Of equal values, the lower loss is.

@@ -128,7 +128,8 @@ class Trainer:
         if (last := self._last_whole(checkpoints)) is not None:
             self._progress = load_checkpoint(last, self._optimizer, self._model)
             self._say(f"resuming from step {self._progress.step:,}")
-        self._per_step = self._progress.share_steps(self._accelerator.num_processes, self._job.optimizer.accumulate)
+        present = self._accelerator.num_processes * self._job.optimizer.accumulate
+        self._per_step = self._progress.keep_batches(present)
         if self._is_main:
             forget_metrics(self._folder, self._progress.step, judges_anew=self._progress.is_unjudged)
         if self._vocabulary.chat_template() is None:

@@ -172,9 +172,9 @@ Each of these has a test of its own, which `make test-all` runs.
 
 _LOAD = """## Load
 
-For {minutes:.0f} minutes on {processors} processors, one process writes and eight read a database of a million pieces of
-knowledge, a hundred thousand calls of teachers and two hundred trainings. Each step opens the database. Beside them the
-app goes from place to place, and twenty logs grow by five lines a second and are followed: a log on this machine is
+For {minutes:.0f} minutes on {processors} processors, one process writes and eight read a database of a million pieces
+of knowledge, a hundred thousand calls of teachers and two hundred trainings. Each step opens the database. Beside them
+the app goes from place to place, and twenty logs grow by five lines a second and are followed: a log on this machine is
 read every half a second.
 """
 
