@@ -16,7 +16,9 @@ import pytest
 from kdtui.workflows.diagnose import diagnose
 from kdtui.workflows.kept_sums import sum_of
 from store.database import open_database
+from store.jobs import add_job
 from store.models import named_model, named_models
+from store.records import TrainingSettings
 from tests.support.commands import Kdtui
 from tests.support.repository import ROOT
 from tests.support.tiny import make_model
@@ -93,6 +95,16 @@ def test_doctor_finds_a_fetched_model_that_has_changed(
     found = {each.name: each for each in diagnose(database_of_the_test)}
     assert found["model tiny"].state == "missing"
     assert "is not what was stored; delete it with kdtui model rm tiny" in found["model tiny"].found
+    with closing(open_database(database_of_the_test)) as db:
+        db.execute("UPDATE models SET kind = 'adapter'")
+        add_job(db, "tiny", path.parent, TrainingSettings(("outdoor",)), "a key")
+        db.conn.commit()
+    found = {each.name: each for each in diagnose(database_of_the_test)}
+    # An adapter goes with its training.
+    assert "delete it with kdtui sft rm tiny" in found["model tiny"].found
+    with closing(open_database(database_of_the_test)) as db:
+        db.execute("DELETE FROM jobs")
+        db.conn.commit()
     assert kdtui("model", "rm", "tiny", "--yes").code == 0
     assert not sum_of(path).exists()
 

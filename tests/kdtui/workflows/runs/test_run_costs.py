@@ -3,20 +3,24 @@
 import json
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.runs import energy
+from kdtui.workflows.runs.costs import record_costs
 from kdtui.workflows.runs.energy import EnergyMeter
 from kdtui.workflows.runs.evaluate import evaluate_split, split_to_score
 from kdtui.workflows.runs.peak_memory import PeakMemory
 from kdtui.workflows.runs.session_measures import session_measures
 from kdtui.workflows.student.generate import SessionAnswered
+from store.predictions import Prediction
 from store.records import RunSettings
-from store.runs import get_run
+from store.runs import get_run, start_run
 from store.sqlite import Database
 from tests.support.commands import Kdtui
 from tests.support.fake_chat_server import Fake, Serve
@@ -227,3 +231,22 @@ def test_peak_memory_counts_from_the_beginning() -> None:
     assert after is not None
     assert 90_000_000 < after - before < held
     assert len(later) == 100_000_000
+
+
+@pytest.mark.usefixtures("imported")
+def test_pauses_of_a_run_are_not_in_its_seconds(db: Database) -> None:
+    run = start_run(db, "outdoor", "test", "someone", RunSettings("someone"))
+    paused = 0.0
+
+    def events() -> Iterator[SessionAnswered]:
+        nonlocal paused
+        for session in split_to_score(db, "outdoor", "test"):
+            began = monotonic()
+            sleep(0.05)
+            paused += monotonic() - began
+            yield SessionAnswered(session, Prediction(session.id, (), None, 0.1))
+
+    answered = len(list(record_costs(db, run, events(), paused=lambda: paused)))
+    [(sessions, seconds)] = db.execute("SELECT sessions, seconds FROM run_stretches").fetchall()
+    assert sessions == answered
+    assert seconds < paused / 2
