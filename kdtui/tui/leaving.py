@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Thread, enumerate, main_thread
 from time import monotonic
 
-_QUIET = 0.3
+QUIET = 0.3
 """Seconds of waiting after which the user gets a message."""
 
 _SHORT_TASK = 2.0
@@ -22,11 +22,16 @@ def join_threads(threads: Iterable[Thread], seconds: float, *, announce: bool) -
     """
     started = monotonic()
     for thread in threads:
-        thread.join(max(0.0, _QUIET - (monotonic() - started)))
+        thread.join(max(0.0, QUIET - (monotonic() - started)))
         if announce and thread.is_alive():
-            print("kdtui: stopping… (ctrl+c leaves at once)", file=sys.stderr, flush=True)
+            say_stopping()
             announce = False
         thread.join(max(0.0, started + seconds - monotonic()))
+
+
+def say_stopping() -> None:
+    """Say that the end waits for running work."""
+    print("kdtui: stopping… (ctrl+c leaves at once)", file=sys.stderr, flush=True)
 
 
 def end_process(code: int, threads: Iterable[Thread]) -> int:

@@ -146,7 +146,7 @@ class Imported:
             yield f"{about} about categories that no product of dataset {dataset} has: no session is shown these"
         if self.held_out:
             come = counted(self.held_out, "piece comes", "pieces come")
-            yield f"{come} from {_HELD_OUT} of dataset {dataset}, which must not be known: rejected"
+            yield f"rejected, since students are scored on these sessions: {come} from {_HELD_OUT} of dataset {dataset}"
 
 
 def import_knowledge(db: Database, dataset: str, path: Path) -> Imported:

@@ -44,11 +44,9 @@ from tests.support.tiny_job import (
 from tests.support.waiting import until
 
 
-def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_stopped_training_resumes_to_the_same_adapter(job: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, lora={"rank": 4, "dropout": 0.1})
-    whole = tmp_path / "whole"
-    shutil.copytree(job, whole)
-    assert train(whole).returncode == 0
+    whole = uninterrupted(job)
     train_to_a_checkpoint(job)
     assert (job / "exit_code").read_text() == "143\n"
     assert not (job / "adapter").exists()
@@ -56,14 +54,12 @@ def test_a_stopped_training_resumes_to_the_same_adapter(job: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, tmp_path: Path) -> None:
+def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path) -> None:
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
     write_job(job, epochs=8, checkpoints=4, lora={"rank": 4, "dropout": 0.1})
-    whole = tmp_path / "whole"
-    shutil.copytree(job, whole)
-    assert train(whole).returncode == 0
+    whole = uninterrupted(job)
     # The first kill comes after the first checkpoint.
     process = start(job)
     until(lambda: len(whole_checkpoints(job / "checkpoints")) > 1)
@@ -77,22 +73,18 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path, 
     resumes_to_the_same(job, whole)
 
 
-def test_a_resumed_training_keeps_the_batches_of_a_step(job: Path, tmp_path: Path) -> None:
+def test_a_resumed_training_keeps_the_batches_of_a_step(job: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 2})
-    whole = tmp_path / "whole"
-    shutil.copytree(job, whole)
-    assert train(whole).returncode == 0
+    whole = uninterrupted(job)
     train_to_a_checkpoint(job)
     # Then one process goes on where it was two, with a batch each.
     write_job(job, optimizer={"learning_rate": 0.01, "accumulate": 1})
     resumes_to_the_same(job, whole)
 
 
-def test_a_checkpoint_that_does_not_say_the_batches_of_a_step_has_as_many_as_now(job: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_does_not_say_the_batches_of_a_step_has_as_many_as_now(job: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 2})
-    whole = tmp_path / "whole"
-    shutil.copytree(job, whole)
-    assert train(whole).returncode == 0
+    whole = uninterrupted(job)
     train_to_a_checkpoint(job)
     for checkpoint in whole_checkpoints(job / "checkpoints"):
         content = json.loads((checkpoint / "state.json").read_text())
@@ -103,12 +95,10 @@ def test_a_checkpoint_that_does_not_say_the_batches_of_a_step_has_as_many_as_now
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batches", [1, 2])
-def test_two_processes_resume_what_one_began(job: Path, tmp_path: Path, batches: int) -> None:
+def test_two_processes_resume_what_one_began(job: Path, batches: int) -> None:
     """With a single batch in each step, one of them has nothing to do."""
     write_job(job, epochs=2, checkpoints=6, optimizer={"learning_rate": 0.001, "accumulate": batches})
-    whole = tmp_path / "whole"
-    shutil.copytree(job, whole)
-    assert train(whole).returncode == 0
+    whole = uninterrupted(job)
     train_to_a_checkpoint(job)
     resumed = subprocess.run(on_two_processes(job), capture_output=True, text=True, timeout=300, check=False)
     assert resumed.returncode == 0, resumed.stderr
@@ -116,6 +106,14 @@ def test_two_processes_resume_what_one_began(job: Path, tmp_path: Path, batches:
     manifests = [json.loads((folder / "adapter" / "manifest.json").read_text()) for folder in (job, whole)]
     assert manifests[0]["steps"] == manifests[1]["steps"]
     assert difference(job, whole) < 1e-6
+
+
+def uninterrupted(job: Path) -> Path:
+    """Copy a training, and train the copy to its end."""
+    whole = job.with_name("whole")
+    shutil.copytree(job, whole)
+    assert train(whole).returncode == 0
+    return whole
 
 
 def train_to_a_checkpoint(job: Path) -> None:

@@ -326,7 +326,7 @@ def _scores(details: "RunDetails") -> RenderableType:
     floors, truth = details.floors[:-1], details.floors[-1:]
     rows = [*floors, ScoreRow(f"{name} (this run)", scores, intent_floors=details.intent_floors), *truth]
     if not floors:
-        when = "are not computed yet" if details.row.summary.is_over else "stand here when the run is finished"
+        when = "are not computed yet" if details.row.summary.is_over else "appear here when the run is finished"
         return Group(scores_table(rows), Text(f"The floors to beat {when}.", style="dim"))
     beaten = [floor.name for floor in floors if scores.pair_f1 > floor.scores.pair_f1]
     others = [floor.name for floor in floors if scores.pair_f1 <= floor.scores.pair_f1]

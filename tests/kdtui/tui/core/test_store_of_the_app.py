@@ -117,6 +117,24 @@ async def test_leaving_the_app_waits_for_changes(sampled: Path, settle: Settle, 
     db.close()
 
 
+async def test_leaving_the_app_names_the_changes_that_could_not_be_made(
+    sampled: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kdtui.tui.app._QUIT_WAIT", 0.2)
+    app = KdtuiApp(sampled)
+    with writing(sampled) as end:
+        async with app.run_test() as pilot:
+            await pilot.press("4")
+            await settle(pilot)
+            await act(pilot, "samples.delete")
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+            await act(pilot, "confirm.yes")
+            await until(pilot, lambda: WAITING in toasts(app))
+        end()
+        await asyncio.wait(app.changes)
+    assert app.farewells == ["1 change to the database could not be made, since another program was writing"]
+
+
 @pytest.fixture
 def sampled(demo_store: Path) -> Path:
     """A store with one sample."""

@@ -412,4 +412,4 @@ def test_pieces_from_held_out_sessions_are_rejected_and_counted(known: Database,
     assert rejected
     assert all("o01" in sessions_of_piece(known, piece.id) for piece in rejected)
     assert not any("o01" in sessions_of_piece(known, piece.id) for piece in find_knowledge(known, dataset="other"))
-    assert re.search(r"pieces come from validation or test sessions of dataset other, .*: rejected", result.err)
+    assert re.search(r"rejected, .*: \d+ pieces come from validation or test sessions of dataset other", result.err)
