@@ -172,24 +172,10 @@ class KdtuiApp(Services):
         self.generation.close()
         self._is_waiting = True
         seconds = _QUIT_WAIT if self.return_code == 0 else _SIGNAL_WAIT
-        deadline = monotonic() + seconds
-        was_told = bool(self.changes) and await self._finish_changes(seconds)
-        left = max(0.0, deadline - monotonic())
-        announce = not (self.is_headless or was_told)
-        await asyncio.to_thread(leaving.join_threads, self.running_threads, left, announce=announce)
-
-    async def _finish_changes(self, seconds: float) -> bool:
-        """Wait for changes of the store, for this number of seconds at most; return whether the user was told."""
-        _, pending = await asyncio.wait(self.changes, timeout=leaving.QUIET)
-        if not pending:
-            return False
-        if not self.is_headless:
-            leaving.say_stopping()
-        _, pending = await asyncio.wait(pending, timeout=seconds)
-        if pending:
-            changes = counted(len(pending), "change")
+        announce = not self.is_headless
+        if unmade := await leaving.finish_work(self.changes, self.running_threads, seconds, announce=announce):
+            changes = counted(unmade, "change")
             self.farewells.append(f"{changes} to the database could not be made, since another program was writing")
-        return True
 
     def leave_by(self, number: int) -> None:
         """Quit because of a signal. An interrupt while the app already waits for running work ends it at once."""

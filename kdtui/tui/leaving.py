@@ -1,17 +1,42 @@
-"""The end of the process: running threads get some time to stop, and no thread is left in llama.cpp."""
+"""The end of the process: running work gets some time to finish, and no thread is left in llama.cpp."""
 
 import os
 import sys
-from collections.abc import Iterable
+from asyncio import Task, to_thread, wait
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from threading import Thread, enumerate, main_thread
 from time import monotonic
 
-QUIET = 0.3
+_QUIET = 0.3
 """Seconds of waiting after which the user gets a message."""
 
 _SHORT_TASK = 2.0
 """Seconds that short-lived threads can take."""
+
+
+async def finish_work(
+    changes: Collection[Task[None]], threads: Iterable[Thread], seconds: float, *, announce: bool
+) -> int:
+    """Wait until changes of the store are made and threads have ended, for this number of seconds at most in all.
+
+    Args:
+        announce: whether to print a message if that takes long.
+
+    Returns:
+        The number of changes that are not made.
+    """
+    deadline = monotonic() + seconds
+    pending = set(changes)
+    if pending:
+        _, pending = await wait(pending, timeout=min(_QUIET, seconds))
+    if pending:
+        if announce:
+            say_stopping()
+            announce = False
+        _, pending = await wait(pending, timeout=max(0.0, deadline - monotonic()))
+    await to_thread(join_threads, threads, max(0.0, deadline - monotonic()), announce=announce)
+    return len(pending)
 
 
 def join_threads(threads: Iterable[Thread], seconds: float, *, announce: bool) -> None:
@@ -22,7 +47,7 @@ def join_threads(threads: Iterable[Thread], seconds: float, *, announce: bool) -
     """
     started = monotonic()
     for thread in threads:
-        thread.join(max(0.0, QUIET - (monotonic() - started)))
+        thread.join(max(0.0, _QUIET - (monotonic() - started)))
         if announce and thread.is_alive():
             say_stopping()
             announce = False
