@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -28,6 +29,8 @@ from kdtui.workflows.studies.steps import (
     decoded_step,
     step_kind,
 )
+from models.errors import ModelError
+from models.sft.job import RANK
 from store.jobs import list_jobs
 from store.sessions import split_size
 from store.sqlite import Database
@@ -386,10 +389,21 @@ def _disk(db: Database, steps: list[PlannedStep]) -> int | None:
             folder = get_job(db, stored.made).folder
         except NotFound:
             continue
-        if isinstance(step, TrainingStep):
+        if isinstance(step, TrainingStep) and (rank := _rank(db, step)):
             total = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-            sizes.append(total / step.rank)
+            sizes.append(total / rank)
     if not sizes:
         return None
-    ranks = [each.step.rank for each in steps if isinstance(each.step, TrainingStep)]
+    ranks = [_rank(db, each.step) or RANK for each in steps if isinstance(each.step, TrainingStep)]
     return round(median(sizes) * sum(ranks))
+
+
+def _rank(db: Database, step: TrainingStep) -> int | None:
+    """Return the rank of the adapter that a step trains; None if that of its source adapter is unknown."""
+    from kdtui.workflows.training.source_adapters import find_source
+
+    if step.start is None:
+        return step.rank
+    with suppress(KdtuiError, ModelError):
+        return find_source(db, step.start).rank
+    return None

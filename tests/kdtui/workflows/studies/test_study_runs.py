@@ -208,6 +208,9 @@ def test_a_training_begins_from_an_existing_adapter(
     start = read_job(started.folder / JOB).start
     assert start is not None
     assert start.name == earlier
+    # What such trainings take on the disk is known by the rank of the source.
+    [plan] = study(beginning(earlier), "--seeds", 2, "--dry-run").rows
+    assert plan["disk_bytes"] > 0
     for source, message in (
         ("nobody", "there is no adapter 'nobody' to begin from"),
         ("shipped", "and not to write lists"),
