@@ -48,7 +48,7 @@ class ConsolidatedRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleTrial:
-    """The results of a rule on sessions that it does not come from.
+    """The results of a rule on the sessions that test it.
 
     Attributes:
         sessions: number of these sessions.
@@ -95,8 +95,17 @@ def applies_to(rule: Rule, session: Session) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(pairs_about))
 
 
-def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) -> list[RuleTrial]:
-    """Test each rule on the sessions that it does not come from."""
+def try_rules(
+    rules: Sequence[ConsolidatedRule], sessions: Sequence[Session], least_sessions: int = 1
+) -> list[RuleTrial]:
+    """Test each rule on each session, as if the session had not been there (leave-one-out).
+
+    A session that a rule comes from tests the rule only if enough others remain for it to be found. A rule often comes
+    from every session in which it is right, so the sessions that it does not come from would mostly contradict it.
+
+    Args:
+        least_sessions: that a rule must be found in.
+    """
     by_category: defaultdict[CategoryPath, set[int]] = defaultdict(set)
     for number, session in enumerate(sessions):
         for item in session.items:
@@ -107,15 +116,16 @@ def try_rules(rules: Sequence[ConsolidatedRule], sessions: Sequence[Session]) ->
     number_of = {session.id: number for number, session in enumerate(sessions)}
     trials = []
     for each in rules:
-        own = {number_of[session] for session in each.sessions if session in number_of}
+        needed = () if len(each.sessions) > least_sessions else each.sessions
+        untested = {number_of[session] for session in needed if session in number_of}
         applies = right = 0
         sessions_with = [by_category.get(category, set()) for category in each.rule.categories]
-        for number in (set.intersection(*sessions_with) if sessions_with else set()) - own:
+        for number in (set.intersection(*sessions_with) if sessions_with else set()) - untested:
             about = applies_to(each.rule, sessions[number])
             if about:
                 applies += 1
                 right += all((pair in bundled[number]) == each.rule.together for pair in about)
-        trials.append(RuleTrial(len(sessions) - len(own), applies, right))
+        trials.append(RuleTrial(len(sessions) - len(untested), applies, right))
     return trials
 
 

@@ -91,12 +91,12 @@ def training_sessions(db: Database, dataset: str, limit: int | None = None, seed
 def rule_pieces(
     rules: Sequence[ConsolidatedRule], sessions: Sequence[Session], *, least_sessions: int = LEAST_SESSIONS
 ) -> Iterator[NewKnowledge]:
-    """Yield the rules with their results on the training sessions that they do not come from.
+    """Yield the rules with their results on the training sessions that test them.
 
     Args:
         least_sessions: that a rule must have been found in.
     """
-    for each, trial in zip(rules, try_rules(rules, sessions), strict=True):
+    for each, trial in zip(rules, try_rules(rules, sessions, least_sessions), strict=True):
         measured = bool(each.rule.categories)
         yield NewKnowledge(
             statement=each.rule.text,
@@ -115,7 +115,7 @@ def _rejection(each: ConsolidatedRule, trial: RuleTrial, least_sessions: int) ->
         # A model can repeat instructions from a product title. Other sessions get only what their categories test.
         return "names fewer than two categories of its session, so other sessions cannot test it"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
-        return f"right in {trial.right} of the {trial.applies} other sessions that it applies to"
+        return f"right in only {trial.right} of the {trial.applies} sessions that test it"
     return None
 
 

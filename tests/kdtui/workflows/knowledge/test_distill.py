@@ -73,7 +73,7 @@ def test_equal_rules_are_merged_with_all_their_sessions() -> None:
     assert len(consolidate([(Rule("a", True, (A, B)), "s"), (Rule("a", False, (A, B)), "s")])) == 2
 
 
-def test_a_rule_is_tested_on_sessions_it_does_not_come_from() -> None:
+def test_a_rule_of_one_session_is_tested_on_the_others() -> None:
     sessions = [
         session([A, B], (1, 2), name="own"),
         session([A, B, C], (1, 2), name="right"),
@@ -89,6 +89,29 @@ def test_a_rule_is_tested_on_sessions_it_does_not_come_from() -> None:
 
 
 CATEGORIES = st.sampled_from([A, B, C, ("Shop",), ("Shop", "Outdoor")])
+
+
+@given(st.lists(st.lists(st.sampled_from([A, B, C]), min_size=2, max_size=4), max_size=6), st.integers(1, 3), st.data())
+def test_a_session_tests_the_rules_that_are_found_without_it(
+    products: list[list[tuple[str, ...]]], least: int, data: st.DataObject
+) -> None:
+    sessions = []
+    for number, categories in enumerate(products):
+        bundle = data.draw(st.sets(st.integers(1, len(categories)), min_size=2))
+        sessions.append(session(categories, tuple(sorted(bundle)), name=f"s{number}", intent=""))
+    rules_of = {each.id: list(derive_rules(each)) for each in sessions}
+    found = consolidate([(rule, name) for name, rules in rules_of.items() for rule in rules])
+    for each, trial in zip(found, try_rules(found, sessions, least), strict=True):
+        if len(each.sessions) < least:
+            continue
+        tests = [
+            tested
+            for tested in sessions
+            if sum(each.rule in rules for name, rules in rules_of.items() if name != tested.id) >= least
+        ]
+        about = [tested for tested in tests if applies_to(each.rule, tested)]
+        right = [tested for tested in about if each.rule in rules_of[tested.id]]
+        assert (trial.sessions, trial.applies, trial.right) == (len(tests), len(about), len(right))
 
 
 @given(st.lists(CATEGORIES, min_size=2, max_size=8), CATEGORIES, CATEGORIES)
