@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 
 from store.datasets import dataset_id
-from store.knowledge import NewKnowledge, add_knowledge
+from store.knowledge import NewKnowledge, add_knowledge, sessions_by_knowledge
 from store.knowledge_removal import remove_knowledge
 from store.records import Format
 from store.sqlite import Database
@@ -71,15 +72,25 @@ def compare_findings(
 
 
 def renew_knowledge(
-    db: Database, dataset: str, format: Format, teacher: str, findings: Sequence[NewKnowledge], *, replace: bool
+    db: Database,
+    dataset: str,
+    format: Format,
+    teacher: str,
+    findings: Sequence[NewKnowledge],
+    *,
+    replace: bool,
+    is_sample: bool = False,
 ) -> Renewal:
     """Store a teacher's new findings for a dataset in a format, and return what changed.
 
     A statement that existed before keeps its row number. Imported pieces always stay.
 
     Args:
-        replace: whether to delete older pieces that were not found again, and to reject those that the findings
-            reject. Otherwise, or if no finding is usable, older pieces stay as they are.
+        replace: whether to delete older pieces that were not found again, and to replace all others that were.
+            Otherwise, or if no finding is usable, these pieces stay as they are. So do usable ones that the findings
+            reject, and those that come from more sessions; the rest get the sessions of the findings as well.
+        is_sample: whether the findings come from some of the training sessions only. Then an older piece that comes
+            from the same sessions stays as it is, too: its measures may come from more of them.
 
     Raises:
         NotFound: there is no such dataset.
@@ -88,18 +99,21 @@ def renew_knowledge(
         renewal = compare_findings(db, dataset, format, teacher, findings)
         is_replaced = replace and renewal.can_replace
         before = _existing_pieces(db, dataset, format, teacher)
-        distinct = _distinct(findings)
-        staying = {
-            piece.statement
-            for piece in distinct
-            if (other := before.get(piece.statement)) is not None
-            and _rejects(piece, other)
-            and not (is_replaced and other.can_go)
-        }
-        add_knowledge(db, dataset, format, teacher, [piece for piece in distinct if piece.statement not in staying])
+        changes = []
+        better = 0
+        for piece in _distinct(findings):
+            other = before.get(piece.statement)
+            if other is not None and not (is_replaced and other.can_go):
+                sources = frozenset(piece.sessions)
+                if _rejects(piece, other) or other.sessions > sources or (is_sample and other.sessions == sources):
+                    continue
+                piece = replace_fields(piece, sessions=tuple(sorted(other.sessions | sources)))
+            better += other is not None and not other.is_kept and piece.rejected is None
+            changes.append(piece)
+        add_knowledge(db, dataset, format, teacher, changes)
         if is_replaced and renewal.missing:
             remove_knowledge(db, renewal.missing)
-    return renewal
+    return replace_fields(renewal, better=better)
 
 
 def _distinct(findings: Sequence[NewKnowledge]) -> list[NewKnowledge]:
@@ -141,11 +155,12 @@ def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
 
 @dataclass(frozen=True, slots=True)
 class _ExistingPiece:
-    """An existing piece; it can be replaced unless it was imported."""
+    """An existing piece, and the sessions that it comes from; it can be replaced unless it was imported."""
 
     number: int
     is_kept: bool
     can_go: bool
+    sessions: frozenset[str]
 
 
 def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
@@ -155,6 +170,7 @@ def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
 
 def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _ExistingPiece]:
     """Return the existing pieces of a teacher, by statement."""
+    sessions = sessions_by_knowledge(db, dataset, format)
     rows = db.execute(
         """
         SELECT statement, id, status = 'kept', import_id IS NULL FROM knowledge
@@ -163,6 +179,6 @@ def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -
         [dataset_id(db, dataset), format, teacher],
     )
     return {
-        statement: _ExistingPiece(number, bool(is_kept), bool(can_go))
+        statement: _ExistingPiece(number, bool(is_kept), bool(can_go), frozenset(sessions.get(number, ())))
         for statement, number, is_kept, can_go in rows.fetchall()
     }

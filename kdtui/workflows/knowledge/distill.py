@@ -65,7 +65,7 @@ def compose_findings(
         pieces["rule"] = list(rule_pieces(consolidate(rules), sessions))
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions))
-    return Findings(dataset, annotations.TEACHER, pieces)
+    return Findings(dataset, annotations.TEACHER, pieces, is_sample=limit is not None)
 
 
 def training_sessions(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:

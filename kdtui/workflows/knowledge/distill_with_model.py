@@ -239,7 +239,12 @@ class _Work:
             raise problems.exceptions[0] from None
         if format == "rule":
             is_whole = self._stopped is None and not failed
-            findings = Findings(self.plan.dataset, self.paid_calls.name, {"rule": self._rules(lessons)})
+            findings = Findings(
+                self.plan.dataset,
+                self.paid_calls.name,
+                {"rule": self._rules(lessons)},
+                is_sample=self.plan.limit is not None,
+            )
             store = partial(store_findings, self.db, findings, replace=self.plan.replace, is_whole=is_whole)
             [distilled] = await when_free(self.db, store)
         else:

@@ -91,7 +91,8 @@ def distill_with_student(
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions, answers))
     is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)
-    yield from store_findings(db, Findings(dataset, run.name, pieces), replace=replace, is_whole=is_whole)
+    findings = Findings(dataset, run.name, pieces, is_sample=limit is not None)
+    yield from store_findings(db, findings, replace=replace, is_whole=is_whole)
 
 
 def _earlier_run(db: Database, dataset: str, settings: RunSettings) -> Run | None:

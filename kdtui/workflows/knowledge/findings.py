@@ -18,11 +18,16 @@ from store.sqlite import Database
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The findings of a teacher in a dataset, by format."""
+    """The findings of a teacher in a dataset, by format.
+
+    Attributes:
+        is_sample: whether they come from a draw of the training sessions; otherwise, they come from all.
+    """
 
     dataset: str
     teacher: str
     pieces: Mapping[Format, Sequence[NewKnowledge]]
+    is_sample: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,15 @@ def store_findings(
     """
     for format, pieces in findings.pieces.items():
         agreed = replace and is_whole
-        renewal = renew_knowledge(db, findings.dataset, format, findings.teacher, pieces, replace=agreed)
+        renewal = renew_knowledge(
+            db,
+            findings.dataset,
+            format,
+            findings.teacher,
+            pieces,
+            replace=agreed,
+            is_sample=findings.is_sample or not is_whole,
+        )
         yield Distilled(format, renewal, agreed and renewal.can_replace, is_whole)
 
 

@@ -15,9 +15,10 @@ from kdtui.workflows.knowledge.findings import possible_loss
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.knowledge.sample import pick_sample
 from store.calls import record_call
-from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge
+from store.knowledge import Knowledge, NewKnowledge, add_knowledge, find_knowledge, sessions_of_piece
 from store.knowledge_renewal import renew_knowledge
 from store.records import STATUSES
+from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support.commands import Kdtui
 from tests.support.fake_chat_server import Fake, Serve
@@ -96,6 +97,32 @@ def test_pieces_that_a_smaller_distillation_would_reject_stay_kept(known: Databa
     after = {piece.id: piece for piece in everything(known)}
     assert all(after[piece.id].status == piece.status for piece in before)
     assert f"{rules['worse']} earlier ones would be rejected now; they stay as they are" in result.err
+
+
+def test_pieces_found_again_in_fewer_sessions_keep_their_sessions_and_measures(known: Database, kdtui: Kdtui) -> None:
+    def all_of(pieces: list[Knowledge]) -> dict[int, tuple[object, ...]]:
+        return {
+            each.id: (each.status, each.support, each.precision, sessions_of_piece(known, each.id)) for each in pieces
+        }
+
+    before = all_of(everything(known))
+    assert kdtui("knowledge", "distill", "--limit", 12, "--keep").code == 0
+    after = all_of(everything(known))
+    assert {number: after[number] for number in before} == before
+
+
+def test_pieces_found_in_other_sessions_come_from_both(known: Database) -> None:
+    first, second, third = [session.id for session in iter_sessions(known, "outdoor", split="train")][:3]
+
+    def store(*sessions: str, replace: bool = False) -> tuple[str, ...]:
+        found = [NewKnowledge("a rule", "{}", sessions=sessions)]
+        renew_knowledge(known, "outdoor", "rule", "somebody", found, replace=replace)
+        [piece] = find_knowledge(known, teacher="somebody")
+        return tuple(sorted(sessions_of_piece(known, piece.id)))
+
+    assert store(first, second) == tuple(sorted((first, second)))
+    assert store(second, third) == tuple(sorted((first, second, third)))
+    assert store(third, replace=True) == (third,)
 
 
 def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected(known: Database, kdtui: Kdtui) -> None:
