@@ -9,7 +9,7 @@ from heapq import nlargest
 from typing import cast
 
 from textual.await_complete import AwaitComplete
-from textual.command import CommandPalette, DiscoveryHit, Hit, Hits, Matcher, Provider
+from textual.command import Command, CommandList, CommandPalette, DiscoveryHit, Hit, Hits, Matcher, Provider
 from textual.content import Content
 from textual.markup import escape
 from textual.worker import Worker, WorkerError
@@ -76,6 +76,13 @@ class Palette(CommandPalette, ActionScreen[None]):
         # Keys from before the palette was closed can arrive later.
         if self.is_active:
             super()._gather_commands(search_value)
+
+    def _refresh_command_list(self, command_list: CommandList, commands: list[Command], clear_current: bool) -> None:
+        # Commands arrive in several parts. Textual goes back to the first one then, even if the user was elsewhere.
+        chosen = command_list.highlighted_option if command_list.highlighted and not clear_current else None
+        super()._refresh_command_list(command_list, commands, clear_current)
+        if chosen is not None and chosen.id is not None:
+            command_list.highlighted = command_list.get_option_index(chosen.id)
 
 
 class PaletteSource(Provider):

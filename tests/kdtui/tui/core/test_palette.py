@@ -1,6 +1,7 @@
 """The palette finds names in the store, and runs actions of other places."""
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 from textual.command import CommandList, CommandPalette
@@ -8,9 +9,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
 from kdtui.tui.app import KdtuiApp
+from kdtui.tui.core import palette
 from kdtui.tui.core.dialogs import ConfirmDialog
 from kdtui.tui.core.forms import FormDialog
 from kdtui.tui.core.help import HelpScreen
+from kdtui.tui.core.store_names import StoreName, store_names
 from kdtui.tui.places.jobs.training_screen import TrainingScreen
 from kdtui.tui.places.models.screen import ModelsScreen
 from kdtui.tui.places.runs.run_screen import RunScreen
@@ -22,10 +25,12 @@ from store.database import open_database
 from store.models import NamedModel, add_model
 from store.records import TrainingSettings
 from store.samples import list_samples, save_sample
+from store.sqlite import Database
 from tests.support.acting import act
 from tests.support.jobs_place import make_job
 from tests.support.screens import Settle, Until
 from tests.support.stores import OUTDOOR
+from tests.support.waiting import PATIENCE
 
 HOSTILE = "[red]x[/] trail"
 
@@ -53,7 +58,13 @@ async def listed_options(pilot: Pilot[None], until: Until, text: str, title: str
     def lines() -> list[list[str]]:
         return [str(option.prompt).splitlines() for option in app.screen.query_one(CommandList).options]
 
+    def is_searching() -> bool:
+        group = CommandPalette._GATHER_COMMANDS_GROUP
+        return any(worker.group == group and not worker.is_finished for worker in app.workers)
+
     await until(pilot, lambda: title in [each[0] for each in lines()] and all(len(each) == 2 for each in lines()))
+    # The order can change while more commands arrive.
+    await until(pilot, lambda: not is_searching())
     return lines()
 
 
@@ -116,6 +127,37 @@ async def test_a_sample_a_model_and_a_training_are_found(named_store: Path, sett
         await choose(pilot, until, "camping", "Training camping")
         await until(pilot, lambda: isinstance(app.screen, TrainingScreen))
         assert app.screen.training_name == "camping"  # type: ignore[attr-defined]
+
+
+async def test_the_highlighted_command_stays_while_more_arrive(
+    named_store: Path, until: Until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names_are_known = Event()
+
+    def wait_for_names(db: Database) -> list[StoreName]:
+        names_are_known.wait(PATIENCE)
+        return store_names(db)
+
+    monkeypatch.setattr(palette, "store_names", wait_for_names)
+    # Otherwise nothing is listed for the first quarter of a second.
+    monkeypatch.setattr(CommandPalette, "_RESULT_BATCH_TIME", 0.0)
+    app = KdtuiApp(named_store)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await act(pilot, "app.palette")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        app.screen.query_one(Input).value = "training"
+        options = app.screen.query_one(CommandList)
+        try:
+            await until(pilot, lambda: options.option_count > 2)
+            found = options.option_count
+            await pilot.press("down", "down")
+            chosen = options.highlighted_option
+            assert chosen is not None
+        finally:
+            names_are_known.set()
+        await until(pilot, lambda: options.option_count > found)
+        assert options.highlighted_option is not None
+        assert str(options.highlighted_option.prompt) == str(chosen.prompt)
 
 
 async def test_a_deleted_row_gives_a_message(named_store: Path, settle: Settle, until: Until) -> None:
