@@ -1,6 +1,9 @@
 """The sessions of a split, or of a part of it, as a collection that does not hold them in memory."""
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from random import Random
 
 from store.datasets import dataset_id
 from store.records import Session, Split
@@ -43,15 +46,24 @@ class SplitSessions(Collection[Session]):
     def __contains__(self, session: object) -> bool:
         return any(session == each for each in self)
 
-    def without(self, some: Callable[[Sequence[int]], Iterable[int]]) -> Iterator[Session]:
+    def without(
+        self, some: Callable[[Sequence[int]], Iterable[int]], *, shuffled_by: int | None = None
+    ) -> Iterator[Session]:
         """Iterate over the sessions except some, which are not even read.
 
         Args:
             some: returns those of the given row numbers that are to be left out.
+            shuffled_by: seed of a random order; None for the order of the collection.
         """
-        for page in self._pages():
+        for page in self._pages() if shuffled_by is None else self._shuffled_pages(shuffled_by):
             left_out = set(some(page))
             yield from sessions_by_number(self._db, [number for number in page if number not in left_out])
+
+    def _shuffled_pages(self, seed: int) -> Iterator[Sequence[int]]:
+        numbers = array("q", chain.from_iterable(self._pages()))
+        Random(seed).shuffle(numbers)
+        for first in range(0, len(numbers), _PAGE):
+            yield numbers[first : first + _PAGE]
 
     def _pages(self) -> Iterator[Sequence[int]]:
         """Iterate over pages of the sessions' row numbers."""
