@@ -30,7 +30,8 @@ from kdtui.workflows.studies.steps import (
     step_kind,
 )
 from models.errors import ModelError
-from models.sft.job import RANK
+from models.sft.job import read_job
+from models.sft.job_files import JOB
 from store.jobs import list_jobs
 from store.sessions import split_size
 from store.sqlite import Database
@@ -377,33 +378,18 @@ def _count_calls(db: Database, plan: StudyPlan, steps: Iterable[PlannedStep], re
 
 def _disk(db: Database, steps: list[PlannedStep]) -> int | None:
     """Estimate the bytes of the adapters and checkpoints by earlier ones."""
-    from pathlib import Path
-
+    from kdtui.workflows.training.source_adapters import find_source
     from store.errors import NotFound
     from store.jobs import get_job
 
     sizes = []
     for stored in steps_of_kind(db, "training", state="done", most=3) if steps else ():
-        step = _read(stored)
-        try:
+        with suppress(NotFound, ModelError):
             folder = get_job(db, stored.made).folder
-        except NotFound:
-            continue
-        if isinstance(step, TrainingStep) and (rank := _rank(db, step)):
-            total = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-            sizes.append(total / rank)
+            total = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            sizes.append(total / read_job(folder / JOB).lora.rank)
     if not sizes:
         return None
-    ranks = [_rank(db, each.step) or RANK for each in steps if isinstance(each.step, TrainingStep)]
-    return round(median(sizes) * sum(ranks))
-
-
-def _rank(db: Database, step: TrainingStep) -> int | None:
-    """Return the rank of the adapter that a step trains; None if that of its source adapter is unknown."""
-    from kdtui.workflows.training.source_adapters import find_source
-
-    if step.start is None:
-        return step.rank
-    with suppress(KdtuiError, ModelError):
-        return find_source(db, step.start).rank
-    return None
+    trainings = [each.step for each in steps if isinstance(each.step, TrainingStep)]
+    ranks = {start: find_source(db, start).rank for start in {step.start for step in trainings} if start is not None}
+    return round(median(sizes) * sum(step.rank if step.start is None else ranks[step.start] for step in trainings))
