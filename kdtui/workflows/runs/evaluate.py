@@ -186,11 +186,10 @@ def answer_split(
 ) -> Iterator[GenerateEvent]:
     """Answer the sessions that the run has no answer for yet. Each is stored before it is yielded.
 
-    Sessions of a split are answered in random order, so that the answers of an interrupted run are a fair sample: in
-    real data, the first sessions are the shortest.
-
     The answers of a student that costs nothing are stored together, about half a second of work at a time: committing
-    each of them would take longer than computing it. Other answers are stored at once.
+    each of them would take longer than computing it. Other answers are stored at once, and the sessions of a split are
+    asked about in random order: in real data the first are the shortest, and the answers of an interrupted run are to
+    be a fair sample.
     """
     events: list[GenerateEvent] = []
     work, began = 0.0, monotonic()

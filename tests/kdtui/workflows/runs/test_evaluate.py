@@ -11,7 +11,6 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.student.settings import settings_for
-from store.sessions import iter_sessions
 from store.sqlite import Database
 from tests.support.commands import Kdtui
 from tests.support.tiny import make_model
@@ -108,15 +107,6 @@ def test_an_interrupted_run_keeps_its_answers_and_says_how_to_resume(
     assert "resume with: kdtui evaluate --resume 1" in err
     assert "Traceback" not in err
     assert 2 <= db.execute("SELECT count(*) FROM predictions").fetchone()[0] < 22
-
-
-def test_sessions_are_answered_in_random_order(db: Database, kdtui: Kdtui, tmp_path: Path) -> None:
-    assert kdtui("evaluate", "--split", "train", "--student", make_model(tmp_path / "tiny.gguf")).code == 0
-    sql = "SELECT session FROM predictions JOIN sessions ON sessions.id = session_id ORDER BY predictions.rowid"
-    answered = [row[0] for row in db.execute(sql).fetchall()]
-    every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
-    assert sorted(answered) == sorted(every)
-    assert answered != every
 
 
 def test_sessions_that_failed_count_as_not_valid(kdtui: Kdtui, db: Database) -> None:

@@ -138,6 +138,36 @@ def test_others_can_write_while_a_student_thinks(db: Database, other: Database, 
     assert get_run(db, run.id).note == "written"
 
 
+def test_sessions_are_asked_about_in_a_random_order_that_a_resumed_run_continues(db: Database, run: Run) -> None:
+    asked: list[str] = []
+
+    def answer(sessions: Iterable[Session | None]) -> Iterator[StudentEvent]:
+        for session in sessions:
+            if session is not None:
+                asked.append(session.id)
+            yield Answered(session, [], 0.0)
+
+    def ask(limit: int | None, *, costs_nothing: bool = False) -> list[str]:
+        asked.clear()
+        sessions = split_to_score(db, "outdoor", "train", limit, None)
+        list(answer_split(db, run, sessions, made_up(answer, costs_nothing=costs_nothing)))
+        return list(asked)
+
+    every = [session.id for session in iter_sessions(db, "outdoor", split="train")]
+    order = ask(None)
+    assert sorted(order) == sorted(every)
+    assert order != every
+    # As if the run had been interrupted after eight answers.
+    for left in (order[8:], order):
+        marks = ", ".join("?" * len(left))
+        ids = f"SELECT id FROM sessions WHERE session IN ({marks})"
+        db.execute(f"DELETE FROM predictions WHERE session_id IN ({ids})", left)
+        if len(left) < len(order):
+            assert ask(None) == left
+    assert sorted(ask(5)) == sorted(every[:5])
+    assert ask(None, costs_nothing=True) == every[5:]
+
+
 def test_available_sessions_are_answered_before_waiting_for_more(db: Database) -> None:
     answered: list[str] = []
     sessions = list(iter_sessions(db, "outdoor", split="train"))
