@@ -232,7 +232,7 @@ def _piece(number: int, format: str, dataset: int, calls: int, chance: random.Ra
             )
             precision = round(chance.betavariate(1, 2), 4)
             if precision < 0.2:
-                reason = f"right in only {int(precision * 40)} of the 40 sessions that test it"
+                reason = f"right in only {int(precision * 40)} of 40 sessions that it applies to"
             content = {"text": statement, "together": True, "categories": [one, other], "intents": [_words(chance, 3)]}
         case _:
             support = None

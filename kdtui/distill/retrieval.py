@@ -8,7 +8,7 @@ import msgspec
 from kdtui.distill.applicable import AICL, Applicable, AppliedPiece, rule_line
 from kdtui.distill.missing_knowledge import explain_missing_knowledge
 from kdtui.distill.patterns import Pattern, unseen_patterns
-from kdtui.distill.rules import Rule, applies_to
+from kdtui.distill.rules import LEAST_SESSIONS, Rule, applies_to
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import KdtuiError
 from store.full_text import session_words
@@ -83,8 +83,8 @@ class Retriever:
     def __call__(self, session: Session) -> Applicable:
         """Return the knowledge that applies to a session, without knowledge of its own bundles.
 
-        This excludes its own thoughts, rules that come only from it, and its contribution to patterns. A rule that was
-        found in another session, too, stays, as it would exist without this one.
+        This excludes its own thoughts, rules that too few other sessions gave, and its contribution to patterns. Other
+        rules would exist without this session, but their precision counts it.
         """
         budget = self._settings.budget or DEFAULT_BUDGET
         # A thought is longer than all rules together, so it gets the remaining budget.
@@ -102,7 +102,7 @@ class Retriever:
         own = {
             piece.id
             for piece in pieces_from(self._db, self._dataset, session.id, "rule")
-            if sessions_of_piece(self._db, piece.id) == [session.id]
+            if len(sessions_of_piece(self._db, piece.id)) <= LEAST_SESSIONS
         }
         return rules_that_apply([piece for piece in pieces if piece.id not in own], session, _RULES)
 

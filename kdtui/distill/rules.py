@@ -16,6 +16,9 @@ from kdtui.bundling.truth import true_bundles
 from store.full_text import words_in
 from store.records import CategoryPath, Session
 
+LEAST_SESSIONS = 2
+"""Sessions that a rule must have been found in: a single one can be chance."""
+
 _ALIKE = 0.8
 """Minimum Jaccard index of the words of two rules without categories that count as equal."""
 

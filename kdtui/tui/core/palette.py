@@ -78,7 +78,7 @@ class Palette(CommandPalette, ActionScreen[None]):
             super()._gather_commands(search_value)
 
     def _refresh_command_list(self, command_list: CommandList, commands: list[Command], clear_current: bool) -> None:
-        # Commands arrive in several parts. Textual goes back to the first one then, even if the user was elsewhere.
+        # Commands arrive in several parts. Textual goes back to the first one then, even if the user has moved.
         chosen = command_list.highlighted_option if command_list.highlighted and not clear_current else None
         super()._refresh_command_list(command_list, commands, clear_current)
         if chosen is not None and chosen.id is not None:

@@ -71,16 +71,20 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
     assert all(sessions_of_piece(known, piece.number) != [session.id] for piece in shown.thoughts)
 
 
-def test_a_training_session_does_not_see_rules_that_come_only_from_it(known: Database) -> None:
-    one, other = list(iter_sessions(known, "outdoor", split="train"))[:2]
+def test_a_training_session_does_not_see_rules_that_too_few_others_gave(known: Database) -> None:
+    one, two, three = list(iter_sessions(known, "outdoor", split="train"))[:3]
     word = session_words(one)[0]
     rules = {
         text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions)
-        for text, sessions in ((f"{word} one", (one.id,)), (f"{word} both", (one.id, other.id)))
+        for text, sessions in (
+            (f"{word} one", (one.id,)),
+            (f"{word} both", (one.id, two.id)),
+            (f"{word} all", (one.id, two.id, three.id)),
+        )
     }
     list(add_knowledge(known, "outdoor", "rule", "me", rules.values()))
     shown = {piece.value.text for piece in applicable(known, one, "rule").rules}
-    assert rules.keys() & shown == {f"{word} both"}
+    assert rules.keys() & shown == {f"{word} all"}
     elsewhere = replace(one, id="another", split="test")
     assert rules.keys() <= {piece.value.text for piece in applicable(known, elsewhere, "rule").rules}
 
