@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_fields
 
 from store.datasets import dataset_id
-from store.knowledge import NewKnowledge, add_knowledge, sessions_by_knowledge
+from store.knowledge import NewKnowledge, add_knowledge, sessions_of_piece
 from store.knowledge_removal import remove_knowledge
 from store.records import Format
 from store.sqlite import Database
@@ -86,11 +86,11 @@ def renew_knowledge(
     A statement that existed before keeps its row number. Imported pieces always stay.
 
     Args:
-        replace: whether to delete older pieces that were not found again, and to replace all others that were.
-            Otherwise, or if no finding is usable, these pieces stay as they are. So do usable ones that the findings
-            reject, and those that come from more sessions; the rest get the sessions of the findings as well.
-        is_sample: whether the findings come from some of the training sessions only. Then an older piece that comes
-            from the same sessions stays as it is, too: its measures may come from more of them.
+        replace: whether to delete older pieces that were not found again, and to reject those that the findings
+            reject. Otherwise, or if no finding is usable, older pieces stay as they are.
+        is_sample: whether the findings come from some of the training sessions only. Then, unless it is replaced, an
+            older piece that was found again stays as it is if it does not come from more sessions now: its measures can
+            be those of more sessions. A usable finding of a piece that stays rejected counts as rejected.
 
     Raises:
         NotFound: there is no such dataset.
@@ -100,20 +100,23 @@ def renew_knowledge(
         is_replaced = replace and renewal.can_replace
         before = _existing_pieces(db, dataset, format, teacher)
         changes = []
-        better = 0
+        better = left_rejected = 0
         for piece in _distinct(findings):
             other = before.get(piece.statement)
             if other is not None and not (is_replaced and other.can_go):
-                sources = frozenset(piece.sessions)
-                if _rejects(piece, other) or other.sessions > sources or (is_sample and other.sessions == sources):
+                if _rejects(piece, other):
                     continue
-                piece = replace_fields(piece, sessions=tuple(sorted(other.sessions | sources)))
+                if is_sample and other.can_go and not set(piece.sessions) > set(sessions_of_piece(db, other.number)):
+                    left_rejected += piece.rejected is None and not other.is_kept
+                    continue
             better += other is not None and not other.is_kept and piece.rejected is None
             changes.append(piece)
         add_knowledge(db, dataset, format, teacher, changes)
         if is_replaced and renewal.missing:
             remove_knowledge(db, renewal.missing)
-    return replace_fields(renewal, better=better)
+    return replace_fields(
+        renewal, kept=renewal.kept - left_rejected, rejected=renewal.rejected + left_rejected, better=better
+    )
 
 
 def _distinct(findings: Sequence[NewKnowledge]) -> list[NewKnowledge]:
@@ -155,12 +158,11 @@ def count_replaceable(db: Database, teacher: str) -> dict[tuple[str, str], int]:
 
 @dataclass(frozen=True, slots=True)
 class _ExistingPiece:
-    """An existing piece, and the sessions that it comes from; it can be replaced unless it was imported."""
+    """An existing piece; it can be replaced unless it was imported."""
 
     number: int
     is_kept: bool
     can_go: bool
-    sessions: frozenset[str]
 
 
 def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
@@ -170,7 +172,6 @@ def _rejects(finding: NewKnowledge | None, before: _ExistingPiece) -> bool:
 
 def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -> dict[str, _ExistingPiece]:
     """Return the existing pieces of a teacher, by statement."""
-    sessions = sessions_by_knowledge(db, dataset, format)
     rows = db.execute(
         """
         SELECT statement, id, status = 'kept', import_id IS NULL FROM knowledge
@@ -179,6 +180,6 @@ def _existing_pieces(db: Database, dataset: str, format: Format, teacher: str) -
         [dataset_id(db, dataset), format, teacher],
     )
     return {
-        statement: _ExistingPiece(number, bool(is_kept), bool(can_go), frozenset(sessions.get(number, ())))
+        statement: _ExistingPiece(number, bool(is_kept), bool(can_go))
         for statement, number, is_kept, can_go in rows.fetchall()
     }

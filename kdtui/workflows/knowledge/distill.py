@@ -6,20 +6,18 @@ import msgspec
 
 from kdtui.bundling.truth import minimal_bundles
 from kdtui.distill import annotations
-from kdtui.distill.rules import ConsolidatedRule, RuleTrial, consolidate, try_rules
+from kdtui.distill.rules import LEAST_SESSIONS, ConsolidatedRule, RuleTrial, consolidate, try_rules
 from kdtui.distill.thoughts import rejection_reason
 from kdtui.errors import KdtuiError
+from kdtui.text import counted
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from store.knowledge import NewKnowledge
 from store.records import Format, Session
-from store.sessions import draw_sessions, iter_sessions
+from store.sessions import draw_sessions, iter_sessions, split_size
 from store.sqlite import Database
 
 DISTILLED: tuple[Format, ...] = ("rule", "thought")
 """Formats that are distilled; patterns are mined."""
-
-LEAST_SESSIONS = 2
-"""Sessions that a rule must have been found in: a single one can be chance."""
 
 LEAST_PRECISION = 0.5
 """Below this precision, a rule is wrong more often than right."""
@@ -65,7 +63,7 @@ def compose_findings(
         pieces["rule"] = list(rule_pieces(consolidate(rules), sessions))
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions))
-    return Findings(dataset, annotations.TEACHER, pieces, is_sample=limit is not None)
+    return Findings(dataset, annotations.TEACHER, pieces, is_sample=is_sample(db, dataset, sessions))
 
 
 def training_sessions(db: Database, dataset: str, limit: int | None = None, seed: int = 0) -> list[Session]:
@@ -86,6 +84,15 @@ def training_sessions(db: Database, dataset: str, limit: int | None = None, seed
     if not sessions:
         raise KdtuiError(f"dataset {dataset!r} has no training sessions with bundles; there is nothing to distil")
     return sessions
+
+
+def is_sample(db: Database, dataset: str, sessions: Sequence[Session]) -> bool:
+    """Return whether these are only some of the training sessions.
+
+    Raises:
+        NotFound: there is no such dataset.
+    """
+    return len(sessions) < split_size(db, dataset, "train")
 
 
 def rule_pieces(
@@ -115,7 +122,7 @@ def _rejection(each: ConsolidatedRule, trial: RuleTrial, least_sessions: int) ->
         # A model can repeat instructions from a product title. Other sessions get only what their categories test.
         return "names fewer than two categories of its session, so other sessions cannot test it"
     if trial.precision is not None and trial.precision < LEAST_PRECISION:
-        return f"right in only {trial.right} of the {trial.applies} sessions that test it"
+        return f"right in only {trial.right} of {counted(trial.applies, 'session')} that it applies to"
     return None
 
 

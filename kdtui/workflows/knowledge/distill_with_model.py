@@ -13,7 +13,7 @@ from kdtui.workflows.calls.conversation import hold_conversation
 from kdtui.workflows.calls.costs import check_budget
 from kdtui.workflows.calls.tally import Tally
 from kdtui.workflows.calls.unsaved_calls import store_unsaved_calls
-from kdtui.workflows.knowledge.distill import rule_pieces
+from kdtui.workflows.knowledge.distill import is_sample, rule_pieces
 from kdtui.workflows.knowledge.distillation_plan import DistillationPlan, sessions_to_ask_about
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.knowledge.interrupts import interrupts_between_steps
@@ -243,7 +243,7 @@ class _Work:
                 self.plan.dataset,
                 self.paid_calls.name,
                 {"rule": self._rules(lessons)},
-                is_sample=self.plan.limit is not None,
+                is_sample=is_sample(self.db, self.plan.dataset, self.sessions),
             )
             store = partial(store_findings, self.db, findings, replace=self.plan.replace, is_whole=is_whole)
             [distilled] = await when_free(self.db, store)

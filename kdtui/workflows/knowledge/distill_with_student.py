@@ -14,7 +14,7 @@ import msgspec
 from kdtui.distill import annotations
 from kdtui.distill.rules import Rule, consolidate
 from kdtui.distill.thoughts import rejection_reason
-from kdtui.workflows.knowledge.distill import rule_pieces, training_sessions
+from kdtui.workflows.knowledge.distill import is_sample, rule_pieces, training_sessions
 from kdtui.workflows.knowledge.findings import Distilled, Findings, store_findings
 from kdtui.workflows.runs.evaluate import answer_split, claimed_run
 from kdtui.workflows.student.generate import GenerateEvent
@@ -91,7 +91,7 @@ def distill_with_student(
     if "thought" in formats:
         pieces["thought"] = list(_thoughts(sessions, answers))
     is_whole = all(session.id in answers and answers[session.id].bundles is not None for session in sessions)
-    findings = Findings(dataset, run.name, pieces, is_sample=limit is not None)
+    findings = Findings(dataset, run.name, pieces, is_sample=is_sample(db, dataset, sessions))
     yield from store_findings(db, findings, replace=replace, is_whole=is_whole)
 
 

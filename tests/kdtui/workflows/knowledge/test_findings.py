@@ -111,18 +111,33 @@ def test_pieces_found_again_in_fewer_sessions_keep_their_sessions_and_measures(k
     assert {number: after[number] for number in before} == before
 
 
-def test_pieces_found_in_other_sessions_come_from_both(known: Database) -> None:
+def test_a_sample_changes_only_pieces_that_it_finds_in_more_sessions(known: Database) -> None:
     first, second, third = [session.id for session in iter_sessions(known, "outdoor", split="train")][:3]
 
-    def store(*sessions: str, replace: bool = False) -> tuple[str, ...]:
-        found = [NewKnowledge("a rule", "{}", sessions=sessions)]
-        renew_knowledge(known, "outdoor", "rule", "somebody", found, replace=replace)
-        [piece] = find_knowledge(known, teacher="somebody")
-        return tuple(sorted(sessions_of_piece(known, piece.id)))
+    def renew(*sessions: str, precision: float, rejected: str | None = None, **options: bool) -> tuple[object, ...]:
+        found = [NewKnowledge("a rule", "{}", precision=precision, rejected=rejected, sessions=sessions)]
+        given = {"replace": False, "is_sample": True} | options
+        renewal = renew_knowledge(known, "outdoor", "rule", "somebody", found, **given)
+        [piece] = [each for each in everything(known) if each.teacher == "somebody"]
+        return renewal.kept, piece.status, piece.precision, set(sessions_of_piece(known, piece.id))
 
-    assert store(first, second) == tuple(sorted((first, second)))
-    assert store(second, third) == tuple(sorted((first, second, third)))
-    assert store(third, replace=True) == (third,)
+    assert renew(first, second, precision=0.3, rejected="wrong too often") == (0, "rejected", 0.3, {first, second})
+    for fewer in ((first,), (first, second), (second, third)):
+        assert renew(*fewer, precision=1.0) == (0, "rejected", 0.3, {first, second})
+    assert renew(first, second, third, precision=0.6) == (1, "kept", 0.6, {first, second, third})
+    assert renew(first, precision=0.7, replace=True) == (1, "kept", 0.7, {first})
+    assert renew(first, precision=0.8, is_sample=False) == (1, "kept", 0.8, {first})
+
+
+def test_findings_of_a_sample_replace_imported_pieces(known: Database, tmp_path: Path, kdtui: Kdtui) -> None:
+    content = json.dumps({"text": "a rule"})
+    line = {"id": 1, "format": "rule", "dataset": "outdoor", "statement": "a rule", "content": content, "teacher": "s"}
+    path = tmp_path / "rules.jsonl"
+    path.write_text(json.dumps(line))
+    assert kdtui("knowledge", "import", path).code == 0
+    found = [NewKnowledge("a rule", "{}", precision=0.9)]
+    renew_knowledge(known, "outdoor", "rule", "s", found, replace=False, is_sample=True)
+    assert [piece.precision for piece in everything(known) if piece.statement == "a rule"] == [0.9]
 
 
 def test_a_distillation_that_replaces_says_how_many_go_and_how_many_are_rejected(known: Database, kdtui: Kdtui) -> None:
