@@ -66,15 +66,23 @@ def lines_plot(
 ) -> str:
     """Plot a line for each context, with the intervals of its points, for an axis with numbers.
 
+    The scale is logarithmic if the numbers differ more than tenfold.
+
     Args:
         levels: rows without a value on the axis. Each is a dashed line across the plot, on a band for its interval.
     """
     with _axes(7.2, 3.6) as (axes, svg):
-        width = max((x for points in lines.values() for x, _ in points), default=1.0)
+        values = sorted({x for points in lines.values() for x, _ in points})
+        is_wide = bool(values) and 0 < 10 * values[0] < values[-1]
+        if is_wide:
+            axes.set_xscale("log")
+            axes.set_xticks(values, [f"{value:,g}" for value in values])
+            axes.set_xticks([], minor=True)
         for at, (label, points) in enumerate(lines.items()):
             colour, marker = _look(at)
             # Next to each other, if several have an interval at the same place.
-            centres = [x + width * 0.006 * (at - (len(lines) - 1) / 2) for x, _ in points]
+            shift = at - (len(lines) - 1) / 2
+            centres = [x * 1.04**shift if is_wide else x + values[-1] * 0.006 * shift for x, _ in points]
             axes.plot(centres, [each.mean for _, each in points], color=colour, linewidth=1.2, label=_text(label))
             for centre, (_, each) in zip(centres, points, strict=True):
                 _interval(axes, each, centre, at, upright=True, marker=marker)
