@@ -2,24 +2,31 @@
 
 import gc
 import json
+import os
 import shutil
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
+from functools import cache as cache_of
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+import typer
 
 from kdtui.hosts.ssh import SSH_COMMAND
 from models.embedded import embedded_student
+from models.llama import embedding
 from store.database import open_database
 from store.sqlite import Database
 from tests.support import processors, sshd
 from tests.support.commands import Kdtui, Result
 from tests.support.fake_chat_server import Serve, serving
 from tests.support.needs import NO_SSHD
+from tests.support.remembered_vectors import remembering_embedder
 from tests.support.repository import ROOT
 from tests.support.seeds import seed_of_today
 
@@ -77,6 +84,39 @@ def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
     for name in ("config", "state"):
         monkeypatch.setenv(f"XDG_{name.upper()}_HOME", str(tmp_path / name))
     return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def texts_embedded_once() -> Iterator[None]:
+    """Compute the vectors of each text once for all tests of a process: a tenth of their time went there."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(embedding, "shipped_embedder", remembering_embedder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands_built_once() -> Iterator[None]:
+    """Build the tree of commands once: it takes longer than most commands."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(typer.main, "get_command", cache_of(typer.main.get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def certificates_read_once() -> Iterator[None]:
+    """Read the certificates of authorities once for all HTTP clients, which takes each of them 30 ms."""
+    made: dict[object, ssl.SSLContext] = {}
+    make = ssl.create_default_context
+
+    def remembered(*what: Any, **named: Any) -> ssl.SSLContext:
+        key = what, tuple(named.items()), os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+        if key not in made:
+            made[key] = make(*what, **named)
+        return made[key]
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(ssl, "create_default_context", remembered)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Commands in forked processes, which a test can disturb. Importing the program takes longer than most commands.
 
-`python -m tests.faults.forks PROGRAM` imports a program once, and forks for each request on stdin. It opens no store
-and no model itself, so that a fork loses no thread and no connection.
+`python -m tests.faults.forks PROGRAM [VECTORS]` imports a program once, and forks for each request on stdin. It opens
+no store and no model itself, so that a fork loses no thread and no connection.
 """
 
 import gc
@@ -12,14 +12,19 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 from types import TracebackType
 from typing import Any
 
 import psutil
+import typer
 
+from models.llama import embedding
 from tests.faults.failing_calls import FailingCall, arm, preload, shift_clock
+from tests.support.remembered_vectors import load_known, remembering_embedder
 from tests.support.repository import ROOT
 
 Program = str
@@ -72,12 +77,14 @@ class Forks:
 
     Args:
         shim: lets calls to the file system fail; see `failing_calls`.
+        vectors: a file of known vectors, see `tests.support.remembered_vectors`. With it, commands are quick: they need
+            not compute these vectors, and find all modules imported. Without it, they can be disturbed in that, too.
     """
 
-    def __init__(self, program: Program, shim: Path | None = None) -> None:
+    def __init__(self, program: Program, shim: Path | None = None, vectors: Path | None = None) -> None:
         self.can_fail = shim is not None
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.forks", program],
+            [sys.executable, "-m", "tests.faults.forks", program, *([] if vectors is None else [str(vectors)])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -138,9 +145,9 @@ class Forks:
         self._server.wait()
 
 
-def _serve(program: Program) -> None:
+def _serve(program: Program, vectors: Path | None) -> None:
     """Fork for each request. In the child, run the command and leave by its `SystemExit`."""
-    run = _imported(program)
+    run = _imported(program, vectors)
     answers = os.fdopen(os.dup(1), "w")
     while line := sys.stdin.readline():
         request = json.loads(line)
@@ -170,10 +177,22 @@ _IMPORTS = {
 }
 """The modules of each program, with those that it imports only where it uses them."""
 
+_PACKAGES = ("kdtui.bundling", "kdtui.distill", "kdtui.exchange", "kdtui.workflows", "models", "store")
+"""Packages from which commands import modules only where they use them."""
 
-def _imported(program: Program) -> Callable[[list[str]], None]:
-    """Import a program, and return its main function."""
+_LEFT_TO_OTHERS = ("models.adapters", "models.sft")
+"""Packages that need torch, which a command leaves to other processes."""
+
+
+def _imported(program: Program, vectors: Path | None) -> Callable[[list[str]], None]:
+    """Import a program, and return its main function.
+
+    Args:
+        vectors: as in `Forks`.
+    """
     main, *_ = [import_module(name) for name in _IMPORTS[program]]
+    if vectors is not None:
+        _prepare(vectors)
 
     def run(arguments: list[str]) -> None:
         if program == "trainer":
@@ -185,6 +204,18 @@ def _imported(program: Program) -> Callable[[list[str]], None]:
         sys.exit(0)
 
     return run
+
+
+def _prepare(vectors: Path) -> None:
+    """Do what each command would do anew: import modules, build the tree of commands, compute vectors of texts."""
+    for package in map(import_module, _PACKAGES):
+        for module in walk_packages(package.__path__, f"{package.__name__}."):
+            if not module.name.startswith(_LEFT_TO_OTHERS):
+                import_module(module.name)
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(import_module("kdtui.cli").app)
+    load_known(vectors)
+    embedding.shipped_embedder = remembering_embedder  # type: ignore[assignment]
 
 
 def _become(request: dict[str, Any]) -> None:
@@ -204,4 +235,4 @@ def _become(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -21,6 +21,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kdtui.workflows.data.import_dataset import import_dataset
+from kdtui.workflows.runs.evaluate import evaluate_split, split_to_score
+from store.database import open_database
+from store.records import RunSettings
 from tests.faults.commands import COMMANDS, DisturbedCommand
 from tests.faults.contents import contents, damage, differences, lost, questions_answered
 from tests.faults.failing_calls import CAN_FAIL, ERRORS, STOP, FailingCall, build_shim
@@ -42,7 +46,9 @@ from tests.faults.trials import (
     write_trial,
 )
 from tests.support.fake_chat_server import Serve
+from tests.support.remembered_vectors import save_known
 from tests.support.seeds import seed_of_today
+from tests.support.stores import OUTDOOR
 from tests.support.waiting import until
 
 SEED = seed_of_today()
@@ -63,7 +69,13 @@ needs_shim = pytest.mark.skipif(not CAN_FAIL, reason="calls can be made to fail 
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     """The process that runs all commands."""
     shim = build_shim(tmp_path_factory.mktemp("shim")) if CAN_FAIL else None
-    with Forks("kdtui", shim) as started:
+    folder = tmp_path_factory.mktemp("vectors")
+    db = open_database(folder / "kdtui.db")
+    list(import_dataset(db, OUTDOOR, "outdoor"))
+    list(evaluate_split(db, "outdoor", "test", RunSettings("patterns"), split_to_score(db, "outdoor", "test")))
+    db.close()
+    save_known(folder / "vectors.npz")
+    with Forks("kdtui", shim, folder / "vectors.npz") as started:
         yield started
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.inputs.case import Case
 from tests.support.commands import Kdtui
+from tests.support.tiny import remember_model
 
 CASES: list[Case] = [
     case
@@ -27,6 +28,9 @@ def test_an_input_gets_the_expected_answer(case: Case, kdtui: Kdtui, tmp_path: P
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    if "base.gguf" in case.files:
+        # This base of adapters is whole. Each first load takes a process of its own.
+        remember_model(tmp_path / "base.gguf")
     for command in case.before:
         prepared = kdtui(*map(filled, command))
         assert prepared.code == 0, prepared.err

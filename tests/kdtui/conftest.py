@@ -18,7 +18,8 @@ from store.records import HostSettings
 from store.sqlite import Database
 from store.studies import save_study
 from tests.support import sshd
-from tests.support.tiny import make_model
+from tests.support.once_per_run import folder_made_once
+from tests.support.tiny import make_model, remember_model
 from tests.support.tiny_studies import small, train_here
 
 
@@ -56,7 +57,9 @@ def quick(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def study_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model to study."""
-    return make_model(tmp_path_factory.mktemp("base") / "tiny.gguf")
+    folder = folder_made_once(tmp_path_factory, "study-base", lambda folder: make_model(folder / "tiny.gguf"))
+    remember_model(folder / "tiny.gguf")
+    return folder / "tiny.gguf"
 
 
 @pytest.fixture(scope="session")
@@ -72,17 +75,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def run_before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Path) -> Path:
     """A store in which the study rq3 was run to its end; tests copy it."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        train_here(monkeypatch)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        db = open_database(folder / "kdtui.db")
-        list(import_dataset(db, data, "outdoor"))
-        spec = small("rq3", study_base)
-        save_study(db, spec.name, to_toml(spec), "rq3")
-        list(run_study(db, spec, folder / "jobs"))
-        db.close()
-    return folder / "kdtui.db"
+
+    def run(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            train_here(monkeypatch)
+            monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+            db = open_database(folder / "kdtui.db")
+            list(import_dataset(db, data, "outdoor"))
+            spec = small("rq3", study_base)
+            save_study(db, spec.name, to_toml(spec), "rq3")
+            list(run_study(db, spec, folder / "jobs"))
+            db.close()
+
+    return folder_made_once(tmp_path_factory, "finished-study", run) / "kdtui.db"
 
 
 @pytest.fixture

@@ -47,10 +47,12 @@ def make_job(
     return folder
 
 
-def register_host(store: Path, name: str, ssh: str | None = None, workdir: Path | None = None) -> None:
+def register_host(
+    store: Path, name: str, ssh: str | None = None, workdir: Path | None = None, python: Path | None = None
+) -> None:
     db = open_database(store)
     place = workdir or store.parent / "there"
-    add_host(db, Host(name, ssh, str(place), HostSettings(python=sys.executable)))
+    add_host(db, Host(name, ssh, str(place), HostSettings(python=str(python or sys.executable))))
     db.close()
 
 

@@ -1,6 +1,7 @@
 """Logits of a tiny model with and without an adapter, here and in PyTorch."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,27 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
+from models.files.hashing import file_sha256
+
 LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
+_loaded: dict[str, PreTrainedModel] = {}
+"""Models by the SHA-256 of their files."""
+
+
 def full_precision(base: Path) -> PreTrainedModel:
-    """Load a GGUF model in transformers."""
+    """Load a GGUF model in transformers; a copy of it if the same file was loaded before."""
+    key = file_sha256(base)
+    if key not in _loaded:
+        _loaded[key] = _loaded_by_transformers(base)
+    model = deepcopy(_loaded[key])
+    # An adapter names its base by this.
+    model.name_or_path = model.config._name_or_path = str(base.parent)
+    return model
+
+
+def _loaded_by_transformers(base: Path) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(base.parent, gguf_file=base.name)
     # For qwen3 transformers does not read the size of a head, which is 128 in all real models.
     config.head_dim = config.hidden_size // config.num_attention_heads

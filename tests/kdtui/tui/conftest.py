@@ -24,6 +24,7 @@ from store.dataset_writer import write_dataset
 from store.records import Session
 from tests.support.acting import rest
 from tests.support.event_loop import watched
+from tests.support.once_per_run import folder_made_once
 from tests.support.runs_place import add_run
 from tests.support.screens import MakeStore, Settle, Until
 from tests.support.stores import OUTDOOR, copy_store
@@ -124,22 +125,25 @@ def demo_store(empty_store: Path, mined_store: Path) -> Path:
 def evaluated_store(mined_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store for copies. Run 1 is complete. Run 2 has three wrong answers, one of them an error. Run 3 is on another
     split."""
-    path = tmp_path_factory.mktemp("evaluated") / "kdtui.db"
-    copy_store(mined_store, path)
-    add_run(path)
-    add_run(path, name="quick + rule", keep=3)
-    add_run(path, split="valid")
-    db = open_database(path)
-    db.execute("UPDATE predictions SET bundles = '[]' WHERE run_id = 2")
-    db.execute("UPDATE run_stretches SET seconds = 2 * sessions WHERE run_id = 2")
-    db.execute(
-        "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
-        "(SELECT max(rowid) FROM predictions WHERE run_id = 2)"
-    )
-    assert db.conn is not None
-    db.conn.commit()
-    db.close()
-    return path
+
+    def evaluate(folder: Path) -> None:
+        path = folder / "kdtui.db"
+        copy_store(mined_store, path)
+        add_run(path)
+        add_run(path, name="quick + rule", keep=3)
+        add_run(path, split="valid")
+        db = open_database(path)
+        db.execute("UPDATE predictions SET bundles = '[]' WHERE run_id = 2")
+        db.execute("UPDATE run_stretches SET seconds = 2 * sessions WHERE run_id = 2")
+        db.execute(
+            "UPDATE predictions SET bundles = NULL, error = 'too long' WHERE run_id = 2 AND rowid = "
+            "(SELECT max(rowid) FROM predictions WHERE run_id = 2)"
+        )
+        assert db.conn is not None
+        db.conn.commit()
+        db.close()
+
+    return folder_made_once(tmp_path_factory, "evaluated", evaluate) / "kdtui.db"
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import pytest
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.data.text_vectors import TextVectors
 from models.embedded import ENCODER_DIMENSIONS, ENCODER_SHA256, shipped_encoder
-from models.llama.embedding import LocalEmbedder
+from models.llama import embedding
+from models.llama.embedding import LocalEmbedder, shipped_embedder
 from models.unit_vectors import Vectors
 from store.database import open_database
 from store.datasets import delete_dataset
@@ -21,6 +22,12 @@ from store.sqlite import Database
 from store.text_vectors import count_text_vectors, kept_text_vectors, save_text_vectors
 
 TEXTS = ["Two-person tent", "Phone case", "Tents", "Phone case"]
+
+
+@pytest.fixture(autouse=True)
+def real_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remember nothing: these tests are about what the encoder computes, and when."""
+    monkeypatch.setattr(embedding, "shipped_embedder", shipped_embedder)
 
 
 @pytest.fixture(autouse=True)

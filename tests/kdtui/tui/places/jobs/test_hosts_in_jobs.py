@@ -36,9 +36,9 @@ from tests.support.tiny import make_model
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_findings_of_a_host_are_shown_as_they_come(
-    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, size: tuple[int, int]
+    demo_store: Path, settle: Settle, until: Until, tmp_path: Path, quick: Path, size: tuple[int, int]
 ) -> None:
-    register_host(demo_store, "login", workdir=tmp_path / "work")
+    register_host(demo_store, "login", workdir=tmp_path / "work", python=quick)
     app = app_at_jobs(demo_store)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
