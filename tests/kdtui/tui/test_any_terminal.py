@@ -12,7 +12,6 @@ from textual.widgets import Input
 from kdtui.tui.action import PLACES
 from kdtui.tui.app import KdtuiApp
 from kdtui.tui.config import THEMES, Config
-from kdtui.tui.memory import Memory
 from kdtui.tui.widgets.row_table import RowTable
 from kdtui.tui.widgets.top_bar import TopBar, shortened
 from tests.support.acting import act
@@ -44,19 +43,19 @@ def segments_with(app: KdtuiApp, text: str) -> Iterator[Segment]:
     return (segment for line in painted(app) for segment in line if text in segment.text)
 
 
-@pytest.mark.parametrize("theme", COLOURED)
-async def test_the_row_under_the_cursor_and_the_jump_letters_are_readable(
-    demo_store: Path, settle: Settle, theme: str
-) -> None:
-    app = KdtuiApp(demo_store, config=Config(theme=theme))
+async def test_the_row_under_the_cursor_and_the_jump_letters_are_readable(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
     async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        assert contrast(next(segments_with(app, "0.475"))) > LEAST
-        assert contrast(next(segments_with(app, "▸1 Knowledge"))) > LEAST
-        await act(pilot, "app.jump")
-        letters = list(segments_with(app, " a "))
-        assert letters
-        assert min(map(contrast, letters)) > LEAST
+        for theme in COLOURED:
+            app.theme = theme
+            await settle(pilot)
+            assert contrast(next(segments_with(app, "0.475"))) > LEAST, theme
+            assert contrast(next(segments_with(app, "▸1 Knowledge"))) > LEAST, theme
+            await act(pilot, "app.jump")
+            letters = list(segments_with(app, " a "))
+            assert letters, theme
+            assert min(map(contrast, letters)) > LEAST, theme
+            await pilot.press("escape")
 
 
 @pytest.mark.parametrize("theme", ANSI)
@@ -106,22 +105,23 @@ async def test_a_place_shows_rows_in_a_terminal_of_ten_lines(demo_store: Path, s
         assert app.screen.query_one("#about").display
 
 
-@pytest.mark.parametrize("width", [200, 119, 80, 74, 60, 40, 31, 24, 20])
-async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path, settle: Settle, width: int) -> None:
+async def test_all_places_are_named_in_a_terminal_of_any_width(demo_store: Path, settle: Settle) -> None:
     app = KdtuiApp(demo_store)
-    async with app.run_test(size=(width, 24)) as pilot:
-        await act(pilot, "app.runs")
-        await settle(pilot)
-        bar = app.screen.query_one(TopBar)
-        line = str(bar.render())
-        assert all(str(number) in line[:width] for number in range(1, len(PLACES) + 1))
-        assert "▸6" in line
-        if width >= 31:
-            assert "▸6 Runs" in line
-        # A click on the number works.
-        await pilot.click(bar, offset=(line.index("7"), 0))
-        await settle(pilot)
-        assert app.current_mode == "models"
+    async with app.run_test(size=(200, 24)) as pilot:
+        for width in (200, 119, 80, 74, 60, 40, 31, 24, 20):
+            await pilot.resize_terminal(width, 24)
+            await act(pilot, "app.runs")
+            await settle(pilot)
+            bar = app.screen.query_one(TopBar)
+            line = str(bar.render())
+            assert all(str(number) in line[:width] for number in range(1, len(PLACES) + 1)), width
+            assert "▸6" in line, width
+            if width >= 31:
+                assert "▸6 Runs" in line, width
+            # A click on the number works.
+            await pilot.click(bar, offset=(line.index("7"), 0))
+            await settle(pilot)
+            assert app.current_mode == "models", width
 
 
 def test_titles_are_only_as_short_as_necessary() -> None:
@@ -134,16 +134,15 @@ def test_titles_are_only_as_short_as_necessary() -> None:
     assert shortened(titles, 1, 20)[0] == ["", "Wor", "", "", "", "", "", ""]
 
 
-@pytest.mark.parametrize("place", PLACES)
-async def test_escape_without_anything_to_leave_gives_no_message(demo_store: Path, settle: Settle, place: str) -> None:
-    memory = Memory(None, demo_store)
-    memory.place = place
-    app = KdtuiApp(demo_store, memory=memory)
+async def test_escape_without_anything_to_leave_gives_no_message(demo_store: Path, settle: Settle) -> None:
+    app = KdtuiApp(demo_store)
     async with app.run_test() as pilot:
-        await settle(pilot)
-        await pilot.press("escape")
-        await settle(pilot)
-        assert len(app._notifications) == 0
+        for place in PLACES:
+            await act(pilot, f"app.{place}")
+            await settle(pilot)
+            await pilot.press("escape")
+            await settle(pilot)
+            assert len(app._notifications) == 0, place
 
 
 async def test_a_long_text_pasted_into_a_line_is_cut(demo_store: Path, settle: Settle) -> None:
