@@ -61,6 +61,7 @@ def test_an_empty_store_says_what_to_do_first(kdtui: Kdtui) -> None:
         assert "kdtui demo" in kdtui(*command).err
 
 
+@pytest.mark.slow
 def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: Kdtui) -> None:
     titles = ["[red]x[/red]", "[/oops]", "\x1b[31mred\x1b[2J", "two\nlines", "青い" * 2000, "\u202egnol"]
     items = [
@@ -83,6 +84,7 @@ def test_hostile_titles_are_shown_as_text(db: Database, tmp_path: Path, kdtui: K
     assert "[red]x[/red]" in kdtui("data", "show", "[s]").out
 
 
+@pytest.mark.slow
 def test_the_demo_runs_the_whole_loop_and_keeps_existing_datasets(
     kdtui: Kdtui, db: Database, few: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

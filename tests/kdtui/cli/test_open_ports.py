@@ -25,6 +25,7 @@ def ports_of(*arguments: object) -> Watched:
     return watched
 
 
+@pytest.mark.slow
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 def test_a_training_on_a_host_opens_no_port(kdtui: Kdtui, base: Path, server: sshd.Sshd, tmp_path: Path) -> None:

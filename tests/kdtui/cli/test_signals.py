@@ -79,6 +79,7 @@ def test_an_evaluation_keeps_its_answers(db: Database, tmp_path: Path, number: i
     assert 2 <= count(db, "predictions") < 22
 
 
+@pytest.mark.slow
 @ends
 def test_finished_answers_have_been_printed(outdoor: Path, number: int, code: int) -> None:
     line = outdoor.read_text(encoding="utf-8").splitlines()[4]

@@ -34,6 +34,7 @@ from tests.support.sshd import children
 from tests.support.waiting import until
 
 
+@pytest.mark.slow
 def test_an_upload_resumes_where_a_killed_client_stopped(host: Host, server: sshd.Sshd, tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(os.urandom(1 << 20) * 100)

@@ -82,6 +82,7 @@ async def form_of(pilot: Pilot[None], place: str, settle: Settle, until: Until) 
     return datasets
 
 
+@pytest.mark.slow
 async def test_every_form_starts_with_the_dataset_of_the_workbench(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
@@ -96,6 +97,7 @@ async def test_every_form_starts_with_the_dataset_of_the_workbench(
                 assert await form_of(pilot, place, settle, until) == [dataset], place
 
 
+@pytest.mark.slow
 async def test_forms_know_the_dataset_of_the_workbench_before_it_is_opened(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:
@@ -106,6 +108,7 @@ async def test_forms_know_the_dataset_of_the_workbench_before_it_is_opened(
             assert await form_of(pilot, place, settle, until) == ["trail"], place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["samples", "runs", "jobs", "knowledge"])
 async def test_the_row_under_the_cursor_sets_the_current_dataset(
     place: str, two_datasets: Path, settle: Settle, until: Until

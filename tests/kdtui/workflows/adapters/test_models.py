@@ -64,6 +64,7 @@ def test_a_file_gets_a_name_and_answers_by_it(kdtui: Kdtui, tiny: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_quantized_model_is_a_student_of_its_own(kdtui: Kdtui, database_of_the_test: Path) -> None:
     result = kdtui("model", "quantize", "smollm2", "--to", "q4_0")
     assert result.code == 0

@@ -77,6 +77,7 @@ def content(tmp_path: Path) -> bytes:
     return make_model(tmp_path / "original.gguf").read_bytes()
 
 
+@pytest.mark.slow
 def test_doctor_finds_a_fetched_model_that_has_changed(
     fetch: Callable[[bytes, str], "subprocess.CompletedProcess[str]"],
     content: bytes,

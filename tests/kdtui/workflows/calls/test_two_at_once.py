@@ -75,6 +75,7 @@ def calls_kept(db: Database) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_two_distillations_pay_for_each_question_once(db: Database, serve: Serve) -> None:
     answers, teacher = Event(), SlowTeacher()
@@ -96,6 +97,7 @@ def test_two_distillations_pay_for_each_question_once(db: Database, serve: Serve
     assert len(statements) == len(set(statements)) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_a_distillation_takes_over_the_question_of_one_that_is_killed(db: Database, serve: Serve) -> None:
     answers, teacher = Event(), SlowTeacher()
@@ -228,6 +230,7 @@ def test_a_paused_command_does_not_take_over_a_question(database_of_the_test: Pa
     asyncio.run(paused())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_a_run_is_answered_by_one_process_at_a_time(db: Database, kdtui: Kdtui, serve: Serve) -> None:
     answers, teacher = Event(), SlowTeacher()

@@ -8,6 +8,8 @@ import threading
 from collections import Counter
 from time import sleep
 
+import pytest
+
 from store.records import Session
 from store.sqlite import Database
 from tests.support.call_rows import calls
@@ -50,6 +52,7 @@ def all_knowledge(db: Database) -> set[tuple[str, str, str]]:
     return {(row["format"], row["statement"], row["status"]) for row in db.query("SELECT * FROM knowledge")}
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_with_the_same_knowledge_and_pays_once(
     db: Database, train: list[Session], serve: Serve
 ) -> None:

@@ -18,6 +18,7 @@ from pyarrow import parquet
 
 from kdtui.distill.thoughts import Thought
 from kdtui.errors import BadFile
+from kdtui.exchange import knowledge_files
 from kdtui.exchange.knowledge_files import KnowledgeLine, encode_knowledge, read_knowledge
 from kdtui.exchange.lines import LONGEST_LINE
 from kdtui.workflows.data.import_dataset import import_dataset
@@ -252,7 +253,14 @@ LINES = st.lists(
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, lines: list[KnowledgeLine], kind: Any) -> None:
     path = tmp_path_factory.mktemp("any") / f"knowledge.{kind}"
     path.write_bytes(b"".join(encode_knowledge(lines, kind)))
-    assert read_knowledge(path) == lines
+
+    def run_here(work: Callable[..., object], *arguments: object, **_: object) -> None:
+        work(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Other tests check sizes in a process of its own, which would take most of the time of this one.
+        patch.setattr(knowledge_files, "run_in_process", run_here)
+        assert read_knowledge(path) == lines
 
 
 GOOD = {"id": 1, "format": "thought", "statement": "s", "content": '{"products": [], "steps": []}', "teacher": "t"}
@@ -330,6 +338,7 @@ def one_text(count: int, length: int) -> pyarrow.Array:
     return pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * count), ["x" * length])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the peak of a process")
 @pytest.mark.parametrize(
     ("table", "stores_schema"),

@@ -99,6 +99,7 @@ def test_an_invalid_teacher_is_one_sentence(kdtui: Kdtui, arguments: list[str], 
     assert problem in result.err
 
 
+@pytest.mark.slow
 def test_a_real_server_teaches(
     llama_server: str, kdtui: Kdtui, db: Database, outdoor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_floors_without_an_encoder_are_computed_again_once_it_is_usable(
     assert kdtui(*command).rows[-1]["intent_cosine"] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_the_floors_of_intents_name_the_bundles_of_the_run_itself(db: Database, kdtui: Kdtui) -> None:
     kdtui("evaluate", "--split", "valid")
     result = kdtui("evaluate", "--resume", 1, "--json")

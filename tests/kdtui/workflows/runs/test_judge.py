@@ -171,6 +171,7 @@ def test_without_a_server_the_scores_are_printed_and_the_command_fails(kdtui: Kd
     assert "127.0.0.1:9" in result.err
 
 
+@pytest.mark.slow
 def test_running_calls_are_kept_at_an_interrupt(
     db: Database, run: Run, serve: Serve, database_of_the_test: Path
 ) -> None:

@@ -58,6 +58,7 @@ def as_good_as(db: Database, f1: float) -> None:
     db.execute("UPDATE calibrations SET session_f1 = ?", [json.dumps(dict.fromkeys(json.loads(by_session), f1))])
 
 
+@pytest.mark.slow
 def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
     calibrate: Callable[..., Any], db: Database, model: Path
 ) -> None:

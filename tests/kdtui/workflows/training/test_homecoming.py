@@ -48,6 +48,7 @@ def done(kdtui: Kdtui, base: Path, far: Path, name: str, *options: object) -> Pa
     return far / "jobs" / name
 
 
+@pytest.mark.slow
 @needs_sshd
 def test_a_requested_evaluation_waits_until_the_adapter_is_fetched(
     kdtui: Kdtui, base: Path, far: Path, server: sshd.Sshd

@@ -168,6 +168,7 @@ def test_a_moved_training_is_not_started_on_its_old_host(
     assert stopped(kdtui, base, far).exists()
 
 
+@pytest.mark.slow
 def test_a_training_leaves_a_lost_host_with_the_fetched_files(
     kdtui: Kdtui, base: Path, far: Path, tmp_path: Path, server: sshd.Sshd
 ) -> None:
@@ -202,6 +203,7 @@ def test_an_adopted_training_cannot_leave_its_host_without_its_training_set(
     )
 
 
+@pytest.mark.slow
 def test_a_lost_store_is_restored_from_the_host(
     kdtui: Kdtui, base: Path, far: Path, another_machine: Callable[[], None]
 ) -> None:

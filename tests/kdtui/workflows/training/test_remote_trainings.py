@@ -395,6 +395,7 @@ def test_a_host_gets_few_requests(kdtui: Kdtui, base: Path, workdir: Path, serve
         until(lambda name=name: (workdir / "jobs" / name / EXIT_CODE).exists())  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @needs_sshd
 @pytest.mark.usefixtures("imported")
 def test_a_client_killed_during_a_launch_starts_nothing_twice(kdtui: Kdtui, base: Path, workdir: Path) -> None:

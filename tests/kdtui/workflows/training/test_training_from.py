@@ -42,6 +42,7 @@ def lists(kdtui: Kdtui, base: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "lists"
 
 
+@pytest.mark.slow
 def test_it_inherits_open_terms_and_shows_its_source_and_whether_it_helped(
     lists: str, kdtui: Kdtui, base: Path, db: Database
 ) -> None:
@@ -103,6 +104,7 @@ def test_an_unfinished_training_is_refused_as_a_source(lists: str, kdtui: Kdtui,
     assert (result.code, "training 'lists' has no adapter to begin from yet; it is failed" in result.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_training_can_begin_from_a_folder_or_a_file(
     lists: str, kdtui: Kdtui, db: Database, tmp_path: Path, base: Path
 ) -> None:

@@ -318,6 +318,7 @@ async def test_without_prices_the_cost_is_unknown_and_never_0(
         assert "0.0000" not in dialog(app)
 
 
+@pytest.mark.slow
 async def test_unreported_tokens_are_estimated_and_an_empty_answer_is_paid_for(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:

@@ -202,6 +202,7 @@ async def test_a_failed_quantization_is_reported_in_one_sentence(
         await until(pilot, lambda: any("cannot be written: there is a model 'other'" in each for each in toasts(app)))
 
 
+@pytest.mark.slow
 async def test_a_form_merges_adapters_and_shows_the_command(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 50)) as pilot:

@@ -16,6 +16,7 @@ from tests.support.screens import Settle, Until, column, content_of, fill
 from tests.support.session_place import Student, bundles, heading, opened, screen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (200, 60)])
 async def test_two_settings_are_compared_on_one_session(
     demo_store: Path, student: Student, settle: Settle, until: Until, size: tuple[int, int]
