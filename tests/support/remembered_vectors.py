@@ -54,5 +54,5 @@ def remembering_embedder() -> RememberingEmbedder:
     Raises:
         ModelError: the file of the encoder is missing or damaged.
     """
-    embedding.checked_encoder()
+    embedding.checked_encoder()  # type: ignore[attr-defined]  # Tests replace it there.
     return RememberingEmbedder()
