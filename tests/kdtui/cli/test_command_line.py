@@ -125,6 +125,7 @@ def test_the_demo_imports_only_data_and_keeps_existing_knowledge(kdtui: Kdtui, d
     assert "mined" not in kdtui("demo", "--data-only").err
 
 
+@pytest.mark.slow
 def test_the_doctor_finds_the_installed_parts(kdtui: Kdtui) -> None:
     result = kdtui("doctor", "--json")
     assert result.code == 0

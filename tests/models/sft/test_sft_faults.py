@@ -44,6 +44,7 @@ from tests.support.tiny_job import (
 from tests.support.waiting import until
 
 
+@pytest.mark.slow
 def test_a_stopped_training_resumes_to_the_same_adapter(job: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, lora={"rank": 4, "dropout": 0.1})
     whole = uninterrupted(job)
@@ -73,6 +74,7 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_adapter(job: Path) 
     resumes_to_the_same(job, whole)
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_the_batches_of_a_step(job: Path) -> None:
     write_job(job, epochs=4, checkpoints=6, optimizer={"learning_rate": 0.01, "accumulate": 2})
     whole = uninterrupted(job)

@@ -228,6 +228,7 @@ async def test_an_impossible_action_of_another_place_says_why(demo_store: Path, 
         ] in await listed_options(pilot, until, "overlap", "Samples: Overlap")
 
 
+@pytest.mark.slow
 async def test_an_action_on_a_session_runs_in_it_or_says_how_to_open_one(
     demo_store: Path, settle: Settle, until: Until
 ) -> None:

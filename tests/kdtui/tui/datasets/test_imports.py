@@ -75,6 +75,7 @@ async def filled_in(pilot: Pilot[None], until: Until, path: object, **values: st
     await fill(pilot, **values)
 
 
+@pytest.mark.slow
 async def test_the_demo_is_a_key_away_where_the_store_is_empty(empty_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(empty_store)
     async with app.run_test(size=(120, 40)) as pilot:

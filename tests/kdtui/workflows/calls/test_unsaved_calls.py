@@ -33,6 +33,7 @@ def distil(url: str, *options: object) -> "subprocess.Popen[str]":
     return begun("knowledge", "distill", "-f", "thought", "--limit", 4, "--teacher", f"{url}#m", *options)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("demo")
 def test_paid_answers_wait_until_they_can_be_stored(
     taught: tuple[str, type[Fake]], database_of_the_test: Path, db: Database

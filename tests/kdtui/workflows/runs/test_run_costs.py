@@ -115,6 +115,7 @@ def test_values_that_a_server_does_not_report_stay_unknown(db: Database, kdtui: 
     assert "tokens a session" not in kdtui("run", "show", 2).out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("imported", "unmetered")
 def test_a_local_model_has_tokens_and_memory_and_a_student_without_one_reads_nothing(kdtui: Kdtui) -> None:
     shipped = row_of(kdtui("evaluate", "--limit", 2, "--json").rows, "shipped")

@@ -212,6 +212,7 @@ def test_a_calibration_on_a_subset_takes_sessions_by_chance(db: Database) -> Non
     assert sorted(some) != sorted(session.id for session in iter_sessions(db, "outdoor", split="valid", limit=20))
 
 
+@pytest.mark.slow
 def test_calibrations_are_listed_shown_and_deleted(kdtui: Kdtui, db: Database, model: Path) -> None:
     assert "there is no calibration yet" in kdtui("calibrate", "ls").err
     kdtui("calibrate", "--student", model, "--strategy", "list", "--strategy", "pairs")

@@ -38,6 +38,7 @@ def of_training_with_knowledge(db: Database) -> StoredStep:
     return step
 
 
+@pytest.mark.slow
 def test_a_begun_run_shows_how_many_sessions_it_has_answered(finished: Database, kdtui: Kdtui) -> None:
     [cell] = [each for each in steps_of_kind(finished, "evaluation", state="done", most=9) if each.made == "1"]
     begin_step(finished, cell.key, cell.kind, cell.settings, cell.basis, "1")

@@ -71,6 +71,7 @@ def test_the_wait_is_announced_at_once_and_a_kill_is_not_called_a_checkpoint(
     assert "killed after 2 s without a checkpoint" in kdtui("sft", "logs", "deaf").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", LOCAL, ids=str)
 def test_a_training_that_is_killed_now_is_not_waited_for(
     kdtui: Kdtui, made: Callable[[str | None], Path], host: str | None

@@ -40,6 +40,7 @@ def dry_run(launch: Kdtui, *arguments: object) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_the_next_training_is_estimated_from_the_last_one(
     kdtui: Kdtui, launch: Kdtui, db: Database, base: Path
 ) -> None:

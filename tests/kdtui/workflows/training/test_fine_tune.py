@@ -226,6 +226,7 @@ def test_a_trainer_that_does_not_start_is_one_sentence(launch: Kdtui, monkeypatc
     assert "the trainer did not start (the log is empty); its log is" in result.err.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_an_adapter_that_cannot_be_converted_does_not_hide_other_trainings(
     kdtui: Kdtui, launch: Kdtui, db: Database
@@ -426,6 +427,7 @@ def test_a_student_is_asked_with_the_same_evidence(
     assert not any("%" in question for question in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("here")
 def test_a_student_that_has_learned_to_think_writes_a_thought_before_the_list(
     kdtui: Kdtui, launch: Kdtui, base: Path, db: Database, monkeypatch: pytest.MonkeyPatch

@@ -166,6 +166,7 @@ def test_with_few_sessions_a_launch_proposes_an_adapter(kdtui: Kdtui) -> None:
     assert "teach little" not in kdtui("sft", "launch", "--name", "few", "--dry-run", "--form", "list").err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("server")
 def test_it_goes_to_its_host_with_the_adapter(kdtui: Kdtui, lists: str, host: Host, db: Database) -> None:
     assert kdtui("host", "add", host.name, "--ssh", host.ssh, "--workdir", host.workdir).code == 0

@@ -80,6 +80,7 @@ async def test_a_distillation_runs_and_the_list_of_calls_grows(
         assert len(fake.asked) == 22
 
 
+@pytest.mark.slow
 async def test_a_paused_distillation_makes_no_calls_and_resumes_without_paying_twice(
     demo_store: Path, serve: Serve, settle: Settle, until: Until
 ) -> None:

@@ -105,6 +105,7 @@ async def test_an_unreadable_store_is_reported(empty_store: Path, settle: Settle
         assert "kdtui.db" in shown(app, "#notice")
 
 
+@pytest.mark.slow
 async def test_trainings_on_this_machine_are_watched_while_the_screen_is_visible(
     demo_store: Path, settle: Settle, sleeper: str, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:

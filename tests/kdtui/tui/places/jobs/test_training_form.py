@@ -37,6 +37,7 @@ async def test_a_missing_package_is_reported_with_what_to_do(
         assert app.screen.query_one("#done", Button).disabled
 
 
+@pytest.mark.slow
 async def test_the_form_shows_problems_and_the_command(
     demo_store: Path, settle: Settle, until: Until, sleeper: str
 ) -> None:

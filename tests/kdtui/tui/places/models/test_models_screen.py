@@ -148,6 +148,7 @@ async def test_an_unusable_file_is_reported_in_one_sentence(model_store: Path, s
             assert model_names(model_store) == ["other", "right", "tuned"]
 
 
+@pytest.mark.slow
 async def test_a_model_is_written_in_fewer_bits(model_store: Path, settle: Settle, until: Until) -> None:
     app = KdtuiApp(model_store)
     async with app.run_test(size=(160, 40)) as pilot:

@@ -167,6 +167,7 @@ async def test_an_evaluation_is_stopped_and_resumed(
         assert "the run is finished" in toasts(app)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (160, 45)])
 async def test_a_student_that_learns_shows_its_progress_before_it_answers(
     demo_store: Path, settle: Settle, until: Until, stubborn: Stubborn, size: tuple[int, int]

@@ -158,6 +158,7 @@ async def test_a_study_is_paused_resumed_stopped_and_continued(unanswered: Path,
     db.close()
 
 
+@pytest.mark.slow
 async def test_failures_are_reported_at_once_and_in_full_and_a_key_retries_them(
     unanswered: Path, settle: Settle, until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,6 +280,7 @@ async def test_a_user_who_leaves_the_app_learns_what_happens_to_the_study(
     assert farewell.endswith(f"this resumes it: kdtui study run {STUDY}")
 
 
+@pytest.mark.slow
 @needs_tmux
 def test_the_command_shown_when_leaving_resumes_the_study(unanswered: Path, kdtui: Kdtui) -> None:
     with opened_in_a_terminal(unanswered, 160, 40) as terminal:
