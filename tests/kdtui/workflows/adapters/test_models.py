@@ -129,6 +129,7 @@ def test_the_suitable_quantization_is_one_with_kernels_for_the_processor() -> No
     assert "memory" in suitable_quantization([], gpu=False)[1]
 
 
+@pytest.mark.slow
 def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {row["name"]: row for row in kdtui("doctor", "--json").rows}
     assert found["decoding"]["state"] == "ok"
@@ -146,6 +147,7 @@ def test_doctor_says_whether_llama_cpp_decodes_and_what_suits(kdtui: Kdtui, monk
     assert "takes longer than 0.5 seconds" in decoding["found"]
 
 
+@pytest.mark.slow
 def test_the_doctor_is_not_misled_by_what_is_in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "models.py").touch()
     monkeypatch.chdir(tmp_path)

@@ -80,6 +80,7 @@ def test_a_better_calibration_is_kept_over_a_new_one_on_few_sessions(
     assert (row["new"], row["chosen"], row["sessions"]) == (False, True, 26)
 
 
+@pytest.mark.slow
 def test_a_worse_calibration_is_replaced(calibrate: Callable[..., Any], db: Database, model: Path) -> None:
     calibrate()
     as_good_as(db, 0.0)
@@ -93,6 +94,7 @@ def test_a_worse_calibration_is_replaced(calibrate: Callable[..., Any], db: Data
     assert set(after.session_f1 or ()) == {each.id for each in sessions_to_learn_from(db, "outdoor", 20)}
 
 
+@pytest.mark.slow
 def test_a_calibration_of_unknown_weights_is_judged_by_present_scores(
     calibrate: Callable[..., Any], db: Database
 ) -> None:
@@ -129,6 +131,7 @@ def test_an_untried_strategy_keeps_its_calibration(kdtui: Kdtui, db: Database, m
     assert with_strategy(db, "outdoor", settings).strategy == "pairs"
 
 
+@pytest.mark.slow
 def test_a_calibration_does_not_count_for_other_weights(
     calibrate: Callable[..., Any], kdtui: Kdtui, db: Database, model: Path
 ) -> None:

@@ -102,6 +102,7 @@ def test_many_trainings_are_fetched_through_one_connection(
     assert {row["name"] for row in kdtui("model", "ls", "--json").rows} >= {"one", "two", "three"}
 
 
+@pytest.mark.slow
 @needs_sshd
 def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, far: Path) -> None:
     job = done(kdtui, base, far, "one")
@@ -116,6 +117,7 @@ def test_a_long_log_is_printed_and_fetched_in_chunks(kdtui: Kdtui, base: Path, f
     assert kdtui("sft", "logs", "one").out == ""
 
 
+@pytest.mark.slow
 @needs_sshd
 def test_the_checkpoints_of_a_failed_training_are_fetched(kdtui: Kdtui, base: Path, far: Path, db: Database) -> None:
     shutil.rmtree(far)
@@ -190,6 +192,7 @@ def test_a_client_that_is_killed_during_a_fetch_leaves_no_partial_adapter(
     assert not [*home.rglob("*.part"), *home.glob("coming")]
 
 
+@pytest.mark.slow
 @needs_sshd
 def test_many_hosts_are_asked_once_and_in_parallel(
     kdtui: Kdtui, db: Database, server: sshd.Sshd, tmp_path: Path
