@@ -83,14 +83,14 @@ def renew_knowledge(
 ) -> Renewal:
     """Store a teacher's new findings for a dataset in a format, and return what changed.
 
-    A statement that existed before keeps its row number. Imported pieces always stay.
+    A statement that existed before keeps its row number. Imported pieces are never deleted.
 
     Args:
         replace: whether to delete older pieces that were not found again, and to reject those that the findings
-            reject. Otherwise, or if no finding is usable, older pieces stay as they are.
-        is_sample: whether the findings come from some of the training sessions only. Then, unless it is replaced, an
-            older piece that was found again stays as it is if it does not come from more sessions now: its measures can
-            be those of more sessions. A usable finding of a piece that stays rejected counts as rejected.
+            reject. Otherwise, or if no finding is usable, these pieces stay as they are.
+        is_sample: whether the findings come from some of the training sessions only. Then, unless pieces are replaced,
+            a piece that was found again stays as it is if it was found in as many sessions before: its measures can be
+            those of more. A usable finding of a piece that stays rejected counts as rejected.
 
     Raises:
         NotFound: there is no such dataset.
@@ -106,7 +106,8 @@ def renew_knowledge(
             if other is not None and not (is_replaced and other.can_go):
                 if _rejects(piece, other):
                     continue
-                if is_sample and other.can_go and not set(piece.sessions) > set(sessions_of_piece(db, other.number)):
+                before_in = len(sessions_of_piece(db, other.number)) if is_sample else 0
+                if before_in and len(piece.sessions) <= before_in:
                     left_rejected += piece.rejected is None and not other.is_kept
                     continue
             better += other is not None and not other.is_kept and piece.rejected is None

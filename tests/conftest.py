@@ -18,6 +18,7 @@ import pytest
 import typer
 
 from kdtui.hosts.ssh import SSH_COMMAND
+from kdtui.workflows.data import embed
 from models.embedded import embedded_student
 from models.llama import embedding
 from store.database import open_database
@@ -90,7 +91,8 @@ def database_of_the_test(tmp_path: Path, cache: Path, monkeypatch: pytest.Monkey
 def texts_embedded_once() -> Iterator[None]:
     """Compute the vectors of each text once for all tests of a process: a tenth of their time went there."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(embedding, "shipped_embedder", remembering_embedder)
+        for module in (embedding, embed):
+            monkeypatch.setattr(module, "shipped_embedder", remembering_embedder)
         yield
 
 

@@ -102,7 +102,8 @@ class Retriever:
         own = {
             piece.id
             for piece in pieces_from(self._db, self._dataset, session.id, "rule")
-            if len(sessions_of_piece(self._db, piece.id)) <= LEAST_SESSIONS
+            # A rule that a model wrote is kept if a single session gave it.
+            if len(sessions_of_piece(self._db, piece.id)) <= (LEAST_SESSIONS if piece.call_id is None else 1)
         }
         return rules_that_apply([piece for piece in pieces if piece.id not in own], session, _RULES)
 

@@ -74,7 +74,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run_before(tmp_path_factory: pytest.TempPathFactory, study_base: Path, data: Path) -> Path:
-    """A store in which the study rq3 was run to its end; tests copy it."""
+    """A store in which the study rq3 was run to its end; tests copy it. They share its trainings, and change none."""
 
     def run(folder: Path) -> None:
         with pytest.MonkeyPatch.context() as monkeypatch:

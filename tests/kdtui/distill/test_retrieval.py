@@ -20,6 +20,7 @@ from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.distill import distill_annotations
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
 from kdtui.workflows.student.nearest import nearest_for
+from store.calls import record_call
 from store.full_text import match_any, session_words
 from store.knowledge import NewKnowledge, add_knowledge, find_knowledge, get_knowledge, sessions_of_piece
 from store.nearest_sessions import nearest_sessions
@@ -72,19 +73,22 @@ def test_a_session_is_never_its_own_neighbour(known: Database) -> None:
 
 
 def test_a_training_session_does_not_see_rules_that_too_few_others_gave(known: Database) -> None:
+    record_call(known, key="k", teacher="t", step="reflect", request="{}", response="{}", seconds=1.0, attempts=1)
     one, two, three = list(iter_sessions(known, "outdoor", split="train"))[:3]
     word = session_words(one)[0]
     rules = {
-        text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions)
-        for text, sessions in (
-            (f"{word} one", (one.id,)),
-            (f"{word} both", (one.id, two.id)),
-            (f"{word} all", (one.id, two.id, three.id)),
+        text: NewKnowledge(text, msgspec.json.encode(Rule(text)).decode(), precision=1.0, sessions=sessions, call=call)
+        for text, sessions, call in (
+            (f"{word} one", (one.id,), None),
+            (f"{word} both", (one.id, two.id), None),
+            (f"{word} all", (one.id, two.id, three.id), None),
+            (f"{word} one by a model", (one.id,), 1),
+            (f"{word} both by a model", (one.id, two.id), 1),
         )
     }
     list(add_knowledge(known, "outdoor", "rule", "me", rules.values()))
     shown = {piece.value.text for piece in applicable(known, one, "rule").rules}
-    assert rules.keys() & shown == {f"{word} all"}
+    assert rules.keys() & shown == {f"{word} all", f"{word} both by a model"}
     elsewhere = replace(one, id="another", split="test")
     assert rules.keys() <= {piece.value.text for piece in applicable(known, elsewhere, "rule").rules}
 

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 
 import psutil
-import pytest
 
 from kdtui.tui.app import KdtuiApp
 from tests.support.acting import act
@@ -13,7 +12,6 @@ from tests.support.screens import Settle, Until
 from tests.support.session_place import PATTERNS, heading, opened
 
 
-@pytest.mark.slow
 async def test_the_app_opens_no_port(demo_store: Path, settle: Settle, until: Until) -> None:
     # Servers of other tests can run in this process.
     before = Watched()

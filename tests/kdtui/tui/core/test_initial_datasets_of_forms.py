@@ -97,7 +97,6 @@ async def test_every_form_starts_with_the_dataset_of_the_workbench(
                 assert await form_of(pilot, place, settle, until) == [dataset], place
 
 
-@pytest.mark.slow
 async def test_forms_know_the_dataset_of_the_workbench_before_it_is_opened(
     two_datasets: Path, settle: Settle, until: Until
 ) -> None:

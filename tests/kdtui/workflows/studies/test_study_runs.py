@@ -16,6 +16,7 @@ import pytest
 
 from kdtui.workflows.data.import_dataset import import_dataset
 from kdtui.workflows.knowledge.mine_patterns import mine_patterns
+from kdtui.workflows.studies.spec_files import to_toml
 from models.errors import ModelError
 from models.sft.job import read_job
 from models.sft.job_files import JOB
@@ -27,6 +28,8 @@ from store.runs import delete_run, get_run
 from store.samples import delete_sample, list_samples, sample_datasets
 from store.sqlite import Database
 from tests.support.commands import Kdtui
+from tests.support.tiny import make_model
+from tests.support.tiny_studies import small
 
 
 @pytest.fixture
@@ -310,19 +313,18 @@ def test_knowledge_that_takes_the_numbers_of_deleted_pieces_is_shown_again(finis
     assert shown(kdtui)[1]["state"].startswith("to do again: the dataset, its knowledge")
 
 
-def test_cells_of_a_base_that_has_been_replaced_are_answered_again(
-    finished: Database, kdtui: Kdtui, study_base: Path, tmp_path: Path
-) -> None:
-    assert finished.path is not None
-    kept = tmp_path / "kept.gguf"
-    study_base.rename(kept)
-    try:
-        # Results can be shown without the base.
-        assert set(states(kdtui)) == {"done"}
-        study_base.write_bytes(kept.read_bytes() + b"x")
-        assert set(states(kdtui)) == {"to do again"}
-    finally:
-        kept.replace(study_base)
+@pytest.mark.slow
+@pytest.mark.usefixtures("imported", "here")
+def test_cells_of_a_base_that_has_been_replaced_are_answered_again(kdtui: Kdtui, tmp_path: Path) -> None:
+    base, kept = make_model(tmp_path / "tiny.gguf"), tmp_path / "kept.gguf"
+    (tmp_path / "study.toml").write_text(to_toml(small("rq3", base)))
+    assert kdtui("study", "run", tmp_path / "study.toml").code == 0
+    base.rename(kept)
+    # Results can be shown without the base.
+    assert set(states(kdtui)) == {"done"}
+    base.write_bytes(kept.read_bytes() + b"x")
+    assert set(states(kdtui)) == {"to do again"}
+    kept.replace(base)
     assert set(states(kdtui)) == {"done"}
 
 
