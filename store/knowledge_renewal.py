@@ -21,7 +21,7 @@ class Renewal:
         new: number of findings, usable or rejected, that did not exist before.
         missing: numbers of the older pieces that were not found again.
         worse: numbers of the older usable pieces that the findings reject.
-        better: number of older rejected pieces that are usable now.
+        better: number of older rejected pieces that were made usable; 0 while nothing is stored.
     """
 
     kept: int
@@ -63,10 +63,6 @@ def compare_findings(
             piece.number
             for statement, piece in before.items()
             if piece.can_go and _rejects(by_statement.get(statement), piece)
-        ),
-        better=sum(
-            statement in by_statement and by_statement[statement].rejected is None and not piece.is_kept
-            for statement, piece in before.items()
         ),
     )
 
